@@ -1,0 +1,35 @@
+# The libraries weir stands on, all from Debian 12's own packages (./dev setup installs them).
+
+find_package(Threads REQUIRED)
+find_package(fmt REQUIRED)
+find_package(tomlplusplus REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(PkgConfig REQUIRED)
+if(WEIR_WITH_URING)
+  pkg_check_modules(LIBURING REQUIRED IMPORTED_TARGET liburing>=2.3)
+endif()
+
+# Standalone Asio, as headers only. Asio 1.22 does not see clang's coroutines unless it is told.
+find_path(WEIR_ASIO_INCLUDE asio.hpp)
+add_library(weir_asio INTERFACE)
+if(WEIR_ASIO_INCLUDE)
+  target_compile_definitions(weir_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED
+    $<$<CXX_COMPILER_ID:Clang>:ASIO_HAS_CO_AWAIT=1>
+    $<$<CXX_COMPILER_ID:Clang>:ASIO_HAS_STD_COROUTINE=1>)
+  target_include_directories(weir_asio SYSTEM INTERFACE "${WEIR_ASIO_INCLUDE}")
+  target_link_libraries(weir_asio INTERFACE Threads::Threads)
+elseif(WEIR_WITH_ASIO OR WEIR_BUILD_BENCH)
+  message(FATAL_ERROR "asio.hpp is missing: install libasio-dev, or leave asio out of WEIR_BACKENDS "
+    "and set WEIR_BUILD_BENCH=OFF")
+endif()
+
+# llhttp comes as C sources; it is compiled once, without our warnings, for the programs that parse HTTP.
+find_path(WEIR_LLHTTP_INCLUDE llhttp.h PATH_SUFFIXES llhttp HINTS /usr/share/include)
+find_path(WEIR_LLHTTP_SOURCE llhttp.c PATH_SUFFIXES llhttp HINTS /usr/share)
+if(WEIR_LLHTTP_INCLUDE AND WEIR_LLHTTP_SOURCE)
+  add_library(weir_llhttp STATIC EXCLUDE_FROM_ALL
+    ${WEIR_LLHTTP_SOURCE}/llhttp.c ${WEIR_LLHTTP_SOURCE}/api.c ${WEIR_LLHTTP_SOURCE}/http.c)
+  target_include_directories(weir_llhttp SYSTEM PUBLIC "${WEIR_LLHTTP_INCLUDE}")
+elseif(WEIR_BUILD_EXAMPLES)
+  message(FATAL_ERROR "llhttp is missing: install node-llhttp, or set WEIR_BUILD_EXAMPLES=OFF")
+endif()

@@ -1,0 +1,73 @@
+# Declares the libraries before their folders fill them with target_sources(). Arrows point one way:
+# weir -> weir_core -> weir_stack -> nothing, and weir_sim beside them for the simulated network.
+
+set(WEIR_STACK_DIR "${PROJECT_SOURCE_DIR}/stack")
+set(WEIR_RUNTIME_DIR "${PROJECT_SOURCE_DIR}/runtime")
+
+# One static library: weir_<name> inside, weir::<name> for everybody else.
+function(weir_declare_library target alias)
+  add_library(${target} STATIC)
+  add_library(weir::${alias} ALIAS ${target})
+  set_target_properties(${target} PROPERTIES EXPORT_NAME ${alias})
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:weir_warnings>)
+endfunction()
+
+weir_declare_library(weir_stack stack)
+target_include_directories(weir_stack
+  PUBLIC $<BUILD_INTERFACE:${WEIR_STACK_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+  PRIVATE "${WEIR_STACK_DIR}")
+
+# The simulated links and hosts: apart from the stack, which must not know them.
+weir_declare_library(weir_sim sim)
+target_link_libraries(weir_sim PUBLIC weir_stack)
+target_include_directories(weir_sim PRIVATE "${WEIR_STACK_DIR}")
+
+# The core takes addresses, results and instants from the stack's public headers, and nothing else of it.
+weir_declare_library(weir_core core)
+target_link_libraries(weir_core PUBLIC weir_stack)
+target_include_directories(weir_core
+  PUBLIC $<BUILD_INTERFACE:${WEIR_RUNTIME_DIR}/include>
+         $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+  PRIVATE "${WEIR_RUNTIME_DIR}")
+foreach(backend IN ITEMS URING ASIO STACK SIM)
+  if(WEIR_WITH_${backend})
+    target_compile_definitions(weir_core PUBLIC WEIR_WITH_${backend}=1)
+  endif()
+endforeach()
+
+weir_declare_library(weir weir)
+target_link_libraries(weir
+  PUBLIC weir_core weir_stack Threads::Threads
+  PRIVATE fmt::fmt $<BUILD_INTERFACE:tomlplusplus::tomlplusplus> $<BUILD_INTERFACE:CLI11::CLI11>)
+target_include_directories(weir PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
+if(WEIR_WITH_URING)
+  target_link_libraries(weir PRIVATE PkgConfig::LIBURING)
+endif()
+if(WEIR_WITH_ASIO)
+  target_link_libraries(weir PRIVATE $<BUILD_INTERFACE:weir_asio>)
+endif()
+if(WEIR_WITH_SIM)
+  target_link_libraries(weir PUBLIC weir_sim)
+endif()
+
+# For tests and benches that look behind the public headers: "wire/ipv4.hpp", "driver/driver.hpp".
+add_library(weir_internal INTERFACE)
+target_include_directories(weir_internal INTERFACE "${WEIR_STACK_DIR}" "${WEIR_RUNTIME_DIR}")
+target_link_libraries(weir_internal INTERFACE weir fmt::fmt)
+if(WEIR_WITH_URING)
+  target_link_libraries(weir_internal INTERFACE PkgConfig::LIBURING)
+endif()
+
+# A library whose folders bring no source of their own (headers only, or left out by WEIR_BACKENDS) still
+# has to be an archive.
+function(weir_finish_libraries)
+  foreach(target IN ITEMS weir_stack weir_sim weir_core weir)
+    get_target_property(sources ${target} SOURCES)
+    if(NOT sources)
+      set(empty "${CMAKE_CURRENT_BINARY_DIR}/${target}_empty.cpp")
+      file(GENERATE OUTPUT "${empty}" CONTENT "namespace weir::detail { extern const int ${target}_empty; }\n")
+      target_sources(${target} PRIVATE "${empty}")
+    endif()
+  endforeach()
+endfunction()
