@@ -1,0 +1,109 @@
+// IPv4 and IPv6 headers as values: parsed from hostile bytes with the verdict that RFC 1122 3.2.1, RFC 791 and RFC 8200
+// 4 ask for, and emitted. Total functions: no exceptions, no allocation, no reading past the end. Reassembly, addresses
+// and replies are ip/'s.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "weir/stack/address.hpp"
+
+namespace weir::stack::wire {
+
+/// Numbers of the protocol field and of IPv6 extension headers (RFC 5237, RFC 8200 4).
+enum protocol : std::uint8_t {
+  hop_by_hop = 0,
+  icmp_v4 = 1,
+  tcp_protocol = 6,
+  udp_protocol = 17,
+  routing_header = 43,
+  fragment_header = 44,
+  esp_header = 50,
+  authentication_header = 51,
+  icmp_v6 = 58,
+  no_next_header = 59,
+  destination_options = 60
+};
+
+inline constexpr std::size_t min_ipv4_header = 20;
+inline constexpr std::size_t max_ipv4_header = 60;
+inline constexpr std::size_t ipv6_header = 40;
+inline constexpr std::size_t fragment_header_size = 8;
+
+enum class ip_status : std::uint8_t {
+  ok,
+  bad_version,        ///< neither 4 nor 6, or empty
+  malformed,          ///< truncated or lengths that contradict each other; no reply
+  bad_checksum,       ///< IPv4 header checksum
+  bad_options,        ///< IPv4 option lengths run out of the header
+  discard,            ///< RFC 8200 4.2: an option said "drop silently"
+  parameter_problem   ///< RFC 8200: drop and answer with problem_code and problem_pointer
+};
+
+/// What a packet's IP header and extension headers say.
+struct ip_header {
+  ip_status status = ip_status::malformed;
+  ip_address source, destination;
+  std::uint8_t protocol = 0;            ///< of `payload`: the first header that is no extension header
+  std::uint8_t ttl = 0;                 ///< TTL or hop limit
+  std::uint8_t traffic_class = 0;       ///< all 8 bits, ECN in the lowest two
+  bool dont_fragment = false;
+  bool is_fragment = false;             ///< more fragments follow, or the offset is not 0 (an IPv6 atomic one is not)
+  bool more_fragments = false;
+  bool source_routed = false;           ///< IPv4: LSRR or SSRR was present (RFC 1122 3.2.1.8)
+  std::uint32_t fragment_offset = 0;    ///< bytes
+  std::uint32_t identification = 0;     ///< 16 bits in IPv4
+  std::size_t header_length = 0;        ///< IP header with options or extension headers, up to `payload`
+  std::size_t total_length = 0;         ///< the packet as its header says; trailing bytes of the frame are cut off
+  std::size_t unfragmentable_length = 0;   ///< IPv6 fragments: bytes before the fragment header
+  std::size_t next_header_at = 0;          ///< IPv6: where the field lies that names `protocol`
+  std::span<const std::byte> payload;   ///< what follows the headers, cut to total_length
+  // With parameter_problem only:
+  std::uint8_t problem_code = 0;
+  std::uint32_t problem_pointer = 0;
+  bool problem_even_if_multicast = false;  ///< RFC 8200 4.2: option type 10 answers multicast too, 11 does not
+};
+
+/// Parses either family by the version field. `check` false leaves the IPv4 header checksum unverified (for headers
+/// quoted in ICMP errors, which routers may have touched).
+ip_header parse_ip(std::span<const std::byte> packet, bool check = true);
+ip_header parse_ipv4(std::span<const std::byte> packet, bool check = true);
+ip_header parse_ipv6(std::span<const std::byte> packet);
+
+
+/// IPv4 header fields to emit; no options are ever sent.
+struct ipv4_fields {
+  ip_address source, destination;
+  std::uint8_t protocol = 0;
+  std::uint8_t ttl = 64;
+  std::uint8_t traffic_class = 0;
+  std::uint16_t identification = 0;
+  std::uint16_t total_length = 0;
+  bool dont_fragment = true;
+  bool more_fragments = false;
+  std::uint16_t fragment_offset = 0;    ///< bytes, a multiple of 8
+};
+/// Writes 20 bytes, checksum included. `into` holds at least as many.
+void emit_ipv4(std::byte* into, const ipv4_fields& fields);
+
+struct ipv6_fields {
+  ip_address source, destination;
+  std::uint8_t next_header = 0;
+  std::uint8_t hop_limit = 64;
+  std::uint8_t traffic_class = 0;
+  std::uint32_t flow_label = 0;
+  std::uint16_t payload_length = 0;
+};
+/// Writes 40 bytes. `into` holds at least as many.
+void emit_ipv6(std::byte* into, const ipv6_fields& fields);
+
+/// Writes the 8 bytes of an IPv6 fragment header (RFC 8200 4.5).
+void emit_ipv6_fragment(std::byte* into, std::uint8_t next_header, std::uint16_t offset, bool more,
+                        std::uint32_t identification);
+
+/// Reads an address out of a header.
+ip_address read_v4(const std::byte* at);
+ip_address read_v6(const std::byte* at);
+
+}  // namespace weir::stack::wire
