@@ -1,0 +1,150 @@
+// TCP for servers and clients: tcp_listener, tcp_stream, connect. The same on every back end; docs/backends.md lists the
+// few options that one of them cannot honour, which are then operation_not_supported.
+//
+// Every operation is awaited on the shard that owns the stream. Each throws io_error; .nothrow() hands the error back
+// instead; .timeout(d) bounds it (timed_out). Cancelling (a scope's, a timeout's) ends a wait with operation_canceled
+// unless the result was there first. Buffers are the caller's and are in use until the co_await returns.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "weir/detail/net_awaiters.hpp"
+
+namespace weir {
+
+/// Received bytes that the back end lends without a copy. They are given back when the object goes, which is what lets
+/// the peer send more; hold few of them, and only for a short time. Must go before its shard does.
+class lent_buffer {
+ public:
+  lent_buffer() = default;
+  lent_buffer(shard& owner, detail::lent_bytes lent) : owner_(&owner), lent_(lent) {}
+  lent_buffer(lent_buffer&& other) noexcept
+      : owner_(std::exchange(other.owner_, nullptr)), lent_(std::exchange(other.lent_, {})) {}
+  lent_buffer& operator=(lent_buffer&& other) noexcept {
+    if (this != &other) {
+      release();
+      owner_ = std::exchange(other.owner_, nullptr);
+      lent_ = std::exchange(other.lent_, {});
+    }
+    return *this;
+  }
+  ~lent_buffer() { release(); }
+
+  std::span<const std::byte> bytes() const { return {lent_.data, lent_.size}; }
+  std::size_t size() const { return lent_.size; }
+  /// False at the end of the stream.
+  explicit operator bool() const { return lent_.size != 0; }
+  void release() noexcept {
+    if (owner_ != nullptr && lent_.data != nullptr) owner_->transport().release(lent_);
+    owner_ = nullptr;
+    lent_ = {};
+  }
+
+ private:
+  shard* owner_ = nullptr;
+  detail::lent_bytes lent_;
+};
+
+/// A connected TCP socket. Move-only; closes when it goes: what was written is still delivered, unread data makes it a
+/// reset. At most one read at a time (device_or_resource_busy); writes may overlap and are carried out whole, in order.
+class tcp_stream {
+ public:
+  tcp_stream() = default;
+  explicit tcp_stream(detail::socket_base& socket) : socket_(&socket) {}
+  tcp_stream(tcp_stream&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
+  tcp_stream& operator=(tcp_stream&& other) noexcept {
+    if (this != &other) {
+      close();
+      socket_ = std::exchange(other.socket_, nullptr);
+    }
+    return *this;
+  }
+  ~tcp_stream() { close(); }
+
+  explicit operator bool() const { return socket_ != nullptr; }
+
+  /// At least one byte, as many as are there. Gives their number; 0 at end of stream.
+  /// Errors: connection_reset, timed_out (the connection's own, or timeout()'s), invalid_argument (an empty buffer).
+  detail::read_awaiter read_some(std::span<std::byte> into) { return {socket(), into, 1, "read_some"}; }
+  /// Fills the buffer. Gives its size; error::end_of_stream when the peer ends before (nothrow: n tells how far it got).
+  detail::read_awaiter read_exactly(std::span<std::byte> into) {
+    return {socket(), into, into.size(), "read_exactly"};
+  }
+  /// The next received bytes, lent without a copy; an empty buffer at end of stream.
+  detail::receive_awaiter receive() { return detail::receive_awaiter(socket()); }
+
+  /// Writes at least one byte, as many as the socket takes at once. Gives their number.
+  /// Errors: broken_pipe, connection_reset, timed_out.
+  detail::write_awaiter write_some(std::span<const std::byte> bytes) { return {socket(), bytes, false, "write_some"}; }
+  /// Writes everything: returns when the socket has taken it all. On an error, nothrow's n tells how much went.
+  detail::write_awaiter write_all(std::span<const std::byte> bytes) { return {socket(), bytes, true, "write_all"}; }
+  detail::write_awaiter write_all(std::string_view text) { return write_all(std::as_bytes(std::span(text))); }
+  /// Writes all parts in order, as one write. The array of parts stays valid until the co_await returns.
+  detail::write_awaiter write_all(std::span<const std::span<const std::byte>> parts) {
+    return {socket(), parts, true, "write_all"};
+  }
+
+  /// Half-close: the peer reads end of stream after what was written; reading goes on. Throws not_connected.
+  void shutdown_send();
+  void shutdown_send(std::error_code& error) noexcept;
+  /// Ends the connection with a reset; what was not delivered is dropped. No operation may be pending.
+  void abort() noexcept;
+  /// What the destructor does. No operation may be pending on the stream (asserted).
+  void close() noexcept;
+
+  /// Throws operation_not_supported for what this back end cannot honour.
+  void set_options(const stream_options& options);
+
+  endpoint local_endpoint() const;
+  endpoint remote_endpoint() const;
+  shard& owner() const { return *socket().owner; }
+
+ private:
+  detail::socket_base& socket() const {
+    assert(socket_ != nullptr && "the stream was moved from or closed");
+    return *socket_;
+  }
+  detail::socket_base* socket_ = nullptr;
+};
+
+/// A listening socket. Connections that nobody accepted are reset when it goes.
+class tcp_listener {
+ public:
+  tcp_listener() = default;
+  explicit tcp_listener(detail::socket_base& socket) : socket_(&socket) {}
+  tcp_listener(tcp_listener&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
+  tcp_listener& operator=(tcp_listener&& other) noexcept {
+    if (this != &other) {
+      close();
+      socket_ = std::exchange(other.socket_, nullptr);
+    }
+    return *this;
+  }
+  ~tcp_listener() { close(); }
+
+  explicit operator bool() const { return socket_ != nullptr; }
+
+  /// The next connection; empty once the shard was asked to stop. Many coroutines may wait; they are served in order.
+  /// Errors: too_many_files_open and its like are waited out with a log line, not thrown.
+  detail::accept_awaiter accept() { return detail::accept_awaiter(socket()); }
+
+  void close() noexcept;
+  endpoint local_endpoint() const;
+
+ private:
+  detail::socket_base& socket() const {
+    assert(socket_ != nullptr && "the listener was moved from or closed");
+    return *socket_;
+  }
+  detail::socket_base* socket_ = nullptr;
+};
+
+/// Connects from this coroutine's shard: co_await weir::connect({"127.0.0.1", 7}).
+detail::connect_awaiter connect(const endpoint& remote, const connect_options& options = {});
+
+}  // namespace weir
+
+#include "weir/detail/net_inline.hpp"

@@ -1,0 +1,154 @@
+// A shard: one thread's runtime. It owns a driver (where completions and time come from), a transport (where sockets
+// live), a timer wheel, a ready queue and a mailbox. Nothing is shared between shards but what crosses on purpose:
+// submit_to(), post(). Every call below is made on the shard's own thread unless it says otherwise (asserted).
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "weir/detail/cancel.hpp"
+#include "weir/detail/mailbox.hpp"
+#include "weir/detail/ready.hpp"
+#include "weir/detail/timer.hpp"
+#include "weir/detail/transport.hpp"
+#include "weir/options.hpp"
+#include "weir/task.hpp"
+
+namespace weir {
+
+struct config;
+class tcp_listener;
+
+namespace detail {
+class driver;
+class timer_wheel;
+struct connect_awaiter;
+}  // namespace detail
+
+/// What a shard counts of itself.
+struct shard_counters {
+  std::uint64_t turns = 0;              ///< of the loop
+  std::uint64_t resumed = 0;            ///< coroutines taken from the ready queue
+  std::uint64_t messages = 0;           ///< from other shards
+  std::uint64_t timers_fired = 0;
+  std::uint64_t budget_exhausted = 0;   ///< operations that were ready but had to let others run first
+};
+
+class shard {
+ public:
+  /// `settings` outlives the shard. The pieces come from the back end's factory (see weir/runtime.hpp).
+  shard(unsigned index, const config& settings, std::unique_ptr<detail::driver> driver,
+        std::unique_ptr<detail::transport> transport);
+  ~shard();
+  shard(const shard&) = delete;
+  shard& operator=(const shard&) = delete;
+
+  unsigned index() const { return index_; }
+  const config& settings() const { return *settings_; }
+  /// The back end's name: "uring", "asio", "stack", "sim".
+  std::string_view backend() const;
+  /// The loop's idea of now: read once per turn.
+  instant now() const { return now_; }
+  const shard_counters& counters() const { return counters_; }
+
+  /// Listens. Options that are not set come from the configuration's [listen].
+  /// Throws io_error: address_in_use, address_not_available, permission_denied (a wildcard without allow_wildcard, a
+  /// privileged port), operation_not_supported (an option that this back end lacks).
+  tcp_listener listen(const endpoint& local, const listen_options& options = {});
+  /// The same without an exception.
+  result<tcp_listener> try_listen(const endpoint& local, const listen_options& options = {});
+
+  /// Connects: co_await gives a tcp_stream. Throws connection_refused, timed_out, network_unreachable, ...
+  detail::connect_awaiter connect(const endpoint& remote, const connect_options& options = {});
+
+  /// Stops accepting: every accept() on this shard gives an empty result from now on. Any thread.
+  void request_stop() noexcept;
+  bool stop_requested() const { return stopping_.requested(); }
+  /// Cancels everything that runs on this shard. Any thread.
+  void request_cancel() noexcept;
+
+  /// Runs `f` on the shard, outside every coroutine, soon. Any thread; `f` must not throw.
+  void post(std::function<void()> f);
+
+  // --- Running it (for run(), the simulator and tests).
+
+  /// Drives the shard until `done` says so after a turn.
+  void run_until(const std::function<bool()>& done);
+  /// Everything that can be done without waiting; true when something was done.
+  bool poll();
+  /// When poll() has something to do at the latest.
+  instant next_deadline();
+  /// Starts a root task: its end, or its exception, goes to `on_end`. Owner thread, or before the thread runs.
+  void start(task<> root, std::function<void(std::exception_ptr)> on_end);
+  /// Coroutines that were started here, or left behind by a scope that went, and have not ended.
+  std::size_t roots() const { return roots_; }
+
+  // --- For weir's own parts.
+
+  detail::driver& driver() { return *driver_; }
+  detail::transport& transport() { return *transport_; }
+  detail::cancel_state& root_cancel() { return cancel_; }
+  detail::cancel_state& stopping() { return stopping_; }
+  void make_ready(detail::ready_node& node) noexcept { ready_.push(node); }
+  void arm(detail::timer_node& timer, instant deadline) noexcept;
+  bool spend_budget() noexcept;
+  void note_spent(detail::socket_base& socket) noexcept {
+    if (socket.spent_noted) return;
+    socket.spent_noted = true;
+    socket.next_spent = spent_;
+    spent_ = &socket;
+  }
+  /// Forgets a socket that goes while it is noted as spent.
+  void forget_spent(detail::socket_base& socket) noexcept;
+  /// Hands a message to this shard. Any thread; wakes the shard when it sleeps.
+  void deliver(detail::message& m) noexcept;
+  bool on_this_thread() const noexcept;
+  void root_started() { ++roots_; }
+  void root_ended() { --roots_; }
+
+ private:
+  static constexpr unsigned operations_per_turn = 256;
+
+  bool run_ready();
+  bool read_mailbox();
+  void settle();
+
+  unsigned index_;
+  const config* settings_;
+  std::unique_ptr<detail::timer_wheel> timers_;
+  detail::cancel_state cancel_;
+  detail::cancel_state stopping_;
+  detail::ready_queue ready_;
+  detail::socket_base* spent_ = nullptr;
+  unsigned budget_ = operations_per_turn;
+  instant now_;
+  std::size_t roots_ = 0;
+  shard_counters counters_;
+  detail::mailbox mailbox_;
+  std::atomic<bool> sleeping_{false};
+  std::unique_ptr<detail::driver> driver_;
+  std::unique_ptr<detail::transport> transport_;
+};
+
+/// The shard that this coroutine runs on: co_await weir::this_shard().
+struct this_shard_awaiter {
+  this_shard_awaiter() = default;
+  bool await_ready() const noexcept { return false; }
+  template <detail::weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
+    owner_ = self.promise().owner;
+    return false;
+  }
+  shard& await_resume() const noexcept { return *owner_; }
+
+ private:
+  shard* owner_ = nullptr;
+};
+inline this_shard_awaiter this_shard() { return {}; }
+
+}  // namespace weir
