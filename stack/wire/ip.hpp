@@ -36,9 +36,8 @@ enum class ip_status : std::uint8_t {
   bad_version,        ///< neither 4 nor 6, or empty
   malformed,          ///< truncated or lengths that contradict each other; no reply
   bad_checksum,       ///< IPv4 header checksum
-  bad_options,        ///< IPv4 option lengths run out of the header
   discard,            ///< RFC 8200 4.2: an option said "drop silently"
-  parameter_problem   ///< RFC 8200: drop and answer with problem_code and problem_pointer
+  parameter_problem   ///< drop and answer with problem_code and problem_pointer (RFC 8200 4, RFC 1122 3.2.2.5)
 };
 
 /// What a packet's IP header and extension headers say.
@@ -51,7 +50,7 @@ struct ip_header {
   bool dont_fragment = false;
   bool is_fragment = false;             ///< more fragments follow, or the offset is not 0 (an IPv6 atomic one is not)
   bool more_fragments = false;
-  bool source_routed = false;           ///< IPv4: LSRR or SSRR was present (RFC 1122 3.2.1.8)
+  bool route_unfinished = false;        ///< IPv4: a source route that does not end here (RFC 1122 3.2.1.8)
   std::uint32_t fragment_offset = 0;    ///< bytes
   std::uint32_t identification = 0;     ///< 16 bits in IPv4
   std::size_t header_length = 0;        ///< IP header with options or extension headers, up to `payload`
@@ -65,12 +64,23 @@ struct ip_header {
   bool problem_even_if_multicast = false;  ///< RFC 8200 4.2: option type 10 answers multicast too, 11 does not
 };
 
-/// Parses either family by the version field. `check` false leaves the IPv4 header checksum unverified (for headers
-/// quoted in ICMP errors, which routers may have touched).
+/// Parses either family by the version field. `check` false leaves the IPv4 header checksum unverified (for datagrams
+/// that were put together here).
 ip_header parse_ip(std::span<const std::byte> packet, bool check = true);
 ip_header parse_ipv4(std::span<const std::byte> packet, bool check = true);
 ip_header parse_ipv6(std::span<const std::byte> packet);
 
+
+/// A packet of which only the beginning may be there, as ICMP errors quote it, or one whose headers are at fault.
+struct quoted_packet {
+  bool understood = false;              ///< false: not even the transport protocol can be told
+  ip_address source, destination;
+  std::uint8_t protocol = 0;
+  bool later_fragment = false;          ///< not the first one: it has no transport header
+  std::uint32_t total_length = 0;       ///< as its header says
+  std::span<const std::byte> transport; ///< as much of it as there is
+};
+quoted_packet parse_quoted(std::span<const std::byte> bytes);
 
 /// IPv4 header fields to emit; no options are ever sent.
 struct ipv4_fields {

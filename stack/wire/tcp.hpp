@@ -40,7 +40,8 @@ struct tcp_option_set {
   std::array<sack_block, 4> sack{};
   std::uint8_t sack_count = 0;
   std::optional<std::uint16_t> user_timeout;  ///< RFC 5482 3: G bit and 15 bits of value, raw
-  bool malformed = false;                     ///< an illegal length ended the parsing there (MUST-7); rest ignored
+  bool malformed = false;                     ///< MUST-7: an illegal length; options from there on are ignored, or
+                                              ///< that one option where only its kind's own length was wrong
   bool operator==(const tcp_option_set&) const = default;
 };
 
