@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The house rules that a compiler does not check. Called by ./dev lint; names every breach as file:line and ends
+# with 1 when there was one. A line may carry "lint: allow" with a reason where a rule does not fit it.
+set -u
+shopt -s lastpipe  # report counts in this shell, though it ends a pipeline
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+here=cmake
+breaches=0
+
+# Tracked files and new ones that git does not ignore.
+files() { git ls-files --cached --others --exclude-standard -- "$@" | while read -r f; do [ -f "$f" ] && echo "$f"; done; }
+
+# report TITLE: fails when there is anything on stdin.
+report() {
+  local found
+  found=$(grep -v 'lint: allow' || true)
+  if [ -n "$found" ]; then
+    printf '%s\n' "$found" | sed 's/^/  /' | sed "1i $1:"
+    breaches=$((breaches + $(printf '%s\n' "$found" | wc -l)))
+  fi
+}
+
+# search PATTERN files...: file:line:text, nothing when there are no files. Perl expressions.
+search() {
+  local pattern=$1
+  shift
+  [ $# -eq 0 ] || grep -nHP -- "$pattern" "$@"
+}
+
+mapfile -t sources < <(files '*.cpp' '*.hpp' '*.c' '*.h')
+mapfile -t products < <(files '*.cpp' '*.hpp' '*.c' '*.h' | grep -v '^tests/')
+mapfile -t public < <(files 'runtime/include/*.hpp' 'stack/include/*.hpp')
+mapfile -t stack < <(files 'stack/*.cpp' 'stack/*.hpp' | grep -v '^stack/device/')
+mapfile -t core < <(files 'runtime/core/*.cpp' 'runtime/core/*.hpp')
+mapfile -t texts < <(files '*.cpp' '*.hpp' '*.c' '*.h' '*.cmake' '*CMakeLists.txt' '*.sh' '*.md' dev)
+
+if [ ${#sources[@]} -gt 0 ]; then
+  awk -f $here/lint_coroutines.awk "${sources[@]}" | report "coroutines that g++ 12.2 miscompiles"
+fi
+search 'co_await \((?:[^()]|\([^()]*\))*\?' "${sources[@]}" |
+  report "co_await (c ? f() : g()) is a use after free on g++ 12.2: write c ? co_await f() : co_await g()"
+search 'co_await [^;]*[(,] *\[[^\]]*(=|(?<![&a-z_])(?!this\b)[a-z_]+ *[,\]])[^\]]*\] *[({]' "${sources[@]}" |
+  report "a lambda that captures by value inside a co_await is destroyed twice on g++ 12.2: name it first"
+
+for f in "${products[@]}"; do
+  n=$(wc -l <"$f")
+  [ "$n" -le 600 ] || echo "$f:$n: lines"
+done | report "longer than 600 lines"
+for f in "${sources[@]}"; do
+  head -n 1 "$f" | grep -qE '^(//|/\*)' || echo "$f:1: does not say what it owns"
+done | report "a file opens with a comment"
+
+search '#include [<"](liburing|asio|linux/io_uring|linux/if_tun)' "${public[@]}" |
+  report "public headers include neither liburing nor Asio nor TUN"
+search '^\s*using namespace ' "${public[@]}" | report "no using namespace in a public header"
+search '#include [<"](sys/|linux/|netinet/|net/|unistd|fcntl|poll|thread|mutex|condition_variable|coroutine|future|random|fmt/)' \
+  "${stack[@]}" | report "the stack makes no system call, starts no thread, knows no coroutine"
+search '\b(steady_clock|system_clock|high_resolution_clock)::now|\bclock_gettime\b|\bgettimeofday\b|\brand\(\)|\brandom_device\b|\bgetenv\(' \
+  "${stack[@]}" | report "the stack reads no clock and no randomness"
+search '#include [<"](weir/(?!stack/)|core/|driver/|transport/|config/|observe/)' "${stack[@]}" |
+  report "the stack includes nothing of the runtime"
+search '#include [<"](driver/|transport/|config/|observe/|liburing|asio|sys/|netinet/)' "${core[@]}" |
+  report "the core includes no driver, transport or system interface"
+search '\b(TODO|FIXME|XXX|HACK)\b' "${texts[@]}" | grep -v "^$here/lint.sh:" | report "unfinished business"
+
+if [ "$breaches" -gt 0 ]; then
+  echo "lint: $breaches breaches of the house rules"
+  exit 1
+fi
+echo "lint: house rules kept in ${#sources[@]} source files"
