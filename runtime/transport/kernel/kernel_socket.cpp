@@ -1,0 +1,225 @@
+// See kernel_socket.hpp. The order of the option calls matters: buffers before listen(2) and connect(2), because the
+// window scale is fixed by the handshake (RFC 7323 2.2).
+#include "transport/kernel/kernel_socket.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+
+namespace weir::detail::kernel {
+
+void unique_fd::reset(int fd) noexcept {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = fd;
+}
+
+socket_address::socket_address(const endpoint& where) {
+  auto bytes = where.address.bytes();
+  if (where.address.is_v4()) {
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(where.port);
+    std::memcpy(&v4.sin_addr, bytes.data(), bytes.size());
+    std::memcpy(&storage, &v4, sizeof v4);
+    size = sizeof v4;
+  } else {
+    sockaddr_in6 v6{};
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(where.port);
+    std::memcpy(&v6.sin6_addr, bytes.data(), bytes.size());
+    std::memcpy(&storage, &v6, sizeof v6);
+    size = sizeof v6;
+  }
+}
+
+endpoint socket_address::to_endpoint() const {
+  if (storage.ss_family == AF_INET) {
+    sockaddr_in v4;
+    std::memcpy(&v4, &storage, sizeof v4);
+    return {ip_address::v4(ntohl(v4.sin_addr.s_addr)), ntohs(v4.sin_port)};
+  }
+  if (storage.ss_family == AF_INET6) {
+    sockaddr_in6 v6;
+    std::memcpy(&v6, &storage, sizeof v6);
+    std::array<std::uint8_t, 16> bytes;
+    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
+    return {ip_address::v6(bytes), ntohs(v6.sin6_port)};
+  }
+  return {};
+}
+
+endpoint local_endpoint_of(int fd) {
+  socket_address address;
+  if (::getsockname(fd, address.data(), &address.size) != 0) return {};
+  return address.to_endpoint();
+}
+
+endpoint remote_endpoint_of(int fd) {
+  socket_address address;
+  if (::getpeername(fd, address.data(), &address.size) != 0) return {};
+  return address.to_endpoint();
+}
+
+std::error_code error_from(int number) {
+  switch (number) {
+    case ENOPROTOOPT:
+    case EOPNOTSUPP: return std::make_error_code(std::errc::operation_not_supported);
+    case EPERM: return std::make_error_code(std::errc::permission_denied);
+    default: return {number, std::generic_category()};
+  }
+}
+std::error_code last_error() { return error_from(errno); }
+
+namespace {
+
+std::error_code set(int fd, int level, int name, int value) {
+  return ::setsockopt(fd, level, name, &value, sizeof value) == 0 ? std::error_code{} : last_error();
+}
+
+/// The kernel doubles a buffer size for its own overhead, so this much may be asked for.
+std::error_code set_buffer(int fd, int name, std::uint32_t bytes) {
+  return set(fd, SOL_SOCKET, name, static_cast<int>(std::min<std::uint32_t>(bytes, INT_MAX / 2)));
+}
+
+std::error_code set_congestion(int fd, const config& settings) {
+  const auto& name = settings.tcp.congestion;
+  auto size = static_cast<socklen_t>(name.size());
+  if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), size) == 0) return {};
+  // Not built into this kernel, or not allowed to this user. The default is a wish, anything else a demand.
+  if (name == config{}.tcp.congestion) return {};
+  return std::make_error_code(std::errc::operation_not_supported);
+}
+
+/// What the configuration says about every TCP socket.
+std::error_code apply_settings(int fd, const config& settings, const stream_options& over) {
+  stream_options effective = over;
+  if (!effective.nodelay) effective.nodelay = settings.tcp.nodelay;
+  if (!effective.receive_buffer && settings.tcp.receive_buffer != 0)
+    effective.receive_buffer = settings.tcp.receive_buffer;
+  if (!effective.send_buffer && settings.tcp.send_buffer != 0) effective.send_buffer = settings.tcp.send_buffer;
+  if (auto ec = set_congestion(fd, settings)) return ec;
+  return apply(fd, effective);
+}
+
+result<unique_fd> open_socket(ip_family family, mode how) {
+  int kind = SOCK_STREAM | SOCK_CLOEXEC | (how == mode::non_blocking ? SOCK_NONBLOCK : 0);
+  unique_fd fd(::socket(family == ip_family::v4 ? AF_INET : AF_INET6, kind, IPPROTO_TCP));
+  if (!fd) return last_error();
+  // A v6 socket is v6 only: one that took v4 as well would make a [::] listener reach further than it says.
+  if (family == ip_family::v6)
+    if (auto ec = set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1)) return ec;
+  return fd;
+}
+
+std::error_code check(const endpoint& local, const listen_options& options, const config& settings) {
+  const auto& defaults = settings.listen;
+  const bool reset = options.on_overflow.value_or(defaults.overflow) != overflow::drop;
+  const bool policy = options.policy.value_or(defaults.policy) != sharding_policy::hash;
+  // The kernel's SYN queue has no bound of its own per listener, its groups no key, and it never resets on overflow
+  // unless the whole machine is told to (sysctl tcp_abort_on_overflow).
+  const bool syn_backlog = options.syn_backlog || defaults.syn_backlog != config{}.listen.syn_backlog;
+  if (reset || policy || syn_backlog || options.owner_key != 0)
+    return std::make_error_code(std::errc::operation_not_supported);
+  if (local.address.is_unspecified() && !options.allow_wildcard.value_or(defaults.allow_wildcard))
+    return std::make_error_code(std::errc::permission_denied);
+  return {};
+}
+
+}  // namespace
+
+result<unique_fd> open_listener(const endpoint& local, const listen_options& options, const config& settings,
+                                mode how) {
+  if (auto ec = check(local, options, settings)) return ec;
+  auto fd = open_socket(local.address.family(), how);
+  if (!fd) return fd;
+  if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1)) return ec;
+  if (options.share.value_or(settings.listen.sharing) == sharing::sharded)
+    if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1)) return ec;
+  if (auto ec = apply_settings(fd->get(), settings, {})) return ec;
+  socket_address address(local);
+  if (::bind(fd->get(), address.data(), address.size) != 0) return last_error();
+  // The kernel's queue holds one more than it is told (sk_acceptq_is_full), and clamps to somaxconn.
+  auto backlog = std::min<std::uint32_t>(options.backlog.value_or(settings.listen.backlog), INT_MAX);
+  if (::listen(fd->get(), static_cast<int>(backlog > 0 ? backlog - 1 : 0)) != 0) return last_error();
+  return fd;
+}
+
+result<unique_fd> open_connector(const endpoint& remote, const connect_options& options, const config& settings,
+                                 mode how) {
+  // Linux takes a connect to "any" for one to loopback; no other back end does.
+  if (remote.address.is_unspecified() || remote.port == 0)
+    return std::make_error_code(std::errc::address_not_available);
+  auto fd = open_socket(remote.address.family(), how);
+  if (!fd) return fd;
+  if (auto ec = apply_settings(fd->get(), settings, options.stream)) return ec;
+  const auto& local = options.local;
+  if (!local.address.is_unspecified() || local.port != 0) {
+    if (!local.address.is_unspecified() && local.address.family() != remote.address.family())
+      return std::make_error_code(std::errc::address_family_not_supported);
+    if (local.port == 0)  // the port is chosen by connect(2), which may then share it between destinations
+      if (auto ec = set(fd->get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)) return ec;
+    // An unspecified address of the other family stands for "any" of this one.
+    endpoint bound = local;
+    if (local.address.family() != remote.address.family())
+      bound.address = remote.address.is_v4() ? ip_address::v4(0u) : ip_address::v6({});
+    socket_address address(bound);
+    if (::bind(fd->get(), address.data(), address.size) != 0) return last_error();
+  }
+  return fd;
+}
+
+std::error_code apply(int fd, const stream_options& options) {
+  if (options.receive_buffer)
+    if (auto ec = set_buffer(fd, SO_RCVBUF, *options.receive_buffer)) return ec;
+  if (options.send_buffer)
+    if (auto ec = set_buffer(fd, SO_SNDBUF, *options.send_buffer)) return ec;
+  if (options.nodelay)
+    if (auto ec = set(fd, IPPROTO_TCP, TCP_NODELAY, *options.nodelay)) return ec;
+  if (options.keep_alive)
+    if (auto ec = set(fd, SOL_SOCKET, SO_KEEPALIVE, *options.keep_alive)) return ec;
+  if (options.cork)
+    if (auto ec = set(fd, IPPROTO_TCP, TCP_CORK, *options.cork)) return ec;
+  return {};
+}
+
+void reset_on_close(int fd) noexcept {
+  linger now{1, 0};
+  ::setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+accept_failure classify_accept_error(int number) {
+  switch (number) {
+    case EAGAIN: return accept_failure::nothing_there;
+    case EINTR:
+    case ECONNABORTED:
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+    case EPERM: return accept_failure::retry;
+    case EMFILE:
+    case ENFILE:
+    case ENOBUFS:
+    case ENOMEM: return accept_failure::exhausted;
+    default: return accept_failure::fatal;
+  }
+}
+
+void log_accept_exhausted(int number, const endpoint& where, instant now, instant& last_logged) {
+  if (last_logged != instant{} && now - last_logged < std::chrono::seconds(1)) return;
+  last_logged = now;
+  std::fprintf(stderr, "weir: %s: no connection can be accepted for now: %s\n", where.to_string().c_str(),
+               error_from(number).message().c_str());
+}
+
+}  // namespace weir::detail::kernel
