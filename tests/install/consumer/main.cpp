@@ -1,4 +1,5 @@
-// A program outside weir's tree: includes an installed header, links the installed archives, and says so.
+// A program outside weir's tree: includes an installed header, links the installed archives, and
+// says so.
 #include <weir/stack/address.hpp>
 
 #include <cstdio>
