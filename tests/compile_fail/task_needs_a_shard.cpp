@@ -1,5 +1,6 @@
 // A coroutine of another library has no shard and no cancellation to hand on: it cannot await
-// weir's tasks. expect: (weir_promise|constraint)
+// weir's tasks.
+// expect: (weir_promise|constraint)
 #include <coroutine>
 
 #include <weir/task.hpp>
