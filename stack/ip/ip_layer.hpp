@@ -28,7 +28,8 @@ enum class icmp_kind : std::uint8_t {
   prohibited,              ///< v4 3/9, 3/10, 3/13-15; v6 1/1, 1/2, 1/5-7
   packet_too_big,          ///< v4 3/4; v6 2
   time_exceeded,           ///< v4 11; v6 3
-  parameter_problem        ///< v4 12; v6 4/0, 4/2
+  parameter_problem,       ///< v4 12; v6 4/0, 4/2
+  unknown_error            ///< v6: an error type or code that no one knows (RFC 4443 2.4 a): soft
 };
 
 /// An ICMP error about a packet that one of our addresses sent. It proves nothing yet: the transport checks that the

@@ -13,29 +13,25 @@ namespace weir::stack::wire {
 
 inline constexpr std::size_t icmp_header = 8;
 
-namespace icmp4 {
-enum type : std::uint8_t {
-  echo_reply = 0,
-  unreachable = 3,
-  source_quench = 4,
-  redirect = 5,
-  echo_request = 8,
-  time_exceeded = 11,
-  parameter_problem = 12
-};
+namespace icmp4 {  // message types
+inline constexpr std::uint8_t echo_reply = 0;
+inline constexpr std::uint8_t unreachable = 3;
+inline constexpr std::uint8_t source_quench = 4;
+inline constexpr std::uint8_t redirect = 5;
+inline constexpr std::uint8_t echo_request = 8;
+inline constexpr std::uint8_t time_exceeded = 11;
+inline constexpr std::uint8_t parameter_problem = 12;
 }
 
-namespace icmp6 {
-enum type : std::uint8_t {
-  unreachable = 1,
-  packet_too_big = 2,
-  time_exceeded = 3,
-  parameter_problem = 4,
-  first_informational = 128,
-  echo_request = 128,
-  echo_reply = 129,
-  redirect = 137
-};
+namespace icmp6 {  // message types
+inline constexpr std::uint8_t unreachable = 1;
+inline constexpr std::uint8_t packet_too_big = 2;
+inline constexpr std::uint8_t time_exceeded = 3;
+inline constexpr std::uint8_t parameter_problem = 4;
+inline constexpr std::uint8_t first_informational = 128;
+inline constexpr std::uint8_t echo_request = 128;
+inline constexpr std::uint8_t echo_reply = 129;
+inline constexpr std::uint8_t redirect = 137;
 }
 
 struct icmp_message {

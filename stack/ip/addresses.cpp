@@ -1,0 +1,82 @@
+// Address rules: see addresses.hpp.
+#include "ip/addresses.hpp"
+
+#include <algorithm>
+
+namespace weir::stack {
+namespace {
+
+// Below this a scan beats a search.
+constexpr std::size_t scan_limit = 8;
+
+// ::ffff:0:0/96 never stands in a header on the wire (RFC 6890 2.2.3).
+bool is_v4_mapped(const ip_address& address) {
+  auto bytes = address.bytes();
+  return std::all_of(bytes.begin(), bytes.begin() + 10, [](auto b) { return b == 0; }) &&
+         bytes[10] == 0xff && bytes[11] == 0xff;
+}
+
+}  // namespace
+
+address_set::address_set(const std::vector<ip_prefix>& own) : prefixes_(own) {
+  for (const auto& prefix : own) sorted_.push_back(prefix.address);
+  std::sort(sorted_.begin(), sorted_.end());
+}
+
+bool address_set::is_local(const ip_address& address) const {
+  if (sorted_.size() <= scan_limit)
+    return std::find(sorted_.begin(), sorted_.end(), address) != sorted_.end();
+  return std::binary_search(sorted_.begin(), sorted_.end(), address);
+}
+
+bool address_set::is_broadcast(const ip_address& address) const {
+  if (!address.is_v4()) return false;
+  if (address.is_limited_broadcast()) return true;
+  return std::any_of(prefixes_.begin(), prefixes_.end(),
+                     [&](const auto& prefix) { return prefix.broadcast() == address; });
+}
+
+bool address_set::is_joined_group(const ip_address& address) const {
+  if (!address.is_v6() || !address.is_multicast()) return false;
+  auto group = address.bytes();
+  // RFC 4291 2.8: ff01::1 and ff02::1, and ff02::1:ffXX:XXXX with the last three bytes of each address.
+  bool zeros = std::all_of(group.begin() + 2, group.begin() + 11, [](auto b) { return b == 0; });
+  if (!zeros || group[1] > 2 || group[1] == 0) return false;
+  if (group[11] == 0 && group[12] == 0 && group[13] == 0 && group[14] == 0 && group[15] == 1)
+    return true;
+  if (group[1] != 2 || group[11] != 1 || group[12] != 0xff) return false;
+  return std::any_of(sorted_.begin(), sorted_.end(), [&](const auto& own) {
+    return own.is_v6() && std::equal(group.begin() + 13, group.end(), own.bytes().begin() + 13);
+  });
+}
+
+bool address_set::is_unicast(const ip_address& address) const {
+  if (address.is_multicast() || address.is_unspecified() || is_broadcast(address)) return false;
+  return !address.is_v4() || address.bytes()[0] != 0;
+}
+
+bool address_set::is_valid_wire_source(const ip_address& address) const {
+  if (!is_unicast(address) || address.is_loopback()) return false;
+  if (address.is_v6() && is_v4_mapped(address)) return false;
+  return !is_local(address);
+}
+
+std::optional<ip_address> address_set::source_for(const ip_address& destination) const {
+  const ip_prefix* best = nullptr;
+  // RFC 6724 5 as far as one interface goes: the address itself, the same subnet, then the same scope.
+  auto rank = [&](const ip_prefix& prefix) {
+    if (prefix.address == destination) return 4;
+    bool same_scope = prefix.address.is_link_local() == destination.is_link_local() &&
+                      prefix.address.is_loopback() == destination.is_loopback();
+    if (prefix.contains(destination) && same_scope) return 3;
+    return same_scope ? 2 : 1;
+  };
+  for (const auto& prefix : prefixes_) {
+    if (prefix.address.family() != destination.family()) continue;
+    if (best == nullptr || rank(prefix) > rank(*best)) best = &prefix;
+  }
+  if (best == nullptr) return std::nullopt;
+  return best->address;
+}
+
+}  // namespace weir::stack

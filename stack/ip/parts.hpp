@@ -1,0 +1,47 @@
+// A payload that lies in several places, cut into pieces without copying it.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+namespace weir::stack {
+
+using byte_span = std::span<const std::byte>;
+using part_list = std::span<const byte_span>;
+
+inline std::size_t total_size(part_list parts) {
+  std::size_t total = 0;
+  for (const auto& part : parts) total += part.size();
+  return total;
+}
+
+/// Walks through `parts` from front to back.
+class part_cursor {
+ public:
+  explicit part_cursor(part_list parts) : parts_(parts) {}
+
+  /// The next `n` bytes as spans in `into`, which holds at least as many as there are parts; returns how many.
+  std::size_t take(std::size_t n, std::span<byte_span> into) {
+    std::size_t count = 0;
+    while (n > 0 && index_ < parts_.size()) {
+      auto piece = parts_[index_].subspan(offset_);
+      piece = piece.first(std::min(piece.size(), n));
+      n -= piece.size();
+      offset_ += piece.size();
+      if (offset_ == parts_[index_].size()) {
+        ++index_;
+        offset_ = 0;
+      }
+      if (!piece.empty()) into[count++] = piece;
+    }
+    return count;
+  }
+
+ private:
+  part_list parts_;
+  std::size_t index_ = 0;
+  std::size_t offset_ = 0;
+};
+
+}  // namespace weir::stack
