@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <thread>
 
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/mailbox.hpp"
@@ -117,6 +118,15 @@ class shard {
   bool run_ready();
   bool read_mailbox();
   void settle();
+  static void on_stop(detail::message& m) noexcept;
+  static void on_cancel(detail::message& m) noexcept;
+
+  // Sent to this shard at most once each, from any thread.
+  struct request : detail::message {
+    request(void (*f)(detail::message&) noexcept, shard& s) : message(f), target(&s) {}
+    shard* target;
+    std::atomic<bool> sent{false};
+  };
 
   unsigned index_;
   const config* settings_;
@@ -131,6 +141,9 @@ class shard {
   shard_counters counters_;
   detail::mailbox mailbox_;
   std::atomic<bool> sleeping_{false};
+  std::atomic<std::thread::id> thread_{};
+  request stop_request_;
+  request cancel_request_;
   std::unique_ptr<detail::driver> driver_;
   std::unique_ptr<detail::transport> transport_;
 };

@@ -164,6 +164,7 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
   void begin() noexcept;
   static void request_cancel(operation& op) noexcept;
 
+  friend struct stop_hook;
   stop_hook stop_hook_;
   bool stopped_ = false;
 };

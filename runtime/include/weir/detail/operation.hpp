@@ -101,6 +101,16 @@ class operation : public ready_node, private detail::cancel_node, private detail
     return timed_out_ && error_ == std::errc::operation_canceled ? timeout_error() : error_;
   }
 
+  /// Whether the timeout, rather than anybody else, asked for the end.
+  bool timed_out() const { return timed_out_; }
+
+  /// Asks for an early end, once.
+  void ask_to_end() noexcept {
+    if (asked_ || state_ != state::pending) return;
+    asked_ = true;
+    request_cancel_(*this);
+  }
+
   /// For awaiters that finish in await_ready.
   void finish_inline(std::error_code error = {}) { error_ = error, state_ = state::done; }
 
@@ -114,12 +124,6 @@ class operation : public ready_node, private detail::cancel_node, private detail
     self.timed_out_ = !self.asked_;
     self.ask_to_end();
   }
-  void ask_to_end() noexcept {
-    if (asked_ || state_ != state::pending) return;
-    asked_ = true;
-    request_cancel_(*this);
-  }
-
   shard* owner_ = nullptr;
   cancel_function request_cancel_;
   std::error_code error_;

@@ -27,9 +27,11 @@ class timer_node {
     next_ = prev_ = nullptr;
   }
 
+  /// A list's head, for the wheel: never armed itself.
+  timer_node() = default;
+
  private:
   friend class timer_wheel;
-  timer_node() = default;
 
   timer_node* prev_ = nullptr;
   timer_node* next_ = nullptr;

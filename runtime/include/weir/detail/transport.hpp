@@ -135,6 +135,8 @@ class transport {
  public:
   virtual ~transport() = default;
 
+  /// Called once by the shard that owns this transport, before anything else.
+  virtual void attach(weir::shard& owner) = 0;
   /// "uring", "asio", "stack", "sim".
   virtual std::string_view name() const = 0;
 

@@ -1,0 +1,158 @@
+// The scope's state: children, their ends, and the one coroutine that waits for the last of them. It lives apart from the
+// scope object, so that children can outlive a scope that goes early.
+#include "weir/scope.hpp"
+
+#include <cassert>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/log.hpp"
+#include "weir/error.hpp"
+
+namespace weir {
+
+namespace detail {
+
+class scope_state {
+ public:
+  scope_state(shard& s, scope_options o) : owner(&s), options(o), cancel(&s.root_cancel()) {}
+
+  shard* owner;
+  scope_options options;
+  cancel_state cancel;
+  std::size_t size = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t io_errors = 0;
+  std::exception_ptr failure;
+  std::function<void(std::exception_ptr)> handler;
+  drain_awaiter* waiter = nullptr;
+  bool orphaned = false;
+
+  bool full() const { return size >= options.max || cancel.requested(); }
+  void start(task<> child);
+  void note(std::exception_ptr failed) noexcept;
+  void child_ended() noexcept;
+};
+
+namespace {
+
+// From the frame pool, so that a server that spawns a session per connection takes nothing from the heap.
+struct child : completion, ready_node {
+  child(scope_state& s, std::coroutine_handle<task_promise<void>> f) : completion{&child::ended}, state(&s), frame(f) {
+    handle = f;
+  }
+  static void* operator new(std::size_t size) { return allocate_frame(size); }
+  static void operator delete(void* block, std::size_t size) noexcept { free_frame(block, size); }
+
+  static void ended(completion& c) noexcept {
+    std::unique_ptr<child> self(static_cast<child*>(&c));
+    auto* state = self->state;
+    auto failed = std::move(self->frame.promise().failure);
+    self->frame.destroy();
+    self.reset();
+    if (failed) state->note(std::move(failed));
+    state->child_ended();
+  }
+
+  scope_state* state;
+  std::coroutine_handle<task_promise<void>> frame;
+};
+
+}  // namespace
+
+void scope_state::start(task<> t) {
+  auto* node = new child(*this, t.release());
+  auto& promise = node->frame.promise();
+  promise.owner = owner;
+  promise.cancel = &cancel;
+  promise.on_done = node;
+  ++size;
+  owner->make_ready(*node);
+}
+
+void scope_state::note(std::exception_ptr failed) noexcept {
+  if (handler) return handler(std::move(failed));
+  std::string text;
+  try {
+    std::rethrow_exception(failed);
+  } catch (const io_error& error) {
+    if (error.code() != std::errc::operation_canceled) ++io_errors;
+    return;
+  } catch (const std::exception& error) {
+    text = error.what();
+  } catch (...) {
+    text = "unknown exception";
+  }
+  log_line("a task failed and takes its scope with it: " + text);
+  if (!failure) failure = std::move(failed);
+  cancel.request();
+}
+
+void scope_state::child_ended() noexcept {
+  if (--size != 0) return;
+  if (waiter != nullptr) owner->make_ready(*std::exchange(waiter, nullptr));
+  if (orphaned) {
+    owner->root_ended();
+    delete this;
+  }
+}
+
+bool drain_awaiter::await_ready() const noexcept { return state_->size == 0; }
+
+bool drain_awaiter::park(cancel_state* governing) {
+  assert(state_->waiter == nullptr && "one coroutine at a time waits for a scope");
+  state_->waiter = this;
+  if (governing != nullptr && governing->requested())
+    give_up();
+  else if (governing != nullptr)
+    governing->add(*this);
+  if (limit_.count() >= 0) state_->owner->arm(*this, state_->owner->now() + limit_);
+  return true;
+}
+
+void drain_awaiter::give_up() noexcept {
+  if (!state_->cancel.requested()) outcome_.cancelled = state_->size;
+  outcome_.in_time = false;
+  state_->cancel.request();
+}
+
+drain_result drain_awaiter::await_resume() {
+  detail::cancel_node::unlink();
+  detail::timer_node::disarm();
+  if (state_->failure) std::rethrow_exception(std::exchange(state_->failure, nullptr));
+  return outcome_;
+}
+
+}  // namespace detail
+
+scope::scope(shard& owner, scope_options options) : state_(new detail::scope_state(owner, options)) {}
+
+scope::~scope() {
+  assert(state_->waiter == nullptr);
+  if (state_->size == 0) {
+    delete state_;
+    return;
+  }
+  state_->orphaned = true;
+  state_->owner->root_started();
+  state_->cancel.request();
+}
+
+bool scope::spawn(task<> child) {
+  if (state_->full()) {
+    if (state_->refused++ == 0 && !state_->cancel.requested())
+      detail::log_line("a scope is full (" + std::to_string(state_->options.max) + " tasks): refusing more");
+    return false;
+  }
+  state_->start(std::move(child));
+  return true;
+}
+
+std::size_t scope::size() const { return state_->size; }
+std::uint64_t scope::refused() const { return state_->refused; }
+std::uint64_t scope::io_errors() const { return state_->io_errors; }
+void scope::on_failure(std::function<void(std::exception_ptr)> handler) { state_->handler = std::move(handler); }
+void scope::cancel() noexcept { state_->cancel.request(); }
+
+}  // namespace weir

@@ -1,0 +1,217 @@
+// The shard's loop: fire timers, read the mailbox, resume what is ready, let the transport send, wait in the driver. One
+// driver turn per turn of the loop, and coroutines are resumed here and nowhere else.
+#include "weir/shard.hpp"
+
+#include <cassert>
+#include <utility>
+
+#include "core/driver.hpp"
+#include "core/timer_wheel.hpp"
+#include "weir/net.hpp"
+
+namespace weir {
+
+namespace {
+
+/// A coroutine without a parent: keeps its frame, reports its end, goes with it.
+struct root : detail::completion, detail::ready_node {
+  root(shard& s, task<> t, std::function<void(std::exception_ptr)> f)
+      : completion{&root::ended}, owner(&s), frame(t.release()), on_end(std::move(f)) {
+    auto& promise = frame.promise();
+    promise.owner = &s;
+    promise.cancel = &s.root_cancel();
+    promise.on_done = this;
+    handle = frame;
+  }
+  static void ended(detail::completion& c) noexcept {
+    std::unique_ptr<root> self(static_cast<root*>(&c));
+    auto failure = std::move(self->frame.promise().failure);
+    self->frame.destroy();
+    self->owner->root_ended();
+    self->on_end(std::move(failure));
+  }
+
+  shard* owner;
+  std::coroutine_handle<detail::task_promise<void>> frame;
+  std::function<void(std::exception_ptr)> on_end;
+};
+
+struct posted : detail::message {
+  explicit posted(std::function<void()> f) : message(&posted::call), function(std::move(f)) {}
+  static void call(detail::message& m) noexcept {
+    std::unique_ptr<posted> self(static_cast<posted*>(&m));
+    self->function();
+  }
+  std::function<void()> function;
+};
+
+}  // namespace
+
+shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::driver> driver,
+             std::unique_ptr<detail::transport> transport)
+    : index_(index),
+      settings_(&settings),
+      now_(driver->now()),
+      stop_request_(&shard::on_stop, *this),
+      cancel_request_(&shard::on_cancel, *this),
+      driver_(std::move(driver)),
+      transport_(std::move(transport)) {
+  timers_ = std::make_unique<detail::timer_wheel>(now_);
+  transport_->attach(*this);
+}
+
+shard::~shard() {
+  assert(roots_ == 0 && "a shard went while coroutines ran on it");
+  settle();
+  transport_->abandon();
+  // Posted functions that never ran must still be freed; nothing else owns its message's memory.
+  read_mailbox();
+}
+
+std::string_view shard::backend() const { return transport_->name(); }
+
+tcp_listener shard::listen(const endpoint& local, const listen_options& options) {
+  auto listener = try_listen(local, options);
+  if (!listener) throw io_error(listener.error(), "listen on " + local.to_string());
+  return std::move(*listener);
+}
+
+result<tcp_listener> shard::try_listen(const endpoint& local, const listen_options& options) {
+  assert(on_this_thread());
+  auto socket = transport_->listen(local, options);
+  if (!socket) return socket.error();
+  return tcp_listener(**socket);
+}
+
+detail::connect_awaiter shard::connect(const endpoint& remote, const connect_options& options) {
+  return {remote, options};
+}
+
+void shard::request_stop() noexcept {
+  if (!stop_request_.sent.exchange(true)) deliver(stop_request_);
+}
+
+void shard::request_cancel() noexcept {
+  if (!cancel_request_.sent.exchange(true)) deliver(cancel_request_);
+}
+
+void shard::on_stop(detail::message& m) noexcept { static_cast<request&>(m).target->stopping_.request(); }
+
+void shard::on_cancel(detail::message& m) noexcept {
+  auto& self = *static_cast<request&>(m).target;
+  self.stopping_.request();
+  self.cancel_.request();
+}
+
+void shard::post(std::function<void()> f) { deliver(*new posted(std::move(f))); }
+
+void shard::deliver(detail::message& m) noexcept {
+  mailbox_.put(m);
+  // Paired with run_until(): either the sleeper sees the message, or we see that it sleeps.
+  if (sleeping_.load(std::memory_order_seq_cst)) driver_->wake();
+}
+
+bool shard::on_this_thread() const noexcept {
+  auto owner = thread_.load(std::memory_order_relaxed);
+  return owner == std::thread::id{} || owner == std::this_thread::get_id();
+}
+
+void shard::start(task<> root_task, std::function<void(std::exception_ptr)> on_end) {
+  ++roots_;
+  ready_.push(*new root(*this, std::move(root_task), std::move(on_end)));
+}
+
+void shard::arm(detail::timer_node& timer, instant deadline) noexcept { timers_->arm(timer, deadline); }
+
+bool shard::spend_budget() noexcept {
+  if (budget_ == 0) {
+    ++counters_.budget_exhausted;
+    return false;
+  }
+  --budget_;
+  return true;
+}
+
+void shard::forget_spent(detail::socket_base& socket) noexcept {
+  if (!socket.spent_noted) return;
+  auto** link = &spent_;
+  while (*link != &socket) link = &(*link)->next_spent;
+  *link = socket.next_spent;
+  socket.spent_noted = false;
+}
+
+void shard::settle() {
+  if (spent_ == nullptr) return;
+  auto* list = std::exchange(spent_, nullptr);
+  for (auto* s = list; s != nullptr; s = s->next_spent) s->spent_noted = false;
+  transport_->settle(list);
+}
+
+bool shard::run_ready() {
+  auto batch = ready_.take();
+  bool any = !batch.empty();
+  while (auto* node = batch.pop()) {
+    ++counters_.resumed;
+    node->handle.resume();
+  }
+  return any;
+}
+
+bool shard::read_mailbox() {
+  auto* m = mailbox_.take();
+  bool any = m != nullptr;
+  while (m != nullptr) {
+    auto* next = m->next;
+    ++counters_.messages;
+    m->run(*m);
+    m = next;
+  }
+  return any;
+}
+
+bool shard::poll() {
+  thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  ++counters_.turns;
+  now_ = driver_->now();
+  budget_ = operations_per_turn;
+  auto fired = timers_->expire(now_);
+  counters_.timers_fired += fired;
+  bool any = fired != 0;
+  any |= read_mailbox();
+  any |= run_ready();
+  settle();
+  transport_->before_wait(now_);
+  return any || !ready_.empty();
+}
+
+instant shard::next_deadline() {
+  if (!ready_.empty() || !mailbox_.empty()) return now_;
+  auto timer = timers_->next();
+  auto transport = transport_->next_deadline();
+  return timer < transport ? timer : transport;
+}
+
+void shard::run_until(const std::function<bool()>& done) {
+  for (;;) {
+    poll();
+    if (done()) break;
+    auto deadline = next_deadline();
+    sleeping_.store(true, std::memory_order_seq_cst);
+    if (!mailbox_.empty()) deadline = now_;
+    driver_->turn(deadline);
+    sleeping_.store(false, std::memory_order_relaxed);
+  }
+}
+
+namespace detail {
+
+void make_ready(shard& owner, ready_node& node) noexcept { owner.make_ready(node); }
+void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
+  owner.arm(node, owner.now() + from_now);
+}
+bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
+void note_spent(socket_base& socket) noexcept { socket.owner->note_spent(socket); }
+
+}  // namespace detail
+
+}  // namespace weir

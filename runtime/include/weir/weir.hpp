@@ -1,0 +1,15 @@
+// Everything that a server needs, in one include.
+#pragma once
+
+#include "weir/config.hpp"
+#include "weir/error.hpp"
+#include "weir/net.hpp"
+#include "weir/options.hpp"
+#include "weir/runtime.hpp"
+#include "weir/scope.hpp"
+#include "weir/shard.hpp"
+#include "weir/submit.hpp"
+#include "weir/sync.hpp"
+#include "weir/task.hpp"
+#include "weir/timing.hpp"
+#include "weir/when.hpp"
