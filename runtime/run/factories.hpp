@@ -1,9 +1,11 @@
-// How run/ gets at the back ends without knowing them: one factory and one probe for each piece, implemented in the
-// piece's own folder (driver/uring, driver/asio, transport/uring, transport/asio, transport/stack). A factory is only
-// called where WEIR_WITH_<NAME> says that the piece was built in, on the thread that will run the shard, and after
-// the probe of its back end said yes. It throws config_error or io_error with one line that says what to do.
+// How run/ gets at the back ends without knowing them: one factory and one probe for each piece,
+// implemented in the piece's own folder (driver/uring, driver/asio, transport/uring,
+// transport/asio, transport/stack). A factory is only called where WEIR_WITH_<NAME> says that the
+// piece was built in, on the thread that will run the shard, and after the probe of its back end
+// said yes. It throws config_error or io_error with one line that says what to do.
 //
-// A transport is made with the driver that it will use; it learns its shard through transport::attach().
+// A transport is made with the driver that it will use; it learns its shard through
+// transport::attach().
 #pragma once
 
 #include <memory>
@@ -15,7 +17,8 @@ namespace weir::detail {
 class driver;
 class transport;
 
-// runtime/driver/uring, runtime/transport/uring. The probe makes a real ring and runs a no-op through it.
+// runtime/driver/uring, runtime/transport/uring. The probe makes a real ring and runs a no-op
+// through it.
 availability probe_uring(const config& settings);
 std::unique_ptr<driver> make_uring_driver(const config& settings);
 std::unique_ptr<transport> make_uring_transport(driver& completions, const config& settings);
@@ -25,10 +28,12 @@ availability probe_asio(const config& settings);
 std::unique_ptr<driver> make_asio_driver(const config& settings);
 std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings);
 
-// runtime/transport/stack, on a TUN device. Works with either driver. The probe says whether a device can be opened and
-// configured here (private_net was entered already where it is set); it leaves nothing behind. The transport of shard
-// `index` opens queue `index` of settings.stack.device; that of shard 0, which is made first, creates and configures it.
+// runtime/transport/stack, on a TUN device. Works with either driver. The probe says whether a
+// device can be opened and configured here (private_net was entered already where it is set); it
+// leaves nothing behind. The transport of shard `index` opens queue `index` of
+// settings.stack.device; that of shard 0, which is made first, creates and configures it.
 availability probe_stack(const config& settings);
-std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings, unsigned index);
+std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings,
+                                                unsigned index);
 
 }  // namespace weir::detail

@@ -1,0 +1,129 @@
+// What a configuration answers about itself: defaults of its lists, the number of shards, its form
+// as a file, and the checks that involve more than one key.
+#include "weir/config.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include <fmt/format.h>
+#define TOML_EXCEPTIONS 1
+#include <toml++/toml.h>
+
+#include "config/keys.hpp"
+
+namespace weir {
+namespace {
+
+constexpr std::uint16_t smallest_mtu_v6 = 1280;  // RFC 8200 5
+
+std::string quoted(const std::string& text) {
+  std::ostringstream out;
+  out << toml::value<std::string>(text);
+  return out.str();
+}
+
+std::string toml_value(const detail::key& k, const config& settings) {
+  auto values = k.show(settings);
+  if (k.kind == detail::key_kind::list) {
+    std::string out;
+    for (auto& one : values) out += (out.empty() ? "" : ", ") + quoted(one);
+    return "[" + out + "]";
+  }
+  bool bare = k.kind == detail::key_kind::boolean ||
+              (k.kind == detail::key_kind::number &&
+               values[0].find_first_not_of("0123456789") == std::string::npos);
+  return bare ? values[0] : quoted(values[0]);
+}
+
+/// An address in this network that is not the given one, for a suggestion.
+std::string neighbour_of(const ip_prefix& prefix) {
+  std::array<std::uint8_t, 16> bytes{};
+  auto from = prefix.address.bytes();
+  std::copy(from.begin(), from.end(), bytes.begin());
+  auto& last = bytes[from.size() - 1];
+  last = static_cast<std::uint8_t>((last & 0x03) == 1 ? last + 1 : (last & ~0x03) | 1);
+  ip_prefix out{prefix.address.is_v4() ? ip_address::v4({bytes[0], bytes[1], bytes[2], bytes[3]})
+                                       : ip_address::v6(bytes),
+                prefix.length};
+  return out.to_string();
+}
+
+}  // namespace
+
+std::vector<ip_prefix> config::stack_addresses() const {
+  if (!stack.address.empty()) return stack.address;
+  return {{ip_address::v4({198, 18, 0, 2}),
+           24}};  // RFC 2544: set apart for benchmarks, so nobody's own
+}
+
+std::vector<ip_prefix> config::stack_host_addresses() const {
+  if (!stack.host_address.empty()) return stack.host_address;
+  return {{ip_address::v4({198, 18, 0, 1}), 24}};
+}
+
+unsigned config::shard_count() const {
+  if (shards != 0) return shards;
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return 1;
+  return std::max(1u, static_cast<unsigned>(CPU_COUNT(&usable)));
+}
+
+std::string config::to_toml() const {
+  std::string out, section;
+  for (auto& k : detail::keys()) {
+    if (k.section() != section) {
+      section = k.section();
+      out += "\n[" + section + "]\n";
+    }
+    auto short_name = section.empty() ? k.name : k.name.substr(section.size() + 1);
+    out += short_name + " = " + toml_value(k, *this) + "\n";
+  }
+  return out;
+}
+
+namespace detail {
+
+void check_together(const config& settings,
+                    const std::function<std::string(std::string_view)>& place_of) {
+  auto ours = settings.stack_addresses();
+  auto theirs = settings.stack_host_addresses();
+  for (auto& address : ours) {
+    auto same_net = std::find_if(theirs.begin(), theirs.end(), [&](auto& host) {
+      return host.length == address.length && host.contains(address.address);
+    });
+    if (same_net == theirs.end())
+      throw config_error(
+          fmt::format("{}: stack.address {}: no stack.host_address lies in its network; "
+                      "add stack.host_address {}",
+                      place_of("stack.address"), address.to_string(), neighbour_of(address)));
+    for (auto& host : theirs)
+      if (host.address == address.address)
+        throw config_error(fmt::format(
+            "{}: stack.host_address {}: is a stack.address too; the two ends need an address each",
+            place_of("stack.host_address"), host.to_string()));
+    if (std::count_if(ours.begin(), ours.end(),
+                      [&](auto& a) { return a.address == address.address; }) > 1)
+      throw config_error(fmt::format("{}: stack.address {}: is given twice",
+                                     place_of("stack.address"), address.to_string()));
+    if (address.address.is_v6() && settings.stack.mtu < smallest_mtu_v6)
+      throw config_error(
+          fmt::format("{}: stack.mtu = {}: must be at least {} with an IPv6 stack.address",
+                      place_of("stack.mtu"), settings.stack.mtu, smallest_mtu_v6));
+  }
+  for (auto& host : theirs)
+    if (std::none_of(ours.begin(), ours.end(), [&](auto& a) { return a.contains(host.address); }))
+      throw config_error(fmt::format(
+          "{}: stack.host_address {}: no stack.address lies in its network; add stack.address {}",
+          place_of("stack.host_address"), host.to_string(), neighbour_of(host)));
+  if (settings.stack.placement == placement::inline_ && settings.stack.queues != 0 &&
+      settings.stack.queues != settings.shard_count())
+    throw config_error(
+        fmt::format("{}: stack.queues = {}: must equal shards ({}) while stack.placement is inline",
+                    place_of("stack.queues"), settings.stack.queues, settings.shard_count()));
+}
+
+}  // namespace detail
+}  // namespace weir

@@ -1,0 +1,292 @@
+// The table of configuration keys, and the few kinds of value that they have.
+#include "config/keys.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace weir::detail {
+namespace {
+
+std::optional<std::uint64_t> parse_number(std::string_view text) {
+  std::uint64_t value = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+std::string join(std::span<const std::string> words) {
+  std::string out;
+  for (std::size_t i = 0; i < words.size(); ++i)
+    out += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i];
+  return out;
+}
+
+// In each of these, `field` gives the key's member of a config, const or not.
+
+template <class Field>
+key boolean(std::string name, std::string help, Field field) {
+  auto assign = [field](config& c, std::span<const std::string> given) {
+    if (given[0] != "true" && given[0] != "false") return false;
+    field(c) = given[0] == "true";
+    return true;
+  };
+  auto show = [field](const config& c) {
+    return std::vector<std::string>{field(c) ? "true" : "false"};
+  };
+  return {std::move(name), key_kind::boolean, "", std::move(help), "true or false", assign, show};
+}
+
+/// `zero`, if given, is the word that stands for 0.
+template <class Field>
+key number(std::string name, std::uint64_t least, std::uint64_t most, std::string zero,
+           std::string help, Field field) {
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    using type = std::remove_cvref_t<decltype(field(c))>;
+    if (!zero.empty() && given[0] == zero) {
+      field(c) = 0;
+      return true;
+    }
+    auto value = parse_number(given[0]);
+    if (!value || *value < least || *value > most) return false;
+    field(c) = static_cast<type>(*value);
+    return true;
+  };
+  auto show = [=](const config& c) {
+    bool as_word = field(c) == 0 && !zero.empty();
+    return std::vector<std::string>{as_word ? zero : std::to_string(field(c))};
+  };
+  auto allowed = fmt::format("a number from {} to {}{}", least, most,
+                             zero.empty() ? "" : " or '" + zero + "'");
+  return {std::move(name), key_kind::number, "N", std::move(help), allowed, assign, show};
+}
+
+template <class Value>
+using choices = std::vector<std::pair<std::string, Value>>;
+
+template <class Value, class Field>
+key choice(std::string name, choices<Value> words, std::string help, Field field) {
+  std::vector<std::string> spelled;
+  for (auto& [word, value] : words) spelled.push_back(word);
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    auto found =
+        std::find_if(words.begin(), words.end(), [&](auto& w) { return w.first == given[0]; });
+    if (found == words.end()) return false;
+    field(c) = found->second;
+    return true;
+  };
+  auto show = [=](const config& c) {
+    for (auto& [word, value] : words)
+      if (value == field(c)) return std::vector<std::string>{word};
+    return std::vector<std::string>{""};
+  };
+  auto allowed = join(spelled);
+  return {std::move(name), key_kind::text, "NAME", std::move(help), allowed, assign, show};
+}
+
+choices<std::string> words(std::initializer_list<const char*> list) {
+  choices<std::string> out;
+  for (auto* word : list) out.emplace_back(word, word);
+  return out;
+}
+
+/// `accept` looks at what is neither empty nor `off`; `off`, if given, is the word that stands for
+/// the empty string.
+template <class Field>
+key text(std::string name, std::string placeholder, std::string off, std::string allowed,
+         std::string help, bool (*accept)(const std::string&), Field field) {
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    if (!off.empty() && given[0] == off) {
+      field(c).clear();
+      return true;
+    }
+    if (given[0].empty() || !accept(given[0])) return false;
+    field(c) = given[0];
+    return true;
+  };
+  auto show = [=](const config& c) {
+    return std::vector<std::string>{field(c).empty() ? off : field(c)};
+  };
+  if (!off.empty()) allowed += " or '" + off + "'";
+  return {std::move(name),
+          key_kind::text,
+          std::move(placeholder),
+          std::move(help),
+          allowed,
+          assign,
+          show};
+}
+
+/// `effective` gives the list with its default applied.
+template <class Field, class Effective>
+key prefixes(std::string name, std::string help, Field field, Effective effective) {
+  static constexpr std::size_t most = 16;
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    std::vector<ip_prefix> parsed;
+    for (auto& one : given) {
+      auto prefix = ip_prefix::parse(one);
+      if (!prefix || one.find('/') == std::string::npos || prefix->length == 0) return false;
+      auto& a = prefix->address;
+      if (a.is_unspecified() || a.is_multicast() || a.is_loopback() || a.is_limited_broadcast())
+        return false;
+      if (prefix->broadcast() == a) return false;
+      parsed.push_back(*prefix);
+    }
+    if (parsed.empty() || parsed.size() > most) return false;
+    field(c) = std::move(parsed);
+    return true;
+  };
+  auto show = [=](const config& c) {
+    std::vector<std::string> out;
+    for (auto& prefix : effective(c)) out.push_back(prefix.to_string());
+    return out;
+  };
+  return {std::move(name),
+          key_kind::list,
+          "ADDR/LEN",
+          std::move(help),
+          fmt::format("a host's address with its prefix length, such as 198.18.0.2/24 or "
+                      "fd00::2/64 (at most {})",
+                      most),
+          assign,
+          show};
+}
+
+bool is_device_name(const std::string& name) {
+  // The kernel's rule (dev_valid_name), without its template character '%'.
+  if (name.size() > 15 || name == "." || name == "..") return false;
+  return std::none_of(name.begin(), name.end(), [](unsigned char c) {
+    return c == '/' || c == ':' || c == '%' || std::isspace(c) != 0 || c < 0x20 || c == 0x7f;
+  });
+}
+bool is_endpoint(const std::string& text) { return endpoint::parse(text).has_value(); }
+bool is_anything(const std::string&) { return true; }
+
+constexpr std::uint64_t largest_buffer =
+    1u << 30;  // RFC 7323 2.3: the largest window that can be announced
+
+std::vector<key> make_keys() {
+  std::vector<key> k;
+  k.push_back(
+      choice("backend", words({"uring", "asio", "stack", "sim", "auto"}),
+             "where sockets live: in the kernel through io_uring or Asio, or in weir's own stack",
+             [](auto& c) -> auto& { return c.backend; }));
+  k.push_back(number("shards", 0, 1024, "", "threads; 0 = one per core",
+                     [](auto& c) -> auto& { return c.shards; }));
+  k.push_back(boolean("pin", "pin each shard to its core", [](auto& c) -> auto& { return c.pin; }));
+  k.push_back(number("busy_poll_us", 0, 1'000'000, "",
+                     "spin this long for completions before sleeping",
+                     [](auto& c) -> auto& { return c.busy_poll_us; }));
+
+  k.push_back(number("listen.backlog", 1, 65535, "", "accept queue bound",
+                     [](auto& c) -> auto& { return c.listen.backlog; }));
+  k.push_back(number("listen.syn_backlog", 1, 1'048'576, "", "SYN queue bound (stack)",
+                     [](auto& c) -> auto& { return c.listen.syn_backlog; }));
+  k.push_back(choice("listen.sharing",
+                     choices<sharing>{{"exclusive", sharing::exclusive},
+                                      {"shared", sharing::shared},
+                                      {"sharded", sharing::sharded}},
+                     "how listeners on one address and port share connections",
+                     [](auto& c) -> auto& { return c.listen.sharing; }));
+  k.push_back(choice("listen.policy",
+                     choices<sharding_policy>{{"hash", sharding_policy::hash},
+                                              {"round_robin", sharding_policy::round_robin},
+                                              {"least_loaded", sharding_policy::least_loaded}},
+                     "which member of a sharded group gets a connection",
+                     [](auto& c) -> auto& { return c.listen.policy; }));
+  k.push_back(choice("listen.overflow",
+                     choices<overflow>{{"drop", overflow::drop}, {"reset", overflow::reset}},
+                     "what a full accept queue does to a new connection",
+                     [](auto& c) -> auto& { return c.listen.overflow; }));
+  k.push_back(boolean("listen.allow_wildcard", "permit listening on 0.0.0.0 and [::]",
+                      [](auto& c) -> auto& { return c.listen.allow_wildcard; }));
+
+  k.push_back(boolean("tcp.nodelay", "send small segments at once (Nagle off)",
+                      [](auto& c) -> auto& { return c.tcp.nodelay; }));
+  k.push_back(number("tcp.receive_buffer", 4096, largest_buffer, "auto",
+                     "bytes, upper bound of auto-tuning",
+                     [](auto& c) -> auto& { return c.tcp.receive_buffer; }));
+  k.push_back(number("tcp.send_buffer", 4096, largest_buffer, "auto",
+                     "bytes, upper bound of auto-tuning",
+                     [](auto& c) -> auto& { return c.tcp.send_buffer; }));
+  k.push_back(choice("tcp.congestion", words({"cubic", "reno"}), "congestion control of the stack",
+                     [](auto& c) -> auto& { return c.tcp.congestion; }));
+
+  k.push_back(text("stack.device", "NAME", "",
+                   "a device name of at most 15 characters, without '/', ':', '%' or spaces",
+                   "TUN device, created if absent", is_device_name,
+                   [](auto& c) -> auto& { return c.stack.device; }));
+  k.push_back(prefixes(
+      "stack.address", "the stack's own address (repeatable)",
+      [](auto& c) -> auto& { return c.stack.address; },
+      [](const config& c) { return c.stack_addresses(); }));
+  k.push_back(prefixes(
+      "stack.host_address", "given to the kernel's end of a device that weir creates (repeatable)",
+      [](auto& c) -> auto& { return c.stack.host_address; },
+      [](const config& c) { return c.stack_host_addresses(); }));
+  k.push_back(number("stack.mtu", 576, 65535, "", "bytes of the device's longest packet",
+                     [](auto& c) -> auto& { return c.stack.mtu; }));
+  k.push_back(boolean("stack.offload", "checksum and segmentation offload on the device",
+                      [](auto& c) -> auto& { return c.stack.offload; }));
+  k.push_back(number("stack.queues", 1, 256, "shards", "queues of the device",
+                     [](auto& c) -> auto& { return c.stack.queues; }));
+  k.push_back(choice(
+      "stack.placement",
+      choices<placement>{{"inline", placement::inline_}, {"dedicated", placement::dedicated}},
+      "the stack on each shard, or on a core of its own",
+      [](auto& c) -> auto& { return c.stack.placement; }));
+  k.push_back(boolean("stack.private_net", "run in a network namespace of its own",
+                      [](auto& c) -> auto& { return c.stack.private_net; }));
+
+  k.push_back(text("observe.listen", "ADDR:PORT", "off",
+                   "an address and port, such as 127.0.0.1:9100",
+                   "admin endpoint: /metrics, /sockets and a live page", is_endpoint,
+                   [](auto& c) -> auto& { return c.observe.listen; }));
+  k.push_back(text("observe.pcap", "FILE", "off", "a file name",
+                   "write what the stack sends and receives to this file", is_anything,
+                   [](auto& c) -> auto& { return c.observe.pcap; }));
+  return k;
+}
+
+}  // namespace
+
+std::string key::section() const {
+  auto dot = name.find('.');
+  return dot == std::string::npos ? "" : name.substr(0, dot);
+}
+
+std::string key::environment() const {
+  std::string out = "WEIR_";
+  for (unsigned char c : name) out += c == '.' ? '_' : static_cast<char>(std::toupper(c));
+  return out;
+}
+
+std::string key::option() const { return "--" + name; }
+
+std::span<const key> keys() {
+  static const std::vector<key> table = make_keys();
+  return table;
+}
+
+const key* find_key(std::string_view name) {
+  for (auto& k : keys())
+    if (k.name == name) return &k;
+  return nullptr;
+}
+
+void apply(const setting& given, config& target) {
+  if (!given.values.empty() && given.what->assign(target, given.values)) return;
+  std::string value;
+  for (auto& one : given.values) value += (value.empty() ? "" : ",") + one;
+  throw config_error(fmt::format("{}: {} = '{}': must be {}", given.place, given.what->name, value,
+                                 given.what->allowed));
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,1 @@
+weir_add_test(unit_config SOURCES config_test.cpp PREFIX unit.config. LIBS weir::weir fmt::fmt)

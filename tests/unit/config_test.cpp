@@ -1,0 +1,333 @@
+// The configuration: every key through every place, the order of the places, and what each kind of
+// mistake is told.
+#include <doctest/doctest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "config/keys.hpp"
+#include "weir/config.hpp"
+
+using namespace weir;
+using strings = std::vector<std::string>;
+
+namespace {
+
+/// A file of the test's own, gone with the test.
+class temporary_file {
+ public:
+  explicit temporary_file(const std::string& text) {
+    char name[] = "/tmp/weir-config-XXXXXX";
+    int fd = mkstemp(name);
+    REQUIRE(fd >= 0);
+    close(fd);
+    path = name;
+    std::ofstream(path) << text;
+  }
+  ~temporary_file() { std::remove(path.c_str()); }
+  std::string path;
+};
+
+config parse(const strings& arguments, const strings& environment = {}) {
+  return config_parser("test", "A test.").parse(arguments, environment);
+}
+
+std::string error_of(const strings& arguments, const strings& environment = {}) {
+  try {
+    (void)parse(arguments, environment);
+  } catch (const config_error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+/// The message of a file's error, with "FILE" for its name.
+std::string error_of_file(const std::string& text) {
+  temporary_file file(text);
+  auto what = error_of({"--config", file.path});
+  if (auto at = what.find(file.path); at != std::string::npos)
+    what.replace(at, file.path.size(), "FILE");
+  return what;
+}
+
+/// A value that is not the key's default, in the form that the command line takes.
+std::string other_value(const detail::key& k) {
+  if (k.name == "backend") return "asio";
+  if (k.name == "stack.queues") return "1";
+  if (k.name == "stack.address") return "198.18.0.7/24";
+  if (k.name == "stack.host_address") return "198.18.0.9/24";
+  if (k.name == "stack.device") return "tun7";
+  if (k.name == "observe.listen") return "127.0.0.1:9100";
+  if (k.name == "observe.pcap") return "out.pcapng";
+  auto shown = k.show(config{})[0];
+  if (k.kind == detail::key_kind::boolean) return shown == "true" ? "false" : "true";
+  if (k.kind == detail::key_kind::number)
+    return k.name == "stack.mtu" ? "1400" : k.name.ends_with("buffer") ? "65536" : "7";
+  return k.allowed.substr(k.allowed.rfind(' ') + 1);  // the last choice
+}
+
+std::string shown(const detail::key& k, const config& c) {
+  std::string out;
+  for (auto& one : k.show(c)) out += (out.empty() ? "" : ",") + one;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("defaults_are_those_of_the_design") {
+  auto c = parse({});
+  CHECK(c.backend == "auto");
+  CHECK(c.shards == 1);
+  CHECK(c.listen.backlog == 1024);
+  CHECK(c.listen.sharing == sharing::exclusive);
+  CHECK_FALSE(c.listen.allow_wildcard);
+  CHECK(c.tcp.nodelay);
+  CHECK(c.tcp.congestion == "cubic");
+  CHECK(c.stack.device == "weir0");
+  REQUIRE(c.stack_addresses().size() == 1);
+  CHECK(c.stack_addresses()[0].to_string() == "198.18.0.2/24");
+  CHECK(c.stack_host_addresses()[0].to_string() == "198.18.0.1/24");
+  CHECK(c.stack.mtu == 1500);
+  CHECK(c.observe.listen.empty());
+}
+
+TEST_CASE("every_key_is_set_by_the_command_line_the_environment_and_the_file") {
+  for (auto& k : detail::keys()) {
+    CAPTURE(k.name);
+    auto value = other_value(k);
+    REQUIRE(value != shown(k, config{}));
+    if (k.kind != detail::key_kind::boolean) CHECK(shown(k, parse({k.option(), value})) == value);
+    CHECK(shown(k, parse({k.option() + "=" + value})) == value);
+    CHECK(shown(k, parse({}, {k.environment() + "=" + value})) == value);
+
+    auto written = value;
+    if (k.kind != detail::key_kind::boolean && k.kind != detail::key_kind::number)
+      written = '"' + value + '"';
+    auto short_name = k.section().empty() ? k.name : k.name.substr(k.section().size() + 1);
+    auto header = k.section().empty() ? "" : "[" + k.section() + "]\n";
+    temporary_file file(header + short_name + " = " + written + "\n");
+    CHECK(shown(k, parse({"--config", file.path})) == value);
+  }
+}
+
+TEST_CASE("the_environment_wins_over_the_file_and_the_command_line_over_both") {
+  temporary_file file("shards = 2\nbusy_poll_us = 2\n[listen]\nbacklog = 2\n");
+  auto c =
+      parse({"--config", file.path, "--shards", "4"}, {"WEIR_SHARDS=3", "WEIR_BUSY_POLL_US=3"});
+  CHECK(c.shards == 4);
+  CHECK(c.busy_poll_us == 3);
+  CHECK(c.listen.backlog == 2);
+}
+
+TEST_CASE("the_last_of_several_values_of_one_option_wins") {
+  CHECK(parse({"--shards", "2", "--shards=3"}).shards == 3);
+}
+
+TEST_CASE("flags_need_no_value_and_take_one_after_an_equals_sign") {
+  CHECK(parse({"--pin"}).pin);
+  CHECK(parse({"--pin=true"}).pin);
+  CHECK_FALSE(parse({"--tcp.nodelay=false"}).tcp.nodelay);
+  CHECK(error_of({"--pin=maybe"}) == "command line: pin = 'maybe': must be true or false");
+  CHECK(error_of({"--pin", "false"}) == "command line: unexpected argument 'false'");
+}
+
+TEST_CASE("lists_are_repeated_options_or_split_at_commas_or_arrays") {
+  strings hosts = {"--stack.host_address", "198.18.0.1/24", "--stack.host_address", "fd00::1/64"};
+  auto with = [&](strings more) {
+    more.insert(more.end(), hosts.begin(), hosts.end());
+    return more;
+  };
+  auto check = [](const config& c) {
+    REQUIRE(c.stack.address.size() == 2);
+    CHECK(c.stack.address[0].to_string() == "198.18.0.2/24");
+    CHECK(c.stack.address[1].to_string() == "fd00::2/64");
+  };
+  check(parse(with({"--stack.address", "198.18.0.2/24", "--stack.address", "fd00::2/64"})));
+  check(parse(with({"--stack.address=198.18.0.2/24,fd00::2/64"})));
+  check(parse(hosts, {"WEIR_STACK_ADDRESS=198.18.0.2/24, fd00::2/64"}));
+  temporary_file file("[stack]\naddress = [\"198.18.0.2/24\", \"fd00::2/64\"]\n");
+  check(parse(with({"--config", file.path})));
+}
+
+TEST_CASE("a_list_given_by_a_stronger_place_replaces_the_weaker_one") {
+  temporary_file file("[stack]\naddress = [\"198.18.0.4/24\", \"198.18.0.5/24\"]\n");
+  auto c = parse({"--config", file.path, "--stack.address", "198.18.0.6/24"});
+  REQUIRE(c.stack.address.size() == 1);
+  CHECK(c.stack.address[0].to_string() == "198.18.0.6/24");
+}
+
+TEST_CASE("auto_and_off_are_words_for_the_default") {
+  CHECK(parse({"--tcp.receive_buffer", "auto"}).tcp.receive_buffer == 0);
+  CHECK(parse({"--observe.listen", "off", "--observe.pcap=off"}).observe.listen.empty());
+  CHECK(error_of({"--tcp.send_buffer", "0"}) ==
+        "command line: tcp.send_buffer = '0': must be a number from 4096 to 1073741824 or 'auto'");
+}
+
+TEST_CASE("an_unknown_key_is_named_with_its_place_and_the_nearest_known_one") {
+  CHECK(error_of_file("shards = 1\n[listen]\nbacklogg = 5\n") ==
+        "FILE:3: unknown key 'listen.backlogg'; did you mean 'listen.backlog'?");
+  CHECK(error_of_file("backlog = 5\n") ==
+        "FILE:1: unknown key 'backlog'; did you mean 'listen.backlog'?");
+  CHECK(error_of_file("\n\n[lissten]\nbacklog = 5\n")
+            .starts_with("FILE:3: unknown section 'lissten'"));
+  CHECK(error_of_file("[listen.tcp]\nx = 5\n") == "FILE:1: unknown section 'listen.tcp'");
+  CHECK(error_of_file("quite_another_thing = 5\n") == "FILE:1: unknown key 'quite_another_thing'");
+  CHECK(error_of({"--listen.backlgo", "5"}) ==
+        "command line: unknown option '--listen.backlgo'; did you mean '--listen.backlog'?");
+  CHECK(error_of({"--listen.backlgo=5"}) ==
+        "command line: unknown option '--listen.backlgo'; did you mean '--listen.backlog'?");
+  CHECK(error_of({}, {"WEIR_LISTEN_BACKLOGS=5"}) ==
+        "environment variable WEIR_LISTEN_BACKLOGS: no such key; did you mean "
+        "'WEIR_LISTEN_BACKLOG'?");
+  CHECK(error_of({"-x"}) == "command line: unknown option '-x'");
+  CHECK(error_of({"stray"}) == "command line: unexpected argument 'stray'");
+}
+
+TEST_CASE("variables_of_the_tooling_and_of_others_are_let_alone") {
+  CHECK(parse({}, {"PATH=/bin", "WEIR_JOBS=4", "WEIR_SIM_SEEDS=9", "WEIRD=1", "nothing"}).shards ==
+        1);
+  CHECK(error_of({}, {"WEIR_JOB=4"}).starts_with("environment variable WEIR_JOB: no such key"));
+}
+
+TEST_CASE("a_bad_value_is_told_its_place_and_what_is_allowed") {
+  CHECK(error_of({"--listen.backlog", "0"}) ==
+        "command line: listen.backlog = '0': must be a number from 1 to 65535");
+  CHECK(error_of({"--listen.backlog", "65536"}).ends_with("must be a number from 1 to 65535"));
+  CHECK(error_of({"--listen.backlog", "many"}).ends_with("must be a number from 1 to 65535"));
+  CHECK(error_of({"--listen.backlog", "5x"}).ends_with("must be a number from 1 to 65535"));
+  CHECK(error_of({"--listen.backlog", "-5"}).ends_with("must be a number from 1 to 65535"));
+  CHECK(error_of({"--listen.backlog", "99999999999999999999999"})
+            .ends_with("must be a number from 1 to 65535"));
+  CHECK(error_of({}, {"WEIR_BACKEND=epoll"}) ==
+        "environment variable WEIR_BACKEND: backend = 'epoll': must be uring, asio, stack, sim or "
+        "auto");
+  CHECK(error_of_file("[listen]\nsharing = \"all\"\n") ==
+        "FILE:2: listen.sharing = 'all': must be exclusive, shared or sharded");
+  CHECK(error_of({"--stack.device", "sixteen-letters-"}).find("at most 15") != std::string::npos);
+  CHECK(error_of({"--stack.device", "a/b"}) != "no error");
+  CHECK(error_of({"--stack.device", "tun%d"}) != "no error");
+  CHECK(error_of({"--stack.mtu", "575"}) != "no error");
+  CHECK(error_of({"--observe.listen", "localhost:80"}) != "no error");
+  for (auto* bad : {"198.18.0.2", "198.18.0.2/33", "0.0.0.0/0", "198.18.0.0.2/24", "name/24",
+                    "224.0.0.1/24", "127.0.0.1/8", "198.18.0.255/24", "", ",", "198.18.0.2/24,"}) {
+    CAPTURE(bad);
+    CHECK(error_of({}, {std::string("WEIR_STACK_ADDRESS=") + bad}) != "no error");
+  }
+}
+
+TEST_CASE("a_value_of_the_wrong_toml_type_is_told_what_is_allowed") {
+  CHECK(error_of_file("shards = 1.5\n") == "FILE:1: shards: must be a number from 0 to 1024");
+  CHECK(error_of_file("shards = true\n") == "FILE:1: shards: must be a number from 0 to 1024");
+  CHECK(error_of_file("pin = 1\n") == "FILE:1: pin: must be true or false");
+  CHECK(error_of_file("backend = [\"uring\"]\n").starts_with("FILE:1: backend: must be uring"));
+  CHECK(error_of_file("[stack]\naddress = [1, 2]\n").starts_with("FILE:2: stack.address: must be"));
+  CHECK(error_of_file("[stack]\naddress = []\n").starts_with("FILE:2: stack.address: must be"));
+  CHECK(error_of_file("listen = 5\n").starts_with("FILE:1: unknown key 'listen'"));
+  CHECK(error_of_file("[[listen]]\nbacklog = 5\n").starts_with("FILE:1: unknown key 'listen'"));
+}
+
+TEST_CASE("a_file_that_is_not_toml_is_told_where") {
+  CHECK(error_of_file("shards = 1\nbacklog =\n").starts_with("FILE:2:"));
+  CHECK(error_of_file("[listen\n").starts_with("FILE:1:"));
+  CHECK(error_of_file("shards = 1\nshards = 2\n").starts_with("FILE:2:"));
+  CHECK(error_of_file(std::string("\0\x01\xff\xfe garbage", 12)).starts_with("FILE:1:"));
+  CHECK(error_of_file("x = " + std::string(100'000, '[')).starts_with("FILE:1:"));
+  for (auto* text : {"shards = 1\nbacklog =\n", "[listen\n"})
+    CHECK(error_of_file(text).find('\n') == std::string::npos);
+}
+
+TEST_CASE("a_file_that_cannot_be_read_or_is_too_long_is_an_error") {
+  CHECK(error_of({"--config", "/nowhere/server.toml"}) ==
+        "/nowhere/server.toml: cannot be read: No such file or directory");
+  CHECK(error_of({"--config", "/tmp"}) == "/tmp: cannot be read: Is a directory");
+  CHECK(error_of({"--config", "/dev/zero"}) == "/dev/zero: longer than 1048576 bytes");
+}
+
+TEST_CASE("an_option_without_its_value_is_an_error") {
+  CHECK(error_of({"--shards"}) == "command line: --shards needs a value");
+  CHECK(error_of({"--observe.pcap="}) == "command line: --observe.pcap needs a value");
+  CHECK(error_of({"--observe.pcap=", "x"}) == "command line: --observe.pcap needs a value");
+}
+
+TEST_CASE("the_two_ends_of_a_device_lie_in_one_network") {
+  CHECK(error_of({"--stack.address", "10.9.0.2/24"}) ==
+        "command line: stack.address 10.9.0.2/24: no stack.host_address lies in its network; "
+        "add stack.host_address 10.9.0.1/24");
+  CHECK(parse({"--stack.address", "10.9.0.2/24", "--stack.host_address", "10.9.0.1/24"})
+            .stack.address.size() == 1);
+  CHECK(error_of({"--stack.host_address", "198.18.0.1/24,10.9.0.1/24"})
+            .starts_with("command line: stack.host_address 10.9.0.1/24: no stack.address lies in "
+                         "its network"));
+  CHECK(error_of({}, {"WEIR_STACK_HOST_ADDRESS=198.18.0.2/24"}) ==
+        "environment variable WEIR_STACK_HOST_ADDRESS: stack.host_address 198.18.0.2/24: is a "
+        "stack.address too; "
+        "the two ends need an address each");
+  CHECK(error_of({"--stack.address", "198.18.0.3/24,198.18.0.3/24"}).ends_with("is given twice"));
+}
+
+TEST_CASE("ipv6_on_the_device_needs_its_smallest_packet") {
+  strings v6 = {"--stack.address", "fd00::2/64", "--stack.host_address", "fd00::1/64"};
+  CHECK(parse(v6).stack.address.size() == 1);
+  v6.push_back("--stack.mtu=1279");
+  CHECK(error_of(v6) ==
+        "command line: stack.mtu = 1279: must be at least 1280 with an IPv6 stack.address");
+}
+
+TEST_CASE("each_inline_shard_needs_its_queue") {
+  CHECK(error_of({"--stack.queues", "3"}) ==
+        "command line: stack.queues = 3: must equal shards (1) while stack.placement is inline");
+  CHECK(parse({"--stack.queues", "3", "--shards", "3"}).stack.queues == 3);
+}
+
+TEST_CASE("what_is_printed_reads_back_as_the_same") {
+  strings arguments;
+  for (auto& k : detail::keys()) arguments.push_back(k.option() + "=" + other_value(k));
+  arguments.push_back("--stack.queues=7");
+  arguments.push_back("--observe.pcap=odd \"name\" \\ of\tfile.pcapng");
+  auto c = parse(arguments);
+  temporary_file file(c.to_toml());
+  CHECK(parse({"--config", file.path}).to_toml() == c.to_toml());
+  temporary_file defaults(config{}.to_toml());
+  CHECK(parse({"--config", defaults.path}).to_toml() == config{}.to_toml());
+}
+
+TEST_CASE("a_program_brings_options_of_its_own") {
+  config_parser parser("test", "A test.");
+  strings echo;
+  std::string root = "none";
+  bool loud = false;
+  parser.repeated("--echo", "ADDR:PORT", "echo here", [&](std::string_view text) -> std::string {
+    if (!endpoint::parse(text)) return "must be an address and a port, such as 127.0.0.1:7";
+    echo.emplace_back(text);
+    return "";
+  });
+  parser.value("--root", "DIR", "serve these files", root);
+  parser.flag("--loud", "say more", loud);
+  auto c = parser.parse(
+      {"--echo", "127.0.0.1:7", "--shards=2", "--echo=[::1]:7", "--root", "x", "--loud"}, {});
+  CHECK(c.shards == 2);
+  CHECK(echo == strings{"127.0.0.1:7", "[::1]:7"});
+  CHECK(root == "x");
+  CHECK(loud);
+  CHECK_THROWS_WITH_AS(
+      (void)parser.parse({"--echo", "here"}, {}),
+      "command line: --echo here: must be an address and a port, such as 127.0.0.1:7",
+      config_error);
+  CHECK_THROWS_WITH_AS((void)parser.parse({"--eco", "here"}, {}),
+                       "command line: unknown option '--eco'; did you mean '--echo'?",
+                       config_error);
+}
+
+TEST_CASE("no_two_keys_share_a_spelling") {
+  std::set<std::string> names, variables;
+  for (auto& k : detail::keys()) {
+    CHECK(names.insert(k.name).second);
+    CHECK(variables.insert(k.environment()).second);
+    CHECK_FALSE(k.help.empty());
+  }
+}
