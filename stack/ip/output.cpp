@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstring>
 
 #include "ip/ip_layer.hpp"
 #include "wire/bytes.hpp"
@@ -66,7 +67,7 @@ ip_output::ip_output(const host_options& options, const address_set& addresses, 
                      host_counters& counters)
     : options_(options), addresses_(addresses), sink_(sink), counters_(counters),
       looped_(ip_layer::max_looped, max_looped_bytes),
-      identification_key_(wire::siphash_key::from(options.secret, identification_key_number)) {}
+      identification_key_(derive_key(options.secret, identification_key_number)) {}
 
 bool ip_output::may_send(const ip_address& source, const ip_address& destination) const {
   if (source.family() != destination.family()) return false;
@@ -170,12 +171,11 @@ bool ip_output::send_tcp(const wire::tcp_segment& segment, part_list payload, st
 // Unique within a datagram's lifetime and not to be guessed (RFC 6864 4.3, RFC 7739 5.3): a counter for each bucket of
 // destinations, displaced by a keyed hash.
 std::uint32_t ip_output::next_identification(const ip_route& route) {
-  std::array<std::uint8_t, 33> input{};
-  auto source = route.source.bytes(), destination = route.destination.bytes();
-  std::copy(source.begin(), source.end(), input.begin());
-  std::copy(destination.begin(), destination.end(), input.begin() + 16);
-  input[32] = route.protocol;
-  auto hash = wire::siphash(identification_key_, input);
+  std::uint64_t words[5] = {};
+  std::memcpy(words, route.source.bytes().data(), route.source.bytes().size());
+  std::memcpy(words + 2, route.destination.bytes().data(), route.destination.bytes().size());
+  words[4] = route.protocol;
+  auto hash = siphash_words<2, 4>(identification_key_, words);
   auto& bucket = identifications_[(hash >> 32) % identifications_.size()];
   return static_cast<std::uint32_t>(hash) + bucket++;
 }

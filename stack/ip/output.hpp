@@ -11,8 +11,8 @@
 #include "ip/loop_queue.hpp"
 #include "ip/parts.hpp"
 #include "weir/stack/counters.hpp"
+#include "tcp/siphash.hpp"
 #include "weir/stack/host.hpp"
-#include "wire/siphash.hpp"
 #include "wire/tcp.hpp"
 
 namespace weir::stack {
@@ -52,7 +52,7 @@ class ip_output {
   packet_sink& sink_;
   host_counters& counters_;
   loop_queue looped_;
-  wire::siphash_key identification_key_;
+  siphash_key identification_key_;
   std::array<std::uint32_t, 1024> identifications_{};
 };
 
