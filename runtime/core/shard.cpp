@@ -207,7 +207,10 @@ namespace detail {
 
 void make_ready(shard& owner, ready_node& node) noexcept { owner.make_ready(node); }
 void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
-  owner.arm(node, owner.now() + from_now);
+  // A coroutine may have computed for long since this turn began, and a short wait must not end early for it. Long ones
+  // are armed with nearly every read of a server: there the turn's own clock reading will do.
+  constexpr duration short_wait = std::chrono::seconds(1);
+  owner.arm(node, (from_now < short_wait ? owner.driver().now() : owner.now()) + from_now);
 }
 bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
 void note_spent(socket_base& socket) noexcept { socket.owner->note_spent(socket); }

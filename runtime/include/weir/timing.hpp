@@ -1,5 +1,6 @@
 // Time for coroutines: sleep_for, sleep_until, yield, with_timeout. All on the shard's timer wheel: virtual time in a
-// simulation, CLOCK_MONOTONIC elsewhere. A timer is never early; it is late by the loop's turn at most.
+// simulation, CLOCK_MONOTONIC elsewhere. A wait under a second is never early; a longer one counts from the start of the
+// present turn of the loop. Either is late by a turn at most.
 #pragma once
 
 #include <utility>
