@@ -1,0 +1,229 @@
+// weir-bench: the command line. Runs an echo load against any set of servers in one run, or serves
+// one of the baselines, or runs a command in a private network, or compares two results.
+#include <fmt/core.h>
+#include <signal.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <fstream>
+
+#include "baselines/baselines.hpp"
+#include "private_net.hpp"
+#include "process.hpp"
+#include "report.hpp"
+#include "runner.hpp"
+
+namespace {
+
+using namespace weir::bench;
+
+struct command_line {
+  std::vector<std::string> servers{"uring",     "asio",      "stack",
+                                   "raw-epoll", "raw-uring", "asio-epoll"};
+  std::vector<unsigned> connections{1, 64, 512};
+  std::vector<std::size_t> sizes{64};
+  std::vector<double> rates;
+  unsigned depth = 1;
+  std::string mode = "closed";
+  std::string arrival = "poisson";
+  double warmup_s = 0.3;
+  double duration_s = 1;
+  unsigned rounds = 5;
+  bool spin = false;
+  bool no_syscalls = false;
+  bool quiet = false;
+  bool strict = false;
+  bool list = false;
+  bool quick = false;
+  table_style style;
+  std::string private_net = "auto";
+  std::string bin_dir = own_directory();
+  std::string json_file;
+  std::string svg_directory;
+  std::string page_file;
+  std::string markdown_file;
+  std::vector<std::string> compare;
+
+  std::string baseline;
+  std::string where;
+  baseline_settings baseline_options;
+  std::vector<std::string> command;
+};
+
+void describe_run(CLI::App& app, command_line& c) {
+  app.add_option("--servers", c.servers,
+                 "servers to measure, each a name or name:key=value:... (--list names them)")
+      ->delimiter(',');
+  app.add_option("--connections", c.connections, "numbers of connections")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 15'000));
+  app.add_option("--size", c.sizes, "bytes of a request")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 16 << 20));
+  app.add_option("--depth", c.depth, "requests in flight on each connection")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--mode", c.mode, "closed or open loop")->check(CLI::IsMember({"closed", "open"}));
+  app.add_option("--rate", c.rates, "open loop: requests per second, over all connections")
+      ->delimiter(',')
+      ->check(CLI::Range(1.0, 1e7));
+  app.add_option("--arrivals", c.arrival, "open loop: poisson or constant")
+      ->check(CLI::IsMember({"poisson", "constant"}));
+  app.add_option("--warmup", c.warmup_s, "seconds before each measured window")
+      ->check(CLI::Range(0.0, 60.0));
+  app.add_option("--duration", c.duration_s, "seconds of each measured window")
+      ->check(CLI::Range(0.01, 600.0));
+  app.add_option("--rounds", c.rounds, "rounds; the servers take turns in each")
+      ->check(CLI::Range(1, 1000));
+  app.add_flag("--spin", c.spin, "the load polls without sleeping");
+  app.add_flag("--no-syscalls", c.no_syscalls,
+               "leave out the traced round that counts system calls");
+  app.add_option("--json", c.json_file, "save all figures to this file");
+  app.add_option("--svg", c.svg_directory, "draw plots into this folder (needs gnuplot)");
+  app.add_option("--page", c.page_file,
+                 "write one HTML page with tables and plots (plots need --svg)");
+  app.add_option("--private-net", c.private_net,
+                 "run in a network namespace of its own; auto: when a server needs it")
+      ->check(CLI::IsMember({"auto", "yes", "no"}));
+  app.add_option("--bin-dir", c.bin_dir, "where weir's programs are");
+  app.add_flag("--markdown", c.style.markdown, "print Markdown tables");
+  app.add_option("--save-markdown", c.markdown_file,
+                 "write the tables as Markdown to this file, too");
+  app.add_flag("--quick", c.quick,
+               "shows that everything works, in seconds: 1 and 16 connections, 2 rounds of 0.1 s; "
+               "fails when a server does");
+  app.add_flag("--brief", c.style.brief, "print the five columns that matter most");
+  app.add_flag("--strict", c.strict, "fail when any server has no figures");
+  app.add_flag("--quiet", c.quiet, "no progress on stderr");
+  app.add_flag("--list", c.list, "name the servers that can be measured");
+  app.add_option("--compare", c.compare,
+                 "compare two saved results instead: BEFORE.json AFTER.json")
+      ->expected(2);
+}
+
+run_settings settings_from(const command_line& c) {
+  run_settings out;
+  for (const auto& name : c.servers) out.servers.push_back(parse_server(name));
+  const bool open = c.mode == "open";
+  if (open == c.rates.empty()) throw std::invalid_argument("--mode open and --rate go together");
+  for (const unsigned connections : c.connections)
+    for (const std::size_t size : c.sizes)
+      for (const double rate : open ? c.rates : std::vector<double>{0}) {
+        cell& what = out.cells.emplace_back();
+        what.connections = connections;
+        what.size = size;
+        what.depth = c.depth;
+        what.mode = open ? load_mode::open : load_mode::closed;
+        what.arrival_kind = c.arrival == "poisson" ? arrivals::poisson : arrivals::constant;
+        what.rate = rate;
+      }
+  out.rounds = c.rounds;
+  out.warmup_ns = static_cast<std::uint64_t>(c.warmup_s * 1e9);
+  out.duration_ns = static_cast<std::uint64_t>(c.duration_s * 1e9);
+  out.spin = c.spin;
+  out.count_syscalls = !c.no_syscalls;
+  out.quiet = c.quiet;
+  out.bin_dir = c.bin_dir;
+  return out;
+}
+
+void save_text(const std::string& path, const std::string& text) {
+  std::ofstream out(path);
+  out << text;
+  out.flush();
+  if (!out) throw std::system_error(errno, std::system_category(), path);
+}
+
+int run(command_line c) {
+  if (c.quick) {
+    c.connections = {1, 16};
+    c.rounds = 2;
+    c.duration_s = 0.1;
+    c.warmup_s = 0.02;
+    c.strict = true;
+  }
+  if (c.list) {
+    for (const auto& [name, text] : known_servers()) fmt::print("{:<14} {}\n", name, text);
+    return 0;
+  }
+  if (!c.compare.empty()) {
+    fmt::print("{}", compare_files(c.compare[0], c.compare[1]));
+    return 0;
+  }
+  const run_settings settings = settings_from(c);
+  bool needed = false;
+  for (const auto& spec : settings.servers) needed = needed || needs_private_network(spec);
+  if (c.private_net == "yes" || (c.private_net == "auto" && needed)) enter_private_network();
+  raise_file_limit();
+  if (allowed_cpus().size() < 2)
+    fmt::print(stderr,
+               "weir-bench: only one core: server and load share it, and the figures say little\n");
+  const run_outcome out = run_benchmark(settings);
+  fmt::print("{}", render_tables(out, c.style));
+  std::fflush(stdout);
+  if (!c.json_file.empty()) save_json(out, c.json_file);
+  if (!c.markdown_file.empty())
+    save_text(c.markdown_file, render_tables(out, {.markdown = true, .brief = c.style.brief}));
+  std::vector<std::string> plots;
+  if (!c.svg_directory.empty()) {
+    std::string why_not;
+    plots = save_plots(out, c.svg_directory, why_not);
+    if (plots.empty()) fmt::print(stderr, "weir-bench: no plots: {}\n", why_not);
+  }
+  if (!c.page_file.empty()) save_page(out, plots, c.page_file);
+  return c.strict && out.any_error() ? 1 : 0;
+}
+
+int serve(command_line& c) {
+  const auto where = parse_endpoint(c.where);
+  if (!where)
+    throw std::invalid_argument(fmt::format("`{}` is not an address and a port", c.where));
+  c.baseline_options.where = *where;
+  raise_file_limit();
+  ::signal(SIGPIPE, SIG_IGN);
+  serve_baseline(c.baseline, c.baseline_options);
+}
+
+int run_privately(const command_line& c) {
+  enter_private_network();
+  std::vector<char*> words;
+  for (const auto& word : c.command) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  ::execvp(words[0], words.data());
+  throw std::system_error(errno, std::system_category(), c.command[0]);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  command_line c;
+  CLI::App app(
+      "Measures echo servers side by side: weir's back ends and plain baselines, in one run.");
+  describe_run(app, c);
+  app.require_subcommand(0, 1);
+  auto* serve_app = app.add_subcommand("serve", "serve one of the baselines until killed");
+  serve_app->add_option("baseline", c.baseline)->required()->check(CLI::IsMember(baseline_names()));
+  serve_app->add_option("where", c.where, "ADDR:PORT")->required();
+  serve_app->add_option("--busy_poll_us", c.baseline_options.busy_poll_us,
+                        "spin this long before sleeping");
+  serve_app
+      ->add_option("--buffer_bytes", c.baseline_options.buffer_bytes,
+                   "raw-uring: size of one provided buffer")
+      ->check(CLI::Range(64, 1 << 20));
+  auto* private_app = app.add_subcommand(
+      "private-net", "run a command in a network namespace of its own, with lo up");
+  private_app->add_option("command", c.command)->required();
+  private_app->prefix_command();
+  CLI11_PARSE(app, argc, argv);
+  try {
+    if (serve_app->parsed()) return serve(c);
+    if (private_app->parsed()) return run_privately(c);
+    return run(c);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "weir-bench: {}\n", error.what());
+    return 1;
+  }
+}

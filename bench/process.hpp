@@ -1,0 +1,62 @@
+// A server as a child process: started on one core, announced by its `listening` line, measured
+// from outside, ended by pid. Never reads anything the server did not print or the kernel does not
+// publish about it.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "endpoint.hpp"
+
+namespace weir::bench {
+
+/// CPU time and context switches of all threads of a process so far.
+struct process_usage {
+  std::uint64_t cpu_ns = 0;
+  std::uint64_t voluntary_switches = 0;
+  std::uint64_t involuntary_switches = 0;
+};
+
+class server_process {
+ public:
+  /// Starts `command` pinned to `cpu` (-1: not pinned) and waits up to `limit_ms` for its
+  /// `listening echo ADDR:PORT` line. Throws std::runtime_error that carries what the server wrote
+  /// to stderr when it does not come up.
+  server_process(const std::vector<std::string>& command, int cpu, int limit_ms);
+  ~server_process();
+  server_process(const server_process&) = delete;
+  server_process& operator=(const server_process&) = delete;
+
+  pid_t pid() const noexcept { return pid_; }
+  const endpoint& listening() const noexcept { return listening_; }
+  process_usage usage() const;
+
+  /// True when the process has ended although nobody asked it to; `why` then says how.
+  bool died(std::string& why) const;
+
+  /// SIGTERM, and SIGKILL when that did not help within two seconds.
+  void stop() noexcept;
+
+ private:
+  void wait_until_listening(int limit_ms);
+  std::string complaint() const;
+
+  pid_t pid_ = -1;
+  int pidfd_ = -1;
+  int output_ = -1;  // read end of its stdout
+  int errors_ = -1;  // memory file behind its stderr
+  endpoint listening_;
+};
+
+/// The cores this process may run on, in rising order.
+std::vector<int> allowed_cpus();
+void pin_this_thread(int cpu);
+
+/// Busy nanoseconds of a core so far, everything that ran on it included; -1 where /proc/stat does
+/// not tell.
+std::int64_t core_busy_ns(int cpu);
+
+}  // namespace weir::bench

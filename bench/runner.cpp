@@ -1,0 +1,230 @@
+// See runner.hpp. Owns the order of things and the reading of the server's clocks at the edges of
+// the measured window; the load itself is load.cpp's.
+#include "runner.hpp"
+
+#include <fmt/core.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <memory>
+#include <optional>
+
+#include "process.hpp"
+#include "syscall_counter.hpp"
+
+namespace weir::bench {
+namespace {
+
+constexpr int start_limit_ms = 10'000;
+constexpr std::uint64_t traced_warmup_ns = 50'000'000;
+constexpr std::uint64_t traced_duration_ns = 300'000'000;
+
+/// One line on stderr, rewritten in place on a terminal, once per measurement elsewhere.
+class progress_line {
+ public:
+  explicit progress_line(bool quiet) : quiet_(quiet), terminal_(::isatty(2) == 1) {}
+  ~progress_line() {
+    if (!quiet_ && terminal_) fmt::print(stderr, "\r\033[K");
+  }
+  progress_line(const progress_line&) = delete;
+  progress_line& operator=(const progress_line&) = delete;
+
+  void begin(std::string what) {
+    what_ = std::move(what);
+    if (quiet_) return;
+    if (terminal_)
+      fmt::print(stderr, "\r\033[K{}", what_);
+    else
+      fmt::print(stderr, "{}\n", what_);
+  }
+  void update(std::uint64_t requests, double seconds) const {
+    if (!quiet_ && terminal_ && seconds > 0)
+      fmt::print(stderr, "\r\033[K{} {:.0f} requests/s", what_,
+                 static_cast<double>(requests) / seconds);
+  }
+
+ private:
+  bool quiet_;
+  bool terminal_;
+  std::string what_;
+};
+
+struct edge {
+  process_usage usage;
+  std::int64_t core_busy_ns = -1;
+};
+
+class runner {
+ public:
+  explicit runner(const run_settings& settings) : settings_(settings), progress_(settings.quiet) {
+    out_.settings = settings;
+    out_.machine = describe_machine();
+    const auto cpus = allowed_cpus();
+    if (cpus.size() >= 2) {
+      out_.machine.load_cpu = cpus[0];
+      out_.machine.server_cpu = cpus[1];
+      pin_this_thread(cpus[0]);
+    }
+  }
+
+  run_outcome run() {
+    for (const cell& what : settings_.cells) {
+      cell_outcome& c = out_.cells.emplace_back();
+      c.what = what;
+      for (const auto& spec : settings_.servers) c.servers.emplace_back().spec = spec;
+      const std::size_t count = c.servers.size();
+      for (unsigned round = 0; round < settings_.rounds; ++round)
+        for (std::size_t turn = 0; turn < count; ++turn)  // another server goes first in each round
+          measure(c, c.servers[(turn + round) % count], round);
+      if (settings_.count_syscalls)
+        for (auto& server : c.servers) count_syscalls(c, server);
+    }
+    return std::move(out_);
+  }
+
+ private:
+  load_settings load_for(const cell& what, const endpoint& target) const {
+    load_settings out;
+    out.target = target;
+    out.connections = what.connections;
+    out.size = what.size;
+    out.depth = what.depth;
+    out.mode = what.mode;
+    out.rate = what.rate;
+    out.arrival_kind = what.arrival_kind;
+    out.warmup_ns = settings_.warmup_ns;
+    out.duration_ns = settings_.duration_ns;
+    out.spin = settings_.spin;
+    return out;
+  }
+
+  edge read_edge(const server_process& server) const {
+    return {server.usage(),
+            out_.machine.server_cpu < 0 ? -1 : core_busy_ns(out_.machine.server_cpu)};
+  }
+
+  void measure(const cell_outcome& c, server_outcome& into, unsigned round) {
+    if (!into.error.empty()) return;
+    progress_.begin(fmt::format("[{}/{}] {}, round {}/{}: {}", out_.cells.size(),
+                                settings_.cells.size(), title_of(c.what), round + 1,
+                                settings_.rounds, into.spec.label));
+    try {
+      wait_for_free_device(into.spec);
+      server_process server(command_for(into.spec, settings_.bin_dir), out_.machine.server_cpu,
+                            start_limit_ms);
+      edge before, after;
+      load_hooks hooks;
+      hooks.window_begins = [&] { before = read_edge(server); };
+      hooks.window_ends = [&] { after = read_edge(server); };
+      hooks.progress = [&](std::uint64_t requests, double seconds) {
+        progress_.update(requests, seconds);
+      };
+      load_settings load = load_for(c.what, server.listening());
+      load.seed = round + 1;  // the same arrivals for every server of a round
+      const load_result result = run_load(load, hooks);
+      std::string why;
+      if (server.died(why))
+        into.error = fmt::format("round {}: the server {}", round + 1, why);
+      else if (!result.error.empty())
+        into.error = fmt::format("round {}: {}", round + 1, result.error);
+      else
+        add_round(into, result, before, after);
+    } catch (const std::exception& error) {
+      into.error = error.what();
+    }
+  }
+
+  static void add_round(server_outcome& into, const load_result& result, const edge& before,
+                        const edge& after) {
+    const auto requests = static_cast<double>(result.requests);
+    const auto us = [&](double quantile) {
+      return static_cast<double>(result.latency.at(quantile)) / 1e3;
+    };
+    measurement& m = into.rounds.emplace_back();
+    m[metric::requests_per_s] = requests / result.seconds;
+    m[metric::p50_us] = us(0.5);
+    m[metric::p90_us] = us(0.9);
+    m[metric::p99_us] = us(0.99);
+    m[metric::p999_us] = us(0.999);
+    m[metric::p9999_us] = us(0.9999);
+    m[metric::max_us] = us(1);
+    m[metric::mean_us] = result.latency.mean() / 1e3;
+    m[metric::cpu_us] =
+        static_cast<double>(after.usage.cpu_ns - before.usage.cpu_ns) / 1e3 / requests;
+    m[metric::core_us] =
+        static_cast<double>(after.core_busy_ns - before.core_busy_ns) / 1e3 / requests;
+    const auto switches = [](const process_usage& u) {
+      return u.voluntary_switches + u.involuntary_switches;
+    };
+    m[metric::switches] =
+        static_cast<double>(switches(after.usage) - switches(before.usage)) / requests;
+    m[metric::load_busy] = result.busy;
+    into.latency.merge(result.latency);
+    into.unfinished += result.unfinished;
+  }
+
+  void count_syscalls(const cell_outcome& c, server_outcome& into) {
+    if (!into.error.empty()) return;
+    progress_.begin(fmt::format("[{}/{}] {}, counting system calls: {}", out_.cells.size(),
+                                settings_.cells.size(), title_of(c.what), into.spec.label));
+    try {
+      wait_for_free_device(into.spec);
+      auto server = std::make_unique<server_process>(command_for(into.spec, settings_.bin_dir),
+                                                     out_.machine.server_cpu, start_limit_ms);
+      syscall_counter counter(server->pid());
+      // The tracer's thread ends with the server: on every way out of here the server has to go
+      // first.
+      const std::unique_ptr<server_process> goes_first = std::move(server);
+      syscall_counter::counts before{}, after{};
+      load_hooks hooks;
+      hooks.window_begins = [&] { before = counter.snapshot(); };
+      hooks.window_ends = [&] { after = counter.snapshot(); };
+      load_settings load = load_for(c.what, goes_first->listening());
+      load.warmup_ns = traced_warmup_ns;
+      load.duration_ns = traced_duration_ns;
+      const load_result result = run_load(load, hooks);
+      if (result.requests == 0) into.syscalls_note = result.error;
+      into.syscalls = per_request(before, after, result.requests);
+    } catch (const std::exception& error) {
+      into.syscalls_note = error.what();
+    }
+  }
+
+  const run_settings& settings_;
+  progress_line progress_;
+  run_outcome out_;
+};
+
+}  // namespace
+
+std::string title_of(const cell& c) {
+  std::string out =
+      fmt::format("{} connection{} x {} B", c.connections, c.connections == 1 ? "" : "s", c.size);
+  if (c.depth != 1) out += fmt::format(" x {} in flight", c.depth);
+  if (c.mode == load_mode::closed) return out + ", closed loop";
+  return out + fmt::format(", open loop {:.0f}/s {}", c.rate,
+                           c.arrival_kind == arrivals::poisson ? "Poisson" : "constant");
+}
+
+machine_description describe_machine() {
+  machine_description out;
+  utsname name{};
+  if (::uname(&name) == 0)
+    out.kernel = fmt::format("{} {} {}", name.sysname, name.release, name.machine);
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) {
+      out.processor = line.substr(line.find(": ") + 2);
+      break;
+    }
+  out.cores = static_cast<unsigned>(allowed_cpus().size());
+  return out;
+}
+
+run_outcome run_benchmark(const run_settings& settings) { return runner(settings).run(); }
+
+}  // namespace weir::bench

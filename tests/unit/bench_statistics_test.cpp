@@ -1,0 +1,73 @@
+// Medians, spreads and the verdict of weir-bench's comparison, and the instants of its open loop.
+#include <doctest/doctest.h>
+
+#include "bench/schedule.hpp"
+#include "bench/statistics.hpp"
+
+using namespace weir::bench;
+
+TEST_CASE("the_median_of_an_odd_and_an_even_number_of_rounds") {
+  CHECK(summarize({3, 1, 2}).median == 2);
+  CHECK(summarize({4, 1, 3, 2}).median == 2.5);
+  CHECK(summarize({7}).median == 7);
+  CHECK(summarize({}).rounds == 0);
+}
+
+TEST_CASE("the_spread_is_half_the_range_over_the_median") {
+  const summary s = summarize({90, 100, 110, 105, 95});
+  CHECK(s.low == 90);
+  CHECK(s.high == 110);
+  CHECK(s.relative_spread() == doctest::Approx(0.1));
+  CHECK(summary{}.relative_spread() == 0);
+}
+
+TEST_CASE("a_difference_within_the_spread_is_not_called") {
+  CHECK(compare(summarize({100, 104, 96}), summarize({103, 108, 101})) == verdict::too_close);
+}
+
+TEST_CASE("a_difference_beyond_the_spread_is_called") {
+  CHECK(compare(summarize({100, 104, 96}), summarize({110, 108, 106})) == verdict::higher);
+  CHECK(compare(summarize({100, 104, 96}), summarize({90, 95, 85})) == verdict::lower);
+}
+
+TEST_CASE("two_rounds_are_too_few_to_call_anything") {
+  CHECK(compare(summarize({1, 1}), summarize({100, 100, 100})) == verdict::too_few_rounds);
+  CHECK(compare(summarize({1, 1, 1}), summarize({100})) == verdict::too_few_rounds);
+}
+
+TEST_CASE("constant_arrivals_are_evenly_spaced_and_do_not_drift") {
+  arrival_schedule schedule(arrivals::constant, 3'000, 1'000, 1);
+  CHECK(schedule.next() == 1'000);
+  for (int i = 0; i < 3'000'000; ++i) schedule.pop();
+  CHECK(schedule.next() == 1'000 + 1'000'000'000'000u);
+}
+
+TEST_CASE("poisson_arrivals_rise_and_keep_their_mean_rate") {
+  arrival_schedule schedule(arrivals::poisson, 100'000, 0, 42);
+  std::uint64_t last = 0;
+  double squares = 0;
+  constexpr int count = 200'000;
+  for (int i = 0; i < count; ++i) {
+    REQUIRE(schedule.next() >= last);
+    const double gap = static_cast<double>(schedule.next() - last);
+    squares += gap * gap;
+    last = schedule.next();
+    schedule.pop();
+  }
+  const double mean = static_cast<double>(last) / count;
+  CHECK(mean == doctest::Approx(10'000).epsilon(0.02));
+  // An exponential gap has a standard deviation equal to its mean: E[g^2] = 2 m^2.
+  CHECK(squares / count == doctest::Approx(2 * mean * mean).epsilon(0.05));
+}
+
+TEST_CASE("a_seed_repeats_its_arrivals_and_another_does_not") {
+  arrival_schedule a(arrivals::poisson, 1e6, 0, 5), b(arrivals::poisson, 1e6, 0, 5),
+      c(arrivals::poisson, 1e6, 0, 6);
+  bool same = true, other = false;
+  for (int i = 0; i < 1000; ++i, a.pop(), b.pop(), c.pop()) {
+    same = same && a.next() == b.next();
+    other = other || a.next() != c.next();
+  }
+  CHECK(same);
+  CHECK(other);
+}
