@@ -1,0 +1,107 @@
+// See asio_driver.hpp. Handlers only note what happened and complete operations; coroutines run later, from the shard's
+// loop.
+#include "driver/asio/asio_driver.hpp"
+
+#include <algorithm>
+#include <asio/post.hpp>
+#include <chrono>
+
+#include "driver/asio/asio_packet_port.hpp"
+#include "run/factories.hpp"
+
+namespace weir::detail {
+
+namespace {
+using clock = std::chrono::steady_clock;
+
+void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace
+
+/// Ends a wait by being there. Its memory is given back before it runs, so clearing the flag frees the slot.
+class asio_driver::wake_handler {
+ public:
+  using allocator_type = slot_allocator<wake_handler>;
+
+  explicit wake_handler(asio_driver& driver) : driver_(&driver) {}
+  allocator_type get_allocator() const noexcept { return allocator_type(driver_->wake_slot_); }
+  void operator()() const { driver_->woken_.store(false, std::memory_order_seq_cst); }
+
+ private:
+  asio_driver* driver_;
+};
+
+asio_driver::asio_driver(duration spin) : spin_(spin) {}
+asio_driver::~asio_driver() = default;
+
+instant asio_driver::now() {
+  return instant::from_ns(std::chrono::duration_cast<duration>(clock::now().time_since_epoch()).count());
+}
+
+void asio_driver::wake() noexcept {
+  if (woken_.exchange(true, std::memory_order_seq_cst)) return;
+  asio::post(context_, wake_handler(*this));
+}
+
+void asio_driver::turn(instant deadline) {
+  auto from = now();
+  if (deadline <= from) {
+    run_batch(0);
+    return;
+  }
+  if (spin_.count() > 0 && spin(std::min(deadline, from + spin_))) return;
+  ++system_calls_;
+  std::size_t ran;
+  if (deadline.is_never())
+    ran = context_.run_one();
+  else
+    ran = context_.run_one_until(clock::time_point(std::chrono::nanoseconds(deadline.ns())));
+  if (ran > 0) run_batch(ran);
+}
+
+/// Runs what the reactor's last look found. The io_context does not tell when that is all: the next call after it looks
+/// again, in vain where the load is light, at the price of a system call. So the batch is bounded by how many there lately
+/// were; a batch that was full several times in a row may grow.
+std::size_t asio_driver::run_batch(std::size_t done) {
+  constexpr unsigned full_before_growth = 8;
+  while (done < batch_limit_ && context_.poll_one() != 0) ++done;
+  if (done < batch_limit_) {
+    ++system_calls_;
+    batch_limit_ = std::max<std::size_t>(done, 1);
+    full_batches_ = 0;
+  } else if (++full_batches_ == full_before_growth) {
+    batch_limit_ = std::min(batch_limit_ * 2, handlers_per_turn);
+    full_batches_ = 0;
+  }
+  return done;
+}
+
+bool asio_driver::spin(instant deadline) {
+  do {
+    ++system_calls_;
+    if (auto ran = context_.poll_one()) {
+      run_batch(ran);
+      return true;
+    }
+    relax();
+  } while (now() < deadline);
+  return false;
+}
+
+result<std::unique_ptr<packet_port>> asio_driver::open_packet_port(int device, std::size_t frame_limit,
+                                                                   packet_receiver& receiver) {
+  return asio_packet_port::open(*this, device, frame_limit, receiver);
+}
+
+availability probe_asio(const config&) { return {true, "epoll through Asio"}; }
+
+std::unique_ptr<driver> make_asio_driver(const config& settings) {
+  return std::make_unique<asio_driver>(std::chrono::microseconds(settings.busy_poll_us));
+}
+
+}  // namespace weir::detail

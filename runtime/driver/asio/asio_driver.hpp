@@ -1,0 +1,57 @@
+// The driver on Asio's io_context, with its epoll reactor: where this build's portable back end gets completions and time
+// from. Private to driver/asio and transport/asio, the only folders that include Asio.
+//
+// Waits are as exact as epoll_wait(2), which counts milliseconds: a deadline is met up to one millisecond late, never
+// early, and costs no timerfd call.
+#pragma once
+
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <atomic>
+#include <cstdint>
+
+#include "core/driver.hpp"
+#include "driver/asio/watched_descriptor.hpp"
+
+namespace weir::detail {
+
+class asio_driver final : public driver {
+ public:
+  explicit asio_driver(duration spin);
+  ~asio_driver() override;
+
+  std::string_view name() const override { return "asio"; }
+  instant now() override;
+  void turn(instant deadline) override;
+  void wake() noexcept override;
+  result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
+                                                        packet_receiver& receiver) override;
+  std::uint64_t system_calls() const override { return system_calls_; }
+
+  // --- For the clients of this driver.
+
+  asio::io_context& context() { return context_; }
+  void count_system_call() noexcept { ++system_calls_; }
+
+ private:
+  /// Handlers in one turn: a bound, so that a flood of events cannot keep coroutines and timers from running.
+  static constexpr std::size_t handlers_per_turn = 512;
+
+  class wake_handler;
+
+  std::size_t run_batch(std::size_t done);
+  bool spin(instant deadline);
+
+  // Set from wake() until its handler runs, so that there is one such handler at most and its memory can be one slot.
+  // Before the context, which throws a pending handler away when it goes.
+  std::atomic<bool> woken_{false};
+  handler_slot wake_slot_;
+  asio::io_context context_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
+  duration spin_;
+  std::uint64_t system_calls_ = 0;
+  std::size_t batch_limit_ = 1;
+  unsigned full_batches_ = 0;
+};
+
+}  // namespace weir::detail
