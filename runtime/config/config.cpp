@@ -20,7 +20,8 @@ constexpr std::uint16_t smallest_mtu_v6 = 1280;  // RFC 8200 5
 
 std::string quoted(const std::string& text) {
   std::ostringstream out;
-  out << toml::value<std::string>(text);
+  toml::value<std::string> value(text);
+  out << toml::toml_formatter(value, toml::format_flags::none);
   return out.str();
 }
 

@@ -28,11 +28,10 @@ availability probe_asio(const config& settings);
 std::unique_ptr<driver> make_asio_driver(const config& settings);
 std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings);
 
-// runtime/transport/stack, on a TUN device. Works with either driver. The probe says whether a
-// device can be opened and configured here (private_net was entered already where it is set); it
-// leaves nothing behind. The transport of shard `index` opens queue `index` of
-// settings.stack.device; that of shard 0, which is made first, creates and configures it.
-availability probe_stack(const config& settings);
+// runtime/transport/stack, on a TUN device; works with either driver. run/tun_probe.hpp has said
+// that a device can be had, and private_net was entered where it is set. The transport of shard
+// `index` opens queue `index` of settings.stack.device; that of shard 0, which is made first,
+// creates and configures the device.
 std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings,
                                                 unsigned index);
 

@@ -1,0 +1,177 @@
+// The registry of back ends: which were built in, whether they can be used here, what "auto"
+// becomes, and how a shard is put together from a driver and a transport.
+#include <net/if.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/driver.hpp"
+#include "run/backends.hpp"
+#include "run/factories.hpp"
+#include "run/tun_probe.hpp"
+#include "weir/detail/transport.hpp"
+#include "weir/runtime.hpp"
+
+namespace weir {
+namespace {
+
+using pieces = std::pair<std::unique_ptr<detail::driver>, std::unique_ptr<detail::transport>>;
+
+struct backend {
+  std::string_view name;
+  availability (*probe)(const config&);
+  pieces (*make)(const config&, unsigned index);
+};
+
+#if WEIR_WITH_URING
+pieces make_uring(const config& settings, unsigned) {
+  auto driver = detail::make_uring_driver(settings);
+  auto transport = detail::make_uring_transport(*driver, settings);
+  return {std::move(driver), std::move(transport)};
+}
+#endif
+
+#if WEIR_WITH_ASIO
+pieces make_asio(const config& settings, unsigned) {
+  auto driver = detail::make_asio_driver(settings);
+  auto transport = detail::make_asio_transport(*driver, settings);
+  return {std::move(driver), std::move(transport)};
+}
+#endif
+
+#if WEIR_WITH_STACK
+/// The driver that the device's packets go through: io_uring where it works.
+std::unique_ptr<detail::driver> make_device_driver(const config& settings) {
+#if WEIR_WITH_URING && WEIR_WITH_ASIO
+  return detail::probe_uring(settings).usable ? detail::make_uring_driver(settings)
+                                              : detail::make_asio_driver(settings);
+#elif WEIR_WITH_URING
+  return detail::make_uring_driver(settings);
+#else
+  return detail::make_asio_driver(settings);
+#endif
+}
+pieces make_stack(const config& settings, unsigned index) {
+  auto driver = make_device_driver(settings);
+  auto transport = detail::make_stack_transport(*driver, settings, index);
+  return {std::move(driver), std::move(transport)};
+}
+availability probe_stack(const config& settings) {
+  auto device = detail::probe_tun(settings);
+#if !WEIR_WITH_ASIO
+  if (device.usable) return detail::probe_uring(settings);
+#endif
+  return device;
+}
+#endif
+
+#if WEIR_WITH_SIM
+availability probe_sim(const config&) { return {true, "in simulations only (weir/sim.hpp)"}; }
+pieces make_sim(const config&, unsigned) {
+  throw config_error(
+      "backend = 'sim': a shard of a simulated network is made by weir::sim::network "
+      "(weir/sim.hpp)");
+}
+#endif
+
+// In the order of preference, which is also what "auto" tries: the two on kernel sockets.
+constexpr auto registry = std::to_array<backend>({
+#if WEIR_WITH_URING
+    {"uring", &detail::probe_uring, &make_uring},
+#endif
+#if WEIR_WITH_ASIO
+    {"asio", &detail::probe_asio, &make_asio},
+#endif
+#if WEIR_WITH_STACK
+    {"stack", &probe_stack, &make_stack},
+#endif
+#if WEIR_WITH_SIM
+    {"sim", &probe_sim, &make_sim},
+#endif
+});
+
+const backend* find_backend(std::string_view name) {
+  auto found =
+      std::find_if(registry.begin(), registry.end(), [&](auto& b) { return b.name == name; });
+  return found == registry.end() ? nullptr : &*found;
+}
+
+std::string not_here(std::string_view name) {
+  constexpr std::string_view all[] = {"uring", "asio", "stack", "sim"};
+  if (std::find(std::begin(all), std::end(all), name) == std::end(all))
+    return fmt::format("there is no back end '{}' (uring, asio, stack, sim, auto)", name);
+  std::string built;
+  for (auto& b : registry) built += (built.empty() ? "" : ", ") + std::string(b.name);
+  return fmt::format("was left out of this build, which has {}; build with it in WEIR_BACKENDS",
+                     built);
+}
+
+void resolve_auto(config& settings, std::string& why) {
+  std::string refused;
+  for (auto* name : {"uring", "asio"}) {
+    auto* candidate = find_backend(name);
+    if (candidate == nullptr) continue;
+    auto probed = candidate->probe(settings);
+    if (probed.usable) {
+      settings.backend = name;
+      why = fmt::format("backend auto: {} ({})", name,
+                        !refused.empty()             ? "no uring: " + refused
+                        : settings.backend == "asio" ? "uring was left out of this build"
+                                                     : "a real ring and a no-op succeed");
+      return;
+    }
+    refused += (refused.empty() ? "" : "; ") + probed.reason;
+  }
+  throw config_error(fmt::format("backend = 'auto': no back end on kernel sockets can be used: {}",
+                                 refused.empty() ? "none was built in" : refused));
+}
+
+}  // namespace
+
+availability probe_backend(std::string_view name, const config& settings) {
+  auto* found = find_backend(name);
+  if (found == nullptr) return {false, not_here(name)};
+  return found->probe(settings);
+}
+
+std::vector<std::string> built_backends() {
+  std::vector<std::string> names;
+  for (auto& b : registry) names.emplace_back(b.name);
+  return names;
+}
+
+config detail::resolve_backend(config settings, std::string& why) {
+  if (settings.backend == "auto") resolve_auto(settings, why);
+  if (settings.backend == "sim")
+    throw config_error(
+        "backend = 'sim': a simulated network exists only inside a test, which makes it with "
+        "weir::sim::network "
+        "(weir/sim.hpp) and runs this server's coroutine in it; a program needs uring, asio or "
+        "stack");
+  if (settings.backend == "stack" && settings.stack.placement == placement::dedicated)
+    throw config_error(
+        "stack.placement = 'dedicated': this version runs the stack inline on each shard only");
+  if (auto probed = probe_backend(settings.backend, settings); !probed.usable)
+    throw config_error(fmt::format("backend = '{}': {}", settings.backend, probed.reason));
+  return settings;
+}
+
+config resolve_backend(config settings) {
+  std::string why;
+  return detail::resolve_backend(std::move(settings), why);
+}
+
+std::unique_ptr<shard> make_shard(unsigned index, const config& settings) {
+  auto name = settings.backend == "auto" ? resolve_backend(settings).backend : settings.backend;
+  auto* found = find_backend(name);
+  if (found == nullptr) throw config_error(fmt::format("backend = '{}': {}", name, not_here(name)));
+  auto [driver, transport] = found->make(settings, index);
+  return std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
+}
+
+}  // namespace weir

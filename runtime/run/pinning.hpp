@@ -1,0 +1,14 @@
+// Cores for shards that are to be pinned.
+#pragma once
+
+#include <vector>
+
+namespace weir::detail {
+
+/// The cores of `shards` shards, out of those that the process may use. Throws config_error when
+/// there are fewer.
+std::vector<int> cores_for(unsigned shards);
+/// Throws config_error.
+void pin_this_thread(int core);
+
+}  // namespace weir::detail

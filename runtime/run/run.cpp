@@ -1,0 +1,227 @@
+// run(): one thread per shard, signals, exit codes. Shard 0 runs on the calling thread. Every shard
+// is made before any serves, and every shard runs until all are done, since tasks may be submitted
+// to it until then.
+#include <pthread.h>
+#include <sched.h>
+#include <string.h>
+
+#include <atomic>
+#include <barrier>
+#include <exception>
+#include <latch>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/log.hpp"
+#include "device/private_network.hpp"
+#include "run/backends.hpp"
+#include "run/ending.hpp"
+#include "run/pinning.hpp"
+#include "run/signals.hpp"
+#include "weir/runtime.hpp"
+
+namespace weir {
+namespace {
+
+constexpr int exit_ok = 0;
+constexpr int exit_failed = 1;    // serve() threw
+constexpr int exit_unusable = 2;  // the configuration cannot be used here
+constexpr int exit_signal_base =
+    128;  // a second signal cancelled what ran: 128 + its number, as shells have it
+
+std::string what_of(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception that is no std::exception";
+  }
+}
+
+bool is_cancellation(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::system_error& error) {
+    return error.code() == std::errc::operation_canceled;
+  } catch (...) {
+    return false;
+  }
+}
+
+class server {
+ public:
+  server(const config& settings, std::function<task<>(shard&)> serve, std::vector<int> cores)
+      : settings_(settings),
+        serve_(std::move(serve)),
+        cores_(std::move(cores)),
+        count_(settings.shard_count()),
+        shards_(count_),
+        serving_(count_),
+        made_(static_cast<std::ptrdiff_t>(count_)),
+        in_step_(static_cast<std::ptrdiff_t>(count_)) {}
+
+  int run() {
+    signals_ = std::make_unique<detail::signal_thread>(
+        [this](int number, int count) { on_signal(number, count); });
+    std::vector<std::thread> threads;
+    threads.reserve(count_);
+    try {
+      while (threads.size() + 1 < count_)
+        threads.emplace_back(
+            [this, i = static_cast<unsigned>(threads.size() + 1)] { shard_main(i); });
+    } catch (const std::system_error& error) {
+      give_up_threads(count_ - 1 - static_cast<unsigned>(threads.size()), error.what());
+    }
+    shard_main(0);
+    for (auto& thread : threads) thread.join();
+    return exit_code_;
+  }
+
+ private:
+  void shard_main(unsigned index) {
+    if (index != 0) pthread_setname_np(pthread_self(), fmt::format("weir-{}", index).c_str());
+    std::unique_ptr<shard> mine;
+    // One after the other: the first makes what the others join (the device).
+    for (unsigned turn = 0; turn < count_; ++turn) {
+      if (turn == index && !unusable_) mine = make(index);
+      in_step_.arrive_and_wait();
+    }
+    made_.count_down();
+    if (!unusable_) serve_on(*mine);
+    if (index == 0) signals_.reset();
+    // All loops have stopped, the signals' thread too: from here on nothing is delivered to any
+    // shard.
+    in_step_.arrive_and_wait();
+  }
+
+  /// Stands in for threads that could not be started, so that the others do not wait for them.
+  void give_up_threads(unsigned missing, const char* why) {
+    unusable_ = true;
+    fail(exit_unusable, fmt::format("shards = {}: no thread for each of them: {}", count_, why));
+    for (; missing > 0; --missing) {
+      in_step_.arrive_and_drop();
+      made_.count_down();
+    }
+  }
+
+  std::unique_ptr<shard> make(unsigned index) {
+    try {
+      if (!cores_.empty()) detail::pin_this_thread(cores_[index]);
+      auto made = make_shard(index, settings_);
+      shards_[index] = made.get();
+      return made;
+    } catch (const std::exception& error) {
+      unusable_ = true;
+      fail(exit_unusable, error.what());
+      return nullptr;
+    }
+  }
+
+  void serve_on(shard& mine) {
+    mine.start(start(mine), [this](std::exception_ptr failure) { served(std::move(failure)); });
+    detail::ending end(mine);
+    bool counted = false;
+    mine.run_until([&] {
+      if (serving_ != 0) return false;
+      if (!counted && end.reached()) {
+        counted = true;
+        if (++ended_ == count_) wake_all();
+      }
+      return ended_ == count_ && mine.roots() == 0;
+    });
+  }
+
+  /// serve_() itself may throw where it is no coroutine; here that becomes the root's failure.
+  task<> start(shard& mine) { co_await serve_(mine); }
+
+  void served(std::exception_ptr failure) {
+    if (failure && !(cancelled_ && is_cancellation(failure))) {
+      fail(exit_failed, what_of(failure));
+      cancel_all();
+    }
+    if (--serving_ == 0) wake_all();
+  }
+
+  void on_signal(int number, int count) {
+    made_.wait();
+    if (unusable_) return;
+    auto* name = sigabbrev_np(number);
+    if (count == 1) {
+      detail::log_line(fmt::format(
+          "SIG{}: no more connections are accepted; a second signal cancels those that are left",
+          name));
+      for (auto* s : shards_) s->request_stop();
+      return;
+    }
+    detail::log_line(fmt::format("SIG{}: everything is cancelled", name));
+    int expected = exit_ok;
+    exit_code_.compare_exchange_strong(expected, exit_signal_base + number);
+    cancel_all();
+  }
+
+  void cancel_all() {
+    cancelled_ = true;
+    for (auto* s : shards_) s->request_cancel();
+  }
+  void wake_all() {
+    for (auto* s : shards_) s->post([] {});
+  }
+
+  void fail(int code, const std::string& why) {
+    detail::log_line(why);
+    int expected = exit_ok;
+    exit_code_.compare_exchange_strong(expected, code);
+  }
+
+  const config& settings_;
+  std::function<task<>(shard&)> serve_;
+  std::vector<int> cores_;
+  unsigned count_;
+  std::vector<shard*> shards_;
+  std::atomic<unsigned> serving_;    // shards whose serve() has not ended
+  std::atomic<unsigned> ended_ = 0;  // shards on which nothing is left
+  std::atomic<bool> unusable_ = false;
+  std::atomic<bool> cancelled_ = false;
+  std::atomic<int> exit_code_ = exit_ok;
+  std::latch made_;  // every shard was made, or could not be
+  std::barrier<> in_step_;
+  std::unique_ptr<detail::signal_thread> signals_;
+};
+
+void prepare_network(const config& settings) {
+  if (!settings.stack.private_net) return;
+  std::string why;
+  if (auto error = stack::enter_private_network(why))
+    throw config_error("stack.private_net: " + why);
+}
+
+}  // namespace
+
+int run(const config& settings, std::function<task<>(shard&)> serve) {
+  detail::blocked_signals blocked;
+  config resolved;
+  std::vector<int> cores;
+  try {
+    prepare_network(settings);
+    std::string why;
+    resolved = detail::resolve_backend(settings, why);
+    if (!why.empty()) detail::log_line(why);
+    if (resolved.pin) cores = detail::cores_for(resolved.shard_count());
+  } catch (const config_error& error) {
+    detail::log_line(error.what());
+    return exit_unusable;
+  }
+  try {
+    return server(resolved, std::move(serve), std::move(cores)).run();
+  } catch (const std::system_error& error) {  // no descriptor for the signals, no thread
+    detail::log_line(error.what());
+    return exit_unusable;
+  }
+}
+
+}  // namespace weir

@@ -1,0 +1,67 @@
+// shard_thread: one shard on a thread of its own, for tests and tools.
+#include <pthread.h>
+
+#include <atomic>
+#include <exception>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "run/ending.hpp"
+#include "run/signals.hpp"
+#include "weir/runtime.hpp"
+
+namespace weir {
+
+struct shard_thread::impl {
+  impl(config s, unsigned i) : settings(std::move(s)), index(i) {}
+
+  void main(std::promise<weir::shard*> promise) {
+    pthread_setname_np(pthread_self(), fmt::format("weir-{}", index).c_str());
+    std::unique_ptr<weir::shard> mine;
+    try {
+      mine = make_shard(index, settings);
+    } catch (...) {
+      promise.set_exception(std::current_exception());
+      return;
+    }
+    promise.set_value(mine.get());
+    detail::ending end(*mine);
+    mine->run_until([&] { return asked_to_end && end.reached(); });
+  }
+
+  config settings;
+  unsigned index;
+  weir::shard* made = nullptr;
+  bool asked_to_end = false;  // the shard's thread only
+  std::thread thread;
+};
+
+shard_thread::shard_thread(config settings, unsigned index)
+    : impl_(std::make_unique<impl>(resolve_backend(std::move(settings)), index)) {
+  std::promise<weir::shard*> promise;
+  auto made = promise.get_future();
+  {
+    detail::blocked_signals blocked;  // whoever takes the process's signals, it is not this thread
+    impl_->thread =
+        std::thread([this, p = std::move(promise)]() mutable { impl_->main(std::move(p)); });
+  }
+  try {
+    impl_->made = made.get();
+  } catch (...) {
+    impl_->thread.join();
+    throw;
+  }
+}
+
+shard_thread::~shard_thread() {
+  impl_->made->request_cancel();
+  impl_->made->post([inside = impl_.get()] { inside->asked_to_end = true; });
+  impl_->thread.join();
+}
+
+weir::shard& shard_thread::shard() { return *impl_->made; }
+
+}  // namespace weir
