@@ -1,0 +1,223 @@
+// sim::network: shards on virtual drivers, one fabric. It polls every shard that has something to do until none has, then
+// moves the clock to the nearest of packet arrivals and deadlines. Nothing else makes time pass.
+#include "weir/sim.hpp"
+
+#include <algorithm>
+#include <cassert>
+
+#include "driver/virtual/sim_stack.hpp"
+#include "driver/virtual/virtual_driver.hpp"
+#include "observe/pcapng.hpp"
+#include "transport/stack/stack_transport.hpp"
+
+namespace weir::sim {
+
+struct host::impl {
+  std::string name;
+  ip_address address;
+  config settings;
+  detail::virtual_driver* driver = nullptr;
+  detail::stack_transport* transport = nullptr;
+  std::unique_ptr<weir::shard> shard;
+  bool touched = true;  // something was given to it from outside its own loop
+};
+
+host::host(std::unique_ptr<impl> inside) : impl_(std::move(inside)) {}
+host::~host() = default;
+weir::shard& host::shard() { return *impl_->shard; }
+stack::host& host::stack() { return impl_->transport->host(); }
+const std::string& host::name() const { return impl_->name; }
+const ip_address& host::address() const { return impl_->address; }
+
+struct network::impl {
+  // How often one instant may be looked at before the run is called endless: a coroutine that spins on yields, or a
+  // timer that is always due, would otherwise hang the test without a word.
+  static constexpr unsigned max_rounds = 1'000'000;
+
+  explicit impl(const network_options& options) : wires(options.seed) {
+    if (!options.pcap.empty()) capture = std::make_unique<detail::pcapng_file>(options.pcap);
+  }
+
+  struct started {
+    std::function<task<>(weir::shard&)> main;
+    bool ended = false;
+  };
+
+  void settle();
+  bool poll_all();
+  instant next_deadline() const;
+  bool run(const std::function<bool()>& done, instant until, bool& idle);
+  void rethrow() {
+    if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
+  }
+
+  fabric wires;
+  std::unique_ptr<detail::pcapng_file> capture;
+  std::vector<std::unique_ptr<host>> hosts;
+  std::vector<std::unique_ptr<started>> mains;
+  std::size_t running = 0;
+  std::exception_ptr failure;
+};
+
+bool network::impl::poll_all() {
+  bool any = false;
+  for (auto& h : hosts) {
+    auto& inside = *h->impl_;
+    auto due = inside.touched || inside.driver->has_packets() || inside.shard->next_deadline() <= wires.now();
+    if (!due) continue;
+    any = true;
+    inside.touched = false;
+    inside.driver->turn(wires.now());
+    if (inside.shard->poll()) inside.touched = true;
+  }
+  return any;
+}
+
+// Everything that happens at this instant.
+void network::impl::settle() {
+  for (unsigned round = 0; round < max_rounds; ++round) {
+    wires.advance_to(wires.now());
+    if (!poll_all() && wires.next_event() > wires.now()) return;
+  }
+  throw stalled("the simulation does not get past " + std::to_string(wires.now().ns()) +
+                " ns: something is ready again and again");
+}
+
+instant network::impl::next_deadline() const {
+  auto next = wires.next_event();
+  for (const auto& h : hosts) next = std::min(next, h->impl_->shard->next_deadline());
+  return next;
+}
+
+// False when `until` came first; `idle` when nothing can happen any more.
+bool network::impl::run(const std::function<bool()>& done, instant until, bool& idle) {
+  idle = false;
+  for (;;) {
+    settle();
+    mains.erase(std::remove_if(mains.begin(), mains.end(), [](const auto& m) { return m->ended; }), mains.end());
+    if (failure || done()) return true;
+    auto next = next_deadline();
+    if (next.is_never()) {
+      idle = true;
+      return false;
+    }
+    if (next > until) {
+      wires.advance_to(until);
+      return false;
+    }
+    wires.advance_to(next);
+  }
+}
+
+network::network(const network_options& options) : impl_(std::make_unique<impl>(options)) {}
+
+network::~network() {
+  auto all_ended = [&] {
+    return std::all_of(impl_->hosts.begin(), impl_->hosts.end(),
+                       [](const auto& h) { return h->impl_->shard->roots() == 0; });
+  };
+  for (auto& h : impl_->hosts) h->impl_->shard->request_cancel();
+  impl_->failure = nullptr;
+  bool idle = false;
+  try {
+    // Tasks may need virtual time to end (a drain); a failure of one does not stop the others.
+    auto until = impl_->wires.now() + std::chrono::hours(24);
+    while (!all_ended() && !idle && impl_->wires.now() < until) {
+      impl_->run(all_ended, until, idle);
+      impl_->failure = nullptr;
+    }
+  } catch (const stalled&) {
+    // The shards' own assertions say which coroutine it was.
+  }
+}
+
+host& network::add_host(std::string_view address, const host_options& options) {
+  auto inside = std::make_unique<host::impl>();
+  auto& settings = inside->settings;
+  settings = options.settings;
+  settings.backend = "sim";
+  settings.stack.address.clear();
+  auto add = [&](std::string_view text) {
+    auto prefix = ip_prefix::parse(text);
+    if (!prefix) throw std::invalid_argument("not an address with a prefix length: " + std::string(text));
+    settings.stack.address.push_back(*prefix);
+  };
+  add(address);
+  for (const auto& more : options.more_addresses) add(more);
+  inside->address = settings.stack.address.front().address;
+  inside->name = options.name.empty() ? inside->address.to_string() : options.name;
+
+  std::vector<ip_address> owned;
+  for (const auto& prefix : settings.stack.address) owned.push_back(prefix.address);
+  auto driver = std::make_unique<detail::virtual_driver>(impl_->wires, inside->name, std::move(owned));
+  inside->driver = driver.get();
+  auto index = static_cast<unsigned>(impl_->hosts.size());
+  auto how = detail::simulated_stack(settings, impl_->wires.seed(), index);
+  how.host.limits = options.limits;
+  if (options.tune) options.tune(how.host.tcp);
+  if (impl_->capture) how.tap = impl_->capture->add_interface(inside->name);
+  auto transport = std::make_unique<detail::stack_transport>(*driver, std::move(how));
+  inside->transport = transport.get();
+  inside->shard =
+      std::make_unique<weir::shard>(index, settings, std::move(driver), std::move(transport));
+  impl_->hosts.push_back(std::unique_ptr<host>(new host(std::move(inside))));
+  return *impl_->hosts.back();
+}
+
+sim::link& network::link(host& a, host& b, const link_options& options) {
+  return impl_->wires.join(a.impl_->driver->node(), b.impl_->driver->node(), options);
+}
+
+void network::start(host& where, std::function<task<>(weir::shard&)> main) {
+  auto& inside = *impl_;
+  inside.mains.push_back(std::make_unique<impl::started>());
+  auto* kept = inside.mains.back().get();
+  kept->main = std::move(main);
+  ++inside.running;
+  where.impl_->touched = true;
+  where.shard().start(kept->main(where.shard()), [&inside, kept](std::exception_ptr failure) {
+    kept->ended = true;
+    --inside.running;
+    if (failure && !inside.failure) inside.failure = failure;
+  });
+}
+
+void network::run(duration limit) {
+  bool idle = false;
+  bool ended = impl_->run([this] { return impl_->running == 0; }, now() + limit, idle);
+  impl_->rethrow();
+  if (ended) return;
+  auto left = std::to_string(impl_->running);
+  throw stalled(idle ? left + " tasks wait for what cannot happen any more"
+                     : left + " tasks had not ended when the limit was reached");
+}
+
+void network::run_for(duration time) {
+  bool idle = false;
+  auto until = now() + time;
+  impl_->run([] { return false; }, until, idle);
+  impl_->rethrow();
+  impl_->wires.advance_to(until);
+}
+
+bool network::run_until(const std::function<bool()>& done, duration limit) {
+  bool idle = false;
+  bool reached = impl_->run(done, now() + limit, idle);
+  impl_->rethrow();
+  return reached;
+}
+
+bool network::run_until_idle(duration limit) {
+  bool idle = false;
+  impl_->run([] { return false; }, now() + limit, idle);
+  impl_->rethrow();
+  return idle;
+}
+
+std::uint64_t network::seed() const { return impl_->wires.seed(); }
+instant network::now() const { return impl_->wires.now(); }
+std::size_t network::running() const { return impl_->running; }
+std::uint64_t network::trace() const { return impl_->wires.trace(); }
+fabric& network::wires() { return impl_->wires; }
+
+}  // namespace weir::sim

@@ -1,0 +1,92 @@
+// See virtual_driver.hpp.
+#include "driver/virtual/virtual_driver.hpp"
+
+#include <cassert>
+#include <cstring>
+
+#include "device/vnet_header.hpp"
+
+namespace weir::detail {
+
+/// The node's end of the wire: takes the header off what is sent, counts.
+class virtual_driver::port final : public packet_port {
+ public:
+  port(virtual_driver& owner, packet_receiver& receiver, std::size_t frame_limit)
+      : owner_(&owner), receiver_(&receiver), frame_limit_(frame_limit) {}
+  ~port() override { owner_->port_ = nullptr; }
+
+  bool send(std::span<const std::span<const std::byte>> parts) override {
+    std::size_t size = 0;
+    for (auto part : parts) size += part.size();
+    // A simulated device has no offloads: a header that asks for one is refused.
+    stack::vnet::layout header;
+    bool plain = !parts.empty() && parts[0].size() == sizeof header;
+    if (plain) {
+      std::memcpy(&header, parts[0].data(), sizeof header);
+      plain = header.flags == 0 && header.gso_type == stack::vnet::gso_none;
+    }
+    if (!plain || size > frame_limit_) {
+      ++counters_.send_failed;
+      return false;
+    }
+    ++counters_.frames_out;
+    counters_.bytes_out += size;
+    owner_->network_->send(owner_->node_, parts.subspan(1));
+    return true;
+  }
+  const packet_port_counters& counters() const override { return counters_; }
+
+  void receive(std::span<const std::byte> frame) {
+    ++counters_.frames_in;
+    counters_.bytes_in += frame.size();
+    receiver_->receive(frame);
+  }
+
+ private:
+  virtual_driver* owner_;
+  packet_receiver* receiver_;
+  std::size_t frame_limit_;
+  packet_port_counters counters_;
+};
+
+virtual_driver::virtual_driver(sim::fabric& network, std::string name, std::vector<ip_address> addresses)
+    : network_(&network) {
+  node_ = network_->add_node(std::move(name), std::move(addresses),
+                             [this](std::span<const std::byte> packet) { take(packet); });
+}
+
+virtual_driver::~virtual_driver() { assert(port_ == nullptr && "a packet port outlived its driver"); }
+
+void virtual_driver::take(std::span<const std::byte> packet) {
+  if (port_ == nullptr || inbox_.size() >= max_inbox) {
+    ++inbox_overflows_;
+    return;
+  }
+  std::vector<std::byte> frame;
+  if (!spare_.empty()) {
+    frame = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  frame.assign(stack::vnet_header_size, std::byte{0});
+  frame.insert(frame.end(), packet.begin(), packet.end());
+  inbox_.push_back(std::move(frame));
+}
+
+void virtual_driver::turn(instant) {
+  while (!inbox_.empty()) {
+    auto frame = std::move(inbox_.front());
+    inbox_.pop_front();
+    if (port_ != nullptr) port_->receive(frame);
+    if (spare_.size() < 1024) spare_.push_back(std::move(frame));
+  }
+}
+
+result<std::unique_ptr<packet_port>> virtual_driver::open_packet_port(int, std::size_t frame_limit,
+                                                                      packet_receiver& receiver) {
+  if (port_ != nullptr) return std::errc::device_or_resource_busy;
+  auto made = std::make_unique<port>(*this, receiver, frame_limit);
+  port_ = made.get();
+  return std::unique_ptr<packet_port>(std::move(made));
+}
+
+}  // namespace weir::detail

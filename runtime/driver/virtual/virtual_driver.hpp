@@ -1,0 +1,52 @@
+// The driver of simulated shards: time is a fabric's virtual clock, packets come from a node of that fabric. It never
+// waits and never moves the clock: sim::network, which owns the fabric, turns every shard and decides when time passes.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/driver.hpp"
+#include "weir/stack/sim.hpp"
+
+namespace weir::detail {
+
+class virtual_driver final : public driver {
+ public:
+  /// Packets that wait for turn(); more are dropped, as by a full device queue.
+  static constexpr std::size_t max_inbox = 16384;
+
+  /// Adds a node with these addresses to the network, which outlives this.
+  virtual_driver(sim::fabric& network, std::string name, std::vector<ip_address> addresses);
+  ~virtual_driver() override;
+
+  std::string_view name() const override { return "virtual"; }
+  instant now() override { return network_->now(); }
+  /// Hands out what has arrived.
+  void turn(instant deadline) override;
+  /// Nobody sleeps in virtual time: the network sees a message in the mailbox when it next polls.
+  void wake() noexcept override {}
+  /// The node's interface; `device` is not used. Frames begin with a virtio_net_hdr, as on TUN.
+  result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
+                                                        packet_receiver& receiver) override;
+
+  sim::node_id node() const { return node_; }
+  bool has_packets() const { return !inbox_.empty(); }
+  std::uint64_t inbox_overflows() const { return inbox_overflows_; }
+
+ private:
+  class port;
+
+  void take(std::span<const std::byte> packet);
+
+  sim::fabric* network_;
+  sim::node_id node_{};
+  port* port_ = nullptr;
+  std::deque<std::vector<std::byte>> inbox_;  // whole frames
+  std::vector<std::vector<std::byte>> spare_;
+  std::uint64_t inbox_overflows_ = 0;
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,112 @@
+// Test your server in a simulated network: each host is a shard with weir's own TCP stack, all of them in one thread under
+// one virtual clock and one seed. A simulated hour of an idle server takes no time; a lossy link, a partition or a slow
+// peer is one line; and a run that fails can be run again, exactly, from its seed.
+//
+//   weir::sim::network net({.seed = 7});
+//   auto& server = net.add_host("10.0.0.1/24");
+//   auto& client = net.add_host("10.0.0.2/24");
+//   net.link(server, client, {.delay = 10ms, .loss = 0.01});
+//   net.start(server, serve);       // the same task<> serve(weir::shard&) that run() takes
+//   net.start(client, [&](weir::shard&) { return exercise(server.address()); });
+//   net.run();                      // until every task that was started has ended; throws what one of them threw
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/config.hpp"
+#include "weir/shard.hpp"
+#include "weir/stack/host.hpp"
+#include "weir/stack/sim.hpp"
+#include "weir/task.hpp"
+
+namespace weir::sim {
+
+struct network_options {
+  std::uint64_t seed = 1;
+  /// Every host's packets go to this pcapng file, with virtual time; empty: none.
+  std::string pcap = {};
+};
+
+struct host_options {
+  std::string name = {};                        ///< for traces; empty: the first address
+  std::vector<std::string> more_addresses = {}; ///< "10.0.1.1/24", "fd00::1/64"
+  weir::config settings = {};                   ///< [listen] and [tcp], and stack.mtu
+  stack::host_limits limits = {};
+  /// Changes the stack's defaults for every connection of this host.
+  std::function<void(stack::tcp_options&)> tune = {};
+};
+
+/// Nothing can happen any more, or the limit was reached, before what was waited for.
+class stalled : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// One simulated machine. Owned by its network.
+class host {
+ public:
+  weir::shard& shard();
+  /// For counters, tcp_info and listeners' queues.
+  stack::host& stack();
+  const std::string& name() const;
+  const ip_address& address() const;
+  ~host();
+  host(const host&) = delete;
+  host& operator=(const host&) = delete;
+
+ private:
+  friend class network;
+  struct impl;
+  explicit host(std::unique_ptr<impl> inside);
+  std::unique_ptr<impl> impl_;
+};
+
+/// A simulated network and everything in it. One thread; not thread-safe.
+class network {
+ public:
+  explicit network(const network_options& options = {});
+  /// Cancels what still runs on any host, and lets it end.
+  ~network();
+  network(const network&) = delete;
+  network& operator=(const network&) = delete;
+
+  /// A host with this address and prefix length. Throws std::invalid_argument.
+  host& add_host(std::string_view address, const host_options& options = {});
+  /// Joins two hosts. The link may be changed, or cut, while the network runs.
+  sim::link& link(host& a, host& b, const link_options& options = {});
+
+  /// Starts a task on a host; it runs within run(), run_for() and the like. `main` is kept until the task has ended, so
+  /// that a coroutine lambda's captures live long enough.
+  void start(host& where, std::function<task<>(weir::shard&)> main);
+
+  /// Runs until every started task has ended. Throws what a task threw (the first); `stalled` when `limit` passes or
+  /// when nothing can happen any more.
+  void run(duration limit = std::chrono::hours(24));
+  /// Runs for this much virtual time. Throws what a task threw.
+  void run_for(duration time);
+  /// Runs until `done`, asked whenever nothing is left to do at an instant; false when `limit` passed before. Throws
+  /// what a task threw.
+  bool run_until(const std::function<bool()>& done, duration limit = std::chrono::hours(24));
+  /// Runs until no packet travels and no timer is left; false when `limit` passed before. Throws what a task threw.
+  bool run_until_idle(duration limit = std::chrono::hours(24));
+
+  std::uint64_t seed() const;
+  instant now() const;
+  /// Tasks that were started and have not ended.
+  std::size_t running() const;
+  /// A hash over every packet and its instant: equal runs have equal ones.
+  std::uint64_t trace() const;
+  sim::fabric& wires();
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace weir::sim

@@ -1,0 +1,43 @@
+// See stack_settings.hpp.
+#include "transport/stack/stack_settings.hpp"
+
+namespace weir::detail {
+
+stack_settings stack_settings_from(const config& settings) {
+  stack_settings out;
+  out.host.addresses = settings.stack_addresses();
+  out.host.mtu = settings.stack.mtu;
+  out.listen = settings.listen;
+  auto& tcp = out.host.tcp;
+  tcp.nodelay = settings.tcp.nodelay;
+  if (settings.tcp.receive_buffer != 0) tcp.receive_buffer = settings.tcp.receive_buffer;
+  if (settings.tcp.send_buffer != 0) tcp.send_buffer = settings.tcp.send_buffer;
+  tcp.congestion = settings.tcp.congestion == "reno" ? stack::congestion_algorithm::reno
+                                                     : stack::congestion_algorithm::cubic;
+  return out;
+}
+
+result<stack::listen_options> listen_options_from(const listen_options& options,
+                                                  const config::listen_section& defaults) {
+  // Sharing groups, their policies and keys: one listener per address and port so far.
+  if (options.share.value_or(defaults.sharing) != sharing::exclusive || options.owner_key != 0 ||
+      options.policy.value_or(sharding_policy::hash) != sharding_policy::hash)
+    return std::errc::operation_not_supported;
+  stack::listen_options out;
+  out.backlog = options.backlog.value_or(defaults.backlog);
+  out.syn_backlog = options.syn_backlog.value_or(defaults.syn_backlog);
+  out.overflow = options.on_overflow.value_or(defaults.overflow) == overflow::reset
+                     ? stack::overflow_policy::reset
+                     : stack::overflow_policy::drop;
+  out.allow_wildcard = options.allow_wildcard.value_or(defaults.allow_wildcard);
+  return out;
+}
+
+void apply(const stream_options& from, stack::tcp_options& to) {
+  if (from.nodelay) to.nodelay = *from.nodelay;
+  if (from.receive_buffer) to.receive_buffer = *from.receive_buffer;
+  if (from.send_buffer) to.send_buffer = *from.send_buffer;
+  if (from.keep_alive) to.keep_alive = *from.keep_alive;
+}
+
+}  // namespace weir::detail

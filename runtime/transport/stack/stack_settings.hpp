@@ -1,0 +1,39 @@
+// What a stack transport is made from, and how the configuration's words become the stack's. No I/O, no clock.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <string_view>
+
+#include "observe/packet_tap.hpp"
+#include "weir/config.hpp"
+#include "weir/options.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::detail {
+
+/// The longest frame of a device with offloads: a virtio_net_hdr and a super-segment.
+inline constexpr std::size_t max_frame = 10 + 65535;
+
+struct stack_settings {
+  stack::host_options host;
+  config::listen_section listen;            ///< defaults of listen options that are not set
+  int device = -1;                          ///< for driver::open_packet_port()
+  std::shared_ptr<void> device_owner;       ///< kept as long as the transport lives
+  std::size_t frame_limit = max_frame;
+  std::string_view name = "stack";          ///< "stack" or "sim"
+  std::unique_ptr<packet_tap> tap;          ///< or none
+};
+
+/// Addresses, MTU and [tcp] as the stack takes them. The secret is left empty.
+stack_settings stack_settings_from(const config& settings);
+
+/// Options with the defaults filled in. operation_not_supported for what the stack cannot do (yet).
+result<stack::listen_options> listen_options_from(const listen_options& options,
+                                                  const config::listen_section& defaults);
+
+/// Takes over what is set.
+void apply(const stream_options& from, stack::tcp_options& to);
+
+}  // namespace weir::detail

@@ -1,0 +1,319 @@
+// The stack transport's life, its packets and events, and its listeners and connections. Reading and writing are in
+// stack_streams.cpp.
+#include "transport/stack/stack_transport.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "core/log.hpp"
+#include "device/vnet_header.hpp"
+#include "transport/stack/stack_socket.hpp"
+#include "weir/error.hpp"
+#include "weir/shard.hpp"
+
+namespace weir::detail {
+namespace {
+
+constexpr std::size_t sockets_per_slab = 64;
+
+}  // namespace
+
+stack_transport::stack_transport(driver& completions, stack_settings settings)
+    : driver_(completions),
+      settings_(std::move(settings)),
+      now_(completions.now()),
+      host_(settings_.host, *this) {
+  auto port = driver_.open_packet_port(settings_.device, settings_.frame_limit, *this);
+  if (!port) throw io_error(port.error(), "opening the packet device");
+  port_ = std::move(*port);
+}
+
+stack_transport::~stack_transport() = default;
+
+// Later than every instant that the host has seen. Between two turns the driver's clock is read once.
+instant stack_transport::clock() {
+  if (shard_ != nullptr) now_ = std::max(now_, shard_->now());
+  return now_;
+}
+
+stack_transport::socket& stack_transport::make_socket(stack::socket_id id, role what) {
+  if (free_ == nullptr) {
+    slabs_.push_back(std::make_unique<socket[]>(sockets_per_slab));
+    for (std::size_t i = sockets_per_slab; i-- > 0;) {
+      slabs_.back()[i].next_free = free_;
+      free_ = &slabs_.back()[i];
+    }
+  }
+  auto& s = *free_;
+  free_ = s.next_free;
+  s = socket{};
+  s.owner = shard_;
+  s.id = id;
+  s.kind = what;
+  host_.set_user(id, &s);
+  ++live_;
+  return s;
+}
+
+void stack_transport::free_socket(socket& s) noexcept {
+  assert(!s.spent_noted && s.reader == nullptr && s.first_writer == nullptr);
+  s.kind = role::unused;
+  s.id = stack::socket_id::none;
+  s.next_free = free_;
+  free_ = &s;
+  --live_;
+}
+
+// --- Packets.
+
+void stack_transport::receive(std::span<const std::byte> frame) {
+  auto meta = stack::read_vnet_header(frame);
+  if (!meta) return;
+  if (clock_is_stale_) now_ = std::max(now_, driver_.now());
+  clock_is_stale_ = false;
+  auto packet = frame.subspan(stack::vnet_header_size);
+  if (settings_.tap) settings_.tap->packet(now_, packet_direction::received, std::span(&packet, 1));
+  host_.input(now_, packet, *meta);
+  drain_events();
+}
+
+bool stack_transport::transmit(std::span<const std::span<const std::byte>> parts,
+                               const stack::transmit_meta& meta) {
+  constexpr std::size_t max_parts = 80;  // the stack's own bound and the header
+  if (!port_ || parts.size() + 1 > max_parts) return false;
+  std::array<std::byte, stack::vnet_header_size> header;
+  stack::write_vnet_header(header.data(), meta);
+  std::array<std::span<const std::byte>, max_parts> frame;
+  frame[0] = header;
+  std::copy(parts.begin(), parts.end(), frame.begin() + 1);
+  if (!port_->send(std::span(frame).first(parts.size() + 1))) return false;
+  if (settings_.tap) settings_.tap->packet(now_, packet_direction::sent, parts);
+  return true;
+}
+
+void stack_transport::device_failed(std::error_code error) {
+  log_line("the packet device failed (" + error.message() + "): every connection on it ends");
+  device_error_ = error;
+  fail_everything(error);
+}
+
+// No packet will ever come again: whoever waits is told now rather than by a timeout in a quarter of an hour.
+void stack_transport::fail_everything(std::error_code error) {
+  for (auto& slab : slabs_) {
+    for (std::size_t i = 0; i < sockets_per_slab; ++i) {
+      auto& s = slab[i];
+      if (s.kind == role::unused) continue;
+      if (auto* op = std::exchange(s.connector, nullptr)) {
+        host_.abort(now_, s.id);
+        free_socket(s);
+        op->complete(error);
+        continue;
+      }
+      while (auto* op = s.first_acceptor) {
+        s.first_acceptor = op->next_acceptor;
+        op->complete(error);
+      }
+      s.last_acceptor = nullptr;
+      if (s.reader != nullptr) {
+        if (s.starved) cancel_read(*s.reader);
+        else std::exchange(s.reader, nullptr)->complete(error);
+      }
+      while (auto* op = s.first_writer) {
+        s.first_writer = op->next_writer;
+        op->complete(error);
+      }
+      s.last_writer = nullptr;
+    }
+  }
+}
+
+// --- Time.
+
+void stack_transport::before_wait(instant now) {
+  now_ = std::max(now_, now);
+  if (host_.next_deadline() <= now_) host_.advance(now_);
+  host_.flush(now_);
+  drain_events();
+  if (settings_.tap) settings_.tap->idle(now_);
+  clock_is_stale_ = true;
+}
+
+instant stack_transport::next_deadline() const { return host_.next_deadline(); }
+
+// Connections that were closed and have something to deliver still. TIME_WAIT is no reason to stay: the peer has
+// everything. FIN_WAIT_2 is none either: what remains is the peer's to send, and nobody would read it.
+std::size_t stack_transport::closing() const {
+  std::size_t count = 0;
+  host_.for_each_connection([&](const stack::tcp_info& info) {
+    using enum stack::tcp_state;
+    auto ending = info.state == fin_wait_1 || info.state == stack::tcp_state::closing || info.state == last_ack;
+    if (ending || info.send_queued != 0) ++count;
+  });
+  return count;
+}
+
+// Whatever is left goes with the host, and the device with it.
+void stack_transport::abandon() noexcept { settings_.tap.reset(); }
+
+// --- Events.
+
+void stack_transport::drain_events() {
+  stack::event what;
+  while (host_.next_event(what)) handle(what);
+}
+
+void stack_transport::handle(const stack::event& what) {
+  if (what.user == nullptr) return;  // completed, not accepted yet: accept() looks at its state
+  auto& s = *static_cast<socket*>(what.user);
+  assert(s.id == what.socket);
+  using enum stack::ready;
+  if (s.kind == role::listener) return accept_waiting(s);
+  if (s.kind == role::connecting) {
+    finish_connect(s, what.what);
+    return;
+  }
+  if (any(what.what, readable | failed)) {
+    if (s.reader != nullptr)
+      continue_read(s);
+    else
+      present(s);
+  }
+  if (any(what.what, writable | failed)) pump_writers(s);
+}
+
+// --- Listening.
+
+result<socket_base*> stack_transport::listen(const endpoint& local, const listen_options& options) {
+  if (device_error_) return device_error_;
+  auto how = listen_options_from(options, settings_.listen);
+  if (!how) return how.error();
+  auto id = host_.listen(local, *how);
+  if (!id) return id.error();
+  return &make_socket(*id, role::listener);
+}
+
+bool stack_transport::try_accept(socket& listener, accept_operation& op) {
+  auto id = host_.accept(listener.id);
+  if (!id) {
+    if (id.error() == std::errc::operation_would_block) return false;
+    op.complete(id.error());
+    return true;
+  }
+  auto& s = make_socket(*id, role::stream);
+  present(s);
+  op.accepted = &s;
+  op.complete();
+  return true;
+}
+
+void stack_transport::start_accept(accept_operation& op) {
+  auto& s = static_cast<socket&>(*op.socket);
+  if (device_error_) return op.complete(device_error_);
+  if (s.first_acceptor == nullptr && try_accept(s, op)) return;
+  op.next_acceptor = nullptr;
+  (s.first_acceptor == nullptr ? s.first_acceptor : s.last_acceptor->next_acceptor) = &op;
+  s.last_acceptor = &op;
+}
+
+void stack_transport::accept_waiting(socket& listener) {
+  while (auto* op = listener.first_acceptor) {
+    auto* next = op->next_acceptor;
+    if (!try_accept(listener, *op)) return;
+    listener.first_acceptor = next;
+    if (next == nullptr) listener.last_acceptor = nullptr;
+  }
+}
+
+void stack_transport::cancel_accept(accept_operation& op) noexcept {
+  auto& s = static_cast<socket&>(*op.socket);
+  accept_operation* before = nullptr;
+  for (auto* at = s.first_acceptor; at != &op; at = at->next_acceptor) before = at;
+  (before == nullptr ? s.first_acceptor : before->next_acceptor) = op.next_acceptor;
+  if (s.last_acceptor == &op) s.last_acceptor = before;
+  op.complete(canceled_error());
+}
+
+// --- Connecting.
+
+void stack_transport::start_connect(connect_operation& op) {
+  if (device_error_) return op.complete(device_error_);
+  auto options = host_.options().tcp;
+  apply(op.options->stream, options);
+  auto id = host_.connect(clock(), op.remote, op.options->local, options);
+  if (!id) return op.complete(id.error());
+  auto& s = make_socket(*id, role::connecting);
+  s.connector = &op;
+  op.scratch.as<socket*>() = &s;
+}
+
+void stack_transport::finish_connect(socket& s, stack::ready what) {
+  using enum stack::ready;
+  auto* op = s.connector;
+  if (any(what, failed)) {
+    auto why = host_.error(s.id);
+    s.connector = nullptr;
+    host_.close(now_, s.id);
+    free_socket(s);
+    op->complete(why ? why : std::make_error_code(std::errc::connection_refused));
+  } else if (any(what, connected)) {
+    s.connector = nullptr;
+    s.kind = role::stream;
+    present(s);
+    op->connected = &s;
+    op->complete();
+  }
+}
+
+void stack_transport::cancel_connect(connect_operation& op) noexcept {
+  auto& s = *op.scratch.as<socket*>();
+  s.connector = nullptr;
+  host_.abort(clock(), s.id);
+  free_socket(s);
+  op.complete(canceled_error());
+}
+
+// --- The end of a socket.
+
+void stack_transport::close(socket_base& socket_of_stream) noexcept {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  auto now = clock();
+  if (s.kind == role::listener) {
+    while (auto* op = s.first_acceptor) {
+      s.first_acceptor = op->next_acceptor;
+      op->complete(canceled_error());
+    }
+  } else {
+    forget_presented(s);
+  }
+  host_.close(now, s.id);
+  free_socket(s);
+}
+
+void stack_transport::abort(socket_base& socket_of_stream) noexcept {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  host_.abort(clock(), s.id);
+  free_socket(s);
+}
+
+// --- Small things.
+
+endpoint stack_transport::local_endpoint(const socket_base& s) const {
+  return host_.local_endpoint(static_cast<const socket&>(s).id);
+}
+
+endpoint stack_transport::remote_endpoint(const socket_base& s) const {
+  return host_.remote_endpoint(static_cast<const socket&>(s).id);
+}
+
+std::error_code stack_transport::set_options(socket_base& socket_of_stream, const stream_options& options) {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  auto tcp = host_.get_options(s.id);
+  if (!tcp) return tcp.error();
+  apply(options, *tcp);
+  if (auto error = host_.set_options(clock(), s.id, *tcp)) return error;
+  if (options.cork) return host_.set_cork(clock(), s.id, *options.cork);
+  return {};
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,102 @@
+// The transport on our own stack: turns one stack::host's readiness events into completed operations, and its packets
+// into frames of the shard's packet device. Works with every driver. It makes no system call of its own; time comes from
+// the driver. Frames start with a virtio_net_hdr (stack/device/vnet_header.hpp).
+//
+// Each packet's events are handed out at once, so that a reader gets its bytes in the same turn; acknowledgements wait
+// for before_wait(), when the replies are queued already: one a connection and turn (RFC 9293 MUST-58).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/driver.hpp"
+#include "transport/stack/lend_pool.hpp"
+#include "transport/stack/stack_settings.hpp"
+#include "weir/detail/transport.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::detail {
+
+class stack_transport final : public transport, private packet_receiver, private stack::packet_sink {
+ public:
+  /// Throws io_error when the driver cannot open the device.
+  stack_transport(driver& completions, stack_settings settings);
+  ~stack_transport() override;
+
+  void attach(weir::shard& owner) override { shard_ = &owner; }
+  std::string_view name() const override { return settings_.name; }
+
+  result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
+  void start_accept(accept_operation& op) override;
+  void start_connect(connect_operation& op) override;
+  void start_read(read_operation& op) override;
+  void start_write(write_operation& op) override;
+  void cancel_accept(accept_operation& op) noexcept override;
+  void cancel_connect(connect_operation& op) noexcept override;
+  void cancel_read(read_operation& op) noexcept override;
+  void cancel_write(write_operation& op) noexcept override;
+  std::error_code shutdown_send(socket_base& socket) noexcept override;
+  void close(socket_base& socket) noexcept override;
+  void abort(socket_base& socket) noexcept override;
+  void release(lent_bytes& lent) noexcept override;
+  void settle(socket_base* spent) noexcept override;
+  endpoint local_endpoint(const socket_base& socket) const override;
+  endpoint remote_endpoint(const socket_base& socket) const override;
+  std::error_code set_options(socket_base& socket, const stream_options& options) override;
+  void before_wait(instant now) override;
+  instant next_deadline() const override;
+  std::size_t closing() const override;
+  void abandon() noexcept override;
+
+  stack::host& host() { return host_; }
+  /// Sockets that streams and listeners hold.
+  std::size_t sockets() const { return live_; }
+  const packet_port_counters& device_counters() const { return port_->counters(); }
+
+ private:
+  enum class role : std::uint8_t { unused, listener, connecting, stream };
+  struct socket;
+
+  // packet_receiver
+  void receive(std::span<const std::byte> frame) override;
+  void device_failed(std::error_code error) override;
+  // stack::packet_sink
+  bool transmit(std::span<const std::span<const std::byte>> parts, const stack::transmit_meta& meta) override;
+
+  instant clock();
+  socket& make_socket(stack::socket_id id, role what);
+  void free_socket(socket& s) noexcept;
+  void drain_events();
+  void handle(const stack::event& what);
+  void accept_waiting(socket& listener);
+  bool try_accept(socket& listener, accept_operation& op);
+  void finish_connect(socket& s, stack::ready what);
+  void forget_presented(socket& s);
+  void present(socket& s);
+  void continue_read(socket& s);
+  bool try_read(socket& s, read_operation& op);
+  bool try_lend(socket& s, read_operation& op);
+  void wake_starved();
+  void pump_writers(socket& s);
+  bool try_write(socket& s, write_operation& op);
+  void fail_everything(std::error_code error);
+
+  driver& driver_;
+  stack_settings settings_;
+  instant now_;
+  bool clock_is_stale_ = true;
+  weir::shard* shard_ = nullptr;
+  std::unique_ptr<packet_port> port_;
+  stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
+  std::error_code device_error_;
+
+  std::vector<std::unique_ptr<socket[]>> slabs_;
+  socket* free_ = nullptr;
+  std::size_t live_ = 0;
+  lend_pool lend_;
+  socket* first_starved_ = nullptr;  // lending reads that wait for a buffer
+  socket* last_starved_ = nullptr;
+};
+
+}  // namespace weir::detail
