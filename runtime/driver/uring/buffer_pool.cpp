@@ -1,0 +1,71 @@
+// See buffer_pool.hpp.
+#include "driver/uring/buffer_pool.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include "driver/uring/uring_driver.hpp"
+#include "weir/error.hpp"
+
+namespace weir::detail {
+
+namespace {
+
+void* map(std::size_t size) {
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw io_error(std::make_error_code(std::errc::not_enough_memory), "receive buffers");
+  return memory;
+}
+
+}  // namespace
+
+buffer_pool::buffer_pool(uring_driver& driver, shape wanted)
+    : driver_(driver), size_(wanted.size), count_(wanted.count), in_ring_(wanted.in_ring), spare_(wanted.count) {
+  assert(count_ <= 32768 && in_ring_ <= count_ && (in_ring_ & (in_ring_ - 1)) == 0);
+  memory_ = static_cast<std::byte*>(map(size_ * count_));
+  for (unsigned id = count_; id > 0; --id) give_back(id - 1);
+  if (!driver_.features().buffer_ring) return;
+  group_ = driver_.new_buffer_group();
+  ring_ = static_cast<io_uring_buf_ring*>(map(in_ring_ * sizeof(io_uring_buf)));
+  io_uring_buf_reg registration{};
+  registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
+  registration.ring_entries = in_ring_;
+  registration.bgid = static_cast<std::uint16_t>(group_);
+  if (int error = io_uring_register_buf_ring(&driver_.ring(), &registration, 0); error < 0) {
+    ::munmap(ring_, in_ring_ * sizeof(io_uring_buf));
+    ::munmap(memory_, size_ * count_);
+    throw io_error(std::error_code(-error, std::generic_category()), "io_uring_register_buf_ring");
+  }
+  io_uring_buf_ring_init(ring_);
+  refill();
+}
+
+buffer_pool::~buffer_pool() {
+  if (ring_ != nullptr) {
+    io_uring_unregister_buf_ring(&driver_.ring(), static_cast<int>(group_));
+    ::munmap(ring_, in_ring_ * sizeof(io_uring_buf));
+  }
+  ::munmap(memory_, size_ * count_);
+}
+
+std::optional<unsigned> buffer_pool::take() noexcept {
+  if (spares_ == 0) return std::nullopt;
+  return spare_[--spares_];
+}
+
+void buffer_pool::refill() noexcept {
+  if (ring_ == nullptr || offered_ >= in_ring_ || spares_ == 0) return;
+  unsigned n = std::min(in_ring_ - offered_, spares_);
+  int mask = static_cast<int>(in_ring_ - 1);
+  for (unsigned i = 0; i < n; ++i) {
+    auto id = spare_[--spares_];
+    io_uring_buf_ring_add(ring_, data(id), static_cast<unsigned>(size_), id, mask, static_cast<int>(i));
+  }
+  io_uring_buf_ring_advance(ring_, static_cast<int>(n));
+  offered_ += n;
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,239 @@
+// See uring_driver.hpp.
+//
+// Waking: a message into the ring from whichever thread, without a ring of its own where the kernel offers that, else an
+// eventfd that the ring reads. Both are sticky and async-signal-safe: what arrives while nobody waits ends the next wait.
+#include "driver/uring/uring_driver.hpp"
+
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "driver/uring/uring_packet_port.hpp"
+#include "run/factories.hpp"
+#include "weir/error.hpp"
+
+namespace weir::detail {
+
+namespace {
+
+void relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+[[noreturn]] void fail_setup(int error) {
+  throw io_error(std::error_code(error, std::generic_category()), explain_setup_error(error));
+}
+
+}  // namespace
+
+uring_driver::uring_driver(const options& wanted) : spin_for_(std::chrono::microseconds(wanted.busy_poll_us)) {
+  if (int error = open_ring(ring_, wanted.sq_entries, wanted.cq_entries, features_); error < 0) fail_setup(-error);
+  if (wanted.oldest) {
+    bool defer = features_.defer_taskrun, flag = features_.task_run_flag, registered = features_.registered_ring;
+    features_ = {};
+    features_.defer_taskrun = defer, features_.task_run_flag = flag, features_.registered_ring = registered;
+  }
+  enter_flags_ = IORING_ENTER_EXT_ARG;
+  if (features_.registered_ring) enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+  if (features_.no_iowait) enter_flags_ |= IORING_ENTER_NO_IOWAIT;
+  event_ = ::eventfd(0, EFD_CLOEXEC);
+  if (event_ < 0) {
+    int error = errno;
+    io_uring_queue_exit(&ring_);
+    throw io_error(std::error_code(error, std::generic_category()), "eventfd");
+  }
+  now();
+  arm_event();
+}
+
+uring_driver::~uring_driver() {
+  // The pending read targets this object's memory: it must be over before that goes.
+  if (event_armed_) cancel(event);
+  for (int tries = 0; event_armed_ && tries < 100; ++tries) turn(now() + std::chrono::milliseconds(10));
+  io_uring_queue_exit(&ring_);
+  ::close(event_);
+}
+
+instant uring_driver::now() {
+  timespec ts;
+  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  return last_now_ = instant::from_ns(std::int64_t{ts.tv_sec} * 1'000'000'000 + ts.tv_nsec);
+}
+
+int uring_driver::enter(unsigned wait_for, unsigned flags, const __kernel_timespec* timeout) {
+  auto& sq = ring_.sq;
+  __atomic_store_n(sq.ktail, sq.sqe_tail, __ATOMIC_RELEASE);
+  sq.sqe_head = sq.sqe_tail;
+  unsigned count = queued();
+  io_uring_getevents_arg extra{};
+  extra.ts = reinterpret_cast<std::uint64_t>(timeout);
+  ++counters_.enters;
+  auto done = ::syscall(__NR_io_uring_enter, ring_.enter_ring_fd, count, wait_for, flags | enter_flags_, &extra,
+                        sizeof extra);
+  if (done >= 0) {
+    counters_.submitted += static_cast<std::uint64_t>(done);
+    return 0;
+  }
+  if (errno == EAGAIN || errno == EBUSY) ++counters_.submission_refused;
+  return errno;
+}
+
+void uring_driver::turn(instant deadline) {
+  constexpr unsigned put_off = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+  if (kernel_flags() & IORING_SQ_CQ_OVERFLOW) ++counters_.overflows;
+  bool wait = deadline > last_now_ && ready() == 0 && kept_.empty();
+  if (!wait) {
+    if (queued() != 0 || (kernel_flags() & put_off) != 0) enter(0, IORING_ENTER_GETEVENTS, nullptr);
+    return deliver();
+  }
+  if (spin_for_.count() > 0) {
+    if (queued() != 0 || (kernel_flags() & put_off) != 0) enter(0, IORING_ENTER_GETEVENTS, nullptr);
+    if (ready() != 0 || spin(std::min(deadline, now() + spin_for_))) return deliver();
+  }
+  ++counters_.sleeps;
+  if (deadline.is_never()) {
+    enter(1, IORING_ENTER_GETEVENTS, nullptr);
+  } else {
+    auto left = std::max<std::int64_t>((deadline - now()).count(), 0);
+    __kernel_timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
+    enter(1, IORING_ENTER_GETEVENTS, &timeout);
+  }
+  deliver();
+}
+
+bool uring_driver::spin(instant until) {
+  constexpr int looks_per_clock = 32;
+  do {
+    for (int i = 0; i < looks_per_clock; ++i) {
+      if (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) enter(0, IORING_ENTER_GETEVENTS, nullptr);
+      if (ready() != 0) {
+        ++counters_.spins;
+        return true;
+      }
+      relax();
+    }
+  } while (now() < until);
+  return false;
+}
+
+void uring_driver::deliver() {
+  if (!kept_.empty()) {
+    std::vector<io_uring_cqe> kept;
+    kept.swap(kept_);
+    for (auto& cqe : kept) dispatch(cqe);
+  }
+  // What comes while these are handled is for the next turn: others want to run too.
+  for (unsigned left = ready(); left > 0; --left) {
+    unsigned head = *ring_.cq.khead;
+    io_uring_cqe cqe = ring_.cq.cqes[head & ring_.cq.ring_mask];
+    __atomic_store_n(ring_.cq.khead, head + 1, __ATOMIC_RELEASE);
+    dispatch(cqe);
+    if (!kept_.empty()) break;  // a handler had to make room; the order of completions stays
+  }
+}
+
+void uring_driver::dispatch(const io_uring_cqe& cqe) {
+  ++counters_.completions;
+  if (cqe.user_data > ring_client::tag_mask) {
+    auto* client = reinterpret_cast<ring_client*>(cqe.user_data & ~ring_client::tag_mask);
+    client->completed(*client, static_cast<unsigned>(cqe.user_data & ring_client::tag_mask), cqe.res, cqe.flags);
+    return;
+  }
+  if (cqe.user_data == nobody) return;
+  if (cqe.user_data == event) {
+    event_armed_ = false;
+    if (cqe.res == -ECANCELED) return;
+    arm_event();
+  }
+  ++counters_.wakes;
+  // After this, a new wake-up is a new message; whatever was posted before it is seen by this turn's reader.
+  wake_pending_.exchange(false, std::memory_order_seq_cst);
+}
+
+io_uring_sqe& uring_driver::sqe() {
+  auto& sq = ring_.sq;
+  if (sq.sqe_tail - __atomic_load_n(sq.khead, __ATOMIC_ACQUIRE) >= sq.ring_entries) make_room();
+  auto& entry = sq.sqes[sq.sqe_tail++ & sq.ring_mask];
+  std::memset(&entry, 0, sizeof entry);
+  return entry;
+}
+
+void uring_driver::make_room() {
+  ++counters_.submission_full;
+  unsigned flags = 0;
+  for (;;) {
+    enter(0, flags, nullptr);
+    if (queued() < ring_.sq.ring_entries) return;
+    // Refused because completions must be collected first. Their handlers must not run here, in the middle of
+    // somebody's request: keep them for the next turn.
+    while (ready() != 0) {
+      unsigned head = *ring_.cq.khead;
+      kept_.push_back(ring_.cq.cqes[head & ring_.cq.ring_mask]);
+      __atomic_store_n(ring_.cq.khead, head + 1, __ATOMIC_RELEASE);
+    }
+    flags = IORING_ENTER_GETEVENTS;
+  }
+}
+
+void uring_driver::flush() { enter(0, IORING_ENTER_GETEVENTS, nullptr); }
+
+void uring_driver::cancel(std::uint64_t target, std::uint64_t report) {
+  auto& entry = sqe();
+  entry.opcode = IORING_OP_ASYNC_CANCEL;
+  entry.fd = -1;
+  entry.addr = target;
+  entry.flags = silent_flag();
+  entry.user_data = report;
+}
+
+void uring_driver::arm_event() {
+  auto& entry = sqe();
+  entry.opcode = IORING_OP_READ;
+  entry.fd = event_;
+  entry.addr = reinterpret_cast<std::uint64_t>(&event_value_);
+  entry.len = sizeof event_value_;
+  entry.user_data = event;
+  event_armed_ = true;
+}
+
+void uring_driver::wake() noexcept {
+  if (wake_pending_.exchange(true, std::memory_order_seq_cst)) return;
+  int saved = errno;
+  if (features_.message_by_call) {
+    io_uring_sqe entry{};
+    entry.opcode = uring::op_msg_ring;
+    entry.fd = ring_.ring_fd;
+    entry.addr = uring::msg_data;
+    entry.off = message;
+    if (::syscall(__NR_io_uring_register, -1, uring::register_send_msg_ring, &entry, 1) >= 0) {
+      errno = saved;
+      return;
+    }
+  }
+  std::uint64_t one = 1;
+  [[maybe_unused]] auto written = ::write(event_, &one, sizeof one);
+  errno = saved;
+}
+
+result<std::unique_ptr<packet_port>> uring_driver::open_packet_port(int device, std::size_t frame_limit,
+                                                                    packet_receiver& receiver) {
+  return std::unique_ptr<packet_port>(std::make_unique<uring_packet_port>(*this, device, frame_limit, receiver));
+}
+
+std::unique_ptr<driver> make_uring_driver(const config& settings) {
+  uring_driver::options wanted;
+  wanted.busy_poll_us = settings.busy_poll_us;
+  return std::make_unique<uring_driver>(wanted);
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,207 @@
+// See uring_packet_port.hpp. A device that refuses a frame (full, too long, down) costs that frame, as a wire would; a
+// device whose reads keep failing is reported once and left alone.
+#include "driver/uring/uring_packet_port.hpp"
+
+#include <poll.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+namespace weir::detail {
+
+namespace {
+
+// Few and hot: the pool is cycled through, and what it touches should stay in the second-level cache.
+buffer_pool::shape pool_for(std::size_t frame_limit) {
+  unsigned count = frame_limit > 16384 ? 8 : 64;
+  return {count, count, (frame_limit + 63) & ~std::size_t{63}};
+}
+
+}  // namespace
+
+uring_packet_port::uring_packet_port(uring_driver& driver, int device, std::size_t frame_limit,
+                                     packet_receiver& receiver)
+    : ring_client(&uring_packet_port::on_completed),
+      driver_(driver),
+      receiver_(receiver),
+      device_(device),
+      multishot_(driver.features().multishot_read),
+      slots_(std::make_unique<slot[]>(slot_count)) {
+  if (multishot_) buffers_ = std::make_unique<buffer_pool>(driver, pool_for(frame_limit));
+  frame_.resize(frame_limit);
+  for (std::size_t i = 0; i < slot_count; ++i) {
+    slots_[i].port = this;
+    slots_[i].next = free_slots_;
+    free_slots_ = &slots_[i];
+  }
+  arm();
+}
+
+uring_packet_port::~uring_packet_port() {
+  closing_ = true;
+  if (armed_) driver_.cancel(user_data(multishot_ ? read_tag : poll_tag));
+  for (int tries = 0; (armed_ || writing_ != 0) && tries < 100; ++tries)
+    driver_.turn(driver_.now() + std::chrono::milliseconds(10));
+}
+
+void uring_packet_port::arm() {
+  auto& entry = driver_.sqe();
+  entry.fd = device_;
+  if (multishot_) {
+    buffers_->refill();
+    entry.opcode = uring::op_read_multishot;
+    entry.off = static_cast<std::uint64_t>(-1);
+    entry.flags = IOSQE_BUFFER_SELECT;
+    entry.buf_group = static_cast<std::uint16_t>(buffers_->group());
+    entry.user_data = user_data(read_tag);
+  } else {
+    entry.opcode = IORING_OP_POLL_ADD;
+    entry.poll32_events = POLLIN;
+    entry.user_data = user_data(poll_tag);
+  }
+  armed_ = true;
+}
+
+void uring_packet_port::on_completed(ring_client& client, unsigned tag, std::int32_t result,
+                                     std::uint32_t flags) noexcept {
+  auto& self = static_cast<uring_packet_port&>(client);
+  if (tag == read_tag)
+    self.on_read(result, flags);
+  else
+    self.on_poll(result);
+}
+
+bool uring_packet_port::deliver(std::span<const std::byte> frame) noexcept {
+  if (closing_ || failed_) return false;
+  failures_ = 0;
+  ++counters_.frames_in;
+  counters_.bytes_in += frame.size();
+  receiver_.receive(frame);
+  return true;
+}
+
+void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexcept {
+  if ((flags & IORING_CQE_F_MORE) == 0) armed_ = false;
+  if ((flags & IORING_CQE_F_BUFFER) != 0) {
+    unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
+    buffers_->taken(id);
+    if (result > 0) deliver({buffers_->data(id), static_cast<std::size_t>(result)});
+    buffers_->give_back(id);
+    if (buffers_->spares() * 2 >= buffers_->count()) buffers_->refill();
+  }
+  if (armed_ || closing_ || failed_) return;
+  if (result == -ENOBUFS) {
+    ++counters_.no_buffer;
+    return arm();
+  }
+  if (counters_.frames_in == 0 && (result == -EINVAL || result == -EOPNOTSUPP || result == -EBADFD)) {
+    multishot_ = false;  // a device that cannot do it; if it is broken, plain reads will say so
+    return arm();
+  }
+  arm_or_give_up(result < 0 ? -result : 0);
+}
+
+void uring_packet_port::on_poll(std::int32_t result) noexcept {
+  armed_ = false;
+  if (closing_ || failed_) return;
+  int error = result < 0 ? -result : 0;
+  for (int i = 0; error == 0 && i < reads_per_poll; ++i) {
+    driver_.count_system_calls();
+    auto n = ::read(device_, frame_.data(), frame_.size());
+    if (n > 0) {
+      if (!deliver({frame_.data(), static_cast<std::size_t>(n)})) return;
+    } else {
+      if (n < 0 && errno != EAGAIN) error = errno;
+      break;
+    }
+  }
+  arm_or_give_up(error);
+}
+
+void uring_packet_port::arm_or_give_up(int error) noexcept {
+  bool transient = error == 0 || error == EAGAIN || error == EINTR || error == ECANCELED || error == ENOMEM;
+  if (error != 0 && (!transient || ++failures_ >= failures_in_row)) {
+    failed_ = true;
+    receiver_.device_failed(std::error_code(error, std::generic_category()));
+    return;
+  }
+  arm();
+}
+
+bool uring_packet_port::send(std::span<const std::span<const std::byte>> parts) {
+  std::size_t size = 0;
+  for (auto part : parts) size += part.size();
+  if (failed_ || size == 0) {
+    ++counters_.send_failed;
+    return false;
+  }
+  if (size <= slot_bytes && free_slots_ != nullptr) return queue_write(parts, size);
+  if (writing_ != 0) driver_.flush();  // what was queued before goes first
+  return write_now(parts, size);
+}
+
+bool uring_packet_port::queue_write(std::span<const std::span<const std::byte>> parts, std::size_t size) {
+  auto& s = *free_slots_;
+  free_slots_ = s.next;
+  auto* at = s.bytes;
+  for (auto part : parts) {
+    if (part.empty()) continue;
+    std::memcpy(at, part.data(), part.size());
+    at += part.size();
+  }
+  s.size = static_cast<std::uint32_t>(size);
+  auto& entry = driver_.sqe();
+  entry.opcode = IORING_OP_WRITE;
+  entry.fd = device_;
+  entry.addr = reinterpret_cast<std::uint64_t>(s.bytes);
+  entry.len = s.size;
+  entry.off = static_cast<std::uint64_t>(-1);
+  entry.user_data = s.user_data(0);
+  ++writing_;
+  return true;
+}
+
+void uring_packet_port::on_written(ring_client& client, unsigned, std::int32_t result, std::uint32_t) noexcept {
+  auto& s = static_cast<slot&>(client);
+  auto& self = *s.port;
+  if (result == static_cast<std::int32_t>(s.size)) {
+    ++self.counters_.frames_out;
+    self.counters_.bytes_out += s.size;
+  } else {
+    ++self.counters_.send_failed;
+  }
+  --self.writing_;
+  s.next = self.free_slots_;
+  self.free_slots_ = &s;
+}
+
+bool uring_packet_port::write_now(std::span<const std::span<const std::byte>> parts, std::size_t size) {
+  constexpr std::size_t most = 64;
+  std::array<iovec, most> vectors;
+  std::size_t n = 0;
+  for (auto part : parts) {
+    if (part.empty()) continue;
+    if (n == most) {
+      ++counters_.send_failed;
+      return false;
+    }
+    vectors[n++] = {const_cast<std::byte*>(part.data()), part.size()};
+  }
+  ssize_t written = 0;
+  do {
+    driver_.count_system_calls();
+    written = ::writev(device_, vectors.data(), static_cast<int>(n));
+  } while (written < 0 && errno == EINTR);
+  if (written != static_cast<ssize_t>(size)) {
+    ++counters_.send_failed;
+    return false;
+  }
+  ++counters_.frames_out;
+  counters_.bytes_out += size;
+  return true;
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,190 @@
+// Sockets as such: made, pooled, given up, closed. A pending receive keeps a closed descriptor's connection alive, so a
+// socket that is given up first cancels what the kernel still has, then closes, and goes when the last completion is in.
+#include "transport/uring/uring_transport.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <utility>
+
+#include "run/factories.hpp"
+#include "weir/shard.hpp"
+
+namespace weir::detail {
+
+uring_transport::uring_transport(uring_driver& driver, const config& settings, const limits& wanted)
+    : driver_(driver), settings_(settings), limits_(wanted), buffers_(driver, wanted.buffers), chunks_(wanted.buffers.count) {}
+
+uring_transport::~uring_transport() { abandon(); }
+
+void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_t result,
+                                       std::uint32_t flags) noexcept {
+  auto& s = static_cast<uring_stream&>(c);
+  auto& self = *s.home;
+  switch (tag) {
+    case multishot_tag: return self.on_multishot(s, result, flags);
+    case direct_tag: return self.on_direct(s, result);
+    case send_tag: return self.on_send(s, result);
+    case connect_tag: return self.on_connect(s, result);
+    default: break;
+  }
+  // A cancellation that came too early or too late. The socket may be another by now, which then is not closing, or has
+  // nothing to cancel.
+  if (result < 0 && s.closing && s.in_flight != 0) self.cancel_all(s);
+}
+
+// --- The pool of streams and the list of what is open.
+
+uring_stream& uring_transport::new_stream(int fd) {
+  if (free_streams_ == nullptr) {
+    for (unsigned i = 0; i < slab_size; ++i) {
+      auto& made = streams_.emplace_back(std::make_unique<uring_stream>(*this, &uring_transport::stream_completed));
+      made->next_free = std::exchange(free_streams_, made.get());
+    }
+  }
+  auto& s = *std::exchange(free_streams_, free_streams_->next_free);
+  s.owner = owner_;
+  s.fd = fd;
+  link(s);
+  return s;
+}
+
+void uring_transport::free_stream(uring_stream& s) noexcept {
+  unlink(s);
+  assert(s.in_flight == 0 && s.reader == nullptr && s.first_writer == nullptr && s.chunks == 0);
+  auto* next = free_streams_;
+  // As new: the pool hands out sockets without a past.
+  s.~uring_stream();
+  auto* fresh = ::new (static_cast<void*>(&s)) uring_stream(*this, &uring_transport::stream_completed);
+  fresh->next_free = next;
+  free_streams_ = fresh;
+}
+
+void uring_transport::link(uring_socket_base& s) noexcept {
+  s.prev_open = nullptr;
+  s.next_open = open_;
+  if (open_ != nullptr) open_->prev_open = &s;
+  open_ = &s;
+  ++open_count_;
+}
+
+void uring_transport::unlink(uring_socket_base& s) noexcept {
+  (s.prev_open != nullptr ? s.prev_open->next_open : open_) = s.next_open;
+  if (s.next_open != nullptr) s.next_open->prev_open = s.prev_open;
+  --open_count_;
+}
+
+// --- Giving up.
+
+void uring_transport::close_descriptor(int fd) noexcept {
+  auto& entry = driver_.sqe();
+  entry.opcode = IORING_OP_CLOSE;
+  entry.fd = fd;
+  entry.flags = driver_.silent_flag();
+  descriptor_freed();
+}
+
+void uring_transport::cancel_all(uring_stream& s) noexcept {
+  auto report = s.user_data(cancel_tag);
+  if (s.receive == uring_stream::receiving::multishot) driver_.cancel(s.user_data(multishot_tag), report);
+  if (s.receive == uring_stream::receiving::direct) driver_.cancel(s.user_data(direct_tag), report);
+  if (s.in_send != 0) driver_.cancel(s.user_data(send_tag), report);
+  if (s.connecting != nullptr) driver_.cancel(s.user_data(connect_tag), report);
+}
+
+void uring_transport::close(socket_base& socket) noexcept {
+  auto& base = static_cast<uring_socket_base&>(socket);
+  if (base.is_listener) return close_listener(static_cast<uring_listener&>(base));
+  auto& s = static_cast<uring_stream&>(base);
+  s.closing = true;
+  ++closing_;
+  if (s.rx_size == 0) next_chunk(s);  // read to its end, and not settled yet
+  if (s.in_flight == 0) return finish_close(s);
+  cancel_all(s);
+}
+
+void uring_transport::abort(socket_base& socket) noexcept {
+  auto& s = static_cast<uring_stream&>(socket);
+  s.aborted = true;
+  close(s);
+}
+
+void uring_transport::request_ended(uring_stream& s) noexcept {
+  assert(s.in_flight > 0);
+  --s.in_flight;
+  if (s.closing && s.in_flight == 0) finish_close(s);
+}
+
+void uring_transport::finish_close(uring_stream& s) noexcept {
+  // What we took from the kernel and nobody read would have made its own close a reset (RFC 2525 2.17).
+  if (s.aborted || s.chunks != 0) {
+    driver_.count_system_calls();
+    kernel::reset_on_close(s.fd);
+  }
+  drop_chunks(s);
+  close_descriptor(s.fd);
+  --closing_;
+  free_stream(s);
+}
+
+void uring_transport::abandon() noexcept {
+  for (auto* s = open_; s != nullptr;) {
+    auto* next = s->next_open;
+    if (!s->closing) {
+      if (s->is_listener)
+        close(*s);
+      else
+        abort(*s);
+    } else if (!s->is_listener) {
+      static_cast<uring_stream*>(s)->aborted = true;
+    }
+    s = next;
+  }
+  for (int tries = 0; open_ != nullptr && tries < 200; ++tries) driver_.turn(driver_.now() + std::chrono::milliseconds(10));
+  assert(open_ == nullptr && "the kernel holds on to a request that was cancelled");
+  // The last descriptors are closed through the ring, and what a late cancellation has to say comes with that.
+  driver_.flush();
+  driver_.turn(instant{});
+}
+
+// --- Small things.
+
+std::error_code uring_transport::shutdown_send(socket_base& socket) noexcept {
+  auto& s = static_cast<uring_stream&>(socket);
+  if (s.first_writer != nullptr) {  // after what was written
+    s.shutdown_wanted = true;
+    return {};
+  }
+  driver_.count_system_calls();
+  return ::shutdown(s.fd, SHUT_WR) == 0 ? std::error_code{} : kernel::last_error();
+}
+
+endpoint uring_transport::local_endpoint(const socket_base& socket) const {
+  driver_.count_system_calls();
+  return kernel::local_endpoint_of(static_cast<const uring_socket_base&>(socket).fd);
+}
+
+endpoint uring_transport::remote_endpoint(const socket_base& socket) const {
+  driver_.count_system_calls();
+  return kernel::remote_endpoint_of(static_cast<const uring_socket_base&>(socket).fd);
+}
+
+std::error_code uring_transport::set_options(socket_base& socket, const stream_options& options) {
+  driver_.count_system_calls();
+  return kernel::apply(static_cast<uring_socket_base&>(socket).fd, options);
+}
+
+void uring_transport::before_wait(instant now) {
+  if (now >= retry_at_) retry_accepts(now);
+  if (first_waiting_ != nullptr) serve_buffer_queue();
+  buffers_.refill();
+}
+
+std::unique_ptr<transport> make_uring_transport(driver& completions, const config& settings) {
+  return std::make_unique<uring_transport>(static_cast<uring_driver&>(completions), settings,
+                                           uring_transport::limits{});
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,157 @@
+// Kernel sockets through io_uring. Connections come from a multishot accept; bytes from a multishot receive into a shared
+// pool of buffers, or, where that pool is dry or the reads are large, straight into the reader's memory, so that a reader
+// that waits never depends on what other connections hold. One send per socket is in the kernel's hands at a time; what is
+// written meanwhile goes out together in the next.
+//
+// Never resumes a coroutine, never blocks, allocates nothing per operation. A socket that was given up stays here until
+// the last completion of its requests has come.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "driver/uring/buffer_pool.hpp"
+#include "transport/uring/uring_socket.hpp"
+#include "weir/config.hpp"
+
+namespace weir::detail {
+
+struct uring_transport_counters {
+  std::uint64_t accepted = 0;
+  std::uint64_t connected = 0;
+  std::uint64_t accept_refused = 0;   ///< arrived while the queue of unclaimed connections was full: reset
+  std::uint64_t accept_exhausted = 0;  ///< no descriptor or memory
+  std::uint64_t no_buffers = 0;       ///< the kernel found the ring of buffers empty
+  std::uint64_t withdrawn = 0;        ///< receives that were stopped because the reader was behind
+  std::uint64_t direct_receives = 0;  ///< into the reader's own memory
+  std::uint64_t sends = 0;
+  std::uint64_t coalesced_sends = 0;  ///< that carried more than one write
+};
+
+class uring_transport final : public transport {
+ public:
+  struct limits {
+    buffer_pool::shape buffers;
+    unsigned chunks_per_stream = 4;    ///< received and unread, before its receive is withdrawn
+    unsigned accept_queue = 64;        ///< accepted by the kernel and unclaimed, per listener
+  };
+
+  uring_transport(uring_driver& driver, const config& settings, const limits& wanted);
+  ~uring_transport() override;
+
+  void attach(weir::shard& owner) override { owner_ = &owner; }
+  std::string_view name() const override { return "uring"; }
+
+  result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
+  void start_accept(accept_operation& op) override;
+  void start_connect(connect_operation& op) override;
+  void start_read(read_operation& op) override;
+  void start_write(write_operation& op) override;
+  void cancel_accept(accept_operation& op) noexcept override;
+  void cancel_connect(connect_operation& op) noexcept override;
+  void cancel_read(read_operation& op) noexcept override;
+  void cancel_write(write_operation& op) noexcept override;
+
+  std::error_code shutdown_send(socket_base& socket) noexcept override;
+  void close(socket_base& socket) noexcept override;
+  void abort(socket_base& socket) noexcept override;
+  void release(lent_bytes& lent) noexcept override;
+  void settle(socket_base* spent) noexcept override;
+
+  endpoint local_endpoint(const socket_base& socket) const override;
+  endpoint remote_endpoint(const socket_base& socket) const override;
+  std::error_code set_options(socket_base& socket, const stream_options& options) override;
+
+  void before_wait(instant now) override;
+  instant next_deadline() const override { return retry_at_; }
+  std::size_t closing() const override { return closing_; }
+  void abandon() noexcept override;
+
+  const uring_transport_counters& counters() const { return counters_; }
+  const buffer_pool& buffers() const { return buffers_; }
+  std::size_t open_sockets() const { return open_count_; }
+
+ private:
+  static constexpr unsigned slab_size = 64;
+  static constexpr std::uint8_t large_reads_in_row = 4;
+
+  static void stream_completed(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+  static void listener_completed(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+
+  // uring_transport.cpp: sockets as such
+  uring_stream& new_stream(int fd);
+  void link(uring_socket_base& s) noexcept;
+  void unlink(uring_socket_base& s) noexcept;
+  void request_ended(uring_stream& s) noexcept;
+  void finish_close(uring_stream& s) noexcept;
+  void free_stream(uring_stream& s) noexcept;
+  void close_descriptor(int fd) noexcept;
+  void cancel_all(uring_stream& s) noexcept;
+
+  // uring_listen.cpp
+  void arm_accept(uring_listener& l) noexcept;
+  void on_accept(uring_listener& l, std::int32_t result, std::uint32_t flags) noexcept;
+  void accept_failed(uring_listener& l, int error) noexcept;
+  void hand_over(uring_listener& l, int fd) noexcept;
+  void retry_accepts(instant now) noexcept;
+  void descriptor_freed() noexcept;
+  void close_listener(uring_listener& l) noexcept;
+  void finish_listener(uring_listener& l) noexcept;
+  void refuse(int fd) noexcept;
+  void on_connect(uring_stream& s, std::int32_t result) noexcept;
+
+  // uring_receive.cpp
+  void arm_receive(uring_stream& s, bool starved) noexcept;
+  bool wants_direct(const uring_stream& s, bool starved) const noexcept;
+  void arm_direct(uring_stream& s) noexcept;
+  void arm_lent(uring_stream& s) noexcept;
+  void withdraw(uring_stream& s) noexcept;
+  void on_multishot(uring_stream& s, std::int32_t result, std::uint32_t flags) noexcept;
+  void on_direct(uring_stream& s, std::int32_t result) noexcept;
+  void note_receive_error(uring_stream& s, std::int32_t result) noexcept;
+  void append_chunk(uring_stream& s, unsigned id, std::uint32_t size) noexcept;
+  bool next_chunk(uring_stream& s) noexcept;
+  void drop_chunks(uring_stream& s) noexcept;
+  bool take(uring_stream& s, read_operation& op) noexcept;
+  static bool ended(const uring_stream& s) noexcept;
+  void serve_reader(uring_stream& s, bool starved) noexcept;
+  void wait_for_buffer(uring_stream& s) noexcept;
+  void leave_buffer_queue(uring_stream& s) noexcept;
+  void serve_buffer_queue() noexcept;
+
+  // uring_send.cpp
+  void submit_send(uring_stream& s) noexcept;
+  void submit_gathered(uring_stream& s) noexcept;
+  void on_send(uring_stream& s, std::int32_t result) noexcept;
+  void credit(uring_stream& s, std::size_t sent) noexcept;
+  void end_canceled_writers(uring_stream& s) noexcept;
+  void fail_writers(uring_stream& s, std::uint32_t count, std::error_code error) noexcept;
+  void pop_writer(uring_stream& s, std::error_code error) noexcept;
+
+  struct chunk {
+    std::uint32_t size;
+    std::uint16_t next;
+  };
+
+  uring_driver& driver_;
+  const config& settings_;
+  weir::shard* owner_ = nullptr;
+  limits limits_;
+  buffer_pool buffers_;
+  std::vector<chunk> chunks_;                 // one for each buffer
+  uring_stream* first_waiting_ = nullptr;     // lending readers, while no buffer is left
+  uring_stream* last_waiting_ = nullptr;
+  std::vector<std::unique_ptr<uring_stream>> streams_;
+  uring_stream* free_streams_ = nullptr;
+  std::vector<std::unique_ptr<send_batch>> batches_;
+  send_batch* free_batches_ = nullptr;
+  std::vector<std::unique_ptr<uring_listener>> listeners_;
+  uring_socket_base* open_ = nullptr;         // every socket that has a descriptor or a request
+  std::size_t open_count_ = 0;
+  std::size_t closing_ = 0;
+  instant retry_at_ = instant::never();  // of the listeners
+  uring_transport_counters counters_;
+};
+
+}  // namespace weir::detail
