@@ -17,26 +17,26 @@ enum class sharding_policy : std::uint8_t { hash, round_robin, least_loaded };
 enum class overflow : std::uint8_t { drop, reset };
 
 struct listen_options {
-  std::optional<std::uint32_t> backlog;       ///< accept queue bound, connections
-  std::optional<std::uint32_t> syn_backlog;   ///< SYN queue bound, half-open connections (stack)
-  std::optional<sharing> share;
-  std::optional<sharding_policy> policy;
-  std::optional<overflow> on_overflow;
-  std::optional<bool> allow_wildcard;         ///< permit 0.0.0.0 and [::]
+  std::optional<std::uint32_t> backlog = {};       ///< accept queue bound, connections
+  std::optional<std::uint32_t> syn_backlog = {};   ///< SYN queue bound, half-open connections (stack)
+  std::optional<sharing> share = {};
+  std::optional<sharding_policy> policy = {};
+  std::optional<overflow> on_overflow = {};
+  std::optional<bool> allow_wildcard = {};         ///< permit 0.0.0.0 and [::]
   std::uint64_t owner_key = 0;                ///< of a sharded group: who lacks it cannot join (stack)
 };
 
 struct stream_options {
-  std::optional<bool> nodelay;                ///< true: Nagle off
-  std::optional<std::uint32_t> receive_buffer;  ///< bytes
-  std::optional<std::uint32_t> send_buffer;     ///< bytes
-  std::optional<bool> keep_alive;
-  std::optional<bool> cork;                   ///< hold segments that are not full until released
+  std::optional<bool> nodelay = {};                ///< true: Nagle off
+  std::optional<std::uint32_t> receive_buffer = {};  ///< bytes
+  std::optional<std::uint32_t> send_buffer = {};     ///< bytes
+  std::optional<bool> keep_alive = {};
+  std::optional<bool> cork = {};                   ///< hold segments that are not full until released
 };
 
 struct connect_options {
-  endpoint local;                             ///< to bind to; unspecified and port 0: chosen by the back end
-  stream_options stream;
+  endpoint local = {};                         ///< to bind to; unspecified and port 0: chosen by the back end
+  stream_options stream = {};
 };
 
 }  // namespace weir

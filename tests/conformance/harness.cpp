@@ -1,0 +1,260 @@
+// Puts the two sides of a case onto their shards: one shard for both on kernel sockets, two threads for the stack on TUN
+// (the kernel's TCP is its peer), two simulated hosts for the simulator.
+#include "conformance/harness.hpp"
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <future>
+#include <mutex>
+
+#include "device/private_network.hpp"
+#include "weir/sim.hpp"
+
+namespace conformance {
+
+side::step_state& side::step(int number) {
+  auto& slot = steps_[number];
+  if (!slot) slot = std::make_unique<step_state>();
+  return *slot;
+}
+
+void side::signal(int number, std::uint64_t value) {
+  other->here.post([to = other, number, value] {
+    auto& reached = to->step(number);
+    reached.value = value;
+    reached.reached.set();
+  });
+}
+
+task<std::uint64_t> side::wait(int number) {
+  auto& awaited = step(number);
+  co_await awaited.reached.wait();
+  co_return awaited.value;
+}
+
+tcp_listener side::listen(const weir::listen_options& options) {
+  auto listener = here.listen({address, 0}, options);
+  signal(port_known, listener.local_endpoint().port);
+  return listener;
+}
+
+tcp_listener side::listen_v6(const weir::listen_options& options) {
+  auto listener = here.listen({address_v6, 0}, options);
+  signal(port_known, listener.local_endpoint().port);
+  return listener;
+}
+
+task<endpoint> side::target() {
+  auto port = co_await wait(port_known);
+  co_return endpoint(other->address, static_cast<std::uint16_t>(port));
+}
+
+task<endpoint> side::target_v6() {
+  auto port = co_await wait(port_known);
+  co_return endpoint(other->address_v6, static_cast<std::uint16_t>(port));
+}
+
+task<tcp_stream> side::accept_one() {
+  auto listener = listen();
+  auto stream = co_await listener.accept();
+  REQUIRE(stream.has_value());
+  co_return std::move(*stream);
+}
+
+task<tcp_stream> side::connect() {
+  auto to = co_await target();
+  co_return co_await weir::connect(to);
+}
+
+task<tcp_stream> side::connect(weir::connect_options options) {
+  auto to = co_await target();
+  co_return co_await weir::connect(to, options);
+}
+
+std::vector<std::byte> pattern(std::size_t size, std::uint64_t from) {
+  std::vector<std::byte> bytes(size);
+  for (std::size_t i = 0; i < size; ++i) bytes[i] = pattern_at(from + i);
+  return bytes;
+}
+
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+task<std::uint64_t> read_pattern(tcp_stream& stream, std::uint64_t limit, std::uint64_t from) {
+  std::vector<std::byte> buffer(64 * 1024);
+  std::uint64_t total = 0;
+  while (total < limit) {
+    auto want = std::min<std::uint64_t>(buffer.size(), limit - total);
+    auto n = co_await stream.read_some(std::span(buffer).first(want));
+    if (n == 0) break;
+    std::size_t same = 0;
+    while (same < n && buffer[same] == pattern_at(from + total + same)) ++same;
+    REQUIRE_MESSAGE(same == n, "byte ", total + same, " differs from what was sent");
+    total += n;
+  }
+  co_return total;
+}
+
+task<std::uint64_t> write_pattern(tcp_stream& stream, std::uint64_t size, std::size_t chunk) {
+  std::uint64_t sent = 0;
+  while (sent < size) {
+    auto bytes = pattern(std::min<std::uint64_t>(chunk, size - sent), sent);
+    sent += co_await stream.write_all(bytes);
+  }
+  co_return sent;
+}
+
+task<std::string> read_text(tcp_stream& stream) {
+  std::string text;
+  std::array<std::byte, 4096> buffer;
+  for (;;) {
+    auto n = co_await stream.read_some(buffer);
+    if (n == 0) break;
+    text += text_of(std::span(buffer).first(n));
+  }
+  co_return text;
+}
+
+namespace {
+
+const auto sim_subject = weir::ip_address::v4(0x0a000001);
+const auto sim_peer = weir::ip_address::v4(0x0a000002);
+
+/// Real time after which a case is taken for hung: a diagnosis, not a criterion.
+constexpr auto patience = 50s;
+
+weir::config settings_for(const std::string& backend) {
+  weir::config settings;
+  settings.backend = backend;
+  return settings;
+}
+
+/// The machine's own reason why a back end cannot be judged here; empty when it can.
+std::string forbidden(const std::string& backend, const weir::config& settings) {
+  if (backend == "stack") {
+    static const std::string entered = [] {
+      std::string why;
+      auto error = weir::stack::enter_private_network(why);
+      return error ? why : std::string();
+    }();
+    if (!entered.empty()) return entered;
+  }
+  auto usable = weir::probe_backend(backend, settings);
+  return usable.usable ? "" : usable.reason;
+}
+
+/// Counts the two roots, keeps the first failure, and cancels the other side with it.
+class outcome {
+ public:
+  void ended(std::exception_ptr failure, weir::shard& other) {
+    {
+      std::lock_guard lock(mutex_);
+      if (failure && !failure_) {
+        failure_ = failure;
+        other.request_cancel();
+      }
+    }
+    if (running_.fetch_sub(1) == 1) all_ended_.set_value();
+  }
+  bool finished() const { return running_.load() == 0; }
+  void wait() {
+    if (all_ended_.get_future().wait_for(patience) == std::future_status::ready) return;
+    std::fprintf(stderr, "the case hangs\n");
+    std::abort();  // its threads cannot be ended otherwise
+  }
+  void report() {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+  std::atomic<int> running_{2};
+  std::promise<void> all_ended_;
+};
+
+void run_on_one_shard(const std::string& backend, coroutine subject, coroutine peer) {
+  auto settings = settings_for(backend);
+  auto shard = weir::make_shard(0, settings);
+  side first(*shard, backend, weir::ip_address::loopback_v4(), weir::ip_address::loopback_v6());
+  side second(*shard, backend, weir::ip_address::loopback_v4(), weir::ip_address::loopback_v6());
+  first.other = &second;
+  second.other = &first;
+  outcome both;
+  shard->start(subject(first), [&](std::exception_ptr failure) { both.ended(failure, *shard); });
+  shard->start(peer(second), [&](std::exception_ptr failure) { both.ended(failure, *shard); });
+  auto deadline = std::chrono::steady_clock::now() + patience;
+  auto tick = [](weir::shard&) -> task<> {
+    for (;;) co_await sleep_for(100ms);
+  };
+  shard->start(tick(*shard), [](std::exception_ptr) {});  // so that a hang is noticed
+  bool cancelled = false;
+  shard->run_until([&] {
+    if (both.finished() && !cancelled) {
+      cancelled = true;
+      shard->request_cancel();
+    }
+    if (std::chrono::steady_clock::now() > deadline) {
+      std::fprintf(stderr, "the case hangs\n");
+      std::abort();
+    }
+    return both.finished() && shard->roots() == 0 && shard->transport().closing() == 0;
+  });
+  both.report();
+}
+
+void run_against_the_kernel(coroutine subject, coroutine peer) {
+  auto settings = settings_for("stack");
+  static int device = 0;
+  settings.stack.device = "weirc" + std::to_string(device++);
+  settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"), *weir::ip_prefix::parse("fd00:18::2/64")};
+  settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"), *weir::ip_prefix::parse("fd00:18::1/64")};
+  weir::shard_thread judged(settings);
+  weir::shard_thread kernel(settings_for("asio"));
+  side first(judged.shard(), "stack", settings.stack.address[0].address, settings.stack.address[1].address);
+  side second(kernel.shard(), "stack", settings.stack.host_address[0].address,
+              settings.stack.host_address[1].address);
+  first.other = &second;
+  second.other = &first;
+  outcome both;
+  first.here.post([&] {
+    first.here.start(subject(first), [&](std::exception_ptr f) { both.ended(f, second.here); });
+  });
+  second.here.post([&] {
+    second.here.start(peer(second), [&](std::exception_ptr f) { both.ended(f, first.here); });
+  });
+  both.wait();
+  both.report();
+}
+
+void run_in_simulation(coroutine subject, coroutine peer) {
+  weir::sim::network net({.seed = 1});
+  auto& left = net.add_host(sim_subject.to_string() + "/24", {.more_addresses = {"fd00:10::1/64"}});
+  auto& right = net.add_host(sim_peer.to_string() + "/24", {.more_addresses = {"fd00:10::2/64"}});
+  net.link(left, right, {.delay = 1ms});
+  side first(left.shard(), "sim", sim_subject, *weir::ip_address::parse("fd00:10::1"));
+  side second(right.shard(), "sim", sim_peer, *weir::ip_address::parse("fd00:10::2"));
+  first.other = &second;
+  second.other = &first;
+  net.start(left, [&](weir::shard&) { return subject(first); });
+  net.start(right, [&](weir::shard&) { return peer(second); });
+  net.run(600s);
+}
+
+}  // namespace
+
+void run_case(std::string_view backend, coroutine subject, coroutine peer) {
+  std::string name(backend);
+  if (name == "sim") return run_in_simulation(subject, peer);
+  if (auto why = forbidden(name, settings_for(name)); !why.empty()) {
+    std::printf("SKIPPED: %s: %s\n", name.c_str(), why.c_str());
+    return;
+  }
+  if (name == "stack") return run_against_the_kernel(subject, peer);
+  run_on_one_shard(name, subject, peer);
+}
+
+}  // namespace conformance
