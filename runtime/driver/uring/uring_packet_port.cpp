@@ -101,7 +101,8 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
     multishot_ = false;  // a device that cannot do it; if it is broken, plain reads will say so
     return arm();
   }
-  arm_or_give_up(result < 0 ? -result : 0);
+  // A device never ends its stream; what says so is not one.
+  arm_or_give_up(result < 0 ? -result : result == 0 ? EIO : 0);
 }
 
 void uring_packet_port::on_poll(std::int32_t result) noexcept {
@@ -114,7 +115,10 @@ void uring_packet_port::on_poll(std::int32_t result) noexcept {
     if (n > 0) {
       if (!deliver({frame_.data(), static_cast<std::size_t>(n)})) return;
     } else {
-      if (n < 0 && errno != EAGAIN) error = errno;
+      if (n == 0)
+        error = EIO;
+      else if (errno != EAGAIN)
+        error = errno;
       break;
     }
   }
@@ -122,7 +126,8 @@ void uring_packet_port::on_poll(std::int32_t result) noexcept {
 }
 
 void uring_packet_port::arm_or_give_up(int error) noexcept {
-  bool transient = error == 0 || error == EAGAIN || error == EINTR || error == ECANCELED || error == ENOMEM;
+  bool transient = error == EAGAIN || error == EINTR || error == ECANCELED || error == ENOMEM || error == EINVAL ||
+                   error == EIO;
   if (error != 0 && (!transient || ++failures_ >= failures_in_row)) {
     failed_ = true;
     receiver_.device_failed(std::error_code(error, std::generic_category()));

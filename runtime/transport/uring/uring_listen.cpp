@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -131,9 +130,13 @@ void uring_transport::accept_failed(uring_listener& l, int error) noexcept {
       return;
     case kernel::accept_failure::fatal: break;
   }
+  end_acceptors(l, kernel::error_from(error));
+}
+
+void uring_transport::end_acceptors(uring_listener& l, std::error_code error) noexcept {
   while (auto* op = l.first_acceptor) {
     l.first_acceptor = op->next_acceptor;
-    op->complete(kernel::error_from(error));
+    op->complete(error);
   }
   l.last_acceptor = nullptr;
 }
@@ -166,9 +169,9 @@ void uring_transport::refuse(int fd) noexcept {
 }
 
 void uring_transport::close_listener(uring_listener& l) noexcept {
-  assert(l.first_acceptor == nullptr && "a listener was closed under a pending accept");
   l.closing = true;
   ++closing_;
+  end_acceptors(l, make_error_code(weir::error::closed));
   while (!l.accepted.empty()) {
     refuse(l.accepted.front());
     l.accepted.pop_front();

@@ -94,6 +94,7 @@ class uring_transport final : public transport {
   void on_accept(uring_listener& l, std::int32_t result, std::uint32_t flags) noexcept;
   void accept_failed(uring_listener& l, int error) noexcept;
   void hand_over(uring_listener& l, int fd) noexcept;
+  void end_acceptors(uring_listener& l, std::error_code error) noexcept;
   void retry_accepts(instant now) noexcept;
   void descriptor_freed() noexcept;
   void close_listener(uring_listener& l) noexcept;
