@@ -1,0 +1,150 @@
+// The facade: each public call finds its socket and hands on. See weir/stack/host.hpp and host_impl.hpp.
+#include "weir/stack/host.hpp"
+
+#include "host_impl.hpp"
+
+namespace weir::stack {
+namespace {
+
+std::error_code bad_id() { return std::make_error_code(std::errc::bad_file_descriptor); }
+
+}  // namespace
+
+std::string_view name(tcp_state state) {
+  constexpr std::string_view names[] = {"closed",     "listen",     "syn_sent",   "syn_received", "established", "fin_wait_1",
+                                        "fin_wait_2", "close_wait", "closing",    "last_ack",     "time_wait"};
+  return names[static_cast<std::size_t>(state)];
+}
+
+host::host(host_options options, packet_sink& sink) : impl_(std::make_unique<impl>(std::move(options), sink)) {}
+host::~host() = default;
+
+void host::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
+  impl_->input(now, packet, meta);
+}
+void host::flush(instant now) { impl_->flush(now); }
+void host::advance(instant now) { impl_->advance(now); }
+instant host::next_deadline() const { return impl_->next_deadline(); }
+bool host::next_event(event& out) { return impl_->next_event(out); }
+
+result<socket_id> host::listen(const endpoint& local, const listen_options& options) {
+  return impl_->listen(local, options);
+}
+result<socket_id> host::accept(socket_id listener) { return impl_->accept(listener); }
+result<socket_id> host::connect(instant now, const endpoint& remote, const endpoint& local,
+                                const tcp_options& options) {
+  return impl_->connect(now, remote, local, options);
+}
+
+result<std::size_t> host::send(instant now, socket_id id, std::span<const std::span<const std::byte>> parts) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  auto ctx = impl_->context(now);
+  auto out = s->connection.send(ctx, parts);
+  impl_->settle(impl::index_of(id), now);
+  return out;
+}
+
+result<std::size_t> host::receive(instant now, socket_id id, std::span<std::byte> into) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  auto ctx = impl_->context(now);
+  return s->connection.receive(ctx, into);
+}
+
+std::span<const std::byte> host::peek(socket_id id) const {
+  auto* s = impl_->find(id);
+  return s == nullptr ? std::span<const std::byte>{} : s->connection.peek();
+}
+
+void host::consume(instant now, socket_id id, std::size_t n) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return;
+  auto ctx = impl_->context(now);
+  s->connection.consume(ctx, n);
+}
+
+bool host::at_end(socket_id id) const {
+  auto* s = impl_->find(id);
+  return s != nullptr && s->connection.at_end();
+}
+
+std::error_code host::error(socket_id id) const {
+  auto* s = impl_->find(id);
+  if (s != nullptr) return s->connection.error();
+  return impl_->find_listener(id) != nullptr ? std::error_code{} : bad_id();
+}
+
+std::error_code host::shutdown_send(instant now, socket_id id) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  auto ctx = impl_->context(now);
+  const auto out = s->connection.shutdown_send(ctx);
+  impl_->settle(impl::index_of(id), now);
+  return out;
+}
+
+void host::close(instant now, socket_id id) { impl_->close(now, id); }
+void host::abort(instant now, socket_id id) { impl_->abort(now, id); }
+void host::set_user(socket_id id, void* user) { impl_->set_user(id, user); }
+
+std::error_code host::set_options(instant now, socket_id id, const tcp_options& options) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  auto ctx = impl_->context(now);
+  s->connection.set_options(ctx, tcp::options_ref(options));
+  impl_->settle(impl::index_of(id), now);
+  return {};
+}
+
+result<tcp_options> host::get_options(socket_id id) const {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  return *s->connection.options();
+}
+
+std::error_code host::set_cork(instant now, socket_id id, bool corked) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  auto ctx = impl_->context(now);
+  s->connection.set_cork(ctx, corked);
+  impl_->settle(impl::index_of(id), now);
+  return {};
+}
+
+endpoint host::local_endpoint(socket_id id) const { return impl_->local_endpoint(id); }
+
+endpoint host::remote_endpoint(socket_id id) const {
+  auto* s = impl_->find(id);
+  return s == nullptr ? endpoint{} : s->connection.flow().remote;
+}
+
+result<tcp_info> host::info(socket_id id) const {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  return s->connection.info();
+}
+
+result<listener_info> host::info_listener(socket_id id) const {
+  auto* l = impl_->find_listener(id);
+  if (l == nullptr) return bad_id();
+  return l->info();
+}
+
+void host::for_each_listener(const std::function<void(const listener_info&)>& visit) const {
+  const auto& all = impl_->listeners_.all();
+  for (std::uint32_t i = 0; i < all.capacity(); ++i)
+    if (all.live(i)) visit(all[i].info());
+}
+
+void host::for_each_connection(const std::function<void(const tcp_info&)>& visit) const {
+  const auto& all = impl_->sockets_;
+  for (std::uint32_t i = 0; i < all.capacity(); ++i)
+    if (all.live(i)) visit(all[i].connection.info());
+}
+
+const host_counters& host::counters() const { return impl_->counters_; }
+const host_options& host::options() const { return impl_->options_; }
+std::uint64_t host::memory_in_use() const { return impl_->memory_in_use(); }
+
+}  // namespace weir::stack

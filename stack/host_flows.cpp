@@ -1,0 +1,192 @@
+// How flows end: resets for segments that belong to none, detachment, TIME_WAIT (RFC 9293 3.10.7.1, 3.6.1; RFC 1337,
+// RFC 6191). See host_impl.hpp.
+#include "host_impl.hpp"
+
+namespace weir::stack {
+namespace {
+
+/// Out-of-window segments in TIME_WAIT are answered this often at most: two ends in TIME_WAIT must not talk for ever.
+constexpr duration answer_interval = std::chrono::milliseconds(500);
+
+}  // namespace
+
+const flow_key& host::impl::key_of(flow_ref ref) const {
+  switch (ref.what()) {
+    case flow_ref::kind::half_open: return half_open_[ref.index()].flow;
+    case flow_ref::kind::time_wait: return time_wait_[ref.index()].flow;
+    default: return sockets_[ref.index()].connection.flow();
+  }
+}
+
+flow_ref host::impl::find_flow(const flow_key& flow) const {
+  return flows_.find(flow, [this](flow_ref ref) -> const flow_key& { return key_of(ref); });
+}
+
+void host::impl::answer_with_reset(instant now, const wire::tcp_segment& segment) {
+  // RFC 9293 3.10.7.1. A reset is never answered; nor is what did not come from a single host.
+  if (segment.has(wire::rst)) {
+    counters_.add(counter::drop_tcp_reset_ignored);
+    return;
+  }
+  if (!ip_.is_unicast(segment.source)) return;
+  wire::tcp_segment out;
+  out.source = segment.destination;
+  out.destination = segment.source;
+  out.source_port = segment.destination_port;
+  out.destination_port = segment.source_port;
+  out.flags = wire::rst;
+  if (segment.has(wire::ack)) {
+    out.sequence = segment.acknowledgment;
+  } else {
+    out.flags |= wire::ack;
+    out.acknowledgment = segment.sequence + segment.sequence_length();
+  }
+  counters_.add(counter::resets_sent);
+  send_segment(now, out, {}, options_.tcp.ttl);
+}
+
+void host::impl::settle(std::uint32_t index, instant now) {
+  auto& s = sockets_[index];
+  if (const auto events = s.connection.take_events(); events != ready::none) post(index, events);
+  const auto state = s.connection.state();
+  if (s.attached && state == tcp_state::time_wait) enter_time_wait(index, now);
+  else if (s.attached && state == tcp_state::closed) detach(index);
+  if (!s.attached && s.connection.orphaned()) {
+    free_socket(index, now);
+    return;
+  }
+  if (s.attached) wheel_.arm_by(s.timer, s.connection.deadline());
+}
+
+void host::impl::detach(std::uint32_t index) {
+  auto& s = sockets_[index];
+  flows_.erase(s.connection.flow(), {flow_ref::kind::connection, index});
+  s.attached = false;
+  wheel_.disarm(s.timer);
+}
+
+void host::impl::free_socket(std::uint32_t index, instant now) {
+  auto ctx = context(now);
+  sockets_[index].connection.release(ctx);
+  wheel_.disarm(sockets_[index].timer);
+  sockets_.erase(index);
+}
+
+void host::impl::enter_time_wait(std::uint32_t index, instant now) {
+  auto& s = sockets_[index];
+  wheel_.disarm(s.timer);
+  s.attached = false;
+  if (options_.limits.time_wait == 0) {
+    flows_.erase(s.connection.flow(), {flow_ref::kind::connection, index});
+    counters_.add(counter::time_wait_overflow);
+    return;
+  }
+  if (time_wait_.size() >= options_.limits.time_wait) {
+    counters_.add(counter::time_wait_overflow);
+    drop_time_wait(time_wait_head_);
+  }
+  const auto i = time_wait_.emplace();
+  auto& t = time_wait_[i];
+  const auto& c = s.connection;
+  t.flow = c.flow();
+  t.timer.index = i;
+  t.timer.owner = tcp::timer_owner::time_wait;
+  t.send_next = c.send_next();
+  t.receive_next = c.receive_next();
+  t.timestamps = c.uses_timestamps();
+  t.timestamp = c.recent_timestamp();
+  t.timestamp_offset = c.timestamp_offset();
+  t.window = c.last_window_field();
+  t.ttl = c.options()->ttl;
+  t.answered = now - answer_interval;
+  link_time_wait(i);
+  flows_.replace(t.flow, {flow_ref::kind::connection, index}, {flow_ref::kind::time_wait, i});
+  wheel_.arm(t.timer, now + c.options()->time_wait);
+  counters_.add(counter::time_wait_entered);
+}
+
+void host::impl::link_time_wait(std::uint32_t i) {
+  auto& t = time_wait_[i];
+  t.previous = time_wait_tail_;
+  t.next = none;
+  if (time_wait_tail_ != none) time_wait_[time_wait_tail_].next = i;
+  else time_wait_head_ = i;
+  time_wait_tail_ = i;
+}
+
+void host::impl::unlink_time_wait(std::uint32_t i) {
+  auto& t = time_wait_[i];
+  if (t.previous != none) time_wait_[t.previous].next = t.next;
+  else time_wait_head_ = t.next;
+  if (t.next != none) time_wait_[t.next].previous = t.previous;
+  else time_wait_tail_ = t.previous;
+}
+
+void host::impl::drop_time_wait(std::uint32_t i) {
+  unlink_time_wait(i);
+  wheel_.disarm(time_wait_[i].timer);
+  flows_.erase(time_wait_[i].flow, {flow_ref::kind::time_wait, i});
+  time_wait_.erase(i);
+}
+
+void host::impl::on_time_wait_segment(instant now, std::uint32_t i, const wire::tcp_segment& segment) {
+  auto& t = time_wait_[i];
+  if (segment.has(wire::rst)) {
+    counters_.add(counter::drop_tcp_reset_ignored);  // RFC 1337 3, fix F1
+    return;
+  }
+  if (segment.has(wire::syn) && !segment.has(wire::ack)) {
+    const auto l = listeners_.match(t.flow.local);
+    if (l == listener_table::none || !t.reopened_by(segment)) {
+      counters_.add(counter::drop_tcp_old_duplicate);  // RFC 6191 2: silently
+      return;
+    }
+    const auto floor = t.send_next;
+    drop_time_wait(i);
+    counters_.add(counter::time_wait_recycled);
+    on_listener_segment(now, l, segment, floor, true);
+    return;
+  }
+  if (!segment.has(wire::ack)) {
+    counters_.add(counter::drop_tcp_no_ack);
+    return;
+  }
+  const auto sequence = tcp::seq(segment.sequence);
+  const bool fin_again = segment.has(wire::fin) && sequence + segment.sequence_length() == t.receive_next;
+  const bool expected = sequence == t.receive_next && segment.sequence_length() == 0;
+  if (expected) return;
+  if (fin_again) {
+    // RFC 9293 3.10.7.4: acknowledge and start the wait anew.
+    const auto left = options_.tcp.time_wait;
+    wheel_.arm(t.timer, now + left);
+    unlink_time_wait(i);
+    link_time_wait(i);
+  } else {
+    counters_.add(counter::drop_tcp_old_duplicate);
+    if (now - t.answered < answer_interval) {
+      counters_.add(counter::challenge_acks_limited);
+      return;
+    }
+  }
+  t.answered = now;
+  wire::tcp_segment out;
+  out.source = t.flow.local.address;
+  out.destination = t.flow.remote.address;
+  out.source_port = t.flow.local.port;
+  out.destination_port = t.flow.remote.port;
+  out.sequence = t.send_next.raw();
+  out.acknowledgment = t.receive_next.raw();
+  out.flags = wire::ack;
+  out.window = t.window;
+  if (t.timestamps) {
+    out.options.timestamps = wire::tcp_timestamps{tcp::timestamp_clock(now, t.timestamp_offset), t.timestamp};
+  }
+  send_segment(now, out, {}, t.ttl);
+}
+
+std::uint64_t host::impl::memory_in_use() const {
+  return pool_.account().used() + half_open_.size() * sizeof(half_open) +
+         time_wait_.size() * sizeof(tcp::time_wait_entry);
+}
+
+}  // namespace weir::stack

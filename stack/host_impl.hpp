@@ -1,0 +1,138 @@
+// The inside of host: the tables, the queues of work, and the steps between IP and connections. host.cpp is the facade,
+// host_input.cpp what arrives and time, host_listen.cpp handshakes, host_flows.cpp how flows begin and end,
+// host_sockets.cpp the users' calls.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "buffer/chunk_pool.hpp"
+#include "ip/ip_layer.hpp"
+#include "listen/flow_table.hpp"
+#include "listen/half_open.hpp"
+#include "listen/listener_table.hpp"
+#include "listen/ports.hpp"
+#include "listen/slab.hpp"
+#include "tcp/connection.hpp"
+#include "tcp/isn.hpp"
+#include "tcp/time_wait.hpp"
+#include "tcp/timer_wheel.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::stack {
+
+/// A connection with what the host keeps about it.
+struct tcp_socket {
+  tcp_socket(const flow_key& flow, tcp::options_ref options) : connection(flow, std::move(options)) {}
+
+  tcp::connection connection;
+  tcp::timer_node timer;
+  void* user = nullptr;
+  std::uint32_t listener = listener::none;       ///< while it waits in an accept queue
+  std::uint32_t accept_next = listener::none;
+  ready pending = ready::none;
+  bool event_queued : 1 = false;
+  bool in_flush : 1 = false;
+  bool attached : 1 = false;                     ///< segments still find it
+  bool owned : 1 = false;                        ///< a user holds its id
+};
+
+class host::impl final : public tcp::egress {
+ public:
+  impl(host_options options, packet_sink& sink);
+  ~impl();
+
+  // host_input.cpp
+  void input(instant now, std::span<const std::byte> packet, const receive_meta& meta);
+  void flush(instant now);
+  void advance(instant now);
+  instant next_deadline() const;
+  bool next_event(event& out);
+  void send_segment(instant now, const wire::tcp_segment& segment,
+                    std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) override;
+
+  // host_sockets.cpp
+  result<socket_id> listen(const endpoint& local, const listen_options& options);
+  result<socket_id> accept(socket_id id);
+  result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local, const tcp_options& options);
+  void close(instant now, socket_id id);
+  void abort(instant now, socket_id id);
+  void set_user(socket_id id, void* user);
+  endpoint local_endpoint(socket_id id);
+  tcp_socket* find(socket_id id);
+  listener* find_listener(socket_id id);
+
+  /// After a call on a socket: its events, its timer, its end.
+  void settle(std::uint32_t index, instant now);
+  static std::uint32_t index_of(socket_id id) { return static_cast<std::uint32_t>(id) & 0x7fffffffu; }
+  tcp::context context(instant now) { return {now, pool_, counters_, *this}; }
+  std::uint64_t memory_in_use() const;
+
+  host_options options_;
+  host_counters counters_;
+  buffer::chunk_pool pool_;
+  ip_layer ip_;
+  slab<tcp_socket> sockets_;
+  listener_table listeners_;
+
+ private:
+  static constexpr std::uint32_t none = 0xffffffff;
+
+  // host_input.cpp
+  void take(instant now, const delivery& what);
+  void on_segment(instant now, const wire::tcp_segment& segment);
+  void on_icmp(instant now, const icmp_report& report);
+  void on_timer(instant now, const tcp::timer_node& node);
+  void flush_connections(instant now);
+  void want_flush(std::uint32_t index);
+  // host_listen.cpp
+  void on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment, tcp::seq iss_floor,
+                           bool has_floor);
+  void on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment);
+  void complete(instant now, std::uint32_t index, const wire::tcp_segment& segment);
+  void send_syn_ack(instant now, half_open& entry);
+  void on_half_open_timer(instant now, std::uint32_t index);
+  void drop_half_open(std::uint32_t index);
+  void close_listener(instant now, std::uint32_t index);
+  std::uint16_t listen_window() const { return tcp::syn_window(options_.tcp.receive_buffer); }
+  std::uint8_t listen_shift() const {
+    return options_.tcp.window_scaling ? tcp::window_shift_for(options_.tcp.receive_buffer) : std::uint8_t{0};
+  }
+  // host_flows.cpp
+  const flow_key& key_of(flow_ref ref) const;
+  flow_ref find_flow(const flow_key& flow) const;
+  void answer_with_reset(instant now, const wire::tcp_segment& segment);
+  void detach(std::uint32_t index);
+  void enter_time_wait(std::uint32_t index, instant now);
+  void on_time_wait_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment);
+  void drop_time_wait(std::uint32_t index);
+  void link_time_wait(std::uint32_t index);
+  void unlink_time_wait(std::uint32_t index);
+  void free_socket(std::uint32_t index, instant now);
+  // events
+  void post(std::uint32_t index, ready what);
+  void post_listener(std::uint32_t index, ready what);
+  socket_id id_of(std::uint32_t index) const {
+    return static_cast<socket_id>(std::uint64_t{sockets_.generation(index)} << 32 | index);
+  }
+  socket_id listener_id(std::uint32_t index) const {
+    return static_cast<socket_id>(std::uint64_t{listeners_.all().generation(index)} << 32 | listener_bit | index);
+  }
+  void queue_event(socket_id id);
+
+  static constexpr std::uint32_t listener_bit = 0x80000000u;
+
+  flow_table flows_;
+  slab<half_open> half_open_;
+  slab<tcp::time_wait_entry> time_wait_;
+  std::uint32_t time_wait_head_ = none, time_wait_tail_ = none;
+  tcp::timer_wheel wheel_;
+  tcp::isn_source isn_;
+  port_allocator ports_;
+  tcp::options_ref accepted_options_;
+  std::vector<std::uint32_t> flush_, flushing_;
+  std::vector<socket_id> events_;
+  std::size_t events_taken_ = 0;
+};
+
+}  // namespace weir::stack

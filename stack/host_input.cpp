@@ -1,0 +1,211 @@
+// What arrives and time: packets find their flow, timers their owner, and flush() sends what both left to be sent.
+// See host_impl.hpp.
+#include "host_impl.hpp"
+#include "wire/ip.hpp"
+
+namespace weir::stack {
+namespace {
+
+/// Packets between a host's own sockets are taken in this many rounds by one flush(); what is left comes back with the
+/// next, so that two chatty sockets cannot hold the caller.
+constexpr int max_loop_rounds = 16;
+
+}  // namespace
+
+host::impl::impl(host_options options, packet_sink& sink)
+    : options_(std::move(options)),
+      pool_(options_.limits.memory),
+      ip_(options_, sink, counters_),
+      listeners_(derive_key(options_.secret, 1)),
+      flows_(derive_key(options_.secret, 2)),
+      isn_(derive_key(options_.secret, 3)),
+      ports_(derive_key(options_.secret, 4)),
+      accepted_options_(options_.tcp) {}
+
+host::impl::~impl() {
+  auto ctx = context(instant{});
+  for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
+    if (sockets_.live(i)) sockets_[i].connection.release(ctx);
+}
+
+void host::impl::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
+  take(now, ip_.input(now, packet, meta));
+}
+
+void host::impl::take(instant now, const delivery& what) {
+  if (const auto* segment = std::get_if<wire::tcp_segment>(&what)) {
+    on_segment(now, *segment);
+  } else if (const auto* report = std::get_if<icmp_report>(&what)) {
+    on_icmp(now, *report);
+  } else if (const auto* datagram = std::get_if<wire::udp_datagram>(&what)) {
+    counters_.add(counter::drop_udp_no_socket);
+    ip_.send_port_unreachable(now, *datagram);
+  }
+}
+
+void host::impl::on_segment(instant now, const wire::tcp_segment& segment) {
+  counters_.add(counter::segments_received, segment.segment_count());
+  const flow_key flow{{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  const auto found = find_flow(flow);
+  switch (found.what()) {
+    case flow_ref::kind::connection: {
+      auto ctx = context(now);
+      auto& s = sockets_[found.index()];
+      s.connection.on_segment(ctx, segment);
+      if (const auto events = s.connection.take_events(); events != ready::none) post(found.index(), events);
+      want_flush(found.index());
+      return;
+    }
+    case flow_ref::kind::half_open:
+      on_half_open_segment(now, found.index(), segment);
+      return;
+    case flow_ref::kind::time_wait:
+      on_time_wait_segment(now, found.index(), segment);
+      return;
+    case flow_ref::kind::none:
+      break;
+  }
+  if (const auto l = listeners_.match(flow.local); l != listener_table::none) {
+    on_listener_segment(now, l, segment, tcp::seq{}, false);
+    return;
+  }
+  counters_.add(counter::drop_tcp_no_listener);
+  answer_with_reset(now, segment);
+}
+
+void host::impl::on_icmp(instant now, const icmp_report& report) {
+  if (report.protocol != wire::tcp_protocol) return;
+  const auto found = find_flow({report.local, report.remote});
+  if (found.what() != flow_ref::kind::connection) return;
+  auto& s = sockets_[found.index()];
+  if (!s.connection.in_flight(tcp::seq(report.sequence))) return;  // RFC 5927 4.1: forged or late
+  auto ctx = context(now);
+  if (report.kind == icmp_kind::packet_too_big) {
+    if (const auto mtu = ip_.lower_path_mtu(now, report)) s.connection.on_path_mtu(ctx, *mtu);
+  } else {
+    s.connection.on_icmp(ctx, report);
+  }
+  if (const auto events = s.connection.take_events(); events != ready::none) post(found.index(), events);
+  want_flush(found.index());
+}
+
+void host::impl::want_flush(std::uint32_t index) {
+  auto& s = sockets_[index];
+  if (s.in_flush) return;
+  s.in_flush = true;
+  flush_.push_back(index);
+}
+
+void host::impl::flush_connections(instant now) {
+  auto ctx = context(now);
+  flushing_.swap(flush_);
+  for (const auto index : flushing_) {
+    if (!sockets_.live(index) || !sockets_[index].in_flush) continue;
+    sockets_[index].in_flush = false;
+    sockets_[index].connection.output(ctx);
+    settle(index, now);
+  }
+  flushing_.clear();
+}
+
+void host::impl::flush(instant now) {
+  for (int round = 0; round < max_loop_rounds; ++round) {
+    flush_connections(now);
+    if (!ip_.has_looped()) return;
+    for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n) take(now, ip_.input_looped(now));
+  }
+}
+
+void host::impl::advance(instant now) {
+  ip_.advance(now);
+  while (auto* node = wheel_.take_due(now)) on_timer(now, *node);
+  for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n) take(now, ip_.input_looped(now));
+}
+
+void host::impl::on_timer(instant now, const tcp::timer_node& node) {
+  const auto index = node.index;
+  switch (node.owner) {
+    case tcp::timer_owner::connection: {
+      auto& c = sockets_[index].connection;
+      auto ctx = context(now);
+      if (c.deadline() <= now) {
+        c.on_timer(ctx);
+        if (c.wants_output()) c.output(ctx);
+      }
+      settle(index, now);
+      return;
+    }
+    case tcp::timer_owner::half_open:
+      on_half_open_timer(now, index);
+      return;
+    case tcp::timer_owner::time_wait:
+      drop_time_wait(index);
+      return;
+  }
+}
+
+instant host::impl::next_deadline() const { return std::min(wheel_.next(), ip_.next_deadline()); }
+
+void host::impl::send_segment(instant now, const wire::tcp_segment& segment,
+                              std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) {
+  std::uint64_t count = 1;
+  if (segment.gso_size != 0) {
+    std::size_t bytes = 0;
+    for (auto part : payload) bytes += part.size();
+    count = (bytes + segment.gso_size - 1) / segment.gso_size;
+  }
+  counters_.add(counter::segments_sent, count);
+  // A device without room loses the segment; the retransmission finds it again.
+  (void)ip_.send_tcp(now, segment, payload, ttl);
+}
+
+// --- Events.
+
+void host::impl::queue_event(socket_id id) {
+  if (events_taken_ > 0 && events_taken_ == events_.size()) {
+    events_.clear();
+    events_taken_ = 0;
+  } else if (events_taken_ > 1024 && events_taken_ * 2 > events_.size()) {
+    events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(events_taken_));
+    events_taken_ = 0;
+  }
+  events_.push_back(id);
+}
+
+void host::impl::post(std::uint32_t index, ready what) {
+  auto& s = sockets_[index];
+  if (!s.owned) return;  // accept() tells what happened meanwhile
+  s.pending = s.pending | what;
+  if (s.event_queued) return;
+  s.event_queued = true;
+  queue_event(id_of(index));
+}
+
+void host::impl::post_listener(std::uint32_t index, ready what) {
+  auto& l = listeners_[index];
+  l.pending = l.pending | what;
+  if (l.event_queued) return;
+  l.event_queued = true;
+  queue_event(listener_id(index));
+}
+
+bool host::impl::next_event(event& out) {
+  while (events_taken_ < events_.size()) {
+    const auto id = events_[events_taken_++];
+    if (auto* s = find(id); s != nullptr) {
+      s->event_queued = false;
+      out = {id, s->user, s->pending};
+      s->pending = ready::none;
+    } else if (auto* l = find_listener(id); l != nullptr) {
+      l->event_queued = false;
+      out = {id, l->user, l->pending};
+      l->pending = ready::none;
+    } else {
+      continue;
+    }
+    if (out.what != ready::none) return true;
+  }
+  return false;
+}
+
+}  // namespace weir::stack

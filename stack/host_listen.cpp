@@ -1,0 +1,255 @@
+// Passive opens: SYNs into half-open entries, their last step into connections on the accept queue, and the ways in which
+// both queues overflow (RFC 9293 3.10.7.2, RFC 4987). See host_impl.hpp.
+#include <algorithm>
+
+#include "host_impl.hpp"
+
+namespace weir::stack {
+namespace {
+
+/// Linux's tcp_synack_retries: with doubling from the initial timeout about a minute.
+constexpr std::uint8_t syn_ack_retries = 5;
+
+}  // namespace
+
+void host::impl::on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
+                                     tcp::seq iss_floor, bool has_floor) {
+  if (segment.has(wire::rst)) {
+    counters_.add(counter::drop_tcp_reset_ignored);
+    return;
+  }
+  if (segment.has(wire::ack)) {
+    answer_with_reset(now, segment);
+    return;
+  }
+  if (!segment.has(wire::syn) || segment.has(wire::fin)) {
+    counters_.add(counter::drop_tcp_no_ack);
+    return;
+  }
+  counters_.add(counter::syn_received);
+  auto& l = listeners_[index];
+  if (l.accept_full()) {
+    // Dropped, not reset: the client tries again, and by then there may be room.
+    ++l.accept_overflows;
+    counters_.add(counter::accept_queue_overflow);
+    return;
+  }
+  if (l.syn_full()) {
+    ++l.syn_overflows;
+    counters_.add(counter::syn_queue_overflow);
+    return;
+  }
+  const auto entry_index = half_open_.emplace();
+  auto& e = half_open_[entry_index];
+  e.flow = {{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  e.timer.index = entry_index;
+  e.timer.owner = tcp::timer_owner::half_open;
+  e.listener = index;
+  e.sent = now;
+  e.irs = tcp::seq(segment.sequence);
+  e.iss = isn_.next(now, e.flow);
+  if (has_floor && e.iss <= iss_floor) e.iss = iss_floor + 65537;  // RFC 6528 3: later than the old incarnation
+  const auto& offered = segment.options;
+  e.peer_mss = offered.mss.value_or(0);
+  if (offered.mss && e.peer_mss == 0) e.peer_mss = 1;  // clamped later; 0 means "no option"
+  e.scaling = options_.tcp.window_scaling && offered.window_scale.has_value();
+  e.peer_shift = e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
+  e.sack = options_.tcp.sack && offered.sack_permitted;
+  e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
+  if (e.timestamps) {
+    e.timestamp = offered.timestamps->value;
+    e.timestamp_offset = isn_.timestamp_offset(e.flow);
+  }
+  e.next = l.syn_head;
+  if (l.syn_head != none) half_open_[l.syn_head].previous = entry_index;
+  l.syn_head = entry_index;
+  ++l.syn_count;
+  flows_.insert(e.flow, {flow_ref::kind::half_open, entry_index});
+  send_syn_ack(now, e);
+  wheel_.arm(e.timer, now + options_.tcp.initial_rto);
+}
+
+void host::impl::send_syn_ack(instant now, half_open& e) {
+  wire::tcp_segment out;
+  out.source = e.flow.local.address;
+  out.destination = e.flow.remote.address;
+  out.source_port = e.flow.local.port;
+  out.destination_port = e.flow.remote.port;
+  out.sequence = e.iss.raw();
+  out.acknowledgment = (e.irs + 1).raw();
+  out.flags = wire::syn | wire::ack;
+  out.window = listen_window();
+  out.options.mss = tcp::mss_for_mtu(ip_.path_mtu(now, e.flow.remote.address), e.flow.local.address.family());
+  out.options.sack_permitted = e.sack;
+  if (e.timestamps) {
+    out.options.timestamps =
+        wire::tcp_timestamps{tcp::timestamp_clock(now, e.timestamp_offset), e.timestamp};
+  }
+  if (e.scaling) out.options.window_scale = listen_shift();
+  send_segment(now, out, {}, options_.tcp.ttl);
+}
+
+void host::impl::on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
+  auto& e = half_open_[index];
+  const auto sequence = tcp::seq(segment.sequence);
+  const auto expected = e.irs + 1;
+  if (segment.has(wire::rst)) {
+    // RFC 5961 3.2: the exact number only. RFC 9293 3.10.7.4: back to LISTEN, silently.
+    if (sequence == expected) {
+      counters_.add(counter::resets_received);
+      drop_half_open(index);
+    } else {
+      counters_.add(counter::drop_tcp_reset_ignored);
+    }
+    return;
+  }
+  if (segment.has(wire::syn)) {
+    // The same SYN again: its answer was lost. Another one: the answer serves as the challenge (RFC 5961 4.2), which a
+    // peer that started anew meets with a reset.
+    send_syn_ack(now, e);
+    return;
+  }
+  if (!segment.has(wire::ack)) {
+    counters_.add(counter::drop_tcp_no_ack);
+    return;
+  }
+  if (tcp::seq(segment.acknowledgment) != e.iss + 1) {
+    counters_.add(counter::drop_tcp_bad_ack);
+    answer_with_reset(now, segment);
+    return;
+  }
+  if (e.timestamps && segment.options.timestamps &&
+      static_cast<std::int32_t>(segment.options.timestamps->value - e.timestamp) < 0) {
+    counters_.add(counter::drop_tcp_paws);
+    send_syn_ack(now, e);
+    return;
+  }
+  const auto edge = expected + listen_window();
+  if (sequence < expected || sequence >= edge) {
+    counters_.add(counter::drop_tcp_out_of_window);
+    send_syn_ack(now, e);
+    return;
+  }
+  complete(now, index, segment);
+}
+
+void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
+  auto& e = half_open_[index];
+  auto& l = listeners_[e.listener];
+  if (l.accept_full()) {
+    ++l.accept_overflows;
+    counters_.add(counter::accept_queue_overflow);
+    if (l.options.overflow == overflow_policy::reset) {
+      answer_with_reset(now, segment);
+      drop_half_open(index);
+    }
+    // Dropped: the entry stays, its SYN-ACK is repeated, and the client's next segment finds room or not.
+    return;
+  }
+  if (sockets_.size() >= options_.limits.connections) {
+    counters_.add(counter::connections_refused_limit);
+    return;
+  }
+  tcp::handshake agreed;
+  agreed.iss = e.iss;
+  agreed.irs = e.irs;
+  agreed.peer_mss = e.peer_mss;
+  agreed.mtu = ip_.path_mtu(now, e.flow.remote.address);
+  agreed.scaling = e.scaling;
+  agreed.sack = e.sack;
+  agreed.timestamps = e.timestamps;
+  agreed.peer_shift = e.peer_shift;
+  agreed.our_shift = listen_shift();
+  agreed.our_window = listen_window();
+  agreed.peer_window = std::uint32_t{segment.window} << e.peer_shift;
+  agreed.timestamp_offset = e.timestamp_offset;
+  agreed.peer_timestamp = e.timestamp;
+  agreed.retransmissions = e.retransmissions;
+  if (e.retransmissions == 0) agreed.rtt = now - e.sent;
+  const auto flow = e.flow;
+  const auto listener_index = e.listener;
+  // The table's entry changes hands before the half-open one goes.
+  const auto s_index = sockets_.emplace(flow, accepted_options_);
+  flows_.replace(flow, {flow_ref::kind::half_open, index}, {flow_ref::kind::connection, s_index});
+  wheel_.disarm(e.timer);
+  if (e.previous != none) half_open_[e.previous].next = e.next;
+  else l.syn_head = e.next;
+  if (e.next != none) half_open_[e.next].previous = e.previous;
+  --l.syn_count;
+  half_open_.erase(index);
+
+  auto& s = sockets_[s_index];
+  s.timer.index = s_index;
+  s.attached = true;
+  s.listener = listener_index;
+  auto ctx = context(now);
+  s.connection.open_passive(ctx, agreed);
+  s.connection.on_segment(ctx, segment);
+  counters_.add(counter::passive_opens);
+  if (l.accept_tail != none) sockets_[l.accept_tail].accept_next = s_index;
+  else l.accept_head = s_index;
+  l.accept_tail = s_index;
+  ++l.accept_count;
+  l.accept_peak = std::max(l.accept_peak, l.accept_count);
+  if (l.accept_count == 1) post_listener(listener_index, ready::acceptable);
+  want_flush(s_index);
+}
+
+void host::impl::on_half_open_timer(instant now, std::uint32_t index) {
+  auto& e = half_open_[index];
+  if (e.retransmissions >= syn_ack_retries) {
+    auto& l = listeners_[e.listener];
+    ++l.syn_expired;
+    counters_.add(counter::syn_expired);
+    drop_half_open(index);
+    return;
+  }
+  ++e.retransmissions;
+  counters_.add(counter::retransmissions);
+  send_syn_ack(now, e);
+  wheel_.arm(e.timer, now + std::min(options_.tcp.initial_rto * (1 << e.retransmissions), options_.tcp.max_rto));
+}
+
+void host::impl::drop_half_open(std::uint32_t index) {
+  auto& e = half_open_[index];
+  auto& l = listeners_[e.listener];
+  if (e.previous != none) half_open_[e.previous].next = e.next;
+  else l.syn_head = e.next;
+  if (e.next != none) half_open_[e.next].previous = e.previous;
+  --l.syn_count;
+  wheel_.disarm(e.timer);
+  flows_.erase(e.flow, {flow_ref::kind::half_open, index});
+  half_open_.erase(index);
+}
+
+void host::impl::close_listener(instant now, std::uint32_t index) {
+  auto& l = listeners_[index];
+  // RFC 9293 3.10.4 and row 6 of the sixty: nobody will take them, so they are told.
+  while (l.syn_head != none) {
+    const auto i = l.syn_head;
+    const auto& e = half_open_[i];
+    wire::tcp_segment reset;
+    reset.source = e.flow.local.address;
+    reset.destination = e.flow.remote.address;
+    reset.source_port = e.flow.local.port;
+    reset.destination_port = e.flow.remote.port;
+    reset.sequence = (e.iss + 1).raw();
+    reset.acknowledgment = (e.irs + 1).raw();
+    reset.flags = wire::rst | wire::ack;
+    counters_.add(counter::resets_sent);
+    send_segment(now, reset, {}, options_.tcp.ttl);
+    drop_half_open(i);
+  }
+  while (l.accept_head != none) {
+    const auto i = l.accept_head;
+    auto& s = sockets_[i];
+    l.accept_head = s.accept_next;
+    s.listener = none;
+    auto ctx = context(now);
+    s.connection.abort(ctx);
+    settle(i, now);
+  }
+  listeners_.remove(index);
+}
+
+}  // namespace weir::stack

@@ -1,0 +1,136 @@
+// The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See host_impl.hpp.
+#include "host_impl.hpp"
+
+namespace weir::stack {
+
+tcp_socket* host::impl::find(socket_id id) {
+  const auto raw = static_cast<std::uint64_t>(id);
+  if ((raw & listener_bit) != 0) return nullptr;
+  auto* s = sockets_.find(static_cast<std::uint32_t>(raw), static_cast<std::uint32_t>(raw >> 32));
+  return s != nullptr && s->owned ? s : nullptr;
+}
+
+listener* host::impl::find_listener(socket_id id) {
+  const auto raw = static_cast<std::uint64_t>(id);
+  if ((raw & listener_bit) == 0) return nullptr;
+  return listeners_.all().find(index_of(id), static_cast<std::uint32_t>(raw >> 32));
+}
+
+result<socket_id> host::impl::listen(const endpoint& local, const listen_options& options) {
+  const bool wildcard = local.address.is_unspecified();
+  if (wildcard && !options.allow_wildcard) return std::errc::permission_denied;
+  if (!wildcard && !ip_.is_local(local.address)) return std::errc::address_not_available;
+  if (listeners_.size() >= options_.limits.listeners) return std::errc::not_enough_memory;
+  auto at = local;
+  if (at.port == 0) {
+    const auto port = ports_.choose(at.address, {}, [&](std::uint16_t p) {
+      return !listeners_.conflicts({at.address, p}, {});
+    });
+    if (!port) return std::errc::address_in_use;
+    at.port = *port;
+  }
+  if (listeners_.conflicts(at, options)) return std::errc::address_in_use;
+  return listener_id(listeners_.add(at, options));
+}
+
+result<socket_id> host::impl::accept(socket_id id) {
+  auto* l = find_listener(id);
+  if (l == nullptr) return std::errc::bad_file_descriptor;
+  if (l->accept_head == none) return std::errc::operation_would_block;
+  const auto index = l->accept_head;
+  auto& s = sockets_[index];
+  l->accept_head = s.accept_next;
+  if (l->accept_head == none) l->accept_tail = none;
+  --l->accept_count;
+  ++l->accepted;
+  s.listener = s.accept_next = none;
+  s.owned = true;
+  if (const auto now_ready = s.connection.readiness(); now_ready != ready::none) post(index, now_ready);
+  return id_of(index);
+}
+
+result<socket_id> host::impl::connect(instant now, const endpoint& remote, const endpoint& local,
+                                      const tcp_options& options) {
+  // RFC 9293 MUST-46.
+  if (remote.port == 0 || remote.address.is_unspecified() || !ip_.is_unicast(remote.address)) {
+    return std::errc::invalid_argument;
+  }
+  flow_key flow{local, remote};
+  if (local.address.is_unspecified()) {
+    const auto source = ip_.source_for(remote.address);
+    if (!source) return std::errc::network_unreachable;
+    flow.local.address = *source;
+  } else if (local.address.family() != remote.address.family()) {
+    return std::errc::invalid_argument;
+  } else if (!ip_.is_local(local.address)) {
+    return std::errc::address_not_available;
+  }
+  if (sockets_.size() >= options_.limits.connections) {
+    counters_.add(counter::connections_refused_limit);
+    return std::errc::not_enough_memory;
+  }
+  const auto taken = [&](std::uint16_t port) {
+    return static_cast<bool>(find_flow({{flow.local.address, port}, remote}));
+  };
+  if (flow.local.port != 0) {
+    if (taken(flow.local.port)) return std::errc::address_in_use;
+  } else {
+    const auto port = ports_.choose(flow.local.address, remote, [&](std::uint16_t p) {
+      return !taken(p) && listeners_.match({flow.local.address, p}) == listener_table::none;
+    });
+    if (!port) return std::errc::address_in_use;
+    flow.local.port = *port;
+  }
+  const auto index = sockets_.emplace(flow, tcp::options_ref(options));
+  auto& s = sockets_[index];
+  s.timer.index = index;
+  s.owned = s.attached = true;
+  flows_.insert(flow, {flow_ref::kind::connection, index});
+  counters_.add(counter::active_opens);
+  auto ctx = context(now);
+  s.connection.open_active(ctx, isn_.next(now, flow), isn_.timestamp_offset(flow),
+                           ip_.path_mtu(now, remote.address));
+  settle(index, now);
+  return id_of(index);
+}
+
+void host::impl::close(instant now, socket_id id) {
+  if (find_listener(id) != nullptr) {
+    close_listener(now, index_of(id));
+    return;
+  }
+  auto* s = find(id);
+  if (s == nullptr) return;
+  s->owned = false;
+  s->pending = ready::none;
+  auto ctx = context(now);
+  s->connection.close(ctx);
+  settle(index_of(id), now);
+}
+
+void host::impl::abort(instant now, socket_id id) {
+  if (find_listener(id) != nullptr) {
+    close_listener(now, index_of(id));
+    return;
+  }
+  auto* s = find(id);
+  if (s == nullptr) return;
+  s->owned = false;
+  s->pending = ready::none;
+  auto ctx = context(now);
+  s->connection.abort(ctx);
+  settle(index_of(id), now);
+}
+
+void host::impl::set_user(socket_id id, void* user) {
+  if (auto* s = find(id)) s->user = user;
+  else if (auto* l = find_listener(id)) l->user = user;
+}
+
+endpoint host::impl::local_endpoint(socket_id id) {
+  if (auto* s = find(id)) return s->connection.flow().local;
+  if (auto* l = find_listener(id)) return l->local;
+  return {};
+}
+
+}  // namespace weir::stack

@@ -1,0 +1,66 @@
+// See listener_table.hpp.
+#include "listen/listener_table.hpp"
+
+namespace weir::stack {
+namespace {
+
+endpoint wildcard_of(const endpoint& e) {
+  return {e.address.is_v4() ? ip_address() : ip_address::v6({}), e.port};
+}
+
+}  // namespace
+
+listener_info listener::info() const {
+  listener_info out;
+  out.local = local;
+  out.syn_queue = syn_count;
+  out.syn_backlog = options.syn_backlog;
+  out.accept_queue = accept_count;
+  out.backlog = options.backlog;
+  out.accept_queue_peak = accept_peak;
+  out.accepted = accepted;
+  out.syn_overflows = syn_overflows;
+  out.accept_overflows = accept_overflows;
+  out.syn_expired = syn_expired;
+  out.cookies_sent = cookies_sent;
+  return out;
+}
+
+std::uint32_t listener_table::exact(const endpoint& local) const {
+  return index_.find(hash_endpoint<1, 3>(key_, local),
+                     [&](std::uint32_t i) { return listeners_[i].local == local; });
+}
+
+std::uint32_t listener_table::match(const endpoint& local) const {
+  if (listeners_.size() == 0) return none;
+  const auto specific = exact(local);
+  return specific != none ? specific : exact(wildcard_of(local));
+}
+
+bool listener_table::conflicts(const endpoint& local, const listen_options& options) const {
+  for (std::uint32_t i = 0; i < listeners_.capacity(); ++i) {
+    if (!listeners_.live(i)) continue;
+    const auto& other = listeners_[i];
+    if (other.local.port != local.port || other.local.address.family() != local.address.family()) continue;
+    if (other.local.address == local.address) return true;
+    if (!other.local.address.is_unspecified() && !local.address.is_unspecified()) continue;
+    const bool one_owner = options.key != owner_key::none && options.key == other.options.key;
+    if (!one_owner) return true;
+  }
+  return false;
+}
+
+std::uint32_t listener_table::add(const endpoint& local, const listen_options& options) {
+  const auto i = listeners_.emplace();
+  listeners_[i].local = local;
+  listeners_[i].options = options;
+  index_.insert(hash_endpoint<1, 3>(key_, local), i);
+  return i;
+}
+
+void listener_table::remove(std::uint32_t i) {
+  index_.erase(hash_endpoint<1, 3>(key_, listeners_[i].local), i);
+  listeners_.erase(i);
+}
+
+}  // namespace weir::stack

@@ -1,0 +1,89 @@
+// Objects of one type in blocks, at addresses that never move, named by a 32-bit index; freed places are taken again
+// last in, first out. Each place has a generation, so that an index that outlived its object is recognised.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+namespace weir::stack {
+
+template <class T, std::size_t BlockSize = 256>
+class slab {
+ public:
+  static constexpr std::uint32_t none = 0xffffffffu;
+
+  slab() = default;
+  slab(const slab&) = delete;
+  slab& operator=(const slab&) = delete;
+  ~slab() {
+    for (std::uint32_t i = 0; i < capacity(); ++i)
+      if (at(i).live) at(i).object()->~T();
+  }
+
+  template <class... Args>
+  std::uint32_t emplace(Args&&... args) {
+    if (free_ == none) grow();
+    const auto index = free_;
+    auto& p = at(index);
+    const auto next = p.next_free;
+    ::new (static_cast<void*>(p.bytes)) T(std::forward<Args>(args)...);
+    free_ = next;
+    p.live = true;
+    ++size_;
+    return index;
+  }
+  void erase(std::uint32_t index) {
+    auto& p = at(index);
+    p.object()->~T();
+    p.live = false;
+    if (++p.generation == 0) p.generation = 1;
+    p.next_free = free_;
+    free_ = index;
+    --size_;
+  }
+
+  T& operator[](std::uint32_t index) { return *at(index).object(); }
+  const T& operator[](std::uint32_t index) const { return *at(index).object(); }
+  bool live(std::uint32_t index) const { return index < capacity() && at(index).live; }
+  std::uint32_t generation(std::uint32_t index) const { return at(index).generation; }
+  /// The object if it lives and its generation is the one given.
+  T* find(std::uint32_t index, std::uint32_t generation) {
+    if (!live(index) || at(index).generation != generation) return nullptr;
+    return at(index).object();
+  }
+  std::size_t size() const { return size_; }
+  /// Indexes run from 0 to here; live() says which are taken.
+  std::uint32_t capacity() const { return static_cast<std::uint32_t>(blocks_.size() * BlockSize); }
+
+ private:
+  struct place {
+    alignas(T) std::byte bytes[sizeof(T)];
+    std::uint32_t generation = 1;
+    std::uint32_t next_free = none;
+    bool live = false;
+
+    T* object() { return std::launder(reinterpret_cast<T*>(bytes)); }
+    const T* object() const { return std::launder(reinterpret_cast<const T*>(bytes)); }
+  };
+
+  place& at(std::uint32_t i) { return blocks_[i / BlockSize][i % BlockSize]; }
+  const place& at(std::uint32_t i) const { return blocks_[i / BlockSize][i % BlockSize]; }
+  void grow() {
+    const auto first = capacity();
+    blocks_.push_back(std::make_unique<place[]>(BlockSize));
+    for (auto i = static_cast<std::uint32_t>(BlockSize); i-- > 0;) {
+      at(first + i).next_free = free_;
+      free_ = first + i;
+    }
+  }
+
+  std::vector<std::unique_ptr<place[]>> blocks_;
+  std::uint32_t free_ = none;
+  std::size_t size_ = 0;
+};
+
+}  // namespace weir::stack

@@ -1,0 +1,148 @@
+// The acknowledgement field: what it frees, the window it grants, the round trip it measures (RFC 9293 3.10.7.4,
+// RFC 5961 5, RFC 6298). What it says of losses is recovery.cpp's. See connection.hpp.
+#include <algorithm>
+
+#include "tcp/connection.hpp"
+#include "tcp/isn.hpp"
+
+namespace weir::stack::tcp {
+
+bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
+  const auto ack = seq(segment.acknowledgment);
+  if (state_ == tcp_state::syn_received) {
+    if (ack <= una_ || ack > nxt_) {
+      emit_control(ctx, wire::rst, ack);
+      ctx.counters.add(counter::drop_tcp_bad_ack);
+      return false;
+    }
+    una_ = ack;
+    syn_acked_ = true;
+    snd_wnd_ = max_wnd_ = std::uint32_t{segment.window} << snd_shift_;
+    wl1_ = seq(segment.sequence);
+    wl2_ = ack;
+    become_established(ctx);
+    if (fin_queued_) state_ = tcp_state::fin_wait_1;
+    raise(ready::connected | ready::writable);
+    output_due_ = true;
+    return true;
+  }
+  if (state_ == tcp_state::time_wait) return true;
+  // RFC 5961 5.2: neither what was never sent nor what is older than any window.
+  if (ack > nxt_ || ack < una_ - std::max(max_wnd_, 1u)) {
+    ctx.counters.add(counter::drop_tcp_bad_ack);
+    challenge(ctx);
+    return false;
+  }
+  if (ack < una_) return true;  // old news; its data may still be new
+
+  const auto before = una_;
+  const auto flight_before = flight();
+  ack_outcome outcome;
+  if (sack_ok_) take_sacks(ctx, segment, outcome);
+  const auto window = std::uint32_t{segment.window} << snd_shift_;
+  // RFC 5681 2: a duplicate carries nothing, moves nothing and changes no window, while something is out.
+  const bool duplicate = ack == una_ && una_ != nxt_ && segment.payload.empty() && !segment.has(wire::fin) &&
+                         window == snd_wnd_;
+  update_send_window(segment, ack);
+  if (ack > una_) {
+    on_new_ack(ctx, ack, segment, outcome);
+    if (state_ == tcp_state::closed || state_ == tcp_state::time_wait) return true;
+  }
+  if (timer_ == timer_mode::persist && !orphaned_) {
+    attempts_ = 0;  // RFC 9293 MUST-37: a probe that is answered keeps the connection
+    progress_at_ = ctx.now;
+  }
+  on_ack_outcome(ctx, before, flight_before, duplicate, outcome);
+  output_due_ = true;
+  return true;
+}
+
+void connection::update_send_window(const wire::tcp_segment& segment, seq ack) {
+  // RFC 9293 3.10.7.4: SND.WL1 and SND.WL2 keep an old segment from granting an old window.
+  const auto sequence = seq(segment.sequence);
+  const auto window = std::uint32_t{segment.window} << snd_shift_;
+  const bool newer = ack > una_ || wl1_ < sequence || (wl1_ == sequence && (wl2_ < ack || window > snd_wnd_));
+  if (!newer && !(wl1_ == sequence && wl2_ == ack)) return;
+  snd_wnd_ = window;
+  wl1_ = sequence;
+  wl2_ = ack;
+  max_wnd_ = std::max(max_wnd_, window);
+  if (timer_ == timer_mode::persist && window > 0) {
+    timer_ = timer_mode::off;
+    timer_at_ = instant::never();
+    attempts_ = 0;
+    backoff_ = 0;
+  }
+}
+
+void connection::take_sacks(context& ctx, const wire::tcp_segment& segment, ack_outcome& outcome) {
+  const auto ack = seq(segment.acknowledgment);
+  for (std::size_t i = 0; i < segment.options.sack_count; ++i) {
+    const auto left = seq(segment.options.sack[i].left);
+    const auto right = seq(segment.options.sack[i].right);
+    if (right <= left || right > nxt_) continue;
+    if (left < later(ack, una_)) {
+      // RFC 2883: a D-SACK lies below this packet's own acknowledgement, or inside the second block.
+      if (i == 0 && right <= ack) on_duplicate_report(ctx, left, right);
+      continue;
+    }
+    if (i == 0 && segment.options.sack_count > 1) {
+      const auto outer_left = seq(segment.options.sack[1].left);
+      const auto outer_right = seq(segment.options.sack[1].right);
+      if (outer_left <= left && right <= outer_right) on_duplicate_report(ctx, left, right);
+    }
+    board_.sack(ctx.pool, left, right, outcome);
+  }
+}
+
+void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome) {
+  const auto acked = span_of(una_, ack);
+  const bool fin_acked = fin_sent_ && ack == nxt_;
+  board_.acknowledge(ctx.pool, ack, outcome);
+  out_.consume(ctx.pool, std::min(acked - (fin_acked ? 1u : 0u), out_.size()));
+  una_ = ack;
+  measure(ctx, segment, outcome);
+  attempts_ = 0;
+  backoff_ = 0;
+  progress_at_ = ctx.now;
+  // RFC 6298 5.2 and 5.3. A restart only moves the deadline: the wheel is not touched.
+  if (una_ == nxt_) {
+    timer_ = timer_mode::off;
+    timer_at_ = instant::never();
+  } else {
+    arm_retransmit(ctx);
+  }
+  if (tail_probe_out_ && una_ >= tail_probe_end_) on_tail_probe_acked(ctx);
+  raise_writable();
+  if (fin_acked) on_fin_acked(ctx);
+}
+
+void connection::measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome) {
+  if (outcome.clean_sent.ns() >= 0) {
+    rtt_.sample(ctx.now - outcome.clean_sent, ctx.now);
+    return;
+  }
+  // Only retransmitted bytes: the timestamp says which copy was answered (RFC 7323 4.1).
+  if (!timestamps_ || !segment.options.timestamps || segment.options.timestamps->echo == 0) return;
+  const auto ms = timestamp_clock(ctx.now, ts_offset_) - segment.options.timestamps->echo;
+  if (ms < 600'000) rtt_.sample(std::chrono::milliseconds(std::max(1u, ms)), ctx.now);
+}
+
+void connection::on_fin_acked(context& ctx) {
+  switch (state_) {
+    case tcp_state::fin_wait_1:
+      state_ = tcp_state::fin_wait_2;
+      keep_at_ = orphaned_ ? ctx.now + options_->fin_wait_2 : instant::never();
+      break;
+    case tcp_state::closing:
+      finish(ctx, tcp_state::time_wait);
+      break;
+    case tcp_state::last_ack:
+      finish(ctx, tcp_state::closed);
+      break;
+    default:
+      break;
+  }
+}
+
+}  // namespace weir::stack::tcp

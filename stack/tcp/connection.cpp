@@ -1,0 +1,305 @@
+// Opening, closing and the user's calls (RFC 9293 3.9.1, 3.10.1-3.10.6). See connection.hpp.
+#include "tcp/connection.hpp"
+
+#include <algorithm>
+
+#include "tcp/isn.hpp"
+
+namespace weir::stack::tcp {
+namespace {
+
+constexpr std::uint32_t initial_receive_space = 65536;
+constexpr std::uint32_t initial_send_space = 256u << 10;
+constexpr duration cork_limit = std::chrono::milliseconds(200);
+
+}  // namespace
+
+std::uint16_t mss_for_mtu(std::uint16_t mtu, ip_family family) {
+  const int headers = family == ip_family::v4 ? 40 : 60;
+  return static_cast<std::uint16_t>(std::max<int>(mtu - headers, min_mss));
+}
+
+std::uint8_t window_shift_for(std::uint32_t receive_buffer) {
+  std::uint8_t shift = 0;
+  while (shift < max_window_shift && (65535u << shift) < receive_buffer) ++shift;
+  return shift;
+}
+
+std::uint16_t syn_window(std::uint32_t receive_buffer) {
+  return static_cast<std::uint16_t>(std::min<std::uint32_t>({receive_buffer, initial_receive_space, 65535}));
+}
+
+void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offset, std::uint16_t mtu) {
+  active_ = true;
+  state_ = tcp_state::syn_sent;
+  iss_ = una_ = recover_ = iss;
+  nxt_ = iss + 1;
+  ts_offset_ = timestamp_offset;
+  mtu_ = mtu;
+  rcv_space_ = std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
+  rcv_shift_ = options_->window_scaling ? window_shift_for(options_->receive_buffer) : std::uint8_t{0};
+  progress_at_ = last_sent_ = last_received_ = ctx.now;
+  emit_syn(ctx);
+  arm_retransmit(ctx);
+}
+
+void connection::open_passive(context& ctx, const handshake& agreed) {
+  state_ = tcp_state::established;
+  iss_ = agreed.iss;
+  una_ = nxt_ = agreed.iss + 1;
+  recover_ = agreed.iss;
+  syn_acked_ = true;
+  irs_ = agreed.irs;
+  rcv_nxt_ = rcv_acked_ = last_ack_sent_ = tune_end_ = agreed.irs + 1;
+  rcv_space_ = std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
+  rcv_edge_ = rcv_nxt_ + agreed.our_window;
+  scaling_ = agreed.scaling;
+  snd_shift_ = scaling_ ? std::min(agreed.peer_shift, max_window_shift) : std::uint8_t{0};
+  rcv_shift_ = scaling_ ? agreed.our_shift : std::uint8_t{0};
+  sack_ok_ = agreed.sack;
+  timestamps_ = agreed.timestamps;
+  ts_offset_ = agreed.timestamp_offset;
+  ts_recent_ = agreed.peer_timestamp;
+  ts_recent_at_ = ctx.now;
+  peer_mss_ = agreed.peer_mss;
+  mtu_ = agreed.mtu;
+  snd_wnd_ = max_wnd_ = agreed.peer_window;
+  wl1_ = agreed.irs;
+  wl2_ = una_;
+  syn_retransmissions_ = agreed.retransmissions;
+  if (agreed.rtt.count() > 0) rtt_.sample(agreed.rtt, ctx.now);
+  become_established(ctx);
+}
+
+void connection::become_established(context& ctx) {
+  state_ = tcp_state::established;
+  congestion_.start(options_->congestion, mss_, 1);
+  set_mss(peer_mss_);
+  // RFC 6928 2; a handshake that lost more than one SYN starts with one segment (RFC 5681 3.1).
+  congestion_.start(options_->congestion, mss_, syn_retransmissions_ > 1 ? 1u : options_->initial_window);
+  rcv_mss_ = std::min<std::uint32_t>(mss_, rcv_space_);
+  attempts_ = 0;
+  backoff_ = 0;
+  small_end_ = una_;
+  progress_at_ = last_sent_ = last_received_ = tune_at_ = ctx.now;
+  timer_ = timer_mode::off;
+  timer_at_ = instant::never();
+  arm_keep(ctx);
+}
+
+void connection::set_mss(std::uint16_t peer) {
+  const auto family = flow_.local.address.family();
+  peer_mss_ = peer != 0 ? std::max(peer, min_mss) : family == ip_family::v4 ? default_mss_v4 : default_mss_v6;
+  const auto whole = std::min(peer_mss_, mss_for_mtu(mtu_, family));
+  // RFC 9293 MUST-16: options that every segment carries come off.
+  mss_ = static_cast<std::uint16_t>(whole - (timestamps_ ? 12 : 0));
+  congestion_.set_mss(mss_);
+}
+
+std::uint32_t connection::send_limit() const {
+  const auto tuned = std::max<std::uint64_t>(initial_send_space, std::uint64_t{congestion_.window()} * 2);
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(tuned, options_->send_buffer));
+}
+
+result<std::size_t> connection::send(context& ctx, std::span<const std::span<const std::byte>> parts) {
+  if (error_) return error_;
+  if (state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received) {
+    if (fin_queued_) return std::errc::broken_pipe;
+    want_writable_ = true;
+    return std::errc::operation_would_block;
+  }
+  if (fin_queued_ || !may_send()) return std::errc::broken_pipe;
+  std::size_t offered = 0;
+  for (auto part : parts) offered += part.size();
+  if (offered == 0) return std::size_t{0};
+  const auto limit = send_limit();
+  const auto room = limit > out_.size() ? limit - out_.size() : 0u;
+  const auto was_idle = una_ == nxt_ && out_.empty();
+  const auto taken = room == 0 ? 0 : out_.append(ctx.pool, parts, room);
+  if (taken < offered) want_writable_ = true;
+  if (taken == 0) return std::errc::operation_would_block;
+  if (was_idle) {
+    progress_at_ = ctx.now;
+    // RFC 5681 4.1: after an idle time longer than the timeout the window starts again.
+    if (ctx.now - last_sent_ > current_rto()) {
+      congestion_.restart_after_idle(options_->initial_window * std::uint32_t{mss_});
+    }
+  }
+  if (corked_ && cork_at_.is_never()) cork_at_ = ctx.now + cork_limit;
+  after_user_call(ctx);
+  return taken;
+}
+
+void connection::after_user_call(context& ctx) { output(ctx); }
+
+void connection::raise_writable() {
+  if (!want_writable_ || !may_send() || fin_queued_) return;
+  // A third of the bound free, or nothing queued: no event for every acknowledged segment.
+  if (!out_.empty() && std::uint64_t{out_.size()} * 3 > std::uint64_t{send_limit()} * 2) return;
+  want_writable_ = false;
+  raise(ready::writable);
+}
+
+result<std::size_t> connection::receive(context& ctx, std::span<std::byte> into) {
+  if (in_.readable() == 0) {
+    if (fin_received_) return std::size_t{0};
+    if (error_) return error_;
+    if (state_ == tcp_state::closed) return std::errc::not_connected;
+    return std::errc::operation_would_block;
+  }
+  const auto n = in_.read(ctx.pool, into);
+  tune_taken_ += static_cast<std::uint32_t>(n);
+  tune_receive_buffer(ctx);
+  emit_window_update(ctx);
+  return n;
+}
+
+void connection::consume(context& ctx, std::size_t n) {
+  n = std::min<std::size_t>(n, in_.readable());
+  if (n == 0) return;
+  in_.consume(ctx.pool, static_cast<std::uint32_t>(n));
+  tune_taken_ += static_cast<std::uint32_t>(n);
+  tune_receive_buffer(ctx);
+  emit_window_update(ctx);
+}
+
+std::error_code connection::shutdown_send(context& ctx) {
+  if (error_) return error_;
+  if (fin_queued_) return {};
+  if (!may_send() && state_ != tcp_state::syn_received) return std::make_error_code(std::errc::not_connected);
+  fin_queued_ = true;
+  corked_ = false;
+  cork_at_ = instant::never();
+  // The state says that the FIN is on its way, also while it waits behind queued bytes (as Linux).
+  if (state_ == tcp_state::established) state_ = tcp_state::fin_wait_1;
+  if (state_ == tcp_state::close_wait) state_ = tcp_state::last_ack;
+  after_user_call(ctx);
+  return {};
+}
+
+void connection::close(context& ctx) {
+  orphaned_ = true;
+  want_writable_ = false;
+  if (state_ == tcp_state::closed || state_ == tcp_state::time_wait) return;
+  if (state_ == tcp_state::syn_sent) {
+    finish(ctx, tcp_state::closed);
+    return;
+  }
+  if (in_.readable() > 0) {
+    // RFC 9293 SHLD-3: the peer must learn that bytes it sent were not read.
+    abort(ctx);
+    return;
+  }
+  if (!fin_queued_) (void)shutdown_send(ctx);
+  if (state_ == tcp_state::fin_wait_2) keep_at_ = ctx.now + options_->fin_wait_2;
+}
+
+void connection::abort(context& ctx) {
+  // RFC 9293 3.10.5: a reset where the peer still holds a connection, nothing in CLOSING, LAST-ACK, TIME-WAIT.
+  switch (state_) {
+    case tcp_state::syn_received:
+    case tcp_state::established:
+    case tcp_state::fin_wait_1:
+    case tcp_state::fin_wait_2:
+    case tcp_state::close_wait:
+      emit_reset(ctx);
+      break;
+    case tcp_state::last_ack:
+    case tcp_state::closing:
+      // Linux's reading where the FIN still waits behind data: the peer has not seen the end, so tell it.
+      if (!fin_sent_) emit_reset(ctx);
+      break;
+    default:
+      break;
+  }
+  orphaned_ = true;
+  ctx.counters.add(counter::connections_aborted);
+  finish(ctx, tcp_state::closed);
+  in_.clear(ctx.pool);
+}
+
+void connection::set_options(context& ctx, options_ref options) {
+  const bool keep_changed = options->keep_alive != options_->keep_alive ||
+                            options->keep_alive_idle != options_->keep_alive_idle;
+  const bool nagle_off = options->nodelay && !options_->nodelay;
+  options_ = std::move(options);
+  if (synchronized() && keep_changed && !orphaned_) arm_keep(ctx);
+  if (nagle_off && synchronized()) after_user_call(ctx);
+}
+
+void connection::set_cork(context& ctx, bool corked) {
+  corked_ = corked;
+  cork_at_ = corked && !out_.empty() ? ctx.now + cork_limit : instant::never();
+  if (!corked && synchronized()) after_user_call(ctx);
+}
+
+void connection::fail(context& ctx, std::errc why) {
+  error_ = std::make_error_code(why);
+  const bool was_opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
+  if (was_opening) ctx.counters.add(counter::failed_opens);
+  finish(ctx, tcp_state::closed);
+  raise(was_opening ? ready::failed : ready::failed | ready::readable | ready::writable);
+}
+
+void connection::finish(context& ctx, tcp_state state) {
+  state_ = state;
+  out_.clear(ctx.pool);
+  board_.clear(ctx.pool);
+  reno_sacked_ = 0;
+  timer_ = timer_mode::off;
+  timer_at_ = ack_at_ = keep_at_ = cork_at_ = instant::never();
+  if (state == tcp_state::closed) {
+    ack_ = ack_need::none;
+    output_due_ = false;
+  }
+}
+
+void connection::release(context& ctx) {
+  out_.clear(ctx.pool);
+  board_.clear(ctx.pool);
+  in_.clear(ctx.pool);
+}
+
+ready connection::readiness() const {
+  auto out = ready::none;
+  if (in_.readable() > 0 || fin_received_) out = out | ready::readable;
+  if (error_) out = out | ready::failed | ready::readable;
+  return out;
+}
+
+tcp_info connection::info() const {
+  tcp_info out;
+  out.state = state_;
+  out.local = flow_.local;
+  out.remote = flow_.remote;
+  out.send_mss = mss_;
+  out.receive_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(rcv_mss_, 65535));
+  out.send_window_shift = snd_shift_;
+  out.receive_window_shift = rcv_shift_;
+  out.sack = sack_ok_;
+  out.timestamps = timestamps_;
+  out.rtt = rtt_.smoothed();
+  out.rtt_variance = rtt_.variance();
+  out.rto = current_rto();
+  out.congestion_window = congestion_.window();
+  out.slow_start_threshold = congestion_.threshold();
+  out.send_window = snd_wnd_;
+  out.receive_window = window_left();
+  out.send_queued = out_.size();
+  out.unacknowledged = synchronized() ? std::min(span_of(una_, nxt_), out_.size()) : 0;
+  out.receive_queued = in_.readable();
+  out.out_of_order = in_.out_of_order();
+  out.memory = charged();
+  out.bytes_sent = bytes_sent_;
+  out.bytes_received = bytes_received_;
+  out.bytes_retransmitted = bytes_retransmitted_;
+  out.segments_sent = segments_sent_;
+  out.segments_received = segments_received_;
+  out.retransmissions = retransmissions_;
+  out.timeouts = timeouts_;
+  out.fast_retransmits = fast_retransmits_;
+  out.zero_window_probes = window_probes_;
+  return out;
+}
+
+}  // namespace weir::stack::tcp

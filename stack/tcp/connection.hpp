@@ -1,0 +1,294 @@
+// One TCP connection (RFC 9293): pure. A segment, a timer or a user call goes in with the instant; segments leave
+// through the context, and events, deadlines and the need to acknowledge are read off afterwards. It performs no I/O,
+// reads no clock, draws no random number, and nothing that arrives can assert or make it allocate without bound.
+// connection.cpp: opening, closing, user calls. receive.cpp, acknowledge.cpp: what arrives. send.cpp: what leaves.
+// recovery.cpp: losses. timers.cpp: time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <system_error>
+
+#include "buffer/receive_queue.hpp"
+#include "buffer/send_queue.hpp"
+#include "ip/ip_layer.hpp"
+#include "listen/flow_key.hpp"
+#include "tcp/congestion.hpp"
+#include "tcp/context.hpp"
+#include "tcp/options_ref.hpp"
+#include "tcp/rtt.hpp"
+#include "tcp/scoreboard.hpp"
+#include "tcp/seq.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::stack::tcp {
+
+/// RFC 9293 MUST-15: without an MSS option.
+inline constexpr std::uint16_t default_mss_v4 = 536;
+inline constexpr std::uint16_t default_mss_v6 = 1220;
+/// A peer that offers less is served with this (an MSS of 1 would make every byte a packet).
+inline constexpr std::uint16_t min_mss = 64;
+inline constexpr std::uint8_t max_window_shift = 14;  // RFC 7323 2.3
+
+/// The MSS that an interface of `mtu` bytes allows (RFC 9293 3.7.1).
+std::uint16_t mss_for_mtu(std::uint16_t mtu, ip_family family);
+/// The window shift that lets `receive_buffer` be advertised (RFC 7323 2.2).
+std::uint8_t window_shift_for(std::uint32_t receive_buffer);
+/// What a SYN's or SYN-ACK's window field says: never scaled (RFC 7323 2.2).
+std::uint16_t syn_window(std::uint32_t receive_buffer);
+
+/// What a completed passive handshake agreed on.
+struct handshake {
+  seq iss, irs;
+  std::uint16_t peer_mss = 0;           ///< 0: no option
+  std::uint16_t mtu = 1500;
+  std::uint32_t peer_window = 0;        ///< of the completing segment, scaled
+  std::uint32_t our_window = 0;         ///< what the SYN-ACK advertised
+  bool scaling = false, sack = false, timestamps = false;
+  std::uint8_t peer_shift = 0, our_shift = 0;
+  std::uint32_t timestamp_offset = 0, peer_timestamp = 0;
+  std::uint8_t retransmissions = 0;     ///< of the SYN-ACK
+  duration rtt{};                       ///< 0: not measured
+};
+
+class connection {
+ public:
+  connection(const flow_key& flow, options_ref options) : flow_(flow), options_(std::move(options)) {}
+
+  // --- Opening.
+  void open_active(context& ctx, seq iss, std::uint32_t timestamp_offset, std::uint16_t mtu);
+  void open_passive(context& ctx, const handshake& agreed);
+
+  // --- What arrives. Answers wait for output().
+  void on_segment(context& ctx, const wire::tcp_segment& segment);
+  /// An ICMP error whose quoted sequence number has not been checked yet (RFC 5927 4.1).
+  void on_icmp(context& ctx, const icmp_report& report);
+  /// Whether `sequence` is in flight: only then a report about it is believed.
+  bool in_flight(seq sequence) const { return una_ <= sequence && sequence < nxt_; }
+  /// The path carries less from now on; what is queued is cut again.
+  void on_path_mtu(context& ctx, std::uint16_t mtu);
+
+  // --- What leaves.
+  /// Sends what is due: retransmissions, new data, FIN, at most one pure acknowledgement.
+  void output(context& ctx);
+  void on_timer(context& ctx);
+  /// When on_timer() is due; never() when nothing runs.
+  instant deadline() const;
+  bool wants_output() const { return ack_ != ack_need::none || output_due_; }
+
+  // --- User calls.
+  result<std::size_t> send(context& ctx, std::span<const std::span<const std::byte>> parts);
+  result<std::size_t> receive(context& ctx, std::span<std::byte> into);
+  std::span<const std::byte> peek() const { return in_.peek(); }
+  void consume(context& ctx, std::size_t n);
+  bool at_end() const { return fin_received_ && in_.readable() == 0; }
+  std::error_code error() const { return error_; }
+  std::error_code shutdown_send(context& ctx);
+  /// No reader any more: FIN after what is queued, or a reset when bytes were left unread (RFC 9293 SHLD-3).
+  void close(context& ctx);
+  void abort(context& ctx);
+  void set_options(context& ctx, options_ref options);
+  const options_ref& options() const { return options_; }
+  void set_cork(context& ctx, bool corked);
+  /// Gives back every chunk. The connection is closed.
+  void release(context& ctx);
+
+  // --- Looking at it.
+  const flow_key& flow() const { return flow_; }
+  tcp_state state() const { return state_; }
+  bool orphaned() const { return orphaned_; }
+  ready take_events() {
+    const auto out = events_;
+    events_ = ready::none;
+    return out;
+  }
+  ready readiness() const;
+  tcp_info info() const;
+  std::uint32_t charged() const { return out_.charged() + in_.charged() + board_.charged(); }
+  // For a TIME_WAIT entry:
+  seq send_next() const { return nxt_; }
+  seq receive_next() const { return rcv_nxt_; }
+  std::uint16_t last_window_field() const { return static_cast<std::uint16_t>(window_left() >> rcv_shift_); }
+  std::uint32_t recent_timestamp() const { return ts_recent_; }
+  std::uint32_t timestamp_offset() const { return ts_offset_; }
+  bool uses_timestamps() const { return timestamps_; }
+
+ private:
+  friend struct layout_check;
+  enum class ack_need : std::uint8_t { none, delayed, now };
+  enum class timer_mode : std::uint8_t { off, retransmit, persist, tail_probe, reorder };
+  enum class congestion_state : std::uint8_t { open, recovery, loss };
+
+  // receive.cpp
+  void on_syn_sent(context& ctx, const wire::tcp_segment& segment);
+  bool check_timestamps(context& ctx, const wire::tcp_segment& segment);
+  bool acceptable(seq sequence, std::uint32_t length) const;
+  void on_unacceptable(context& ctx, const wire::tcp_segment& segment);
+  void on_reset(context& ctx, seq sequence);
+  void on_data(context& ctx, const wire::tcp_segment& segment);
+  void store(context& ctx, seq at, std::span<const std::byte> bytes, std::uint32_t segments);
+  void on_fin(context& ctx);
+  void schedule_ack(std::uint32_t bytes, std::uint32_t segments);
+  void challenge(context& ctx);
+  std::uint32_t window_left() const { return span_of(rcv_nxt_, later(rcv_nxt_, rcv_edge_)); }
+  std::uint32_t free_space() const;
+  std::uint32_t select_window(const context& ctx);
+  void emit_window_update(context& ctx);
+  void tune_receive_buffer(context& ctx);
+  void note_duplicate(seq from, seq to);
+  void fill_sack(wire::tcp_option_set& options) const;
+  std::uint32_t sack_option_bytes() const;
+  // acknowledge.cpp
+  bool on_ack(context& ctx, const wire::tcp_segment& segment);
+  void on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome);
+  void update_send_window(const wire::tcp_segment& segment, seq ack);
+  void take_sacks(context& ctx, const wire::tcp_segment& segment, ack_outcome& outcome);
+  void measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome);
+  void on_fin_acked(context& ctx);
+  void become_established(context& ctx);
+  // recovery.cpp
+  void on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before, bool duplicate, ack_outcome& outcome);
+  bool reno_on_duplicate(context& ctx, ack_outcome& outcome);
+  void reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
+  void mark_front_lost(context& ctx);
+  void rack_update(context& ctx, const ack_outcome& outcome);
+  bool rack_detect(context& ctx);
+  duration reorder_window() const;
+  void on_duplicate_report(context& ctx, seq left, seq right);
+  void check_spurious_timeout(const ack_outcome& outcome);
+  void enter_recovery(context& ctx);
+  void leave_recovery();
+  void reduce_by_rate(std::uint32_t delivered);
+  std::uint32_t flight() const;
+  // send.cpp
+  void send_new_data(context& ctx);
+  void retransmit_lost(context& ctx);
+  bool retransmit_record(context& ctx, std::uint32_t index, std::uint32_t most);
+  std::uint32_t sendable(std::uint32_t mss);
+  bool holds_small() const;
+  void emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin, bool retransmission);
+  void emit_control(context& ctx, std::uint8_t flags, seq sequence);
+  void emit_syn(context& ctx);
+  void emit_ack(context& ctx);
+  void emit_reset(context& ctx);
+  wire::tcp_segment base_segment(context& ctx, std::uint8_t flags, seq sequence);
+  void acknowledged_now(context& ctx);
+  void after_user_call(context& ctx);
+  // timers.cpp
+  void arm_retransmit(context& ctx);
+  void arm_persist(context& ctx);
+  void on_retransmit_timer(context& ctx);
+  void on_syn_timer(context& ctx);
+  void on_persist_timer(context& ctx);
+  void on_tail_probe_timer(context& ctx);
+  void on_tail_probe_acked(context& ctx);
+  bool tail_probe_allowed() const;
+  void on_reorder_timer(context& ctx);
+  void on_keep_timer(context& ctx);
+  void arm_keep(context& ctx);
+  bool gave_up(context& ctx, std::uint32_t attempts);
+  duration current_rto() const;
+  // connection.cpp
+  void fail(context& ctx, std::errc why);
+  void finish(context& ctx, tcp_state state);
+  void raise(ready what) { events_ = events_ | what; }
+  void raise_writable();
+  std::uint32_t send_limit() const;
+  void set_mss(std::uint16_t mss);
+  seq data_end() const { return (syn_acked_ ? una_ : una_ + 1) + out_.size(); }
+  bool may_send() const { return state_ == tcp_state::established || state_ == tcp_state::close_wait; }
+  bool synchronized() const {
+    return state_ != tcp_state::closed && state_ != tcp_state::syn_sent && state_ != tcp_state::listen;
+  }
+
+  // --- Who and what.
+  flow_key flow_;
+  options_ref options_;
+  std::error_code error_;
+  std::errc soft_error_{};            // what ICMP said while the connection was being opened
+  tcp_state state_ = tcp_state::closed;
+  ready events_ = ready::none;
+  ack_need ack_ = ack_need::none;
+  timer_mode timer_ = timer_mode::off;
+  congestion_state congestion_state_ = congestion_state::open;
+  bool output_due_ : 1 = false;
+  bool orphaned_ : 1 = false;
+  bool corked_ : 1 = false;
+  bool want_writable_ : 1 = false;
+  bool fin_queued_ : 1 = false;       // FIN follows what is in the queue
+  bool fin_sent_ : 1 = false;
+  bool fin_received_ : 1 = false;     // and everything before it
+  bool fin_seen_ : 1 = false;         // beyond a gap: at fin_at_
+  bool syn_acked_ : 1 = false;
+  bool scaling_ : 1 = false;
+  bool sack_ok_ : 1 = false;
+  bool timestamps_ : 1 = false;
+  bool active_ : 1 = false;           // opened by us (RFC 9293 MUST-11)
+  bool window_limited_ : 1 = false;   // the congestion window was what stopped the last output
+  bool reordering_seen_ : 1 = false;
+  bool tail_probe_out_ : 1 = false;
+  bool probe_was_retransmission_ : 1 = false;
+  bool tail_probe_duplicate_ : 1 = false;  // a D-SACK says that the original arrived too
+  bool timeout_undo_ : 1 = false;     // a spurious timeout can still be recognised
+
+  // --- Send sequence space (RFC 9293 3.3.1).
+  seq iss_, una_, nxt_, wl1_, wl2_;
+  seq small_end_;                     // end of the last segment under an MSS (Minshall's Nagle)
+  seq recover_;                       // RFC 6582: recovery ends when this is acknowledged
+  seq tail_probe_end_;
+  seq reorder_round_;                 // RFC 8985 6.2: the window for reordering grows once per round trip
+  std::uint32_t snd_wnd_ = 0, max_wnd_ = 0;
+  std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4, mtu_ = 1500;  // mss_: payload bytes, fixed options taken off
+  std::uint8_t snd_shift_ = 0, rcv_shift_ = 0;
+  std::uint8_t attempts_ = 0;         // retransmission timeouts, or probes, in a row
+  std::uint8_t backoff_ = 0;
+  std::uint8_t duplicate_acks_ = 0;
+  std::uint8_t keep_probes_ = 0;
+  std::uint8_t syn_retransmissions_ = 0;
+  std::uint8_t reorder_steps_ = 1;    // RFC 8985 6.2: reo_wnd_mult
+  std::uint8_t reorder_persist_ = 0;
+  std::uint8_t quick_acks_ = 16;
+
+  // --- Receive sequence space.
+  seq irs_, rcv_nxt_, rcv_edge_;      // edge: right end of what was ever advertised
+  seq last_ack_sent_;
+  seq fin_at_;
+  seq rcv_acked_;                     // what the peer has been told of
+  std::uint32_t rcv_space_ = 65536;   // the receive buffer as tuned so far
+  std::uint32_t rcv_mss_ = 536;       // the largest segment seen: the estimate behind "every second segment"
+  std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
+  seq duplicate_from_, duplicate_to_; // a D-SACK to report once; empty when equal
+  seq newest_out_of_order_;           // 2018-4: its range is reported first
+  // Receive buffer tuning: bytes the reader took within one round trip.
+  std::uint32_t tune_taken_ = 0;
+  seq tune_end_;
+
+  // --- Queues.
+  buffer::send_queue out_;
+  buffer::receive_queue in_;
+  scoreboard board_;
+
+  // --- Estimators.
+  rtt_estimator rtt_;
+  congestion_control congestion_;
+  std::uint32_t reno_sacked_ = 0;     // bytes that duplicate acknowledgements say have left the network
+  std::uint32_t prr_delivered_ = 0, prr_out_ = 0, prr_flight_ = 0;
+  instant rack_sent_;
+  seq rack_end_;
+  std::uint32_t rack_rtt_us_ = 0;
+
+  // --- Time.
+  instant timer_at_ = instant::never();  // what timer_ says
+  instant ack_at_ = instant::never();
+  instant keep_at_ = instant::never();   // keep-alive, or the end of an orphan's patience
+  instant cork_at_ = instant::never();
+  instant last_sent_, last_received_, last_data_, ts_recent_at_, challenge_at_, progress_at_, tune_at_, timeout_at_;
+
+  // --- Statistics.
+  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0;
+  std::uint32_t segments_sent_ = 0, segments_received_ = 0, retransmissions_ = 0;
+  std::uint32_t timeouts_ = 0, fast_retransmits_ = 0, window_probes_ = 0;
+};
+
+}  // namespace weir::stack::tcp

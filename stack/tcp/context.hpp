@@ -1,0 +1,34 @@
+// What a connection is handed with every call: the instant, the memory, the counters and the way out. A connection keeps
+// none of them, so that it stays a value without an environment.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "buffer/chunk_pool.hpp"
+#include "weir/stack/counters.hpp"
+#include "weir/stack/time.hpp"
+#include "wire/tcp.hpp"
+
+namespace weir::stack::tcp {
+
+/// Where segments leave a connection.
+class egress {
+ public:
+  /// Addresses, ports and header fields are set; `payload` is valid during the call only.
+  virtual void send_segment(instant now, const wire::tcp_segment& segment,
+                            std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) = 0;
+
+ protected:
+  ~egress() = default;
+};
+
+struct context {
+  instant now;
+  buffer::chunk_pool& pool;
+  host_counters& counters;
+  egress& out;
+};
+
+}  // namespace weir::stack::tcp

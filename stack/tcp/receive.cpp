@@ -1,0 +1,425 @@
+// What arrives (RFC 9293 3.10.7): acceptability, resets, SYNs, data, FIN, and the decision when to acknowledge. The
+// acknowledgement field is acknowledge.cpp's. See connection.hpp.
+#include <algorithm>
+
+#include "tcp/connection.hpp"
+#include "tcp/isn.hpp"
+
+namespace weir::stack::tcp {
+namespace {
+
+/// RFC 5961 7: at most one challenge in this time per connection, so that nobody can make us a reflector, and no counter
+/// is shared between connections (CVE-2016-5696). Linux's tcp_invalid_ratelimit.
+constexpr duration challenge_interval = std::chrono::milliseconds(500);
+/// RFC 7323 5.5: a timestamp that was not refreshed for so long says nothing.
+constexpr duration timestamp_lifetime = std::chrono::hours(24 * 24);
+
+}  // namespace
+
+void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
+  segments_received_ += segment.segment_count();
+  if (state_ == tcp_state::closed) {
+    ctx.counters.add(counter::drop_tcp_after_close);
+    return;
+  }
+  last_received_ = ctx.now;
+  keep_probes_ = 0;
+  if (state_ == tcp_state::syn_sent) {
+    on_syn_sent(ctx, segment);
+    return;
+  }
+  const auto sequence = seq(segment.sequence);
+  if (!check_timestamps(ctx, segment)) return;
+  if (!acceptable(sequence, segment.sequence_length())) {
+    on_unacceptable(ctx, segment);
+    return;
+  }
+  if (segment.has(wire::rst)) {
+    on_reset(ctx, sequence);
+    return;
+  }
+  if (segment.has(wire::syn)) {
+    // RFC 5961 4.2: whatever its number. A SYN in SYN-RECEIVED that repeats the first gets the SYN-ACK again.
+    if (state_ == tcp_state::syn_received && sequence == irs_) emit_syn(ctx);
+    else challenge(ctx);
+    return;
+  }
+  if (!segment.has(wire::ack)) {
+    ctx.counters.add(counter::drop_tcp_no_ack);
+    return;
+  }
+  // RFC 7323 4.3: the timestamp to echo is that of the segment which the next acknowledgement covers first.
+  if (timestamps_ && segment.options.timestamps && sequence <= last_ack_sent_ &&
+      static_cast<std::int32_t>(segment.options.timestamps->value - ts_recent_) >= 0) {
+    ts_recent_ = segment.options.timestamps->value;
+    ts_recent_at_ = ctx.now;
+  }
+  if (!on_ack(ctx, segment)) return;
+  if (state_ == tcp_state::closed) return;
+  on_data(ctx, segment);
+}
+
+void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
+  const auto ack = seq(segment.acknowledgment);
+  const bool has_ack = segment.has(wire::ack);
+  if (has_ack && (ack <= iss_ || ack > nxt_)) {
+    // RFC 9293 3.10.7.3: an acknowledgement of something never sent.
+    if (!segment.has(wire::rst)) emit_control(ctx, wire::rst, ack);
+    ctx.counters.add(counter::drop_tcp_bad_ack);
+    return;
+  }
+  if (segment.has(wire::rst)) {
+    if (!has_ack) {
+      ctx.counters.add(counter::drop_tcp_reset_ignored);
+      return;
+    }
+    ctx.counters.add(counter::resets_received);
+    fail(ctx, std::errc::connection_refused);
+    return;
+  }
+  if (!segment.has(wire::syn)) {
+    ctx.counters.add(counter::drop_tcp_no_ack);
+    return;
+  }
+  irs_ = seq(segment.sequence);
+  rcv_nxt_ = rcv_acked_ = last_ack_sent_ = tune_end_ = irs_ + 1;
+  rcv_edge_ = rcv_nxt_ + syn_window(options_->receive_buffer);
+  const auto& theirs = segment.options;
+  timestamps_ = options_->timestamps && theirs.timestamps.has_value();
+  sack_ok_ = options_->sack && theirs.sack_permitted;
+  scaling_ = options_->window_scaling && theirs.window_scale.has_value();
+  snd_shift_ = scaling_ ? std::min(*theirs.window_scale, max_window_shift) : std::uint8_t{0};
+  if (!scaling_) rcv_shift_ = 0;
+  if (timestamps_) {
+    ts_recent_ = theirs.timestamps->value;
+    ts_recent_at_ = ctx.now;
+  }
+  peer_mss_ = theirs.mss.value_or(0);
+  snd_wnd_ = max_wnd_ = segment.window;  // never scaled in a SYN (RFC 7323 2.2)
+  wl1_ = irs_;
+  wl2_ = ack;
+  if (!has_ack) {
+    // Simultaneous open (RFC 9293 3.5 figure 7): both SYNs cross.
+    state_ = tcp_state::syn_received;
+    attempts_ = 0;
+    emit_syn(ctx);
+    arm_retransmit(ctx);
+    return;
+  }
+  una_ = ack;
+  syn_acked_ = true;
+  if (timestamps_ && theirs.timestamps->echo != 0 && syn_retransmissions_ > 0) {
+    const auto ms = timestamp_clock(ctx.now, ts_offset_) - theirs.timestamps->echo;
+    if (ms < 120'000) rtt_.sample(std::chrono::milliseconds(std::max(1u, ms)), ctx.now);
+  } else if (syn_retransmissions_ == 0) {
+    rtt_.sample(ctx.now - last_sent_, ctx.now);
+  }
+  become_established(ctx);
+  raise(ready::connected | ready::writable);
+  ack_ = ack_need::now;
+  // RFC 9293 3.10.7.3: data or FIN on the SYN-ACK counts.
+  if (segment.sequence_length() > 1) on_data(ctx, segment);
+}
+
+bool connection::check_timestamps(context& ctx, const wire::tcp_segment& segment) {
+  if (!timestamps_ || segment.has(wire::rst)) return true;  // RFC 7323 5.2: never a reset
+  if (!segment.options.timestamps) {
+    // RFC 7323 3.2: silently; but a SYN gets its challenge below.
+    if (segment.has(wire::syn)) return true;
+    ctx.counters.add(counter::drop_tcp_paws);
+    return false;
+  }
+  const auto value = segment.options.timestamps->value;
+  if (static_cast<std::int32_t>(value - ts_recent_) >= 0) return true;
+  if (ctx.now - ts_recent_at_ > timestamp_lifetime) return true;
+  if (segment.has(wire::syn)) return true;
+  // RFC 7323 5.3 R1: an old duplicate; acknowledge and drop. One without data is held to the challenge's rate.
+  ctx.counters.add(counter::drop_tcp_paws);
+  if (segment.sequence_length() > 0) ack_ = ack_need::now;
+  else challenge(ctx);
+  return false;
+}
+
+bool connection::acceptable(seq sequence, std::uint32_t length) const {
+  // RFC 9293 3.10.7.4, the four cases.
+  const auto window = window_left();
+  if (length == 0) {
+    if (window == 0) return sequence == rcv_nxt_;
+    return rcv_nxt_ <= sequence && sequence < rcv_edge_;
+  }
+  if (window == 0) return false;
+  const auto last = sequence + (length - 1);
+  return (rcv_nxt_ <= sequence && sequence < rcv_edge_) || (rcv_nxt_ <= last && last < rcv_edge_) ||
+         (sequence < rcv_nxt_ && last >= rcv_edge_);
+}
+
+void connection::on_unacceptable(context& ctx, const wire::tcp_segment& segment) {
+  const auto sequence = seq(segment.sequence);
+  if (segment.has(wire::rst)) {
+    // RFC 5961 3.2: outside the window silently dropped. A reset exactly at RCV.NXT counts with a zero window too, which
+    // acceptable() has let through.
+    ctx.counters.add(counter::drop_tcp_reset_ignored);
+    return;
+  }
+  if (segment.has(wire::syn)) {
+    if (state_ == tcp_state::syn_received && sequence == irs_) {
+      emit_syn(ctx);  // our SYN-ACK was lost (simultaneous open)
+      return;
+    }
+    challenge(ctx);
+    return;
+  }
+  const auto length = segment.sequence_length();
+  const bool old = length > 0 && sequence + length <= rcv_nxt_;
+  ctx.counters.add(old ? counter::drop_tcp_old_duplicate : counter::drop_tcp_out_of_window);
+  // With a zero window valid ACKs, URGs and RSTs are still processed (RFC 9293 3.10.7.4): one that begins at RCV.NXT.
+  if (segment.has(wire::ack) && sequence == rcv_nxt_) (void)on_ack(ctx, segment);
+  if (state_ == tcp_state::closed) return;
+  if (old) note_duplicate(sequence, sequence + length);
+  // Data is always answered, as its sender may have lost our ACK; a bare segment at the challenge's rate only, or two
+  // confused ends would exchange them for ever.
+  if (length > 0) {
+    ack_ = ack_need::now;
+    if (!segment.payload.empty()) quick_acks_ = std::max<std::uint8_t>(quick_acks_, 2);
+  } else {
+    challenge(ctx);
+  }
+}
+
+void connection::on_reset(context& ctx, seq sequence) {
+  // RFC 5961 3.2.
+  if (sequence != rcv_nxt_) {
+    challenge(ctx);
+    return;
+  }
+  ctx.counters.add(counter::resets_received);
+  const bool refused = state_ == tcp_state::syn_received;
+  if (state_ == tcp_state::time_wait) return;  // RFC 1337
+  // What has been received can still be read; what waits beyond a gap never will be.
+  fail(ctx, refused ? std::errc::connection_refused : std::errc::connection_reset);
+}
+
+void connection::challenge(context& ctx) {
+  if (challenge_at_.ns() != 0 && ctx.now - challenge_at_ < challenge_interval) {
+    ctx.counters.add(counter::challenge_acks_limited);
+    return;
+  }
+  challenge_at_ = ctx.now.ns() == 0 ? instant::from_ns(1) : ctx.now;
+  ctx.counters.add(counter::challenge_acks_sent);
+  ack_ = ack_need::now;
+}
+
+void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
+  const auto begin = seq(segment.sequence) + (segment.has(wire::syn) ? 1u : 0u);
+  auto bytes = segment.payload;
+  bool fin = segment.has(wire::fin);
+  if (bytes.empty() && !fin) return;
+  if (fin_received_) {
+    // RFC 9293 3.10.7.4: nothing can follow a FIN. A repeated one is acknowledged.
+    ack_ = ack_need::now;
+    return;
+  }
+  const auto end = begin + static_cast<std::uint32_t>(bytes.size());
+  auto at = begin;
+  if (at < rcv_nxt_) {
+    const auto have = std::min<std::size_t>(bytes.size(), span_of(at, rcv_nxt_));
+    note_duplicate(at, at + static_cast<std::uint32_t>(have));
+    bytes = bytes.subspan(have);
+    at += static_cast<std::uint32_t>(have);
+  }
+  if (!bytes.empty() && at + static_cast<std::uint32_t>(bytes.size()) > rcv_edge_) {
+    // What lies beyond the window is cut off, and the FIN with it.
+    const auto room = at < rcv_edge_ ? span_of(at, rcv_edge_) : 0u;
+    bytes = bytes.first(std::min<std::size_t>(bytes.size(), room));
+    fin = false;
+    ctx.counters.add(counter::drop_tcp_out_of_window);
+    ack_ = ack_need::now;
+  }
+  if (fin_seen_ && !bytes.empty() && at + static_cast<std::uint32_t>(bytes.size()) > fin_at_) {
+    bytes = at < fin_at_ ? bytes.first(span_of(at, fin_at_)) : bytes.first(0);
+  }
+  if (!bytes.empty()) {
+    if (orphaned_) {
+      // RFC 9293 SHLD-3: nobody will read it.
+      ctx.counters.add(counter::drop_tcp_after_close);
+      emit_reset(ctx);
+      finish(ctx, tcp_state::closed);
+      return;
+    }
+    rcv_mss_ = std::max<std::uint32_t>(
+        rcv_mss_, std::min<std::uint32_t>(segment.gso_size != 0 ? segment.gso_size
+                                                                : static_cast<std::uint32_t>(segment.payload.size()),
+                                          mss_for_mtu(mtu_, flow_.local.address.family())));
+    store(ctx, at, bytes, segment.segment_count());
+  } else if (end <= rcv_nxt_ && !segment.payload.empty()) {
+    ctx.counters.add(counter::drop_tcp_old_duplicate);
+    ack_ = ack_need::now;
+  }
+  if (fin && !fin_seen_ && end >= rcv_nxt_) {
+    fin_seen_ = true;
+    fin_at_ = end;
+    if (rcv_nxt_ != fin_at_) ack_ = ack_need::now;
+  }
+  if (fin_seen_ && rcv_nxt_ == fin_at_) on_fin(ctx);
+}
+
+void connection::store(context& ctx, seq at, std::span<const std::byte> bytes, std::uint32_t segments) {
+  using status = buffer::receive_queue::status;
+  last_data_ = ctx.now;
+  const auto before = in_.next_offset();
+  const auto was_readable = in_.readable();
+  const bool had_gap = in_.out_of_order() > 0;
+  const auto out_of_order_before = in_.out_of_order();
+  const auto limit = 2 * rcv_space_ + 2 * 2080;
+  const auto outcome = in_.insert(ctx.pool, before + span_of(rcv_nxt_, at), bytes, limit);
+  const auto advanced = static_cast<std::uint32_t>(in_.next_offset() - before);
+  if (outcome == status::no_memory || outcome == status::no_range) {
+    ctx.counters.add(counter::drop_tcp_memory);
+    ack_ = ack_need::now;
+  }
+  rcv_nxt_ += advanced;
+  bytes_received_ += advanced;
+  if (advanced > 0) {
+    if (was_readable == 0) raise(ready::readable);
+    if (had_gap) ack_ = ack_need::now;  // RFC 5681 4.2: a gap was filled, wholly or partly
+    else schedule_ack(advanced, segments);
+    return;
+  }
+  // Beyond a gap: at once, so that the sender learns of it (RFC 5681 3.2).
+  ack_ = ack_need::now;
+  ctx.counters.add(counter::out_of_order_segments);
+  if (outcome == status::duplicate) {
+    note_duplicate(at, at + static_cast<std::uint32_t>(bytes.size()));
+  } else if (in_.out_of_order() > out_of_order_before) {
+    newest_out_of_order_ = at;
+    ctx.counters.add(counter::duplicate_acks_sent);
+  }
+}
+
+void connection::on_fin(context& ctx) {
+  fin_received_ = true;
+  rcv_nxt_ += 1;
+  ack_ = ack_need::now;
+  raise(ready::readable);
+  switch (state_) {
+    case tcp_state::syn_received:
+    case tcp_state::established:
+      state_ = tcp_state::close_wait;
+      break;
+    case tcp_state::fin_wait_1:
+      // Our FIN may still wait in the queue: CLOSING in either case.
+      state_ = tcp_state::closing;
+      break;
+    case tcp_state::fin_wait_2:
+      finish(ctx, tcp_state::time_wait);
+      break;
+    default:
+      break;
+  }
+}
+
+void connection::schedule_ack(std::uint32_t bytes, std::uint32_t segments) {
+  if (quick_acks_ > 0) {
+    ack_ = ack_need::now;  // the sender's window is opening: feed its clock
+    return;
+  }
+  // RFC 9293 SHLD-19: every second full segment, a super-segment counted as what it carries.
+  if (segments >= 2 || bytes > rcv_mss_ || span_of(rcv_acked_, rcv_nxt_) > rcv_mss_) ack_ = ack_need::now;
+  else if (ack_ == ack_need::none) ack_ = ack_need::delayed;
+}
+
+std::uint32_t connection::free_space() const {
+  const auto used = in_.readable();
+  return used < rcv_space_ ? rcv_space_ - used : 0;
+}
+
+std::uint32_t connection::select_window(const context& ctx) {
+  // One place decides every window. The right edge moves right by a segment or half the buffer at least (RFC 9293
+  // 3.8.6.2.2), and never left (SHLD-14).
+  const auto unit = 1u << rcv_shift_;
+  auto space = std::min<std::uint64_t>(free_space(), std::uint64_t{65535} << rcv_shift_);
+  const auto& memory = ctx.pool.account();
+  if (memory.pressure()) space = std::min<std::uint64_t>(space, memory.available() / 8);
+  const auto rounded = static_cast<std::uint32_t>(space) / unit * unit;
+  const auto left = window_left();
+  const auto step = std::max(1u, std::min(rcv_space_ / 2, rcv_mss_));
+  if (rounded >= left + step) rcv_edge_ = rcv_nxt_ + rounded;
+  auto window = window_left();
+  if (window % unit != 0) {
+    // What was advertised is honoured; a remainder that the shift cannot say is rounded up while there is room.
+    if (space >= unit) {
+      window = std::min((window / unit + 1) * unit, 65535u << rcv_shift_);
+      rcv_edge_ = later(rcv_edge_, rcv_nxt_ + window);
+    } else {
+      window = window / unit * unit;
+    }
+  }
+  return std::min(window, 65535u << rcv_shift_);
+}
+
+void connection::emit_window_update(context& ctx) {
+  if (fin_received_ || !synchronized()) return;
+  const auto left = window_left();
+  const auto space = free_space();
+  const auto step = std::max(1u, std::min(rcv_space_ / 2, rcv_mss_));
+  // Linux's rule: when the window could be twice what the peer believes it to be.
+  if (space < left + step || space / 2 < left) return;
+  if (ack_ == ack_need::now) return;  // it leaves with the flush anyway
+  emit_ack(ctx);
+}
+
+void connection::tune_receive_buffer(context& ctx) {
+  // The reader took this much in a round trip: twice as much must fit, or the window would be the limit (Linux's
+  // dynamic right-sizing).
+  const auto round_trip = std::max<duration>(rtt_.smoothed(), std::chrono::microseconds(100));
+  if (ctx.now - tune_at_ < round_trip) return;
+  const auto most = options_->receive_buffer;
+  if (tune_taken_ > rcv_space_ / 2 && rcv_space_ < most && !ctx.pool.account().pressure()) {
+    const auto wanted = std::min<std::uint64_t>(std::uint64_t{tune_taken_} * 2 + 16 * rcv_mss_, most);
+    rcv_space_ = std::max(rcv_space_, static_cast<std::uint32_t>(wanted));
+  }
+  tune_taken_ = 0;
+  tune_at_ = ctx.now;
+}
+
+void connection::note_duplicate(seq from, seq to) {
+  if (!sack_ok_ || from == to) return;
+  duplicate_from_ = from;
+  duplicate_to_ = to;
+}
+
+std::uint32_t connection::sack_option_bytes() const {
+  if (!sack_ok_) return 0;
+  auto blocks = in_.ranges().size() + (duplicate_from_ != duplicate_to_ ? 1u : 0u);
+  if (blocks == 0) return 0;
+  blocks = std::min<std::size_t>(blocks, timestamps_ ? 3 : 4);
+  return static_cast<std::uint32_t>(4 + 8 * blocks);
+}
+
+void connection::fill_sack(wire::tcp_option_set& options) const {
+  if (!sack_ok_) return;
+  const auto ranges = in_.ranges();
+  const std::size_t room = timestamps_ ? 3 : 4;
+  std::size_t n = 0;
+  // RFC 2883 4: a duplicate comes first, once.
+  if (duplicate_from_ != duplicate_to_) options.sack[n++] = {duplicate_from_.raw(), duplicate_to_.raw()};
+  if (!ranges.empty()) {
+    const auto as_seq = [&](std::uint64_t offset) {
+      return rcv_nxt_ + static_cast<std::uint32_t>(offset - in_.next_offset());
+    };
+    // RFC 2018 4: the block that the newest segment belongs to, then the others, latest in the stream first: what was
+    // reported of late is repeated.
+    const auto newest = in_.next_offset() + span_of(rcv_nxt_, later(rcv_nxt_, newest_out_of_order_));
+    std::size_t first = ranges.size();
+    for (std::size_t i = 0; i < ranges.size(); ++i)
+      if (ranges[i].begin <= newest && newest < ranges[i].end) first = i;
+    if (first < ranges.size() && n < room)
+      options.sack[n++] = {as_seq(ranges[first].begin).raw(), as_seq(ranges[first].end).raw()};
+    for (auto i = ranges.size(); i-- > 0 && n < room;) {
+      if (i != first) options.sack[n++] = {as_seq(ranges[i].begin).raw(), as_seq(ranges[i].end).raw()};
+    }
+  }
+  options.sack_count = static_cast<std::uint8_t>(n);
+}
+
+}  // namespace weir::stack::tcp

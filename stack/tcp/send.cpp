@@ -1,0 +1,241 @@
+// What leaves: new data cut by windows, Nagle and cork, retransmissions in the room that recovery grants, FIN, and the
+// one place that writes every acknowledgement (RFC 9293 3.8.6, 3.7.4). See connection.hpp.
+#include <algorithm>
+#include <array>
+
+#include "tcp/connection.hpp"
+#include "tcp/isn.hpp"
+
+namespace weir::stack::tcp {
+namespace {
+
+/// What one super-segment may carry: the IPv4 length field less headers.
+constexpr std::uint32_t max_burst = 64000;
+
+}  // namespace
+
+wire::tcp_segment connection::base_segment(context& ctx, std::uint8_t flags, seq sequence) {
+  wire::tcp_segment out;
+  out.source = flow_.local.address;
+  out.destination = flow_.remote.address;
+  out.source_port = flow_.local.port;
+  out.destination_port = flow_.remote.port;
+  out.sequence = sequence.raw();
+  out.flags = flags;
+  out.traffic_class = static_cast<std::uint8_t>(options_->traffic_class & 0xfc);
+  if ((flags & wire::ack) != 0) {
+    out.acknowledgment = rcv_nxt_.raw();
+    if ((flags & wire::rst) == 0) out.window = static_cast<std::uint16_t>(select_window(ctx) >> rcv_shift_);
+  }
+  if (timestamps_) {
+    // RFC 7323 3.2: TSecr is valid only with ACK.
+    out.options.timestamps = wire::tcp_timestamps{timestamp_clock(ctx.now, ts_offset_),
+                                                  (flags & wire::ack) != 0 ? ts_recent_ : 0};
+  }
+  return out;
+}
+
+void connection::output(context& ctx) {
+  output_due_ = false;
+  switch (state_) {
+    case tcp_state::closed:
+    case tcp_state::listen:
+    case tcp_state::syn_sent:
+      return;
+    case tcp_state::syn_received:
+    case tcp_state::time_wait:
+      break;
+    default:
+      retransmit_lost(ctx);
+      send_new_data(ctx);
+      if (una_ == nxt_ && !fin_sent_ && (nxt_ < data_end() || fin_queued_) && cork_at_.is_never()) arm_persist(ctx);
+      break;
+  }
+  if (ack_ == ack_need::now) {
+    emit_ack(ctx);
+  } else if (ack_ == ack_need::delayed && ack_at_.is_never()) {
+    ack_at_ = ctx.now + options_->delayed_ack;
+  }
+}
+
+bool connection::holds_small() const {
+  if (fin_queued_) return false;
+  if (corked_) return true;
+  // Nagle as Minshall amended it: only one small segment is out at a time (RFC 9293 3.7.4).
+  return !options_->nodelay && small_end_ > una_;
+}
+
+std::uint32_t connection::sendable(std::uint32_t mss) {
+  const auto unsent = span_of(nxt_, data_end());
+  const auto edge = una_ + snd_wnd_;
+  if (edge <= nxt_) return 0;  // closed, or shrunk below what is out (RFC 9293 MUST-34)
+  const auto usable = span_of(nxt_, edge);
+  const auto used = flight();
+  const auto window = congestion_.window();
+  const auto room = window > used ? window - used : 0;
+  auto n = std::min({unsent, usable, max_burst});
+  bool by_congestion = false;
+  if (n > room) {
+    n = room;
+    by_congestion = window_limited_ = true;
+  }
+  if (n < unsent) {
+    if (n >= mss) return n - n % mss;
+    // A piece: never for want of congestion window; for want of the peer's only if it is half of its largest
+    // (RFC 9293 3.8.6.2.1 (3)).
+    if (by_congestion) return 0;
+    return n * 2 >= max_wnd_ ? n : 0;
+  }
+  if (n % mss != 0 && holds_small()) return n - n % mss;
+  return n;
+}
+
+void connection::send_new_data(context& ctx) {
+  if (fin_sent_) return;
+  window_limited_ = false;
+  const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
+  for (;;) {
+    const auto unsent = span_of(nxt_, data_end());
+    if (unsent == 0 && !fin_queued_) return;
+    const auto n = unsent > 0 ? sendable(mss) : 0;
+    if (unsent > 0 && n == 0) return;
+    const bool with_fin = fin_queued_ && n == unsent && nxt_ + n < una_ + std::max(snd_wnd_, 1u) + (n > 0 ? 1u : 0u);
+    if (unsent == 0 && (!with_fin || snd_wnd_ == 0)) return;
+    if (!board_.reserve(ctx.pool)) return;
+    if (n % mss != 0) small_end_ = nxt_ + n;
+    const auto from = nxt_;
+    board_.push(from, n + (with_fin ? 1u : 0u), ctx.now, with_fin);
+    nxt_ += n + (with_fin ? 1u : 0u);
+    if (with_fin) fin_sent_ = true;
+    emit_data(ctx, from, n, with_fin, false);
+    if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);
+    else if (timer_ == timer_mode::tail_probe || tail_probe_allowed()) arm_retransmit(ctx);
+    if (with_fin) return;
+  }
+}
+
+void connection::retransmit_lost(context& ctx) {
+  while (board_.lost() > board_.retransmitted()) {
+    const auto i = board_.first_to_retransmit();
+    if (i == board_.count()) return;
+    const auto used = flight();
+    const auto window = congestion_.window();
+    const auto room = window > used ? window - used : 0;
+    const auto wanted = std::min<std::uint32_t>(board_[i].length, mss_);
+    if (room < wanted && used > 0) {
+      window_limited_ = true;
+      return;
+    }
+    if (!retransmit_record(ctx, i, std::max<std::uint32_t>(room / mss_ * mss_, mss_))) return;
+  }
+}
+
+bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint32_t most) {
+  most = std::min(most, max_burst / mss_ * mss_);
+  if (board_[index].length > most && !board_.split(ctx.pool, index, most)) return false;
+  board_.mark_retransmitted(index, ctx.now);
+  const auto r = board_[index];
+  const bool with_fin = r.has(sent_record::fin);
+  const auto bytes = r.length - (with_fin ? 1u : 0u);
+  const auto segments = std::max(1u, (bytes + mss_ - 1) / mss_);
+  retransmissions_ += segments;
+  bytes_retransmitted_ += bytes;
+  ctx.counters.add(counter::retransmissions, segments);
+  emit_data(ctx, r.start, bytes, with_fin, true);
+  if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);
+  return true;
+}
+
+void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin, bool retransmission) {
+  std::array<std::span<const std::byte>, ip_layer::max_parts> parts;
+  do {
+    std::size_t count = 0;
+    auto taken = static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts, count));
+    if (taken < length && taken > mss_) {
+      // Many small chunks: end on a segment's border and go on with the rest.
+      auto surplus = taken % mss_;
+      taken -= surplus;
+      while (surplus > 0) {
+        const auto cut = std::min<std::size_t>(surplus, parts[count - 1].size());
+        parts[count - 1] = parts[count - 1].first(parts[count - 1].size() - cut);
+        surplus -= static_cast<std::uint32_t>(cut);
+        if (parts[count - 1].empty()) --count;
+      }
+    }
+    const bool last = taken == length;
+    std::uint8_t flags = wire::ack;
+    if (last && with_fin) flags |= wire::fin;
+    // RFC 9293 MUST-61: PSH where the queue ends.
+    if (taken > 0 && from + taken == data_end()) flags |= wire::psh;
+    auto segment = base_segment(ctx, flags, from);
+    fill_sack(segment.options);
+    const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
+    if (taken > mss) segment.gso_size = static_cast<std::uint16_t>(mss);
+    const auto segments = std::max(1u, (taken + mss - 1) / mss);
+    segments_sent_ += segments;
+    bytes_sent_ += retransmission ? 0 : taken;
+    if (congestion_state_ == congestion_state::recovery) prr_out_ += taken;
+    last_sent_ = ctx.now;
+    // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's pingpong mode).
+    if (last_data_.ns() != 0 && ctx.now - last_data_ < options_->delayed_ack) quick_acks_ = 0;
+    acknowledged_now(ctx);
+    ctx.out.send_segment(ctx.now, segment, std::span(parts).first(count), options_->ttl);
+    from += taken;
+    length -= taken;
+  } while (length > 0);
+}
+
+void connection::acknowledged_now(context&) {
+  ack_ = ack_need::none;
+  ack_at_ = instant::never();
+  rcv_acked_ = last_ack_sent_ = rcv_nxt_;
+  duplicate_from_ = duplicate_to_;
+}
+
+void connection::emit_ack(context& ctx) {
+  auto segment = base_segment(ctx, wire::ack, nxt_);
+  fill_sack(segment.options);
+  if (quick_acks_ > 0) --quick_acks_;
+  acknowledged_now(ctx);
+  ++segments_sent_;
+  ctx.out.send_segment(ctx.now, segment, {}, options_->ttl);
+}
+
+void connection::emit_control(context& ctx, std::uint8_t flags, seq sequence) {
+  const auto segment = base_segment(ctx, flags, sequence);
+  ++segments_sent_;
+  if ((flags & wire::rst) != 0) ctx.counters.add(counter::resets_sent);
+  ctx.out.send_segment(ctx.now, segment, {}, options_->ttl);
+}
+
+void connection::emit_reset(context& ctx) { emit_control(ctx, wire::rst | wire::ack, nxt_); }
+
+void connection::emit_syn(context& ctx) {
+  const bool answering = state_ == tcp_state::syn_received;
+  wire::tcp_segment out;
+  out.source = flow_.local.address;
+  out.destination = flow_.remote.address;
+  out.source_port = flow_.local.port;
+  out.destination_port = flow_.remote.port;
+  out.sequence = iss_.raw();
+  out.flags = wire::syn;
+  out.traffic_class = static_cast<std::uint8_t>(options_->traffic_class & 0xfc);
+  out.window = syn_window(options_->receive_buffer);
+  out.options.mss = mss_for_mtu(mtu_, flow_.local.address.family());
+  // A SYN-ACK offers only what the SYN offered (RFC 7323 2.2, 3.2; RFC 2018 2).
+  if (answering ? sack_ok_ : options_->sack) out.options.sack_permitted = true;
+  if (answering ? timestamps_ : options_->timestamps) {
+    out.options.timestamps = wire::tcp_timestamps{timestamp_clock(ctx.now, ts_offset_), answering ? ts_recent_ : 0};
+  }
+  if (answering ? scaling_ : options_->window_scaling) out.options.window_scale = rcv_shift_;
+  if (answering) {
+    out.flags |= wire::ack;
+    out.acknowledgment = rcv_nxt_.raw();
+    acknowledged_now(ctx);
+  }
+  ++segments_sent_;
+  last_sent_ = ctx.now;
+  ctx.out.send_segment(ctx.now, out, {}, options_->ttl);
+}
+
+}  // namespace weir::stack::tcp

@@ -1,0 +1,36 @@
+// What is left of a connection in TIME_WAIT (RFC 9293 3.6.1): enough to acknowledge a repeated FIN, to ignore resets
+// (RFC 1337) and to judge a new SYN (RFC 6191). No queue, no connection object.
+#pragma once
+
+#include <cstdint>
+
+#include "listen/flow_key.hpp"
+#include "tcp/seq.hpp"
+#include "tcp/timer_wheel.hpp"
+#include "wire/tcp.hpp"
+
+namespace weir::stack::tcp {
+
+struct time_wait_entry {
+  flow_key flow;
+  timer_node timer;
+  instant answered;                  ///< the last acknowledgement, to limit their rate
+  std::uint32_t previous = 0xffffffff, next = 0xffffffff;  ///< by age: the oldest goes when the bound is met
+  seq send_next, receive_next;
+  std::uint32_t timestamp = 0, timestamp_offset = 0;
+  std::uint16_t window = 0;
+  bool timestamps = false;
+  std::uint8_t ttl = 64;
+
+  /// RFC 6191 2: whether a SYN surely belongs to a new connection.
+  bool reopened_by(const wire::tcp_segment& syn) const {
+    const bool beyond = seq(syn.sequence) > receive_next;
+    if (!timestamps) return beyond || syn.options.timestamps.has_value();
+    if (!syn.options.timestamps) return beyond;
+    const auto step = static_cast<std::int32_t>(syn.options.timestamps->value - timestamp);
+    return step > 0 || (step == 0 && beyond);
+  }
+};
+static_assert(sizeof(time_wait_entry) <= 136);
+
+}  // namespace weir::stack::tcp

@@ -1,0 +1,307 @@
+// Time: retransmission, persistence, tail probes, reordering, delayed acknowledgements, keep-alive and the patience with
+// orphans. A connection keeps deadlines; the host's wheel holds one node for the nearest. See connection.hpp.
+#include <algorithm>
+
+#include "tcp/connection.hpp"
+
+namespace weir::stack::tcp {
+namespace {
+
+/// An orphan that nobody answers is given up after so many attempts (Linux's tcp_orphan_retries).
+constexpr std::uint32_t orphan_attempts = 8;
+/// RFC 6298 5.7: after a lost SYN the data phase starts with this, unless a round trip was measured.
+constexpr duration timeout_after_lost_syn = std::chrono::seconds(3);
+
+}  // namespace
+
+instant connection::deadline() const { return std::min({timer_at_, ack_at_, keep_at_, cork_at_}); }
+
+duration connection::current_rto() const {
+  auto base = rtt_.timeout(options_->initial_rto, options_->min_rto, options_->max_rto);
+  if (!rtt_.measured() && syn_acked_ && syn_retransmissions_ > 0) base = std::max(base, timeout_after_lost_syn);
+  const auto doubled = base.count() << std::min<int>(backoff_, 20);
+  return std::min(duration(doubled), options_->max_rto);
+}
+
+void connection::on_timer(context& ctx) {
+  if (ack_at_ <= ctx.now) {
+    ack_at_ = instant::never();
+    if (ack_ != ack_need::none) {
+      ctx.counters.add(counter::delayed_acks);
+      ack_ = ack_need::now;
+      output_due_ = true;
+    }
+  }
+  if (cork_at_ <= ctx.now) {
+    // RFC-less, as Linux: a cork does not hold a piece for more than 200 ms.
+    cork_at_ = instant::never();
+    if (corked_) {
+      corked_ = false;
+      output(ctx);
+      corked_ = true;
+    }
+  }
+  if (timer_at_ <= ctx.now) {
+    switch (timer_) {
+      case timer_mode::retransmit: on_retransmit_timer(ctx); break;
+      case timer_mode::persist: on_persist_timer(ctx); break;
+      case timer_mode::tail_probe: on_tail_probe_timer(ctx); break;
+      case timer_mode::reorder: on_reorder_timer(ctx); break;
+      case timer_mode::off: timer_at_ = instant::never(); break;
+    }
+  }
+  if (state_ != tcp_state::closed && keep_at_ <= ctx.now) on_keep_timer(ctx);
+}
+
+bool connection::tail_probe_allowed() const {
+  // RFC 8985 7.2: with SACK, in the open state, nothing sacked, no probe out.
+  return sack_ok_ && congestion_state_ == congestion_state::open && board_.sacked() == 0 && board_.lost() == 0 &&
+         !tail_probe_out_ && backoff_ == 0 && rtt_.measured() &&
+         (state_ == tcp_state::established || state_ == tcp_state::close_wait || fin_sent_);
+}
+
+void connection::arm_retransmit(context& ctx) {
+  const auto rto = current_rto();
+  timer_ = timer_mode::retransmit;
+  timer_at_ = ctx.now + rto;
+  if (!tail_probe_allowed()) return;
+  // RFC 8985 7.2: two round trips, and the peer's delayed acknowledgement if one segment is out.
+  auto wait = rtt_.smoothed() * 2;
+  if (span_of(una_, nxt_) <= mss_) wait += options_->min_rto;
+  else wait += std::chrono::milliseconds(2);
+  if (wait >= rto) return;
+  timer_ = timer_mode::tail_probe;
+  timer_at_ = ctx.now + wait;
+}
+
+void connection::arm_persist(context& ctx) {
+  if (timer_ == timer_mode::persist) return;
+  timer_ = timer_mode::persist;
+  attempts_ = 0;
+  backoff_ = 0;
+  timer_at_ = ctx.now + current_rto();  // RFC 9293 SHLD-29
+}
+
+bool connection::gave_up(context& ctx, std::uint32_t attempts) {
+  const auto& o = *options_;
+  bool over = false;
+  if (o.user_timeout.count() > 0) over = ctx.now - progress_at_ >= o.user_timeout;
+  else over = attempts > o.retries;
+  if (orphaned_ && attempts > orphan_attempts) {
+    over = true;
+    ctx.counters.add(counter::orphans_reaped);
+  }
+  if (over) fail(ctx, std::errc::timed_out);
+  return over;
+}
+
+void connection::on_syn_timer(context& ctx) {
+  if (attempts_ >= options_->syn_retries ||
+      (options_->user_timeout.count() > 0 && ctx.now - progress_at_ >= options_->user_timeout)) {
+    fail(ctx, soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
+    return;
+  }
+  ++attempts_;
+  ++backoff_;
+  if (syn_retransmissions_ < 255) ++syn_retransmissions_;
+  ++retransmissions_;
+  ctx.counters.add(counter::retransmissions);
+  ctx.counters.add(counter::timeouts);
+  emit_syn(ctx);
+  arm_retransmit(ctx);
+}
+
+void connection::on_retransmit_timer(context& ctx) {
+  if (state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received) {
+    on_syn_timer(ctx);
+    return;
+  }
+  if (una_ == nxt_) {
+    timer_ = timer_mode::off;
+    timer_at_ = instant::never();
+    return;
+  }
+  if (attempts_ < 255) ++attempts_;
+  // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out while the peer answers.
+  const bool shut = snd_wnd_ == 0 && ctx.now - last_received_ < current_rto() * 2 && !orphaned_;
+  if (shut) attempts_ = 1;
+  else if (gave_up(ctx, attempts_)) return;
+  ++timeouts_;
+  ctx.counters.add(counter::timeouts);
+  const bool first = congestion_state_ != congestion_state::loss;
+  congestion_.on_timeout(ctx.now, std::max(span_of(una_, nxt_), std::uint32_t{mss_}), first);
+  // RFC 2018 8: if even the oldest byte was reported, the receiver has dropped what it reported.
+  const bool reneged = !board_.empty() && board_[0].has(sent_record::sacked);
+  timeout_undo_ = first && sack_ok_ && !reneged;
+  timeout_at_ = ctx.now;
+  board_.mark_all_lost(reneged);
+  for (std::uint32_t i = 0; i < board_.count(); ++i) board_.unmark_retransmitted(i);
+  reno_sacked_ = 0;
+  duplicate_acks_ = 0;
+  tail_probe_out_ = false;
+  recover_ = nxt_;
+  congestion_state_ = congestion_state::loss;
+  if (backoff_ < 20) ++backoff_;  // RFC 6298 5.5
+  const auto i = board_.first_to_retransmit();
+  if (i < board_.count()) (void)retransmit_record(ctx, i, mss_);
+  arm_retransmit(ctx);
+}
+
+void connection::on_persist_timer(context& ctx) {
+  if (una_ != nxt_) {
+    arm_retransmit(ctx);
+    return;
+  }
+  if (attempts_ < 255) ++attempts_;
+  if (gave_up(ctx, attempts_)) return;
+  ++window_probes_;
+  ctx.counters.add(counter::zero_window_probes);
+  if (backoff_ < 20) ++backoff_;  // SHLD-30
+  timer_at_ = ctx.now + current_rto();
+  const auto unsent = span_of(nxt_, data_end());
+  const auto n = std::min({snd_wnd_, unsent, std::uint32_t{mss_}});
+  if (n > 0 && board_.reserve(ctx.pool)) {
+    // A window too small for silly window avoidance: what fits goes now (RFC 9293 3.8.6.2.1 (4)).
+    const auto from = nxt_;
+    board_.push(from, n, ctx.now, false);
+    nxt_ += n;
+    small_end_ = nxt_;
+    arm_retransmit(ctx);
+    emit_data(ctx, from, n, false, false);
+    return;
+  }
+  // As Linux: a segment just before the window, which must be answered with the window as it is now.
+  emit_control(ctx, wire::ack, una_ - 1);
+}
+
+void connection::on_tail_probe_timer(context& ctx) {
+  // RFC 8985 7.3: new data if the window lets it, else the last segment again.
+  if (una_ == nxt_) {
+    timer_ = timer_mode::off;
+    timer_at_ = instant::never();
+    return;
+  }
+  tail_probe_out_ = true;
+  ctx.counters.add(counter::tail_loss_probes);
+  const auto unsent = fin_sent_ ? 0u : span_of(nxt_, data_end());
+  const auto edge = una_ + snd_wnd_;
+  const auto n = std::min<std::uint32_t>({unsent, mss_, nxt_ < edge ? span_of(nxt_, edge) : 0u});
+  if (n > 0 && (n == mss_ || n == unsent) && board_.reserve(ctx.pool)) {
+    probe_was_retransmission_ = false;
+    const auto from = nxt_;
+    board_.push(from, n, ctx.now, false);
+    nxt_ += n;
+    emit_data(ctx, from, n, false, false);
+  } else {
+    probe_was_retransmission_ = true;
+    auto last = board_.count() - 1;
+    if (board_[last].length > mss_) {
+      const auto length = board_[last].length;
+      const auto tail = length % mss_ != 0 ? length % mss_ : std::uint32_t{mss_};
+      if (board_.split(ctx.pool, last, length - tail)) ++last;
+    }
+    if (board_[last].length <= std::uint32_t{mss_} + 1) {
+      // Not marked lost: the probe's copy is in the network beside the original.
+      (void)retransmit_record(ctx, last, mss_ + 1u);
+      board_.unmark_retransmitted(last);
+    }
+  }
+  tail_probe_end_ = nxt_;
+  timer_ = timer_mode::retransmit;  // RFC 8985 7.3: then the timeout
+  timer_at_ = ctx.now + current_rto();
+}
+
+void connection::on_tail_probe_acked(context& ctx) {
+  tail_probe_out_ = false;
+  if (!probe_was_retransmission_ || congestion_state_ != congestion_state::open) return;
+  // RFC 8985 7.4.2: only the probe's copy arrived, as no D-SACK came with this or before: the tail was lost, which
+  // costs what a fast recovery costs.
+  if (tail_probe_duplicate_) {
+    tail_probe_duplicate_ = false;
+    return;
+  }
+  congestion_.on_loss(ctx.now, span_of(una_, nxt_) + mss_);
+  congestion_.finish_recovery();
+}
+
+void connection::on_reorder_timer(context& ctx) {
+  arm_retransmit(ctx);
+  if (rack_detect(ctx) && congestion_state_ == congestion_state::open) {
+    enter_recovery(ctx);
+    reduce_by_rate(0);
+  }
+  output_due_ = true;
+}
+
+void connection::arm_keep(context& ctx) {
+  if (orphaned_) return;
+  keep_at_ = options_->keep_alive ? ctx.now + options_->keep_alive_idle : instant::never();
+}
+
+void connection::on_keep_timer(context& ctx) {
+  if (orphaned_) {
+    // FIN-WAIT-2 without a reader: the peer had its time.
+    ctx.counters.add(counter::orphans_reaped);
+    finish(ctx, tcp_state::closed);
+    return;
+  }
+  if (!options_->keep_alive || !synchronized()) {
+    keep_at_ = instant::never();
+    return;
+  }
+  // RFC 9293 MUST-26: only when idle.
+  if (una_ != nxt_ || !out_.empty()) {
+    keep_at_ = ctx.now + options_->keep_alive_idle;
+    return;
+  }
+  if (const auto due = last_received_ + options_->keep_alive_idle; due > ctx.now) {
+    keep_at_ = due;
+    return;
+  }
+  if (keep_probes_ >= options_->keep_alive_probes) {
+    emit_reset(ctx);
+    fail(ctx, std::errc::timed_out);
+    return;
+  }
+  ++keep_probes_;
+  emit_control(ctx, wire::ack, una_ - 1);
+  keep_at_ = ctx.now + options_->keep_alive_interval;
+}
+
+void connection::on_icmp(context& ctx, const icmp_report& report) {
+  // RFC 5927 4.1: only about what is in flight. RFC 9293 3.9.2.2, RFC 5927 4.2: hard errors end an attempt to connect,
+  // never a connection; soft ones are remembered and told if the attempt times out (RFC 5461).
+  if (!in_flight(seq(report.sequence))) return;
+  const bool opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
+  if (!opening) return;
+  switch (report.kind) {
+    case icmp_kind::port_unreachable:
+    case icmp_kind::protocol_unreachable:
+      fail(ctx, std::errc::connection_refused);
+      break;
+    case icmp_kind::prohibited:
+      fail(ctx, std::errc::host_unreachable);
+      break;
+    case icmp_kind::network_unreachable:
+      soft_error_ = std::errc::network_unreachable;
+      break;
+    case icmp_kind::host_unreachable:
+      soft_error_ = std::errc::host_unreachable;
+      break;
+    default:
+      break;
+  }
+}
+
+void connection::on_path_mtu(context&, std::uint16_t mtu) {
+  if (mtu >= mtu_) return;
+  mtu_ = mtu;
+  if (!synchronized()) return;
+  set_mss(peer_mss_);
+  // RFC 1191 6.5: what was too large is sent again at once, and this is no congestion.
+  for (std::uint32_t i = 0; i < board_.count(); ++i)
+    if (!board_[i].has(sent_record::sacked)) board_.mark_lost(i);
+  output_due_ = true;
+}
+
+}  // namespace weir::stack::tcp

@@ -1,0 +1,147 @@
+// Two hosts in one thread, joined by a wire in memory with a delay and, where asked for, seeded loss, reordering and
+// duplication, under a virtual clock. For tests of the stack alone; the simulator of whole networks is stack/sim's.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "weir/stack/host.hpp"
+
+namespace weir::test {
+
+using namespace std::chrono_literals;
+using namespace weir::stack;
+
+inline std::array<std::uint8_t, 32> secret_of(std::uint8_t seed) {
+  std::array<std::uint8_t, 32> out{};
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = static_cast<std::uint8_t>(seed * 31 + i);
+  return out;
+}
+
+struct wire_faults {
+  double loss = 0, duplicate = 0, reorder = 0;
+  duration delay = 5ms;
+  duration reorder_by = 3ms;
+};
+
+class two_hosts {
+ public:
+  explicit two_hosts(wire_faults faults = {}, host_options a = {}, host_options b = {}, std::uint64_t seed = 1)
+      : faults_(faults), random_(seed), to_a_(*this, 0), to_b_(*this, 1) {
+    if (a.addresses.empty()) a.addresses = {*ip_prefix::parse("10.0.0.1/24")};
+    if (b.addresses.empty()) b.addresses = {*ip_prefix::parse("10.0.0.2/24")};
+    a.secret = secret_of(1);
+    b.secret = secret_of(2);
+    // Each host's packets arrive at the other.
+    left_ = std::make_unique<host>(a, to_b_);
+    right_ = std::make_unique<host>(b, to_a_);
+  }
+
+  host& a() { return *left_; }
+  host& b() { return *right_; }
+  instant now() const { return now_; }
+  wire_faults& faults() { return faults_; }
+  std::uint64_t packets() const { return packets_; }
+  /// Sees every packet that is put on the wire; false drops it. `to` is 0 for a, 1 for b.
+  std::function<bool(int to, std::span<const std::byte>)> filter;
+  /// Called after each step, for applications.
+  std::function<void()> application;
+
+  /// Runs until `done`, or for `limit`; true when done.
+  bool run_until(const std::function<bool()>& done, duration limit = 60s) {
+    const auto end = now_ + limit;
+    turn();
+    while (!done()) {
+      auto next = std::min(left_->next_deadline(), right_->next_deadline());
+      if (!in_flight_.empty()) next = std::min(next, in_flight_.begin()->first);
+      if (next > end) {
+        now_ = end;
+        return false;
+      }
+      now_ = std::max(now_, next);
+      turn();
+    }
+    return true;
+  }
+  void run_for(duration d) {
+    (void)run_until([] { return false; }, d);
+  }
+
+ private:
+  class side final : public packet_sink {
+   public:
+    side(two_hosts& net, int to) : net_(net), to_(to) {}
+    bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta&) override {
+      net_.send(to_, parts);
+      return true;
+    }
+
+   private:
+    two_hosts& net_;
+    int to_;
+  };
+  struct packet {
+    int to;
+    std::vector<std::byte> bytes;
+  };
+
+  void send(int to, std::span<const std::span<const std::byte>> parts) {
+    std::vector<std::byte> bytes;
+    for (auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
+    ++packets_;
+    if (filter && !filter(to, bytes)) return;
+    const auto chance = [&] { return std::uniform_real_distribution<double>(0, 1)(random_); };
+    if (chance() < faults_.loss) return;
+    auto at = now_ + faults_.delay;
+    if (chance() < faults_.reorder) at += faults_.reorder_by;
+    if (chance() < faults_.duplicate) in_flight_.emplace(at + faults_.delay, packet{to, bytes});
+    in_flight_.emplace(at, packet{to, std::move(bytes)});
+  }
+  void turn() {
+    while (!in_flight_.empty() && in_flight_.begin()->first <= now_) {
+      auto p = std::move(in_flight_.begin()->second);
+      in_flight_.erase(in_flight_.begin());
+      (p.to == 0 ? *left_ : *right_).input(now_, p.bytes);
+    }
+    left_->advance(now_);
+    right_->advance(now_);
+    if (application) application();
+    left_->flush(now_);
+    right_->flush(now_);
+  }
+
+  wire_faults faults_;
+  std::mt19937_64 random_;
+  side to_a_, to_b_;
+  std::unique_ptr<host> left_, right_;
+  std::multimap<instant, packet> in_flight_;
+  instant now_ = instant::from_ns(1'000'000'000);
+  std::uint64_t packets_ = 0;
+};
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline result<std::size_t> send_text(host& h, instant now, socket_id id, std::string_view text) {
+  const std::span<const std::byte> parts[] = {bytes_of(text)};
+  return h.send(now, id, parts);
+}
+inline std::string receive_text(host& h, instant now, socket_id id) {
+  std::string out;
+  for (;;) {
+    const auto head = h.peek(id);
+    if (head.empty()) return out;
+    out.append(reinterpret_cast<const char*>(head.data()), head.size());
+    h.consume(now, id, head.size());
+  }
+}
+inline endpoint at(const char* address, std::uint16_t port) { return endpoint(address, port); }
+
+}  // namespace weir::test
