@@ -190,6 +190,7 @@ int serve(command_line& c) {
 int run_privately(const command_line& c) {
   enter_private_network();
   std::vector<char*> words;
+  words.reserve(c.command.size() + 1);
   for (const auto& word : c.command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   ::execvp(words[0], words.data());

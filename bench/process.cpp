@@ -45,6 +45,7 @@ constexpr std::size_t announcement_limit = 64 * 1024;
   ::dup2(output, 1);
   ::dup2(errors, 2);
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   ::execv(arguments[0], arguments.data());

@@ -77,6 +77,7 @@ struct server_outcome {
 
   summary of(metric m) const {
     std::vector<double> values;
+    values.reserve(rounds.size());
     for (const auto& round : rounds) values.push_back(round[m]);
     return summarize(std::move(values));
   }
