@@ -37,7 +37,6 @@ enum class request { run, help, version, print_config };
 struct parsed {
   config settings;
   request wanted = request::run;
-  std::string help;
 };
 
 }  // namespace
@@ -200,7 +199,6 @@ parsed config_parser::impl::parse(std::vector<std::string> arguments,
   parsed out;
   if (asked("--help")) {
     out.wanted = request::help;
-    out.help = app.help();
     return out;
   }
   if (asked("--version")) {
@@ -256,6 +254,12 @@ config config_parser::parse(const std::vector<std::string>& arguments,
   return impl_->parse(arguments, environment).settings;
 }
 
+std::string config_parser::help() const {
+  CLI::App app(impl_->summary, impl_->name);
+  impl_->declare(app);
+  return app.help();
+}
+
 config config_parser::parse_or_exit(int argc, char** argv) const {
   std::vector<std::string> environment;
   for (char** variable = environ; variable != nullptr && *variable != nullptr; ++variable)
@@ -263,7 +267,7 @@ config config_parser::parse_or_exit(int argc, char** argv) const {
   try {
     auto got = impl_->parse({argv + (argc > 0 ? 1 : 0), argv + argc}, environment);
     if (got.wanted == request::run) return std::move(got.settings);
-    if (got.wanted == request::help) fmt::print("{}", got.help);
+    if (got.wanted == request::help) fmt::print("{}", help());
     if (got.wanted == request::version) fmt::print("{} (weir {})\n", impl_->name, WEIR_VERSION);
     if (got.wanted == request::print_config) fmt::print("{}", got.settings.to_toml());
     bool written = std::fflush(stdout) == 0;

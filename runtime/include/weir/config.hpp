@@ -94,6 +94,8 @@ class config_parser {
   config parse(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) const;
   /// The same for main(): --help and --print-config print and exit 0; errors go to stderr and exit 2.
   config parse_or_exit(int argc, char** argv) const;
+  /// What --help prints.
+  std::string help() const;
 
  private:
   struct impl;

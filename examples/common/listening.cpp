@@ -1,0 +1,85 @@
+// See listening.hpp.
+#include "common/listening.hpp"
+
+#include <algorithm>
+#include <cstdio>
+
+#include <fmt/format.h>
+
+namespace examples {
+namespace {
+
+bool on_kernel_sockets(weir::shard& shard) {
+  return shard.backend() == "uring" || shard.backend() == "asio";
+}
+
+std::string remedy(weir::shard& shard, const weir::endpoint& where, std::error_code error) {
+  if (error == std::errc::address_in_use)
+    return " (another program, or another listener of this one, has it)";
+  if (error == std::errc::address_not_available) {
+    if (on_kernel_sockets(shard)) return " (no interface of this machine has this address)";
+    std::string ours;
+    for (auto& a : shard.settings().stack_addresses())
+      ours += (ours.empty() ? "" : ", ") + a.address.to_string();
+    return fmt::format(" (the stack's own address is {}; see --stack.address)", ours);
+  }
+  if (error == std::errc::permission_denied) {
+    if (where.address.is_unspecified())
+      return " (listening on every address takes --listen.allow_wildcard)";
+    if (where.port < 1024)
+      return " (a port below 1024 takes root, CAP_NET_BIND_SERVICE, or sysctl "
+             "net.ipv4.ip_unprivileged_port_start)";
+  }
+  if (error == std::errc::operation_not_supported)
+    return fmt::format(" (back end {} cannot do what listen.* asks for, with {} shards)",
+                       shard.backend(), shard.settings().shard_count());
+  return "";
+}
+
+}  // namespace
+
+std::string add_offer(std::vector<offer>& offers, const std::string& service,
+                      std::string_view text) {
+  auto where = weir::endpoint::parse(text);
+  if (!where)
+    return "must be an address and a port, such as 127.0.0.1:7 or [::1]:7 (names are not looked "
+           "up)";
+  auto same = [&](const offer& other) { return other.where == *where && where->port != 0; };
+  if (auto other = std::find_if(offers.begin(), offers.end(), same); other != offers.end())
+    return "is given to " + other->service + " already";
+  offers.push_back({service, *where});
+  return "";
+}
+
+weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
+  weir::listen_options options;
+  auto shards = shard.settings().shard_count();
+  if (shards > 1 && shard.settings().listen.sharing == weir::sharing::exclusive)
+    options.share = weir::sharing::sharded;
+  if (shards > 1 && what.where.port == 0)
+    throw listen_error(
+        fmt::format("{} {}: {} shards cannot each choose a port of their own: name one",
+                    what.service, what.where.to_string(), shards));
+  auto listener = shard.try_listen(what.where, options);
+  if (listener) return std::move(*listener);
+  throw listen_error(fmt::format("{} {}: cannot listen: {}{}", what.service, what.where.to_string(),
+                                 listener.error().message(),
+                                 remedy(shard, what.where, listener.error())));
+}
+
+void announcement::shard_listens(weir::shard& shard, const std::vector<offer>& offers,
+                                 const std::vector<weir::tcp_listener>& listeners) {
+  auto shards = shard.settings().shard_count();
+  if (++shards_ready_ != shards) return;
+  for (std::size_t i = 0; i < offers.size(); ++i) {
+    auto at = listeners[i].local_endpoint();
+    fmt::print("listening {} {} backend={} shards={}\n", offers[i].service, at.to_string(),
+               shard.backend(), shards);
+    if (on_kernel_sockets(shard) && !at.address.is_loopback())
+      fmt::print(stderr, "{}: {} {} can be reached by other machines\n", program_,
+                 offers[i].service, at.to_string());
+  }
+  std::fflush(stdout);
+}
+
+}  // namespace examples

@@ -1,0 +1,27 @@
+// The classic test services: echo (RFC 862), discard (RFC 863) and character generator (RFC 864),
+// as coroutines that know nothing of back ends.
+#pragma once
+
+#include <string_view>
+
+#include <weir/weir.hpp>
+
+namespace services {
+
+/// How long a session may go without progress. Negative: for ever.
+struct limits {
+  weir::duration idle = std::chrono::seconds(300);
+};
+
+/// Sends back what comes, until the peer ends its sending.
+weir::task<> echo(weir::tcp_stream peer, limits limit);
+/// Reads until the peer ends its sending, and says nothing.
+weir::task<> discard(weir::tcp_stream peer, limits limit);
+/// Sends lines of 72 characters out of 95, each line starting one further on, until the peer goes;
+/// what it sends is thrown away.
+weir::task<> chargen(weir::tcp_stream peer, limits limit);
+
+/// The 95 lines after which chargen repeats itself.
+std::string_view chargen_pattern();
+
+}  // namespace services
