@@ -1,0 +1,229 @@
+// The Asio driver by itself: deadlines, wake-ups from other threads, spinning, packet ports.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "driver/asio/asio_driver.hpp"
+
+using namespace std::chrono_literals;
+using weir::instant;
+using weir::detail::asio_driver;
+
+namespace {
+
+struct collector : weir::detail::packet_receiver {
+  void receive(std::span<const std::byte> frame) override {
+    frames.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
+  }
+  void device_failed(std::error_code e) override {
+    ++failures;
+    error = e;
+  }
+  std::vector<std::string> frames;
+  int failures = 0;
+  std::error_code error;
+};
+
+/// A datagram pair keeps frame boundaries, as a TUN device does.
+struct device_pair {
+  device_pair() { REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends) == 0); }
+  ~device_pair() {
+    ::close(ends[0]);
+    if (ends[1] >= 0) ::close(ends[1]);
+  }
+  void close_far() {
+    ::close(ends[1]);
+    ends[1] = -1;
+  }
+  int ends[2];
+};
+
+std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+}  // namespace
+
+TEST_CASE("turn_waits_until_its_deadline_and_not_less") {
+  asio_driver driver(0ns);
+  auto deadline = driver.now() + 5ms;
+  driver.turn(deadline);
+  CHECK(driver.now() >= deadline);
+}
+
+TEST_CASE("turn_with_a_past_deadline_does_not_wait") {
+  asio_driver driver(0ns);
+  // Would hang, were the deadline taken for none.
+  driver.turn(driver.now() - 1s);
+  driver.turn(instant{});
+}
+
+TEST_CASE("spinning_turn_ends_at_its_deadline_too") {
+  asio_driver driver(50us);
+  auto deadline = driver.now() + 2ms;
+  driver.turn(deadline);
+  CHECK(driver.now() >= deadline);
+  deadline = driver.now() + 20us;  // shorter than the spin
+  driver.turn(deadline);
+  CHECK(driver.now() >= deadline);
+}
+
+TEST_CASE("wake_before_the_turn_ends_it") {
+  asio_driver driver(0ns);
+  driver.wake();
+  driver.wake();
+  driver.turn(instant::never());
+}
+
+TEST_CASE("wake_is_consumed_by_one_turn") {
+  asio_driver driver(0ns);
+  driver.wake();
+  driver.turn(instant::never());
+  auto deadline = driver.now() + 2ms;
+  driver.turn(deadline);
+  CHECK(driver.now() >= deadline);
+}
+
+TEST_CASE("wake_from_another_thread_ends_every_wait") {
+  for (auto spin : {0us, 20us}) {
+    asio_driver driver(spin);
+    constexpr int rounds = 2000;
+    std::atomic<int> asked{0}, answered{0};
+    std::thread waker([&] {
+      for (int i = 0; i < rounds; ++i) {
+        asked.store(i + 1);
+        driver.wake();
+        while (answered.load() < i + 1) std::this_thread::yield();
+      }
+    });
+    // A lost wake-up would leave this loop waiting for ever.
+    while (answered.load() < rounds) {
+      while (asked.load() == answered.load()) driver.turn(instant::never());
+      answered.store(asked.load());
+    }
+    waker.join();
+  }
+}
+
+TEST_CASE("many_threads_may_wake_at_once") {
+  asio_driver driver(0ns);
+  std::atomic<int> done{0};
+  std::vector<std::thread> wakers;
+  for (int t = 0; t < 4; ++t)
+    wakers.emplace_back([&] {
+      for (int i = 0; i < 5000; ++i) driver.wake();
+      done.fetch_add(1);
+      driver.wake();
+    });
+  while (done.load() < 4) driver.turn(instant::never());
+  for (auto& waker : wakers) waker.join();
+}
+
+TEST_CASE("driver_goes_with_a_wake_pending") {
+  asio_driver driver(0ns);
+  driver.wake();
+}
+
+TEST_CASE("packet_port_hands_frames_over_one_by_one") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto port = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(port.has_value());
+  for (int i = 0; i < 10; ++i) {
+    auto frame = "frame " + std::to_string(i);
+    REQUIRE(::send(device.ends[1], frame.data(), frame.size(), 0) > 0);
+  }
+  while (got.frames.size() < 10) driver.turn(instant::never());
+  CHECK(got.frames.front() == "frame 0");
+  CHECK(got.frames.back() == "frame 9");
+  CHECK((*port)->counters().frames_in == 10);
+  CHECK((*port)->counters().bytes_in == 70);
+}
+
+TEST_CASE("packet_port_reads_a_bounded_number_of_frames_per_turn_and_the_rest_later") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto port = driver.open_packet_port(device.ends[0], 64, got);
+  REQUIRE(port.has_value());
+  std::size_t sent = 0, last = 0;
+  while (sent < 1000) {
+    while (sent < 1000 && ::send(device.ends[1], "x", 1, 0) == 1) ++sent;
+    driver.turn(instant::never());
+    CHECK(got.frames.size() - last <= 128);
+    last = got.frames.size();
+  }
+  while (got.frames.size() < sent) driver.turn(instant::never());
+  CHECK(got.frames.size() == 1000);
+}
+
+TEST_CASE("packet_port_gathers_what_it_sends") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto port = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(port.has_value());
+  std::string head = "head ", body = "body";
+  std::array<std::span<const std::byte>, 2> parts{bytes(head), bytes(body)};
+  CHECK((*port)->send(parts));
+  char buffer[64];
+  auto n = ::recv(device.ends[1], buffer, sizeof buffer, 0);
+  REQUIRE(n == 9);
+  CHECK(std::memcmp(buffer, "head body", 9) == 0);
+  CHECK((*port)->counters().frames_out == 1);
+  CHECK((*port)->counters().bytes_out == 9);
+}
+
+TEST_CASE("packet_port_says_when_the_device_has_no_room") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto port = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(port.has_value());
+  std::string frame(1000, 'x');
+  std::array<std::span<const std::byte>, 1> parts{bytes(frame)};
+  bool refused = false;
+  for (int i = 0; i < 100'000 && !refused; ++i) refused = !(*port)->send(parts);
+  CHECK(refused);
+  CHECK((*port)->counters().send_failed == 1);
+  char buffer[2048];
+  while (::recv(device.ends[1], buffer, sizeof buffer, 0) > 0) {
+  }
+  CHECK((*port)->send(parts));
+}
+
+TEST_CASE("packet_port_reports_a_device_that_is_gone_once") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto port = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(port.has_value());
+  device.close_far();
+  while (got.failures == 0) driver.turn(instant::never());
+  driver.turn(driver.now() + 1ms);
+  CHECK(got.failures == 1);
+  CHECK(bool(got.error));
+}
+
+TEST_CASE("packet_port_goes_while_it_waits_and_leaves_the_descriptor_open") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto port = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(port.has_value());
+  { auto gone = std::move(*port); }
+  REQUIRE(::send(device.ends[1], "late", 4, 0) == 4);
+  driver.turn(driver.now() + 1ms);
+  CHECK(got.frames.empty());
+  CHECK(::fcntl(device.ends[0], F_GETFD) >= 0);
+  auto again = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(again.has_value());
+  while (got.frames.empty()) driver.turn(instant::never());
+  CHECK(got.frames.front() == "late");
+}

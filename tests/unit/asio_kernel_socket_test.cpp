@@ -1,0 +1,162 @@
+// What transports on kernel sockets share: which options are refused, what the kernel is told, how errors are named.
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "transport/kernel/kernel_socket.hpp"
+
+using namespace weir::detail::kernel;
+using weir::config;
+using weir::endpoint;
+using weir::listen_options;
+
+namespace {
+
+int option(int fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
+  return value;
+}
+
+std::error_code listen_error(const endpoint& where, const listen_options& options, const config& settings = {}) {
+  auto fd = open_listener(where, options, settings, mode::non_blocking);
+  return fd ? std::error_code{} : fd.error();
+}
+
+const endpoint any_port{"127.0.0.1", 0};
+
+}  // namespace
+
+TEST_CASE("addresses_survive_the_way_through_sockaddr") {
+  for (auto text : {"127.0.0.1:7", "255.1.2.3:65535", "[::1]:80", "[2001:db8::1:2]:9"}) {
+    auto where = *endpoint::parse(text);
+    CHECK(socket_address(where).to_endpoint() == where);
+  }
+}
+
+TEST_CASE("wildcards_need_permission_in_as_many_words") {
+  listen_options none;
+  CHECK(listen_error({"0.0.0.0", 0}, none) == std::errc::permission_denied);
+  CHECK(listen_error({"::", 0}, none) == std::errc::permission_denied);
+  listen_options allowed;
+  allowed.allow_wildcard = true;
+  CHECK(!listen_error({"0.0.0.0", 0}, allowed));
+  config permissive;
+  permissive.listen.allow_wildcard = true;
+  CHECK(!listen_error({"0.0.0.0", 0}, none, permissive));
+  listen_options refused;
+  refused.allow_wildcard = false;
+  CHECK(listen_error({"0.0.0.0", 0}, refused, permissive) == std::errc::permission_denied);
+}
+
+TEST_CASE("options_that_a_kernel_listener_lacks_are_refused") {
+  listen_options o;
+  o.syn_backlog = 10;
+  CHECK(listen_error(any_port, o) == std::errc::operation_not_supported);
+  o = {};
+  o.on_overflow = weir::overflow::reset;
+  CHECK(listen_error(any_port, o) == std::errc::operation_not_supported);
+  o = {};
+  o.owner_key = 1;
+  CHECK(listen_error(any_port, o) == std::errc::operation_not_supported);
+  for (auto policy : {weir::sharding_policy::round_robin, weir::sharding_policy::least_loaded}) {
+    o = {};
+    o.policy = policy;
+    CHECK(listen_error(any_port, o) == std::errc::operation_not_supported);
+  }
+  o = {};
+  o.policy = weir::sharding_policy::hash;
+  o.on_overflow = weir::overflow::drop;
+  CHECK(!listen_error(any_port, o));
+}
+
+TEST_CASE("options_that_a_kernel_listener_lacks_are_refused_from_the_configuration_too") {
+  config settings;
+  settings.listen.syn_backlog = 99;
+  CHECK(listen_error(any_port, {}, settings) == std::errc::operation_not_supported);
+  settings = {};
+  settings.listen.overflow = weir::overflow::reset;
+  CHECK(listen_error(any_port, {}, settings) == std::errc::operation_not_supported);
+  settings = {};
+  settings.listen.policy = weir::sharding_policy::round_robin;
+  CHECK(listen_error(any_port, {}, settings) == std::errc::operation_not_supported);
+  settings = {};
+  settings.tcp.congestion = "no-such-thing";
+  CHECK(listen_error(any_port, {}, settings) == std::errc::operation_not_supported);
+}
+
+TEST_CASE("only_sharded_listeners_share_a_port") {
+  listen_options sharded;
+  sharded.share = weir::sharing::sharded;
+  auto first = open_listener(any_port, sharded, {}, mode::non_blocking);
+  REQUIRE(first.has_value());
+  auto where = local_endpoint_of(first->get());
+  CHECK(!listen_error(where, sharded));
+  CHECK(listen_error(where, {}) == std::errc::address_in_use);
+  auto alone = open_listener(any_port, {}, {}, mode::non_blocking);
+  REQUIRE(alone.has_value());
+  CHECK(listen_error(local_endpoint_of(alone->get()), sharded) == std::errc::address_in_use);
+}
+
+TEST_CASE("an_address_that_is_not_ours_is_named") {
+  CHECK(listen_error({"198.51.100.77", 0}, {}) == std::errc::address_not_available);
+}
+
+TEST_CASE("accepted_sockets_inherit_what_the_configuration_says") {
+  config settings;
+  settings.tcp.receive_buffer = 20'000;
+  settings.tcp.send_buffer = 30'000;
+  for (bool nodelay : {true, false}) {
+    settings.tcp.nodelay = nodelay;
+    auto listener = open_listener(any_port, {}, settings, mode::blocking);
+    REQUIRE(listener.has_value());
+    auto where = local_endpoint_of(listener->get());
+    auto client = open_connector(where, {}, settings, mode::blocking);
+    REQUIRE(client.has_value());
+    socket_address to(where);
+    REQUIRE(::connect(client->get(), to.data(), to.size) == 0);
+    unique_fd accepted(::accept(listener->get(), nullptr, nullptr));
+    REQUIRE(bool(accepted));
+    for (int fd : {client->get(), accepted.get()}) {
+      CHECK(option(fd, IPPROTO_TCP, TCP_NODELAY) == int(nodelay));
+      CHECK(option(fd, SOL_SOCKET, SO_RCVBUF) == 40'000);  // the kernel doubles it
+      CHECK(option(fd, SOL_SOCKET, SO_SNDBUF) == 60'000);
+    }
+    CHECK(remote_endpoint_of(accepted.get()) == local_endpoint_of(client->get()));
+  }
+}
+
+TEST_CASE("the_accept_queue_holds_as_many_as_the_backlog_says") {
+  listen_options options;
+  options.backlog = 3;
+  auto listener = open_listener(any_port, options, {}, mode::non_blocking);
+  REQUIRE(listener.has_value());
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  REQUIRE(::getsockopt(listener->get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
+  CHECK(info.tcpi_sacked == 2);  // of a listener: the limit, which the kernel lets its queue exceed by one
+}
+
+TEST_CASE("errors_equal_their_std_errc") {
+  CHECK(error_from(ECONNRESET) == std::errc::connection_reset);
+  CHECK(error_from(ECONNRESET) == std::make_error_code(std::errc::connection_reset));
+  CHECK(error_from(EPIPE) == std::errc::broken_pipe);
+  CHECK(error_from(EADDRINUSE) == std::errc::address_in_use);
+  CHECK(error_from(EMFILE) == std::errc::too_many_files_open);
+  CHECK(error_from(ENOPROTOOPT) == std::errc::operation_not_supported);
+  CHECK(error_from(EPERM) == std::errc::permission_denied);
+  CHECK(error_from(EACCES) == std::errc::permission_denied);
+}
+
+TEST_CASE("failures_of_accept_are_told_apart") {
+  CHECK(classify_accept_error(EAGAIN) == accept_failure::nothing_there);
+  CHECK(classify_accept_error(ECONNABORTED) == accept_failure::retry);
+  CHECK(classify_accept_error(EINTR) == accept_failure::retry);
+  CHECK(classify_accept_error(EMFILE) == accept_failure::exhausted);
+  CHECK(classify_accept_error(ENFILE) == accept_failure::exhausted);
+  CHECK(classify_accept_error(ENOMEM) == accept_failure::exhausted);
+  CHECK(classify_accept_error(EBADF) == accept_failure::fatal);
+}
