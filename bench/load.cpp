@@ -25,6 +25,7 @@ namespace {
 constexpr std::uint64_t connect_limit_ns = 10'000'000'000;
 constexpr std::uint64_t drain_limit_ns = 2'000'000'000;
 constexpr std::uint64_t late_warmup_limit_ns = 5'000'000'000;
+constexpr std::uint64_t long_window_limit_ns = 10'000'000'000;
 constexpr std::uint64_t progress_every_ns = 500'000'000;
 constexpr unsigned connects_in_flight = 64;  // stays below any backlog
 constexpr std::uint64_t backlog_limit =
@@ -312,6 +313,12 @@ class generator {
     hooks_.window_begins();
   }
 
+  bool window_is_full(std::uint64_t now) const {
+    if (now < end_) return false;
+    return settings_.mode == load_mode::open || result_.requests >= settings_.min_requests ||
+           now >= end_ + long_window_limit_ns;
+  }
+
   void close_window() {
     hooks_.window_ends();
     const std::uint64_t now = now_ns();
@@ -349,7 +356,7 @@ class generator {
     std::uint64_t next_progress = begin_;
     for (std::uint64_t now = start; !finished(now); now = now_ns()) {
       if (!measuring_ && !closed_ && warm(now)) open_window(now);
-      if (measuring_ && now >= end_) {
+      if (measuring_ && window_is_full(now)) {
         if (settings_.mode == load_mode::open)
           release_due(schedule, now);  // those we were late for
         close_window();
@@ -357,7 +364,8 @@ class generator {
       }
       std::uint64_t until = !measuring_ && !closed_ ? std::max(begin_, now + 1'000'000)
                             : closed_               ? end_ + drain_limit_ns
-                                                    : end_;
+                            : now < end_            ? end_
+                                                    : now + 1'000'000;
       until = std::min(until, last_answer_ + settings_.silence_limit_ns + 1);
       if (settings_.mode == load_mode::open && !closed_) {
         release_due(schedule, now);

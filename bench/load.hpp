@@ -26,7 +26,9 @@ struct load_settings {
   arrivals arrival_kind = arrivals::poisson;
   std::uint64_t warmup_ns = 0;
   std::uint64_t duration_ns = 0;
-  bool spin = false;                               // poll without sleeping
+  std::uint64_t min_requests =
+      1;              // closed loop: the window stays open for these, up to 10 s longer
+  bool spin = false;  // poll without sleeping
   std::uint64_t silence_limit_ns = 5'000'000'000;  // give up when nothing is answered for so long
   std::uint64_t seed = 1;
 };

@@ -22,6 +22,7 @@ namespace {
 constexpr int start_limit_ms = 10'000;
 constexpr std::uint64_t traced_warmup_ns = 50'000'000;
 constexpr std::uint64_t traced_duration_ns = 300'000'000;
+constexpr std::uint64_t traced_min_requests = 200;  // fewer, and the window's edges show
 
 /// One line on stderr, rewritten in place on a terminal, once per measurement elsewhere.
 class progress_line {
@@ -186,6 +187,7 @@ class runner {
       load_settings load = load_for(c.what, goes_first->listening());
       load.warmup_ns = traced_warmup_ns;
       load.duration_ns = traced_duration_ns;
+      load.min_requests = traced_min_requests;
       const load_result result = run_load(load, hooks);
       if (result.requests == 0) into.syscalls_note = result.error;
       into.syscalls = per_request(before, after, result.requests);
