@@ -1,0 +1,172 @@
+// See files.hpp.
+#include "http_server/files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace http {
+namespace {
+
+constexpr std::size_t most_segments = 32;
+constexpr std::size_t longest_segment = 255;  // NAME_MAX
+
+int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+/// RFC 3986 2.1. Nothing for an escape that is none, and for bytes that no file's name should have.
+std::optional<std::string> decode(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '%') {
+      if (i + 2 >= text.size() || digit(text[i + 1]) < 0 || digit(text[i + 2]) < 0)
+        return std::nullopt;
+      c = static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+      i += 2;
+    }
+    auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || c == '/') return std::nullopt;
+    out += c;
+  }
+  return out;
+}
+
+}  // namespace
+
+open_file::open_file(open_file&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), size_(std::exchange(other.size_, 0)) {}
+
+open_file& open_file::operator=(open_file&& other) noexcept {
+  std::swap(descriptor_, other.descriptor_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+open_file::~open_file() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::size_t open_file::read_at(std::uint64_t offset, std::span<std::byte> into) const {
+  for (;;) {
+    auto n = ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
+    if (n >= 0) return static_cast<std::size_t>(n);
+    if (errno != EINTR) return 0;
+  }
+}
+
+std::optional<std::string_view> path_of(std::string_view target) {
+  if (target.starts_with("http://") || target.starts_with("https://")) {
+    auto slash = target.find('/', target.find("//") + 2);
+    target = slash == std::string_view::npos ? "/" : target.substr(slash);
+  }
+  if (!target.starts_with('/')) return std::nullopt;
+  return target.substr(0, target.find_first_of("?#"));
+}
+
+std::optional<request_path> take_apart(std::string_view path) {
+  request_path out;
+  out.is_folder = path.ends_with('/');
+  while (!path.empty()) {
+    auto end = path.find('/');
+    auto segment = decode(path.substr(0, end));
+    path.remove_prefix(end == std::string_view::npos ? path.size() : end + 1);
+    if (!segment) return std::nullopt;
+    if (segment->empty()) continue;
+    // This covers "." and "..", and what is kept out of sight (.git, .htpasswd).
+    if (segment->front() == '.' || segment->size() > longest_segment) return std::nullopt;
+    out.segments.push_back(std::move(*segment));
+    if (out.segments.size() > most_segments) return std::nullopt;
+  }
+  return out;
+}
+
+std::string request_path::normal() const {
+  std::string out;
+  for (auto& segment : segments) {
+    out += '/';
+    for (unsigned char c : segment) {
+      bool plain =
+          std::isalnum(c) != 0 || c == '-' || c == '.' || c == '_' || c == '~';  // RFC 3986 2.3
+      out += plain ? std::string(1, static_cast<char>(c)) : fmt::format("%{:02X}", c);
+    }
+  }
+  return out + (is_folder || segments.empty() ? "/" : "");
+}
+
+std::string_view content_type_of(std::string_view file_name) {
+  struct entry {
+    std::string_view ending, type;
+  };
+  static constexpr std::array table = {
+      entry{".html", "text/html; charset=utf-8"},
+      entry{".css", "text/css; charset=utf-8"},
+      entry{".js", "text/javascript; charset=utf-8"},
+      entry{".json", "application/json"},
+      entry{".txt", "text/plain; charset=utf-8"},
+      entry{".md", "text/plain; charset=utf-8"},
+      entry{".svg", "image/svg+xml"},
+      entry{".png", "image/png"},
+      entry{".jpg", "image/jpeg"},
+      entry{".jpeg", "image/jpeg"},
+      entry{".gif", "image/gif"},
+      entry{".webp", "image/webp"},
+      entry{".ico", "image/x-icon"},
+      entry{".pdf", "application/pdf"},
+      entry{".wasm", "application/wasm"},
+      entry{".xml", "application/xml"},
+      entry{".woff2", "font/woff2"},
+  };
+  for (auto& e : table)
+    if (file_name.ends_with(e.ending)) return e.type;
+  return "application/octet-stream";
+}
+
+file_root::file_root(const std::string& folder) {
+  folder_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_ < 0) throw std::system_error(errno, std::generic_category(), folder);
+}
+
+file_root::~file_root() {
+  if (folder_ >= 0) ::close(folder_);
+}
+
+file_root::found file_root::open(const request_path& path, open_file& file) const {
+  int at = ::openat(folder_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  auto step = [&at](const std::string& name, int flags) {
+    // O_NONBLOCK: opening a pipe waits for nobody.
+    int next =
+        at < 0 ? -1
+               : ::openat(at, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags);
+    if (at >= 0) ::close(at);
+    at = next;
+  };
+  for (std::size_t i = 0; i + 1 < path.segments.size(); ++i) step(path.segments[i], O_DIRECTORY);
+  if (!path.segments.empty()) step(path.segments.back(), path.is_folder ? O_DIRECTORY : 0);
+  if (path.is_folder || path.segments.empty()) step("index.html", 0);
+  struct stat about{};
+  if (at < 0 || ::fstat(at, &about) != 0 || !(S_ISREG(about.st_mode) || S_ISDIR(about.st_mode))) {
+    if (at >= 0) ::close(at);
+    return found::nothing;
+  }
+  if (S_ISDIR(about.st_mode)) {
+    ::close(at);
+    return path.is_folder ? found::nothing : found::folder;
+  }
+  file = open_file(at, static_cast<std::uint64_t>(about.st_size));
+  return found::file;
+}
+
+}  // namespace http

@@ -1,0 +1,36 @@
+// One connection of the HTTP server: requests in, answers out, in order, within the limits. Knows
+// no back end.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <weir/weir.hpp>
+
+#include "http_server/files.hpp"
+#include "http_server/request_parser.hpp"
+#include "http_server/response.hpp"
+
+namespace http {
+
+/// What a server is told by its command line. Negative durations: no limit.
+struct settings {
+  request_limits limits;
+  weir::duration request_timeout =
+      std::chrono::seconds(10);  ///< from a request's first byte to its last
+  weir::duration idle_timeout = std::chrono::seconds(60);   ///< between requests
+  weir::duration write_timeout = std::chrono::seconds(30);  ///< without progress
+  std::shared_ptr<const file_root> files;                   ///< null: none
+};
+
+/// One shard's server: what its sessions share.
+struct site {
+  explicit site(const http::settings& wanted) : settings(wanted) {}
+  const http::settings& settings;
+  date_cache date;
+};
+
+/// `here` outlives the session.
+weir::task<> session(weir::tcp_stream peer, site& here);
+
+}  // namespace http
