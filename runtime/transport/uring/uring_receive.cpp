@@ -119,7 +119,7 @@ void uring_transport::release(lent_bytes& lent) noexcept {
 void uring_transport::arm_receive(uring_stream& s, bool starved) noexcept {
   bool lends = s.reader != nullptr && s.reader->lend;
   if (wants_direct(s, starved)) return arm_direct(s);
-  if (lends && (starved || !driver_.features().multishot_receive)) return arm_lent(s);
+  if (lends && (!driver_.features().multishot_receive || buffers_.offered() == 0)) return arm_lent(s);
   auto& entry = driver_.sqe();
   entry.opcode = IORING_OP_RECV;
   entry.fd = s.fd;
@@ -289,12 +289,13 @@ void uring_transport::leave_buffer_queue(uring_stream& s) noexcept {
 }
 
 void uring_transport::serve_buffer_queue() noexcept {
-  while (first_waiting_ != nullptr && buffers_.spares() != 0) {
+  while (first_waiting_ != nullptr && buffers_.spares() + buffers_.offered() != 0) {
     auto& s = *first_waiting_;
     first_waiting_ = s.next_waiting;
     if (first_waiting_ == nullptr) last_waiting_ = nullptr;
     s.waits_for_buffer = false;
-    arm_lent(s);
+    arm_receive(s, false);
+    if (s.waits_for_buffer) return;
   }
 }
 

@@ -1,0 +1,7 @@
+# The io_uring driver and transport, from close by.
+if(WEIR_WITH_URING)
+  weir_add_test(unit_uring_driver SOURCES uring_driver_test.cpp PREFIX unit.uring_driver. LIBS weir_internal)
+  weir_add_test(unit_uring_transport SOURCES uring_transport_test.cpp PREFIX unit.uring_transport. LIBS weir_internal)
+  weir_add_test(unit_uring_allocation SOURCES uring_allocation_test.cpp PREFIX unit.uring_allocation.
+    LIBS weir_internal)
+endif()

@@ -1,0 +1,349 @@
+// The io_uring driver from close by: waiting, waking, full queues, the pool of buffers, the packet port. The port is tested
+// on a pair of datagram sockets, which needs no device.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "uring_world.hpp"
+
+using namespace std::chrono_literals;
+using uring_test::allowed;
+using weir::instant;
+using weir::detail::buffer_pool;
+using weir::detail::packet_receiver;
+using weir::detail::ring_client;
+using weir::detail::uring_driver;
+
+namespace {
+
+struct counting_client : ring_client {
+  counting_client() : ring_client(&counting_client::count) {}
+  static void count(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t) noexcept {
+    auto& self = static_cast<counting_client&>(c);
+    self.seen += 1;
+    self.tags += tag;
+    self.last = result;
+  }
+  unsigned seen = 0, tags = 0;
+  std::int32_t last = 0;
+};
+
+void queue_no_op(uring_driver& driver, const ring_client& client, unsigned tag) {
+  auto& entry = driver.sqe();
+  entry.opcode = IORING_OP_NOP;
+  entry.user_data = client.user_data(tag);
+}
+
+/// The two ends of a datagram pair; the first plays the device.
+struct wire {
+  wire() { REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0); }
+  ~wire() {
+    hang_up();
+    ::close(ends[0]);
+  }
+  void hang_up() {
+    if (ends[1] >= 0) ::close(std::exchange(ends[1], -1));
+  }
+  void put(const std::string& frame) {
+    REQUIRE(::send(ends[1], frame.data(), frame.size(), 0) == static_cast<ssize_t>(frame.size()));
+  }
+  std::string get() {
+    std::string frame(70'000, '\0');
+    auto n = ::recv(ends[1], frame.data(), frame.size(), MSG_DONTWAIT);
+    frame.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    return frame;
+  }
+  int ends[2] = {-1, -1};
+};
+
+struct collector : packet_receiver {
+  void receive(std::span<const std::byte> frame) override {
+    frames.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
+  }
+  void device_failed(std::error_code error) override {
+    ++failures;
+    failure = error;
+  }
+  std::vector<std::string> frames;
+  int failures = 0;
+  std::error_code failure;
+};
+
+std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
+
+bool send(weir::detail::packet_port& port, const std::string& a, const std::string& b = {}) {
+  std::array parts{bytes(a), bytes(b)};
+  return port.send(parts);
+}
+
+std::vector<uring_driver::options> old_and_new() {
+  uring_driver::options recent, oldest;
+  oldest.oldest = true;
+  return {recent, oldest};
+}
+
+}  // namespace
+
+TEST_CASE("probe_says_yes_or_why_not") {
+  auto found = weir::detail::probe_uring(uring_test::uring_config());
+  CHECK(!found.reason.empty());
+}
+
+TEST_CASE("setup_errors_name_the_cause_and_the_remedy") {
+  for (int error : {ENOSYS, EPERM, ENOMEM, EMFILE, EINVAL, EIO}) {
+    auto text = weir::detail::explain_setup_error(error);
+    CHECK(text.find(std::strerror(error)) != std::string::npos);
+    CHECK((text.find("asio") != std::string::npos || text.find("ulimit") != std::string::npos));
+  }
+  CHECK(weir::detail::explain_setup_error(ENOSYS).find("seccomp") != std::string::npos);
+}
+
+TEST_CASE("turn_waits_until_its_deadline_and_not_less") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  auto deadline = driver.now() + 3ms;
+  while (driver.now() < deadline) driver.turn(deadline);
+  CHECK(driver.counters().sleeps >= 1);
+  auto sleeps = driver.counters().sleeps;
+  driver.turn(instant{});  // a deadline that is past: no wait
+  CHECK(driver.counters().sleeps == sleeps);
+}
+
+TEST_CASE("turn_with_nothing_to_submit_and_nothing_to_wait_for_makes_no_system_call") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  driver.turn(instant{});
+  auto calls = driver.system_calls();
+  driver.turn(instant{});
+  CHECK(driver.system_calls() == calls);
+}
+
+TEST_CASE("wake_before_the_wait_ends_it") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      driver.wake();
+      driver.wake();  // one message is enough
+      while (driver.counters().wakes < i) driver.turn(instant::never());
+    }
+    CHECK(driver.counters().wakes == 3);
+  }
+}
+
+TEST_CASE("wake_from_other_threads_ends_a_wait") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    constexpr int rounds = 500, threads = 3;
+    std::atomic<int> posted{0};
+    std::vector<std::thread> others;
+    for (int t = 0; t < threads; ++t)
+      others.emplace_back([&] {
+        for (int i = 0; i < rounds; ++i) {
+          posted.fetch_add(1);
+          driver.wake();
+        }
+      });
+    // Every post is followed by a wake-up that is seen after it: never() is never waited for in vain.
+    while (posted.load() < rounds * threads) driver.turn(instant::never());
+    for (auto& other : others) other.join();
+    CHECK(driver.counters().wakes >= 1);
+  }
+}
+
+TEST_CASE("spinning_finds_a_wake_without_sleeping") {
+  if (!allowed()) return;
+  uring_driver::options options;
+  options.busy_poll_us = 600'000'000;
+  uring_driver driver(options);
+  std::thread other([&] { driver.wake(); });
+  while (driver.counters().wakes == 0) driver.turn(instant::never());
+  other.join();
+  CHECK(driver.counters().sleeps == 0);
+}
+
+TEST_CASE("spinning_gives_up_at_the_deadline") {
+  if (!allowed()) return;
+  uring_driver::options options;
+  options.busy_poll_us = 600'000'000;
+  uring_driver driver(options);
+  auto deadline = driver.now() + 2ms;
+  driver.turn(deadline);
+  CHECK(driver.now() >= deadline);
+}
+
+TEST_CASE("a_full_submission_queue_is_flushed") {
+  if (!allowed()) return;
+  uring_driver::options options;
+  options.sq_entries = 8;
+  uring_driver driver(options);
+  counting_client client;
+  for (unsigned i = 0; i < 100; ++i) queue_no_op(driver, client, i % 16);
+  while (client.seen < 100) driver.turn(instant::never());
+  CHECK(driver.counters().submission_full >= 10);
+  CHECK(client.tags == 6 * 120 + 6);
+}
+
+TEST_CASE("completions_that_overflow_the_queue_are_all_delivered") {
+  if (!allowed()) return;
+  uring_driver::options options;
+  options.sq_entries = 8;
+  options.cq_entries = 8;
+  uring_driver driver(options);
+  counting_client client;
+  for (unsigned i = 0; i < 500; ++i) queue_no_op(driver, client, 1);
+  while (client.seen < 500) driver.turn(instant::never());
+  CHECK(client.seen == 500);
+  CHECK(driver.counters().overflows >= 1);
+}
+
+TEST_CASE("cancelling_what_is_not_there_reports_when_asked") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  counting_client client;
+  driver.cancel(client.user_data(1));
+  driver.cancel(client.user_data(1), client.user_data(2));
+  while (client.seen < 1) driver.turn(instant::never());
+  CHECK(client.tags == 2);
+  CHECK(client.last == -ENOENT);
+}
+
+TEST_CASE("buffer_pool_hands_out_the_last_returned_first_and_is_bounded") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  buffer_pool pool(driver, {.count = 8, .in_ring = 4, .size = 512});
+  if (driver.features().buffer_ring) CHECK(pool.offered() == 4);
+  std::vector<unsigned> held;
+  while (auto id = pool.take()) held.push_back(*id);
+  CHECK(held.size() == 8 - pool.offered());
+  pool.give_back(held[2]);
+  pool.give_back(held[0]);
+  CHECK(*pool.take() == held[0]);
+  CHECK(*pool.take() == held[2]);
+  CHECK(!pool.take());
+}
+
+TEST_CASE("packet_port_hands_over_frames_in_order") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    wire w;
+    collector got;
+    auto port = driver.open_packet_port(w.ends[0], 2000, got);
+    REQUIRE(port);
+    // More than the port has buffers, in portions that the socket holds.
+    std::size_t sent = 0;
+    while (sent < 1000) {
+      for (int i = 0; i < 100; ++i) w.put("frame " + std::to_string(sent++));
+      while (got.frames.size() < sent) driver.turn(instant::never());
+    }
+    bool in_order = true;
+    for (std::size_t i = 0; i < sent; ++i) in_order &= got.frames[i] == "frame " + std::to_string(i);
+    CHECK(in_order);
+    CHECK((*port)->counters().frames_in == sent);
+    CHECK(got.failures == 0);
+  }
+}
+
+TEST_CASE("packet_port_recovers_when_its_buffers_run_out") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  if (!driver.features().multishot_read) {
+    std::printf("SKIPPED: this kernel has no multishot read\n");
+    return;
+  }
+  wire w;
+  collector got;
+  auto port = driver.open_packet_port(w.ends[0], 65'550, got);  // long frames: a pool of eight
+  REQUIRE(port);
+  driver.turn(instant{});
+  for (int i = 0; i < 100; ++i) w.put(std::to_string(i));
+  while (got.frames.size() < 100) driver.turn(instant::never());
+  CHECK(got.frames.back() == "99");
+  CHECK((*port)->counters().no_buffer >= 1);
+}
+
+TEST_CASE("packet_port_sends_small_and_long_frames_in_order") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  wire w;
+  collector got;
+  auto port = driver.open_packet_port(w.ends[0], 65'550, got);
+  REQUIRE(port);
+  std::string longer(30'000, 'l');
+  CHECK(send(**port, "head", "tail"));
+  CHECK(send(**port, "second"));
+  CHECK(send(**port, "", longer));
+  CHECK(send(**port, "last"));
+  while ((*port)->counters().frames_out < 4) driver.turn(instant::never());
+  CHECK(w.get() == "headtail");
+  CHECK(w.get() == "second");
+  CHECK(w.get() == longer);
+  CHECK(w.get() == "last");
+  CHECK((*port)->counters().bytes_out == 8 + 6 + longer.size() + 4);
+  CHECK(!send(**port, ""));
+}
+
+TEST_CASE("packet_port_sends_more_in_one_turn_than_it_has_slots") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  wire w;
+  int room = 4 << 20;
+  ::setsockopt(w.ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+  ::setsockopt(w.ends[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  collector got;
+  auto port = driver.open_packet_port(w.ends[0], 2000, got);
+  REQUIRE(port);
+  int accepted = 0;
+  for (; accepted < 260; ++accepted)
+    if (!send(**port, std::to_string(accepted))) break;
+  CHECK(accepted > 256);
+  while ((*port)->counters().frames_out < static_cast<std::uint64_t>(accepted)) driver.turn(instant::never());
+  bool in_order = true;
+  for (int i = 0; i < accepted; ++i) in_order &= w.get() == std::to_string(i);
+  CHECK(in_order);
+}
+
+TEST_CASE("packet_port_reports_a_dead_device_once") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    wire w;
+    collector got;
+    auto port = driver.open_packet_port(w.ends[0], 2000, got);
+    REQUIRE(port);
+    w.put("last words");
+    w.hang_up();
+    while (got.failures == 0) driver.turn(driver.now() + 10ms);
+    for (int i = 0; i < 3; ++i) driver.turn(driver.now());
+    CHECK(got.failures == 1);
+    CHECK(got.frames == std::vector<std::string>{"last words"});
+    CHECK(!send(**port, "x"));
+    CHECK((*port)->counters().send_failed == 1);
+  }
+}
+
+TEST_CASE("packet_port_goes_while_a_read_is_pending") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    wire w;
+    collector got;
+    {
+      auto port = driver.open_packet_port(w.ends[0], 2000, got);
+      REQUIRE(port);
+      driver.turn(instant{});
+      send(**port, "bye");
+    }
+    CHECK(w.get() == "bye");
+    w.put("too late");
+    driver.turn(instant{});
+    CHECK(got.frames.empty());
+  }
+}

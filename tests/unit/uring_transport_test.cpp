@@ -1,0 +1,648 @@
+// Kernel sockets through io_uring from close by: what the conformance suite cannot see, since it is about this transport's
+// own queues and pools, and what must hold on kernels that lack the newer requests.
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+#include <vector>
+
+#include "uring_world.hpp"
+
+using namespace std::chrono_literals;
+using uring_test::allowed;
+using uring_test::shape;
+using uring_test::world;
+using weir::shard;
+using weir::task;
+using weir::tcp_listener;
+using weir::tcp_stream;
+
+namespace {
+
+/// A byte that depends on its place, so that what is lost, doubled or swapped shows.
+std::byte pattern(std::size_t i) { return static_cast<std::byte>((i * 2654435761u) >> 13); }
+
+struct pair {
+  tcp_stream client;
+  tcp_stream server;
+};
+
+task<> make_pair(shard& s, pair& into) {
+  auto listener = s.listen({"127.0.0.1", 0});
+  into.client = co_await weir::connect(listener.local_endpoint());
+  auto peer = co_await listener.accept();
+  into.server = std::move(*peer);
+}
+
+task<> echo(tcp_stream peer) {
+  std::array<std::byte, 4096> buffer;
+  for (;;) {
+    auto n = co_await peer.read_some(buffer);
+    if (n == 0) break;
+    co_await peer.write_all(std::span(buffer).first(n));
+  }
+}
+
+task<> serve_echo(tcp_listener& listener, weir::scope& sessions) {
+  for (;;) {
+    auto peer = co_await listener.accept();
+    if (!peer) break;
+    sessions.spawn(echo(std::move(*peer)));
+  }
+}
+
+task<> send_pattern(tcp_stream& to, std::size_t total, std::size_t piece) {
+  std::vector<std::byte> chunk(piece);
+  for (std::size_t sent = 0; sent < total;) {
+    auto n = std::min(piece, total - sent);
+    for (std::size_t i = 0; i < n; ++i) chunk[i] = pattern(sent + i);
+    co_await to.write_all(std::span(chunk).first(n));
+    sent += n;
+  }
+  to.shutdown_send();
+}
+
+task<std::size_t> expect_pattern(tcp_stream& from, std::size_t piece) {
+  std::vector<std::byte> chunk(piece);
+  std::size_t got = 0, wrong = 0;
+  for (;;) {
+    auto n = co_await from.read_some(chunk);
+    if (n == 0) break;
+    for (std::size_t i = 0; i < n; ++i) wrong += chunk[i] != pattern(got + i);
+    got += n;
+  }
+  CHECK(wrong == 0);
+  co_return got;
+}
+
+task<std::size_t> expect_pattern_exactly(tcp_stream& from, std::size_t total) {
+  std::vector<std::byte> all(total);
+  auto got = co_await from.read_exactly(all);
+  std::size_t wrong = 0;
+  for (std::size_t i = 0; i < got; ++i) wrong += all[i] != pattern(i);
+  CHECK(wrong == 0);
+  co_return got;
+}
+
+task<std::size_t> expect_pattern_lent(tcp_stream& from) {
+  std::size_t got = 0, wrong = 0;
+  for (;;) {
+    auto lent = co_await from.receive();
+    if (!lent) break;
+    for (auto byte : lent.bytes()) wrong += byte != pattern(got++);
+  }
+  CHECK(wrong == 0);
+  co_return got;
+}
+
+/// The ordinary shape, one of a few tiny pieces, one of a kernel without the newer requests.
+std::vector<shape> shapes() {
+  shape ordinary, tiny, oldest;
+  tiny.driver.sq_entries = 8;
+  tiny.driver.cq_entries = 8;
+  tiny.transport.buffers = {.count = 4, .in_ring = 4, .size = 512};
+  tiny.transport.chunks_per_stream = 2;
+  tiny.transport.accept_queue = 2;
+  oldest.driver.oldest = true;
+  return {ordinary, tiny, oldest};
+}
+
+shape with_buffers(unsigned count, std::size_t size) {
+  shape s;
+  s.transport.buffers = {.count = count, .in_ring = count, .size = size};
+  return s;
+}
+
+/// Waits until `done` holds, turn by turn.
+template <class Condition>
+task<> until(Condition done) {
+  for (;;) {
+    if (done()) break;
+    co_await weir::sleep_for(50us);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("megabytes_pass_both_ways_byte_for_byte_in_every_shape") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([](shard& s) -> task<> {
+      constexpr std::size_t total = 4 << 20;
+      pair p, q;
+      co_await make_pair(s, p);
+      co_await make_pair(s, q);
+      auto [a, b, c, d, e, f] = co_await weir::when_all(
+          send_pattern(p.client, total, 65536), send_pattern(p.server, total, 10'007),
+          expect_pattern(p.server, 3'001), expect_pattern_lent(p.client), send_pattern(q.client, total, 1 << 20),
+          expect_pattern_exactly(q.server, total));
+      CHECK(c == total);
+      CHECK(d == total);
+      CHECK(f == total);
+    });
+    CHECK(w.transport().open_sockets() == 0);
+    CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() == w.transport().buffers().count());
+  }
+}
+
+TEST_CASE("many_connections_echo_through_a_pool_smaller_than_their_number") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    std::size_t right = 0;
+    w.run([&](shard& s) -> task<> {
+      auto listener = s.listen({"127.0.0.1", 0});
+      weir::scope sessions(s), acceptors(s), clients(s);
+      acceptors.spawn(serve_echo(listener, sessions));
+      for (int i = 0; i < 40; ++i)
+        clients.spawn([](weir::endpoint to, int me, std::size_t& count) -> task<> {
+          auto peer = co_await weir::connect(to);
+          std::vector<std::byte> data(static_cast<std::size_t>(1 + me * 97)), back(data.size());
+          for (int round = 0; round < 20; ++round) {
+            for (std::size_t k = 0; k < data.size(); ++k) data[k] = pattern(k + static_cast<std::size_t>(round));
+            co_await peer.write_all(data);
+            co_await peer.read_exactly(back);
+            count += back == data;
+          }
+        }(listener.local_endpoint(), i, right));
+      co_await clients.join();
+      s.request_stop();
+      co_await acceptors.join();
+      co_await sessions.join();
+      CHECK(clients.io_errors() == 0);
+    });
+    CHECK(right == 40 * 20);
+    CHECK(w.transport().open_sockets() == 0);
+  }
+}
+
+TEST_CASE("a_reader_gets_its_bytes_while_others_hold_every_buffer") {
+  if (!allowed()) return;
+  world w(with_buffers(4, 1024));
+  w.run([&](shard& s) -> task<> {
+    // Streams that are read once, so that they receive, and then not at all: they take what there is.
+    std::vector<pair> greedy(8);
+    std::array<std::byte, 1> one;
+    for (auto& p : greedy) {
+      co_await make_pair(s, p);
+      co_await p.client.write_all("1");
+      co_await p.server.read_exactly(one);
+    }
+    pair p;
+    co_await make_pair(s, p);
+    std::string much(8192, 'm');
+    for (auto& g : greedy) co_await g.client.write_all(much);
+    co_await until([&] { return w.transport().buffers().spares() + w.transport().buffers().offered() == 0; });
+    for (int i = 0; i < 3; ++i) {
+      co_await p.client.write_all("through");
+      std::array<std::byte, 7> got;
+      auto n = co_await p.server.read_exactly(got);
+      CHECK(n == 7);
+    }
+    if (w.driver().features().multishot_receive) CHECK(w.transport().counters().no_buffers >= 1);
+    CHECK(w.transport().counters().direct_receives >= 1);
+    // And those that were behind lose nothing.
+    for (auto& g : greedy) {
+      std::string got(much.size(), ' ');
+      co_await g.server.read_exactly(std::as_writable_bytes(std::span(got)));
+      CHECK(got == much);
+    }
+  });
+}
+
+TEST_CASE("a_flooding_peer_is_held_back_until_its_reader_catches_up") {
+  if (!allowed()) return;
+  world w(with_buffers(64, 1024));
+  if (!w.driver().features().multishot_receive) return;
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    weir::scope flood(s);
+    constexpr std::size_t total = 1 << 20;
+    flood.spawn(send_pattern(p.client, total, 4096));
+    std::array<std::byte, 1> first;
+    co_await p.server.read_exactly(first);
+    CHECK(first[0] == pattern(0));
+    co_await until([&] { return w.transport().counters().withdrawn >= 1; });
+    std::vector<std::byte> rest(total - 1);
+    co_await p.server.read_exactly(rest);
+    std::size_t wrong = 0;
+    for (std::size_t i = 0; i < rest.size(); ++i) wrong += rest[i] != pattern(i + 1);
+    CHECK(wrong == 0);
+    co_await flood.join();
+  });
+}
+
+TEST_CASE("a_lending_reader_waits_for_a_buffer_and_gets_the_first_that_comes_back") {
+  if (!allowed()) return;
+  for (bool oldest : {false, true}) {
+    auto form = with_buffers(4, 1024);
+    form.driver.oldest = oldest;
+    world w(form);
+    weir::lent_buffer outlives;
+    w.run([&](shard& s) -> task<> {
+      pair p;
+      co_await make_pair(s, p);
+      std::vector<weir::lent_buffer> held;
+      for (int i = 0; i < 4; ++i) {
+        co_await p.client.write_all("x");
+        held.push_back(co_await p.server.receive());
+      }
+      co_await p.client.write_all("y");
+      auto starved = co_await p.server.receive().nothrow().timeout(1ms);
+      CHECK(starved.error() == std::errc::timed_out);
+      weir::scope others(s);
+      others.spawn([](std::vector<weir::lent_buffer>& all) -> task<> {
+        co_await weir::yield();
+        all.pop_back();
+      }(held));
+      auto served = co_await p.server.receive();
+      CHECK(served.size() == 1);
+      CHECK(served.bytes()[0] == std::byte{'y'});
+      co_await others.join();
+      p.server.close();
+      outlives = std::move(held.front());
+    });
+    CHECK(outlives.bytes()[0] == std::byte{'x'});
+    outlives.release();
+    CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() == 4);
+  }
+}
+
+TEST_CASE("large_reads_go_straight_into_the_readers_memory") {
+  if (!allowed()) return;
+  world w(with_buffers(16, 1024));
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    auto [a, got] =
+        co_await weir::when_all(send_pattern(p.client, 4 << 20, 64 << 10), expect_pattern(p.server, 64 << 10));
+    CHECK(got == 4 << 20);
+  });
+  CHECK(w.transport().counters().direct_receives >= 8);
+}
+
+TEST_CASE("a_cancelled_read_loses_no_byte") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([](shard& s) -> task<> {
+      pair p;
+      co_await make_pair(s, p);
+      weir::scope writer(s);
+      constexpr std::size_t total = 256 << 10;
+      writer.spawn(send_pattern(p.client, total, 1777));
+      std::vector<std::byte> got;
+      std::array<std::byte, 5000> buffer;
+      int canceled = 0;
+      for (;;) {
+        auto t = co_await p.server.read_exactly(buffer).nothrow().timeout(20us);
+        for (std::size_t i = 0; i < t.n; ++i) got.push_back(buffer[i]);
+        if (t.ec == weir::error::end_of_stream || (!t.ec && t.n == 0)) break;
+        if (t.ec) {
+          CHECK(t.ec == std::errc::timed_out);
+          ++canceled;
+        }
+      }
+      std::size_t wrong = 0;
+      for (std::size_t i = 0; i < got.size(); ++i) wrong += got[i] != pattern(i);
+      CHECK(got.size() == total);
+      CHECK(wrong == 0);
+      co_await writer.join();
+    });
+  }
+}
+
+TEST_CASE("a_write_cancelled_midway_reports_what_went") {
+  if (!allowed()) return;
+  world w;
+  w.run([](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    std::vector<std::byte> much(32 << 20);
+    for (std::size_t i = 0; i < much.size(); ++i) much[i] = pattern(i);
+    auto stuck = co_await p.client.write_all(much).nothrow().timeout(2ms);
+    CHECK(stuck.ec == std::errc::timed_out);
+    CHECK(stuck.n > 0);
+    CHECK(stuck.n < much.size());
+    p.client.shutdown_send();
+    auto got = co_await expect_pattern(p.server, 65536);
+    CHECK(got == stuck.n);
+  });
+}
+
+TEST_CASE("a_queued_write_that_is_cancelled_leaves_the_others_whole") {
+  if (!allowed()) return;
+  world w;
+  w.run([](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    constexpr std::size_t size = 8 << 20;
+    weir::scope writers(s);
+    auto writer = [](tcp_stream& to, char c) -> task<> {
+      std::string text(size, c);
+      co_await to.write_all(text);
+    };
+    writers.spawn(writer(p.client, 'a'));
+    co_await weir::yield();
+    std::string never(size, 'n');
+    auto canceled = co_await p.client.write_all(never).nothrow().timeout(1ms);
+    CHECK(canceled.ec == std::errc::timed_out);
+    CHECK(canceled.n == 0);
+    writers.spawn(writer(p.client, 'b'));
+    std::string got(2 * size, ' ');
+    co_await p.server.read_exactly(std::as_writable_bytes(std::span(got)));
+    CHECK(got == std::string(size, 'a') + std::string(size, 'b'));
+    co_await writers.join();
+  });
+}
+
+TEST_CASE("small_writes_that_queue_leave_in_one_send") {
+  if (!allowed()) return;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    weir::scope writers(s);
+    for (int i = 0; i < 200; ++i)
+      writers.spawn([](tcp_stream& to, int me) -> task<> {
+        auto text = std::to_string(1000 + me);
+        co_await to.write_all(text);
+      }(p.client, i));
+    std::string got(800, ' ');
+    co_await p.server.read_exactly(std::as_writable_bytes(std::span(got)));
+    co_await writers.join();
+    std::string expected;
+    for (int i = 0; i < 200; ++i) expected += std::to_string(1000 + i);
+    CHECK(got == expected);
+  });
+  CHECK(w.transport().counters().coalesced_sends >= 3);
+  CHECK(w.transport().counters().sends <= 10);
+}
+
+TEST_CASE("a_full_queue_of_unclaimed_connections_withdraws_the_accept") {
+  if (!allowed()) return;
+  shape form;
+  form.transport.accept_queue = 2;
+  world w(form);
+  w.run([&](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    std::vector<tcp_stream> clients, servers;
+    for (int i = 0; i < 30; ++i) clients.push_back(co_await weir::connect(listener.local_endpoint()));
+    for (int i = 0; i < 30; ++i) {
+      auto peer = co_await listener.accept();
+      servers.push_back(std::move(*peer));
+      co_await weir::yield();
+    }
+    for (int i = 0; i < 30; ++i) {
+      auto& c = clients[static_cast<std::size_t>(i)];
+      CHECK(c.local_endpoint() == servers[static_cast<std::size_t>(i)].remote_endpoint());
+    }
+    CHECK(w.transport().counters().accepted == 30);
+    CHECK(w.transport().counters().accept_refused == 0);
+  });
+}
+
+TEST_CASE("connections_that_nobody_accepted_are_reset_with_their_listener") {
+  if (!allowed()) return;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    std::vector<tcp_stream> clients;
+    for (int i = 0; i < 3; ++i) clients.push_back(co_await weir::connect(listener.local_endpoint()));
+    auto one = co_await listener.accept();  // the others are in the transport's queue or the kernel's
+    co_await until([&] { return w.transport().counters().accepted == 3 || !w.driver().features().multishot_accept; });
+    listener.close();
+    std::array<std::byte, 1> buffer;
+    for (int i = 1; i < 3; ++i) {
+      auto got = co_await clients[static_cast<std::size_t>(i)].read_some(buffer).nothrow();
+      CHECK(got.ec == std::errc::connection_reset);
+    }
+    co_await one->write_all("!");
+    auto n = co_await clients[0].read_some(buffer);
+    CHECK(n == 1);
+  });
+}
+
+TEST_CASE("a_lack_of_descriptors_is_waited_out_without_spinning") {
+  if (!allowed()) return;
+  world w;
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  w.run([&](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    auto waiting = co_await weir::connect(listener.local_endpoint());
+    int next = ::dup(0);
+    ::close(next);
+    rlimit tight{static_cast<rlim_t>(next), before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    auto turns = s.counters().turns;
+    auto late = co_await listener.accept().nothrow().timeout(300ms);
+    CHECK(late.error() == std::errc::timed_out);
+    CHECK(w.transport().counters().accept_exhausted >= 2);
+    CHECK(w.transport().counters().accept_exhausted <= 8);
+    CHECK(s.counters().turns - turns < 60);
+    weir::scope others(s);
+    others.spawn([](tcp_stream stream) -> task<> {
+      co_await weir::yield();
+      stream.close();
+    }(std::move(waiting)));
+    auto peer = co_await listener.accept().timeout(10s);
+    CHECK(peer.has_value());
+    ::setrlimit(RLIMIT_NOFILE, &before);
+    co_await others.join();
+  });
+  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_CASE("read_to_the_end_and_close_is_no_reset") {
+  if (!allowed()) return;
+  world w;
+  w.run([](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    for (int i = 0; i < 20; ++i) {
+      co_await make_pair(s, p);
+      co_await p.client.write_all("request");
+      std::array<std::byte, 7> got;
+      co_await p.server.read_exactly(got);
+      co_await p.server.write_all("answer");
+      p.server.close();
+      std::string back(6, ' ');
+      auto n = co_await p.client.read_exactly(std::as_writable_bytes(std::span(back)));
+      CHECK(n == 6);
+      auto end = co_await p.client.read_some(got);
+      CHECK(end == 0);
+    }
+  });
+}
+
+TEST_CASE("unread_chunks_make_the_close_a_reset") {
+  if (!allowed()) return;
+  world w;
+  w.run([](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    co_await p.client.write_all("unread");
+    std::array<std::byte, 1> one;
+    co_await p.server.read_exactly(one);
+    p.server.close();
+    auto got = co_await p.client.read_some(one).nothrow();
+    CHECK(got.ec == std::errc::connection_reset);
+  });
+}
+
+TEST_CASE("a_connect_that_is_cancelled_leaves_no_descriptor") {
+  if (!allowed()) return;
+  int before = ::dup(0);
+  ::close(before);
+  {
+    world w;
+    int opened = ::dup(0);
+    ::close(opened);
+    w.run([](shard& s) -> task<> {
+      auto listener = s.listen({"127.0.0.1", 0}, {.backlog = 1});
+      std::vector<tcp_stream> filling;
+      for (int i = 0; i < 64; ++i) {
+        auto next = co_await weir::connect(listener.local_endpoint()).nothrow().timeout(3ms);
+        if (!next) {
+          CHECK(next.error() == std::errc::timed_out);
+          break;
+        }
+        filling.push_back(std::move(*next));
+      }
+      CHECK(filling.size() < 64);
+    });
+    CHECK(w.transport().open_sockets() == 0);
+    w.driver().flush();
+    int after = ::dup(0);
+    ::close(after);
+    CHECK(after == opened);
+  }
+  int after = ::dup(0);
+  ::close(after);
+  CHECK(after == before);
+}
+
+TEST_CASE("shutdown_under_load_leaves_nothing_in_every_shape") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    int before = ::dup(0);
+    ::close(before);
+    {
+      world w(form);
+      std::size_t echoed = 0;
+      w.run([&](shard& s) -> task<> {
+        auto listener = s.listen({"127.0.0.1", 0});
+        weir::scope sessions(s), acceptors(s), clients(s);
+        acceptors.spawn(serve_echo(listener, sessions));
+        for (int i = 0; i < 48; ++i)
+          clients.spawn([](weir::endpoint to, std::size_t& count, int me) -> task<> {
+            auto peer = co_await weir::connect(to);
+            std::vector<std::byte> data(static_cast<std::size_t>(1 + me * 397));
+            for (;;) {
+              co_await peer.write_all(data);
+              auto n = co_await peer.read_exactly(data);
+              count += n;
+            }
+          }(listener.local_endpoint(), echoed, i));
+        co_await until([&] { return echoed > (1u << 20); });
+        sessions.cancel();
+        acceptors.cancel();
+        clients.cancel();
+        co_await sessions.join();
+        co_await acceptors.join();
+        co_await clients.join();
+      });
+      CHECK(w.transport().open_sockets() == 0);
+      CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() ==
+            w.transport().buffers().count());
+    }
+    int after = ::dup(0);
+    ::close(after);
+    CHECK(after == before);
+  }
+}
+
+TEST_CASE("a_shard_that_goes_at_once_closes_what_is_still_closing") {
+  if (!allowed()) return;
+  int before = ::dup(0);
+  ::close(before);
+  {
+    world w;
+    bool ended = false;
+    w.shard().start(
+        [](shard& s) -> task<> {
+          auto listener = s.listen({"127.0.0.1", 0});
+          pair p;
+          co_await make_pair(s, p);
+          std::array<std::byte, 8> buffer;
+          auto late = co_await p.server.read_some(buffer).nothrow().timeout(1ms);
+          CHECK(late.ec == std::errc::timed_out);
+        }(w.shard()),
+        [&](std::exception_ptr) { ended = true; });
+    w.shard().run_until([&] { return ended; });
+    CHECK(w.transport().closing() > 0);
+  }
+  int after = ::dup(0);
+  ::close(after);
+  CHECK(after == before);
+}
+
+TEST_CASE("nodelay_is_inherited_by_accepted_sockets") {
+  if (!allowed()) return;
+  for (bool wanted : {true, false}) {
+    auto settings = uring_test::uring_config();
+    settings.tcp.nodelay = wanted;
+    world w({}, settings);
+    w.run([&](shard& s) -> task<> {
+      pair p;
+      co_await make_pair(s, p);
+      // Both ends' descriptors are among the process's first ones.
+      int value = -1, found = 0;
+      for (int fd = 3; fd < 256; ++fd) {
+        socklen_t size = sizeof value;
+        if (::getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &size) == 0) {
+          ++found;
+          CHECK((value != 0) == wanted);
+        }
+      }
+      CHECK(found >= 2);
+    });
+  }
+}
+
+TEST_CASE("an_echo_costs_few_system_calls_under_load") {
+  if (!allowed()) return;
+  world w;
+  constexpr std::size_t rounds = 200, peers = 32;
+  std::uint64_t calls = 0;
+  w.run([&](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    weir::scope sessions(s), acceptors(s), clients(s);
+    acceptors.spawn(serve_echo(listener, sessions));
+    std::vector<tcp_stream> streams;
+    for (std::size_t i = 0; i < peers; ++i) streams.push_back(co_await weir::connect(listener.local_endpoint()));
+    auto before = w.driver().system_calls();
+    for (auto& stream : streams)
+      clients.spawn([](tcp_stream& peer) -> task<> {
+        std::array<std::byte, 64> data{};
+        for (std::size_t i = 0; i < rounds; ++i) {
+          co_await peer.write_all(data);
+          co_await peer.read_exactly(data);
+        }
+      }(stream));
+    co_await clients.join();
+    calls = w.driver().system_calls() - before;
+    streams.clear();
+    s.request_stop();
+    co_await acceptors.join();
+    co_await sessions.join();
+  });
+  // Client and server share the ring: four operations a round, and far less than one call.
+  CHECK(calls < rounds * peers);
+}
