@@ -1,0 +1,143 @@
+// The capture file: its blocks byte by byte, and what happens when it cannot be written.
+#include <doctest/doctest.h>
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <vector>
+
+#include "observe/pcapng.hpp"
+#include "weir/error.hpp"
+
+using weir::instant;
+using weir::detail::packet_direction;
+using weir::detail::pcapng_encoder;
+using weir::detail::pcapng_file;
+
+namespace {
+
+std::uint32_t word(std::span<const std::byte> at, std::size_t offset) {
+  std::uint32_t v = 0;
+  std::memcpy(&v, at.data() + offset, sizeof v);
+  return v;
+}
+
+struct block {
+  std::uint32_t type;
+  std::span<const std::byte> body;
+};
+
+// Walks the blocks as a reader would, and checks the frames around them.
+std::vector<block> blocks_of(std::span<const std::byte> file) {
+  std::vector<block> out;
+  while (!file.empty()) {
+    REQUIRE(file.size() >= 12);
+    auto length = word(file, 4);
+    REQUIRE(length % 4 == 0);
+    REQUIRE((length >= 12 && length <= file.size()));
+    REQUIRE(word(file, length - 4) == length);
+    out.push_back({word(file, 0), file.subspan(8, length - 12)});
+    file = file.subspan(length);
+  }
+  return out;
+}
+
+std::string temporary_path() {
+  char name[] = "/tmp/weir-pcapng-XXXXXX";
+  int fd = ::mkstemp(name);
+  REQUIRE(fd >= 0);
+  ::close(fd);
+  return name;
+}
+
+std::vector<std::byte> contents(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
+  pcapng_encoder encoder;
+  encoder.section_header("weir");
+  encoder.interface_description("10.0.0.1", 0);
+  const std::byte first[] = {std::byte{1}, std::byte{2}, std::byte{3}}, second[] = {std::byte{4}, std::byte{5}};
+  std::span<const std::byte> parts[] = {first, second};
+  encoder.enhanced_packet(0, 0x1122334455667788ull, packet_direction::sent, parts);
+
+  auto blocks = blocks_of(encoder.buffer());
+  REQUIRE(blocks.size() == 3);
+  CHECK(blocks[0].type == 0x0a0d0d0a);
+  CHECK(word(blocks[0].body, 0) == 0x1a2b3c4d);
+  CHECK(blocks[1].type == 1);
+  CHECK((word(blocks[1].body, 0) & 0xffff) == 101);  // LINKTYPE_RAW
+  CHECK(blocks[2].type == 6);
+  CHECK(word(blocks[2].body, 0) == 0);
+  CHECK(word(blocks[2].body, 4) == 0x11223344);
+  CHECK(word(blocks[2].body, 8) == 0x55667788);
+  CHECK(word(blocks[2].body, 12) == 5);
+  CHECK(word(blocks[2].body, 16) == 5);
+  CHECK(std::to_integer<int>(blocks[2].body[24]) == 5);
+  CHECK(std::to_integer<int>(blocks[2].body[25]) == 0);  // padding
+  CHECK(word(blocks[2].body, 28) == (4u << 16 | 2u));    // epb_flags, 4 bytes
+  CHECK(word(blocks[2].body, 32) == 2);                  // outbound
+}
+
+TEST_CASE("a_capture_holds_every_packet_of_every_interface") {
+  auto path = temporary_path();
+  {
+    pcapng_file file(path);
+    auto a = file.add_interface("a"), b = file.add_interface("b");
+    std::vector<std::byte> packet(1400, std::byte{7});
+    std::span<const std::byte> part(packet);
+    for (int i = 0; i < 500; ++i) {  // more than the buffer holds
+      a->packet(instant::from_ns(i), packet_direction::sent, std::span(&part, 1));
+      b->packet(instant::from_ns(i), packet_direction::received, std::span(&part, 1));
+    }
+    CHECK(file.packets() == 1000);
+  }
+  auto file = contents(path);
+  auto blocks = blocks_of(file);
+  CHECK(blocks.size() == 1003);
+  std::size_t of_b = 0;
+  for (const auto& block : blocks) of_b += block.type == 6 && word(block.body, 0) == 1 ? 1 : 0;
+  CHECK(of_b == 500);
+  ::unlink(path.c_str());
+}
+
+TEST_CASE("an_idle_capture_reaches_the_file_within_a_fifth_of_a_second") {
+  auto path = temporary_path();
+  pcapng_file file(path);
+  auto tap = file.add_interface("a");
+  const std::byte one[1] = {};
+  std::span<const std::byte> part(one);
+  tap->packet(instant::from_ns(0), packet_direction::sent, std::span(&part, 1));
+  tap->idle(instant::from_ns(1000));
+  CHECK(contents(path).empty());
+  tap->idle(instant() + pcapng_file::longest_wait);
+  CHECK(blocks_of(contents(path)).size() == 3);
+  ::unlink(path.c_str());
+}
+
+TEST_CASE("a_capture_that_cannot_be_made_says_where") {
+  CHECK_THROWS_WITH_AS(pcapng_file("/nonexistent/trace.pcapng"),
+                       doctest::Contains("/nonexistent/trace.pcapng"), weir::io_error);
+}
+
+TEST_CASE("a_full_disk_ends_the_capture_and_nothing_else") {
+  pcapng_file file("/dev/full");
+  auto tap = file.add_interface("a");
+  const std::byte one[1] = {};
+  std::span<const std::byte> part(one);
+  tap->packet(instant::from_ns(0), packet_direction::sent, std::span(&part, 1));
+  file.flush();
+  CHECK(file.failed());
+  tap->packet(instant::from_ns(1), packet_direction::sent, std::span(&part, 1));
+  CHECK(file.packets() == 1);
+}
