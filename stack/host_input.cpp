@@ -81,7 +81,9 @@ void host::impl::on_icmp(instant now, const icmp_report& report) {
   if (!s.connection.in_flight(tcp::seq(report.sequence))) return;  // RFC 5927 4.1: forged or late
   auto ctx = context(now);
   if (report.kind == icmp_kind::packet_too_big) {
-    if (const auto mtu = ip_.lower_path_mtu(now, report)) s.connection.on_path_mtu(ctx, *mtu);
+    // Another connection may have lowered the path's MTU before: this one's segments are too long all the same.
+    (void)ip_.lower_path_mtu(now, report);
+    s.connection.on_path_mtu(ctx, ip_.path_mtu(now, report.remote.address));
   } else {
     s.connection.on_icmp(ctx, report);
   }
