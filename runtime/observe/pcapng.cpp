@@ -17,7 +17,10 @@ constexpr std::uint32_t section_header_block = 0x0a0d0d0a;   // 4.1
 constexpr std::uint32_t interface_block = 1;                 // 4.2
 constexpr std::uint32_t enhanced_packet_block = 6;           // 4.3
 constexpr std::uint32_t byte_order_magic = 0x1a2b3c4d;
-constexpr std::uint16_t linktype_raw = 101;
+// LINKTYPE_NULL: a word that tells the family, then the IP packet. Raw IP (101) would do without the word, but libpcap
+// refuses a second interface of that type.
+constexpr std::uint16_t linktype_null = 0;
+constexpr std::uint32_t family_v4 = 2, family_v6 = 30;
 constexpr std::uint16_t option_end = 0, option_user_application = 4, option_name = 2, option_resolution = 9,
                         option_packet_flags = 2;
 
@@ -74,7 +77,7 @@ void pcapng_encoder::section_header(std::string_view application) {
 
 void pcapng_encoder::interface_description(std::string_view name, std::uint32_t snap_length) {
   auto start = begin(interface_block);
-  put16(linktype_raw), put16(0);
+  put16(linktype_null), put16(0);
   put32(snap_length);
   option(option_name, as_bytes(name));
   const std::byte nanoseconds{9};          // if_tsresol: 10^-9
@@ -86,14 +89,16 @@ void pcapng_encoder::interface_description(std::string_view name, std::uint32_t 
 void pcapng_encoder::enhanced_packet(std::uint32_t interface_number, std::uint64_t timestamp_ns,
                                      packet_direction direction,
                                      std::span<const std::span<const std::byte>> parts) {
-  std::size_t size = 0;
+  std::size_t size = 4;
   for (auto part : parts) size += part.size();
+  bool v6 = !parts.empty() && !parts[0].empty() && parts[0][0] >> 4 == std::byte{6};
   auto start = begin(enhanced_packet_block);
   put32(interface_number);
   put32(static_cast<std::uint32_t>(timestamp_ns >> 32));
   put32(static_cast<std::uint32_t>(timestamp_ns));
   put32(static_cast<std::uint32_t>(size));
   put32(static_cast<std::uint32_t>(size));
+  put32(v6 ? family_v6 : family_v4);
   for (auto part : parts) buffer_.insert(buffer_.end(), part.begin(), part.end());
   put_padded({});
   std::uint32_t flags = direction == packet_direction::received ? 1 : 2;  // 4.3.1: inbound, outbound

@@ -1,4 +1,4 @@
-// A pcapng file (draft-ietf-opsawg-pcapng) of raw IP packets, one interface per tap, nanosecond timestamps. It buffers,
+// A pcapng file (draft-ietf-opsawg-pcapng) of IP packets, one interface per tap, nanosecond timestamps. It buffers,
 // writes in whole blocks and never waits longer than a write(2); a full disk or a lost file stops the capture with one
 // line on stderr and never the server.
 #pragma once
@@ -18,7 +18,7 @@ namespace weir::detail {
 class pcapng_encoder {
  public:
   void section_header(std::string_view application);
-  /// Raw IP (LINKTYPE_RAW = 101); interfaces are numbered from 0 in order.
+  /// Interfaces are numbered from 0 in order.
   void interface_description(std::string_view name, std::uint32_t snap_length);
   /// `timestamp_ns` since 1970, or since the start of a simulation.
   void enhanced_packet(std::uint32_t interface_number, std::uint64_t timestamp_ns, packet_direction direction,

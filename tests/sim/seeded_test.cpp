@@ -70,7 +70,8 @@ std::string left_over(weir::sim::host& host) {
 
 std::string run_world(std::uint64_t seed, std::uint64_t* trace = nullptr) {
   auto plan = draw(seed);
-  weir::sim::network net({.seed = seed});
+  const char* pcap = std::getenv("WEIR_SIM_PCAP");
+  weir::sim::network net({.seed = seed, .pcap = pcap == nullptr ? "" : pcap});
   auto& server = net.add_host("10.0.0.1/24", {.more_addresses = {"fd00::1/64"}});
   auto& client = net.add_host("10.0.0.2/24", {.more_addresses = {"fd00::2/64"}});
   auto& link = net.link(server, client);

@@ -1,5 +1,5 @@
 // Which seeds a seeded test runs, and what is printed when one fails. WEIR_SIM_SEEDS is their number (20 by default),
-// WEIR_SIM_SEED runs one alone: that is the command that a failure prints.
+// WEIR_SIM_SEED runs one alone: that is the command that a failure prints. WEIR_SIM_PCAP=FILE captures it.
 #pragma once
 
 #include <doctest/doctest.h>

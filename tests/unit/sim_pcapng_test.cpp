@@ -67,7 +67,7 @@ TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
   pcapng_encoder encoder;
   encoder.section_header("weir");
   encoder.interface_description("10.0.0.1", 0);
-  const std::byte first[] = {std::byte{1}, std::byte{2}, std::byte{3}}, second[] = {std::byte{4}, std::byte{5}};
+  const std::byte first[] = {std::byte{0x45}, std::byte{2}, std::byte{3}}, second[] = {std::byte{4}, std::byte{5}};
   std::span<const std::byte> parts[] = {first, second};
   encoder.enhanced_packet(0, 0x1122334455667788ull, packet_direction::sent, parts);
 
@@ -76,17 +76,18 @@ TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
   CHECK(blocks[0].type == 0x0a0d0d0a);
   CHECK(word(blocks[0].body, 0) == 0x1a2b3c4d);
   CHECK(blocks[1].type == 1);
-  CHECK((word(blocks[1].body, 0) & 0xffff) == 101);  // LINKTYPE_RAW
+  CHECK((word(blocks[1].body, 0) & 0xffff) == 0);  // LINKTYPE_NULL
   CHECK(blocks[2].type == 6);
   CHECK(word(blocks[2].body, 0) == 0);
   CHECK(word(blocks[2].body, 4) == 0x11223344);
   CHECK(word(blocks[2].body, 8) == 0x55667788);
-  CHECK(word(blocks[2].body, 12) == 5);
-  CHECK(word(blocks[2].body, 16) == 5);
-  CHECK(std::to_integer<int>(blocks[2].body[24]) == 5);
-  CHECK(std::to_integer<int>(blocks[2].body[25]) == 0);  // padding
-  CHECK(word(blocks[2].body, 28) == (4u << 16 | 2u));    // epb_flags, 4 bytes
-  CHECK(word(blocks[2].body, 32) == 2);                  // outbound
+  CHECK(word(blocks[2].body, 12) == 9);
+  CHECK(word(blocks[2].body, 16) == 9);
+  CHECK(word(blocks[2].body, 20) == 2);  // the family: IPv4
+  CHECK(std::to_integer<int>(blocks[2].body[28]) == 5);
+  CHECK(std::to_integer<int>(blocks[2].body[29]) == 0);  // padding
+  CHECK(word(blocks[2].body, 32) == (4u << 16 | 2u));    // epb_flags, 4 bytes
+  CHECK(word(blocks[2].body, 36) == 2);                  // outbound
 }
 
 TEST_CASE("a_capture_holds_every_packet_of_every_interface") {
@@ -109,6 +110,14 @@ TEST_CASE("a_capture_holds_every_packet_of_every_interface") {
   for (const auto& block : blocks) of_b += block.type == 6 && word(block.body, 0) == 1 ? 1 : 0;
   CHECK(of_b == 500);
   ::unlink(path.c_str());
+}
+
+TEST_CASE("an_ipv6_packet_is_marked_as_one") {
+  pcapng_encoder encoder;
+  const std::byte first[] = {std::byte{0x60}};
+  std::span<const std::byte> part(first);
+  encoder.enhanced_packet(0, 0, packet_direction::received, std::span(&part, 1));
+  CHECK(word(blocks_of(encoder.buffer())[0].body, 20) == 30);
 }
 
 TEST_CASE("an_idle_capture_reaches_the_file_within_a_fifth_of_a_second") {
