@@ -1,0 +1,231 @@
+// run(), the registry of back ends and shard_thread, on kernel sockets. What the signals do is
+// decided by the order of events, never by time.
+#include <doctest/doctest.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <set>
+#include <stdexcept>
+#include <string>
+
+#include "weir/weir.hpp"
+
+using namespace weir;
+using namespace std::chrono_literals;
+
+namespace {
+
+config settings_with(unsigned shards = 1) {
+  config settings;
+  settings.backend = "asio";
+  settings.shards = shards;
+  return settings;
+}
+
+task<> nothing(shard&) { co_return; }
+
+std::string config_error_of(const config& settings) {
+  try {
+    (void)resolve_backend(settings);
+  } catch (const config_error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace
+
+TEST_CASE("run_ends_with_0_when_serve_has_returned_on_every_shard") {
+  std::atomic<unsigned> seen = 0;
+  CHECK(run(settings_with(3), [&](shard& s) -> task<> {
+          seen |= 1u << s.index();
+          co_await sleep_for(1ms);
+        }) == 0);
+  CHECK(seen == 7);
+}
+
+TEST_CASE("an_exception_out_of_serve_cancels_the_other_shards_and_gives_1") {
+  std::atomic<int> cancelled = 0;
+  CHECK(run(settings_with(3), [&](shard& s) -> task<> {
+          if (s.index() == 1) throw std::runtime_error("this test's own failure");
+          try {
+            co_await sleep_for(1h);
+          } catch (const io_error& error) {
+            if (error.code() == std::errc::operation_canceled) ++cancelled;
+            throw;
+          }
+        }) == 1);
+  CHECK(cancelled == 2);
+}
+
+TEST_CASE("the_first_signal_ends_accept_and_lets_sessions_finish") {
+  bool session_ended = false;
+  auto session = [&](tcp_stream peer) -> task<> {
+    std::array<std::byte, 8> buffer;
+    auto n = co_await peer.read_exactly(std::span(buffer).first(5));
+    co_await peer.write_all(std::span<const std::byte>(buffer).first(n));
+    session_ended = true;
+  };
+  CHECK(run(settings_with(), [&](shard& s) -> task<> {
+          auto listener = s.listen({"127.0.0.1", 0});
+          auto client = co_await s.connect(listener.local_endpoint());
+          scope sessions(s);
+          auto peer = co_await listener.accept();
+          sessions.spawn(session(std::move(*peer)));
+          ::kill(::getpid(), SIGTERM);
+          auto none = co_await listener.accept();
+          CHECK_FALSE(none.has_value());
+          CHECK(s.stop_requested());
+          // The session goes on: only now does it get what it waits for.
+          co_await client.write_all("hello");
+          std::array<std::byte, 5> back;
+          co_await client.read_exactly(back);
+          auto drained = co_await sessions.drain(1h);
+          CHECK(drained.in_time);
+        }) == 0);
+  CHECK(session_ended);
+}
+
+TEST_CASE("the_second_signal_cancels_and_its_number_is_the_exit_code") {
+  CHECK(run(settings_with(2), [&](shard& s) -> task<> {
+          auto listener = s.listen({"127.0.0.1", 0});
+          if (s.index() == 0) ::kill(::getpid(), SIGINT);
+          co_await listener.accept();
+          if (s.index() == 0) ::kill(::getpid(), SIGTERM);
+          co_await sleep_for(1h);
+        }) == 128 + SIGTERM);
+}
+
+TEST_CASE("signals_are_as_before_when_run_has_ended") {
+  sigset_t before, after;
+  sigemptyset(&before);
+  sigemptyset(&after);
+  pthread_sigmask(SIG_SETMASK, nullptr, &before);
+  CHECK(run(settings_with(), nothing) == 0);
+  pthread_sigmask(SIG_SETMASK, nullptr, &after);
+  CHECK(sigismember(&before, SIGTERM) == sigismember(&after, SIGTERM));
+}
+
+TEST_CASE("what_is_submitted_to_another_shard_runs_there_even_when_its_serve_has_returned") {
+  std::atomic<shard*> other = nullptr;
+  unsigned ran_on = 99;
+  CHECK(run(settings_with(2), [&](shard& s) -> task<> {
+          if (s.index() == 1) {
+            other = &s;
+            co_return;
+          }
+          while (other == nullptr) co_await yield();
+          auto work = [](unsigned& where) -> task<> {
+            auto& here = co_await this_shard();
+            where = here.index();
+          };
+          co_await submit_to(*other, work(ran_on));
+        }) == 0);
+  CHECK(ran_on == 1);
+}
+
+TEST_CASE("a_port_that_is_taken_on_the_second_shard_is_a_failure_of_the_whole") {
+  CHECK(run(settings_with(2), [](shard& s) -> task<> {
+          static std::atomic<std::uint16_t> port = 0;
+          if (s.index() == 0) {
+            auto listener = s.listen({"127.0.0.1", 0});
+            port = listener.local_endpoint().port;
+            co_await listener.accept();
+            co_return;
+          }
+          while (port == 0) co_await yield();
+          auto listener = s.listen({"127.0.0.1", port});  // exclusive is the default
+        }) == 1);
+}
+
+TEST_CASE("pinned_shards_run_on_a_core_each") {
+  cpu_set_t before;
+  CPU_ZERO(&before);
+  REQUIRE(sched_getaffinity(0, sizeof before, &before) == 0);
+  auto settings = settings_with(CPU_COUNT(&before) > 1 ? 2 : 1);
+  settings.pin = true;
+  std::atomic<unsigned> alone = 0;
+  CHECK(run(settings, [&](shard&) -> task<> {
+          cpu_set_t mine;
+          CPU_ZERO(&mine);
+          sched_getaffinity(0, sizeof mine, &mine);
+          if (CPU_COUNT(&mine) == 1) ++alone;
+          co_return;
+        }) == 0);
+  CHECK(alone == settings.shards);
+  sched_setaffinity(0, sizeof before, &before);
+}
+
+TEST_CASE("more_pinned_shards_than_cores_are_refused") {
+  auto settings = settings_with(1000);
+  settings.pin = true;
+  CHECK(run(settings, nothing) == 2);
+}
+
+TEST_CASE("a_back_end_that_cannot_be_used_gives_2") {
+  auto settings = settings_with();
+  settings.backend = "sim";
+  CHECK(run(settings, nothing) == 2);
+  settings.backend = "epoll";
+  CHECK(run(settings, nothing) == 2);
+}
+
+TEST_CASE("errors_about_back_ends_say_what_to_do") {
+  auto settings = settings_with();
+  settings.backend = "sim";
+  CHECK(config_error_of(settings).find("weir/sim.hpp") != std::string::npos);
+  settings.backend = "epoll";
+  CHECK(config_error_of(settings).find("uring, asio, stack, sim") != std::string::npos);
+  settings.backend = "stack";
+  settings.stack.placement = placement::dedicated;
+  CHECK(config_error_of(settings).find("stack.placement") != std::string::npos);
+  settings.stack.placement = placement::inline_;
+  settings.stack.device = "lo";
+  auto on_lo = probe_backend("stack", settings);
+  CHECK_FALSE(on_lo.usable);
+  CHECK_FALSE(on_lo.reason.empty());
+}
+
+TEST_CASE("auto_becomes_a_back_end_on_kernel_sockets") {
+  auto settings = settings_with();
+  settings.backend = "auto";
+  auto resolved = resolve_backend(settings).backend;
+  CHECK((resolved == "uring" || resolved == "asio"));
+  CHECK(probe_backend(resolved, settings).usable);
+}
+
+TEST_CASE("built_back_ends_have_names_and_reasons") {
+  auto names = built_backends();
+  CHECK(std::set<std::string>(names.begin(), names.end()).size() == names.size());
+  for (auto& name : names) {
+    auto probed = probe_backend(name, config{});
+    CAPTURE(name);
+    CHECK((probed.usable || !probed.reason.empty()));
+  }
+  CHECK_FALSE(probe_backend("epoll", config{}).usable);
+}
+
+TEST_CASE("a_shard_thread_runs_tasks_until_it_goes_and_cancels_the_rest") {
+  std::atomic<bool> cancelled = false;
+  {
+    shard_thread other(settings_with(), 7);
+    CHECK(other.shard().index() == 7);
+    auto wait = [&]() -> task<> {
+      try {
+        co_await sleep_for(1h);
+      } catch (const io_error&) {
+        cancelled = true;
+      }
+    };
+    other.shard().post([&] { other.shard().start(wait(), [](std::exception_ptr) {}); });
+  }
+  CHECK(cancelled);
+}
+
+TEST_CASE("a_shard_thread_that_cannot_be_made_throws_where_it_was_asked_for") {
+  auto settings = settings_with();
+  settings.backend = "epoll";
+  CHECK_THROWS_AS(shard_thread{settings}, config_error);
+}
