@@ -24,6 +24,12 @@ chunk_pool::~chunk_pool() {
   }
 }
 
+std::uint32_t chunk_pool::grown(std::size_t bytes) {
+  auto c = capacities.size() - 1;
+  while (c > 0 && capacities[c] > bytes) --c;
+  return capacities[c];
+}
+
 std::uint32_t chunk_pool::cost(std::size_t wanted) {
   return capacities[class_for(wanted)] + static_cast<std::uint32_t>(sizeof(chunk));
 }

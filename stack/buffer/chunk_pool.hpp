@@ -58,6 +58,9 @@ class chunk_pool {
   /// A chunk of the smallest class that holds `wanted` bytes, else of the largest class. Null: the account is full.
   chunk* take(std::size_t wanted);
   void give(chunk* c);
+  /// The largest capacity that is not above `bytes`, or the smallest: how a queue of `bytes` grows, so that it is never
+  /// charged much more than twice what it holds.
+  static std::uint32_t grown(std::size_t bytes);
   /// What take(wanted) would charge.
   static std::uint32_t cost(std::size_t wanted);
 

@@ -89,7 +89,7 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   auto start = at;
   if (at != next_) start = free_from + (at - free_from) / cell * cell;  // beyond a gap: on the grid
   auto room = wanted + (at - start);
-  if (at == next_) room = std::max<std::size_t>(room, readable());       // a bulk transfer gets large chunks
+  if (at == next_) room = std::max<std::size_t>(room, chunk_pool::grown(readable()));
   else room = std::max<std::size_t>(room, cell);
   if (after != nullptr) room = std::min<std::size_t>(room, after->offset - start);
   if (charged_ + chunk_pool::cost(room) > limit) {

@@ -24,7 +24,7 @@ std::size_t send_queue::append_one(chunk_pool& pool, std::span<const std::byte> 
   while (done < bytes.size()) {
     if (tail_ == nullptr || tail_->end == tail_->capacity) {
       // Chunks grow with the queue: a request takes a small one, a bulk transfer ends up with the largest.
-      const auto wanted = std::max<std::size_t>(bytes.size() - done, size_);
+      const auto wanted = std::max<std::size_t>(bytes.size() - done, chunk_pool::grown(size_));
       auto* fresh = pool.take(wanted);
       if (fresh == nullptr) break;
       fresh->offset = base_ + size_;

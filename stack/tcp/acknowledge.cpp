@@ -17,7 +17,8 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     }
     una_ = ack;
     syn_acked_ = true;
-    snd_wnd_ = max_wnd_ = std::uint32_t{segment.window} << snd_shift_;
+    // The window of a SYN is never scaled (RFC 7323 2.2).
+    snd_wnd_ = max_wnd_ = std::uint32_t{segment.window} << (segment.has(wire::syn) ? 0 : snd_shift_);
     wl1_ = seq(segment.sequence);
     wl2_ = ack;
     become_established(ctx);

@@ -125,6 +125,7 @@ class connection {
   bool check_timestamps(context& ctx, const wire::tcp_segment& segment);
   bool acceptable(seq sequence, std::uint32_t length) const;
   void on_unacceptable(context& ctx, const wire::tcp_segment& segment);
+  bool on_repeated_syn(context& ctx, const wire::tcp_segment& segment);
   void on_reset(context& ctx, seq sequence);
   void on_data(context& ctx, const wire::tcp_segment& segment);
   void store(context& ctx, seq at, std::span<const std::byte> bytes, std::uint32_t segments);

@@ -40,8 +40,7 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
   }
   if (segment.has(wire::syn)) {
     // RFC 5961 4.2: whatever its number. A SYN in SYN-RECEIVED that repeats the first gets the SYN-ACK again.
-    if (state_ == tcp_state::syn_received && sequence == irs_) emit_syn(ctx);
-    else challenge(ctx);
+    if (!on_repeated_syn(ctx, segment)) challenge(ctx);
     return;
   }
   if (!segment.has(wire::ack)) {
@@ -162,11 +161,7 @@ void connection::on_unacceptable(context& ctx, const wire::tcp_segment& segment)
     return;
   }
   if (segment.has(wire::syn)) {
-    if (state_ == tcp_state::syn_received && sequence == irs_) {
-      emit_syn(ctx);  // our SYN-ACK was lost (simultaneous open)
-      return;
-    }
-    challenge(ctx);
+    if (!on_repeated_syn(ctx, segment)) challenge(ctx);
     return;
   }
   const auto length = segment.sequence_length();
@@ -184,6 +179,20 @@ void connection::on_unacceptable(context& ctx, const wire::tcp_segment& segment)
   } else {
     challenge(ctx);
   }
+}
+
+bool connection::on_repeated_syn(context& ctx, const wire::tcp_segment& segment) {
+  if (state_ != tcp_state::syn_received || seq(segment.sequence) != irs_) return false;
+  const auto ack = seq(segment.acknowledgment);
+  if (segment.has(wire::ack) && una_ < ack && ack <= nxt_) {
+    // The other half of a simultaneous open: a SYN-ACK with the number that we know already (RFC 9293 figure 7).
+    if (on_ack(ctx, segment)) ack_ = ack_need::now;
+  } else if (!segment.has(wire::ack)) {
+    emit_syn(ctx);  // our SYN-ACK was lost
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void connection::on_reset(context& ctx, seq sequence) {

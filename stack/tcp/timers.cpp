@@ -132,8 +132,10 @@ void connection::on_retransmit_timer(context& ctx) {
   congestion_.on_timeout(ctx.now, std::max(span_of(una_, nxt_), std::uint32_t{mss_}), first);
   // RFC 2018 8: if even the oldest byte was reported, the receiver has dropped what it reported.
   const bool reneged = !board_.empty() && board_[0].has(sent_record::sacked);
-  timeout_undo_ = first && sack_ok_ && !reneged;
-  timeout_at_ = ctx.now;
+  if (first) {
+    timeout_undo_ = sack_ok_ && !reneged;
+    timeout_at_ = ctx.now;
+  }
   board_.mark_all_lost(reneged);
   for (std::uint32_t i = 0; i < board_.count(); ++i) board_.unmark_retransmitted(i);
   reno_sacked_ = 0;

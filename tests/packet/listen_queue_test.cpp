@@ -1,0 +1,363 @@
+// Rows 1-19 of TCP.md's sixty: listening and accepting, as the wire and the application see them.
+#include <doctest/doctest.h>
+
+#include "packet/script.hpp"
+
+using namespace weir;
+using namespace weir::test;
+
+namespace {
+
+/// One whole handshake from another peer port; the host's answers are skipped.
+void handshake(script& t, std::uint16_t port) {
+  t.peer_port = port;
+  t.in("S 0 <mss 1460>");
+  if (t.sent() == 0) return;
+  (void)t.take();
+  t.in(". 1 ack 1");
+}
+
+std::size_t accept_all(script& t) {
+  std::size_t n = 0;
+  while (t.accept()) ++n;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("listen_backlog_admits_exactly_its_count") {
+  for (std::uint32_t backlog : {0u, 1u, 2u, 5u}) {
+    CAPTURE(backlog);
+    script t;
+    t.listen(80, {.backlog = backlog});
+    for (std::uint16_t p = 1; p <= 8; ++p) handshake(t, static_cast<std::uint16_t>(1000 + p));
+    const auto info = *t.h().info_listener(t.listener);
+    CHECK(info.accept_queue == backlog);
+    CHECK(info.accept_queue_peak == backlog);
+    CHECK(info.accept_overflows == 8 - backlog);
+    CHECK(accept_all(t) == backlog);
+  }
+}
+
+TEST_CASE("listen_syn_is_dropped_not_reset_when_the_accept_queue_is_full") {
+  script t;
+  t.listen(80, {.backlog = 1});
+  handshake(t, 1001);
+  t.peer_port = 1002;
+  t.in("S 0 <mss 1460>");
+  t.quiet();
+  CHECK(t.count(counter::accept_queue_overflow) == 1);
+  CHECK(t.accept());
+  t.in("S 0 <mss 1460>");  // the client tries again, and there is room
+  t.out("S. 0 ack 1");
+}
+
+TEST_CASE("listen_final_ack_dropped_when_the_accept_queue_is_full_completes_later") {
+  script t;
+  t.listen(80, {.backlog = 1});
+  t.peer_port = 1001;
+  t.in("S 0 <mss 1460>");
+  const auto first_isn = t.take().sequence;
+  t.peer_port = 1002;
+  t.in("S 0 <mss 1460>");
+  (void)t.take();
+  t.in(". 1 ack 1");  // 1002 takes the only place
+  t.quiet();
+  (void)first_isn;
+  t.peer_port = 1001;
+  // The second to finish finds the queue full: its ACK is dropped, its entry stays.
+  t.after(900ms);
+  t.skip();
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+  CHECK(t.until_sent(2s) < 2s);   // the SYN-ACK comes again
+  t.out("S. 0 ack 1");
+  t.in(". 1 ack 1");
+  t.quiet();
+  CHECK(t.count(counter::accept_queue_overflow) == 1);
+  CHECK(t.accept());
+  t.in("P. 1:6 ack 1");           // the client, which believes to be connected, goes on
+  CHECK(t.accept());
+  CHECK(t.read() == script::stream(0, 5));
+}
+
+TEST_CASE("listen_overflow_reset_answers_the_final_ack_with_a_reset") {
+  script t;
+  t.listen(80, {.backlog = 1, .overflow = overflow_policy::reset});
+  t.peer_port = 1001;
+  t.in("S 0 <mss 1460>");
+  (void)t.take();
+  handshake(t, 1002);
+  t.peer_port = 1001;
+  t.after(900ms);
+  t.skip();
+  (void)t.until_sent(2s);
+  t.out("S. 0 ack 1");
+  t.in(". 1 ack 1");
+  t.out("R 1");
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
+}
+
+TEST_CASE("listen_syn_queue_full_drops_further_syns") {
+  script t;
+  t.listen(80, {.syn_backlog = 3});
+  for (std::uint16_t p = 1; p <= 5; ++p) {
+    t.peer_port = static_cast<std::uint16_t>(1000 + p);
+    t.in("S 0 <mss 1460>");
+  }
+  const auto info = *t.h().info_listener(t.listener);
+  CHECK(info.syn_queue == 3);
+  CHECK(info.syn_overflows + info.cookies_sent >= 2);
+  CHECK(t.h().memory_in_use() <= 3 * 128);
+}
+
+TEST_CASE("listen_timed_out_half_open_entry_frees_its_slot") {
+  script t;
+  t.listen(80, {.syn_backlog = 1});
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  // The SYN-ACK comes again after 1, 2, 4, 8 and 16 s, and after 32 s more the entry goes.
+  for (auto wait : {1s, 2s, 4s, 8s, 16s}) {
+    const auto took = t.until_sent(100s);
+    CHECK(took >= wait);
+    CHECK(took < wait + 1ms);
+    t.out("S. 0 ack 1");
+  }
+  t.after(31s);
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+  t.after(2s);
+  t.quiet();
+  const auto info = *t.h().info_listener(t.listener);
+  CHECK(info.syn_queue == 0);
+  CHECK(info.syn_expired == 1);
+  CHECK(t.h().memory_in_use() == 0);
+}
+
+TEST_CASE("listen_rst_in_syn_received_frees_its_slot") {
+  script t;
+  t.listen();
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in("R 2 win 0");  // in the window but not exact: ignored
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+  t.in("R 1 win 0");
+  t.quiet();
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
+}
+
+TEST_CASE("listen_close_resets_half_open_and_unaccepted_connections") {
+  script t;
+  t.listen();
+  handshake(t, 1001);
+  t.peer_port = 1002;
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.h().close(t.now(), t.listener);
+  int resets = 0;
+  while (t.sent() > 0) {
+    const auto s = t.take();
+    CHECK(s.has(wire::rst));
+    CHECK((s.destination_port == 1001 || s.destination_port == 1002));
+    ++resets;
+  }
+  CHECK(resets == 2);
+  CHECK(t.h().memory_in_use() == 0);
+  t.in("S 0 <mss 1460>");
+  CHECK(t.take().has(wire::rst));
+}
+
+TEST_CASE("listen_data_or_fin_on_the_third_ack_is_kept") {
+  script t;
+  t.listen();
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in("FP. 1:6 ack 1");
+  t.out(". 1 ack 7");
+  CHECK(t.accept());
+  CHECK(any(t.events(), ready::readable));
+  CHECK(t.read() == script::stream(0, 5));
+  CHECK(t.h().at_end(t.socket));
+}
+
+TEST_CASE("listen_duplicate_syn_sends_the_syn_ack_again") {
+  script t;
+  t.listen();
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in(". 1 ack 1");
+  CHECK(t.accept());
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
+}
+
+TEST_CASE("listen_options_missing_from_a_retransmitted_syn_are_tolerated") {
+  script t;
+  t.listen();
+  t.in("S 0 <mss 1460,sackOK,wscale 7>");
+  t.out("S. 0 ack 1 <mss 1460,sackOK,wscale 7>");
+  t.in("S 0");
+  t.out("S. 0 ack 1 <mss 1460,sackOK,wscale 7>");
+  t.in(". 1 ack 1 win 100");
+  CHECK(t.accept());
+  CHECK(t.info().send_window == 100 << 7);
+}
+
+TEST_CASE("listen_syn_ack_and_bare_ack_are_answered_with_rst") {
+  script t;
+  t.listen();
+  t.in("S. 0 ack 777");
+  t.out("R 777");
+  t.in(". 5 ack 888");
+  t.out("R 888");
+  t.in("FP. 5:7 ack 999");
+  t.out("R 999");
+}
+
+TEST_CASE("listen_rst_is_never_answered") {
+  script t;
+  t.in("R 0 win 0");
+  t.in("R. 0 ack 5");
+  t.listen();
+  t.in("R 0 win 0");
+  t.in("R. 0 ack 5");
+  t.in("SR 0");
+  t.quiet();
+}
+
+TEST_CASE("closed_port_answers_with_the_reset_of_rfc_9293") {
+  script t;
+  t.in("S 0 <mss 1460>");
+  t.out("R. 0 ack 1");
+  t.in("P. 1:11 ack 77");
+  t.out("R 77");
+  t.in("FP 5:15");
+  t.out("R. 0 ack 16");
+  CHECK(t.count(counter::drop_tcp_no_listener) == 3);
+}
+
+TEST_CASE("listen_rst_for_another_connection_is_not_swallowed") {
+  script t;
+  t.listen();
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.peer_port = 41000;
+  t.in("R 1 win 0");  // another port: the half-open entry stays
+  t.peer_port = 40000;
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+}
+
+TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
+  for (const char* source : {"224.0.0.5", "255.255.255.255", "10.0.0.255", "0.0.0.0", "127.0.0.1"}) {
+    CAPTURE(source);
+    script t;
+    t.listen();
+    t.them = *ip_address::parse(source);
+    t.in("S 0 <mss 1460>");
+    t.quiet();
+    CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
+  }
+}
+
+TEST_CASE("listen_syn_to_multicast_or_broadcast_is_silently_dropped") {
+  for (const char* destination : {"224.0.0.1", "255.255.255.255", "10.0.0.255"}) {
+    CAPTURE(destination);
+    script t;
+    t.listen();
+    t.us = *ip_address::parse(destination);
+    t.in("S 0 <mss 1460>");
+    t.quiet();
+  }
+}
+
+TEST_CASE("listen_address_in_use_also_specific_against_wildcard") {
+  script t;
+  t.listen(80, {.key = owner_key{1}});
+  CHECK(t.h().listen({t.us, 80}, {}).error() == std::errc::address_in_use);
+  CHECK(t.h().listen({t.us, 80}, {.key = owner_key{2}}).error() == std::errc::address_in_use);
+  CHECK(t.h().listen({ip_address(), 80}, {.allow_wildcard = true, .key = owner_key{2}}).error() ==
+        std::errc::address_in_use);
+  CHECK(t.h().listen({t.us, 81}, {}));
+  CHECK(t.h().listen({ip_address(), 82}, {.allow_wildcard = true}));
+  CHECK(t.h().listen({t.us, 82}, {}).error() == std::errc::address_in_use);
+  // One owner may have both, and the specific one is asked first.
+  CHECK(t.h().listen({ip_address(), 80}, {.allow_wildcard = true, .key = owner_key{1}}));
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+}
+
+TEST_CASE("listen_wildcards_need_permission_and_foreign_addresses_are_refused") {
+  script t;
+  CHECK(t.h().listen({ip_address(), 80}, {}).error() == std::errc::permission_denied);
+  CHECK(t.h().listen({ip_address::v6({}), 80}, {}).error() == std::errc::permission_denied);
+  CHECK(t.h().listen(at("10.9.9.9", 80), {}).error() == std::errc::address_not_available);
+  auto any_port = t.h().listen({t.us, 0}, {});
+  REQUIRE(any_port);
+  CHECK(t.h().local_endpoint(*any_port).port >= 1024);
+}
+
+TEST_CASE("listen_limits_of_the_host_are_reached_and_counted") {
+  host_options o;
+  o.limits.listeners = 2;
+  o.limits.connections = 1;
+  script t(o);
+  t.listen(80);
+  CHECK(t.h().listen({t.us, 81}, {}));
+  CHECK(t.h().listen({t.us, 82}, {}).error() == std::errc::not_enough_memory);
+  handshake(t, 1001);
+  handshake(t, 1002);
+  CHECK(t.count(counter::connections_refused_limit) == 1);
+  CHECK(accept_all(t) == 1);
+  CHECK(t.h().connect(t.now(), {t.them, 9}, {}, {}).error() == std::errc::not_enough_memory);
+}
+
+TEST_CASE("accept_order_is_the_order_of_completion") {
+  script t;
+  t.listen();
+  std::vector<std::uint32_t> isns;
+  for (std::uint16_t p : {1001, 1002, 1003}) {
+    t.peer_port = p;
+    t.in("S 0 <mss 1460>");
+  }
+  std::vector<wire::tcp_segment> answers{t.take(), t.take(), t.take()};
+  CHECK(answers[0].destination_port == 1001);
+  // The third completes; the host's number is the one seen last.
+  t.peer_port = 1003;
+  t.in(". 1 ack 1");
+  REQUIRE(t.accept());
+  CHECK(t.h().remote_endpoint(t.socket).port == 1003);
+  CHECK(t.h().accept(t.listener).error() == std::errc::operation_would_block);
+}
+
+TEST_CASE("accept_event_comes_at_the_edge") {
+  script t;
+  t.listen();
+  int mark = 0;
+  t.h().set_user(t.listener, &mark);
+  handshake(t, 1001);
+  handshake(t, 1002);
+  event e;
+  REQUIRE(t.h().next_event(e));
+  CHECK(e.socket == t.listener);
+  CHECK(e.user == &mark);
+  CHECK(e.what == ready::acceptable);
+  CHECK_FALSE(t.h().next_event(e));
+  CHECK(accept_all(t) == 2);
+  while (t.h().next_event(e)) {
+  }
+  handshake(t, 1003);
+  REQUIRE(t.h().next_event(e));
+  CHECK(e.socket == t.listener);
+}
+
+TEST_CASE("listen_works_on_ipv6") {
+  script t({}, true);
+  t.listen();
+  t.in("S 0 <mss 1440>");
+  t.out("S. 0 ack 1 <mss 1440>");
+  t.in(". 1 ack 1");
+  CHECK(t.accept());
+  t.in("P. 1:6 ack 1");
+  CHECK(t.read() == script::stream(0, 5));
+  CHECK(t.h().remote_endpoint(t.socket).address == t.them);
+}

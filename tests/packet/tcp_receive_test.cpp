@@ -1,0 +1,451 @@
+// Receiving: reassembly, windows, when to acknowledge, SACK and PAWS (TCP.md rows 27-41).
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+
+#include "packet/script.hpp"
+
+using namespace weir;
+using namespace weir::test;
+
+namespace {
+
+std::string data(std::uint32_t from, std::uint32_t to, const char* rest = " ack 1") {
+  return "P. " + std::to_string(from) + ":" + std::to_string(to) + rest;
+}
+
+/// Lets the quick acknowledgements of a new connection run out.
+std::uint32_t drain_quick(script& t, std::uint32_t at = 1) {
+  for (int i = 0; i < 20; ++i) {
+    t.in(data(at, at + 10));
+    at += 10;
+  }
+  t.after(50ms);
+  t.skip();
+  (void)t.read();
+  return at;
+}
+
+}  // namespace
+
+TEST_CASE("all_120_orders_of_five_segments_give_the_same_bytes") {
+  std::array<std::uint32_t, 5> order{0, 1, 2, 3, 4};
+  do {
+    script t;
+    t.establish();
+    for (auto i : order) t.in(data(1 + i * 100, 101 + i * 100));
+    CHECK(t.read() == script::stream(0, 500));
+    CHECK(t.info().out_of_order == 0);
+    CHECK(t.h().memory_in_use() == 0);
+  } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("all_pairs_of_overlap_give_the_same_bytes") {
+  for (std::uint32_t a = 0; a < 6; ++a)
+    for (std::uint32_t b = a + 1; b <= 6; ++b)
+      for (std::uint32_t c = 0; c < 6; ++c)
+        for (std::uint32_t d = c + 1; d <= 6; ++d) {
+          CAPTURE(a);
+          CAPTURE(b);
+          CAPTURE(c);
+          CAPTURE(d);
+          script t;
+          t.establish();
+          t.in(data(11 + a * 10, 11 + b * 10));
+          t.in(data(11 + c * 10, 11 + d * 10));
+          t.in(data(1, 71));
+          CHECK(t.read() == script::stream(0, 70));
+          CHECK(t.h().memory_in_use() == 0);
+        }
+}
+
+TEST_CASE("bytes_once_received_are_not_changed_by_a_later_overlap") {
+  script t;
+  t.establish();
+  t.in_raw(t.packet("P. 6:11 ack 1", "right"));
+  t.in_raw(t.packet("P. 6:11 ack 1", "WRONG"));
+  t.in_raw(t.packet("P. 1:6 ack 1", "first"));
+  t.in_raw(t.packet("P. 1:11 ack 1", "WRONGWRONG"));
+  t.flush();
+  CHECK(t.read() == "firstright");
+}
+
+TEST_CASE("sequence_wraps_at_2_to_the_32") {
+  for (std::uint32_t isn : {0xffffffffu, 0xfffffffeu, 0xffffff00u, 0x7fffffffu, 0x7ffffff0u}) {
+    CAPTURE(isn);
+    script t;
+    t.peer_isn = isn;
+    t.establish();
+    t.in(data(101, 201));
+    t.in(data(201, 301));
+    t.in(data(1, 101));
+    t.skip();
+    CHECK(t.read() == script::stream(0, 300));
+    t.in("F. 301 ack 1");
+    t.out(". 1 ack 302");
+    CHECK(t.h().at_end(t.socket));
+  }
+}
+
+TEST_CASE("out_of_window_data_gets_an_ack") {
+  script t;
+  t.establish();
+  t.in(data(200001, 200011));
+  t.out(". 1 ack 1");
+  t.quiet();
+  CHECK(t.count(counter::drop_tcp_out_of_window) == 1);
+}
+
+TEST_CASE("partial_overlap_with_the_window_is_trimmed") {
+  host_options o;
+  o.tcp.receive_buffer = 1000;
+  script t(o);
+  t.establish();
+  t.in(data(1, 801));
+  t.in(data(701, 1301));     // old on the left, beyond the window on the right
+  t.skip();
+  CHECK(t.read() == script::stream(0, 1000));
+  CHECK(t.h().memory_in_use() == 0);
+}
+
+TEST_CASE("right_window_edge_never_moves_left") {
+  host_options o;
+  o.tcp.receive_buffer = 20000;
+  script t(o);
+  t.establish();
+  std::uint32_t edge = 0, at = 1;
+  bool reading = false;
+  for (int i = 0; i < 200; ++i) {
+    const auto room = t.info().receive_window;
+    const auto n = std::min<std::uint32_t>(room, 137);
+    if (n > 0) {
+      t.in(data(at, at + n));
+      at += n;
+    }
+    if (i % 50 == 25) reading = !reading;
+    if (reading) (void)t.read_some(90);
+    t.after(50ms);
+    while (t.sent() > 0) {
+      const auto s = t.take();
+      const auto right = s.acknowledgment - t.peer_isn + s.window;
+      CHECK(right >= edge);
+      edge = right;
+    }
+  }
+}
+
+TEST_CASE("read_that_reopens_a_closed_window_sends_an_update") {
+  host_options o;
+  o.tcp.receive_buffer = 4000;
+  script t(o);
+  t.establish();
+  t.in(data(1, 1461));
+  t.in(data(1461, 2921));
+  t.in(data(2921, 4001));
+  t.skip();
+  CHECK(t.info().receive_window == 0);
+  CHECK(t.read_some(4000) == 4000);
+  t.out(". 1 ack 4001 win 4000");
+  t.quiet();
+}
+
+TEST_CASE("small_reads_send_no_small_updates") {
+  host_options o;
+  o.tcp.receive_buffer = 4000;
+  script t(o);
+  t.establish();
+  t.in(data(1, 1461));
+  t.in(data(1461, 2921));
+  t.in(data(2921, 4001));
+  t.skip();
+  for (int i = 0; i < 100; ++i) {
+    CHECK(t.read_some(10) == 10);
+    t.quiet();
+  }
+  CHECK(t.read_some(1000) == 1000);
+  CHECK(t.take().window >= 1460);
+}
+
+TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
+  script t;
+  t.establish();
+  t.in(data(1, 11));
+  t.out(". 1 ack 11");
+  const auto at = drain_quick(t, 11);
+  t.in(data(at, at + 10));
+  t.quiet();
+  const auto took = t.until_sent();
+  CHECK(took >= 40ms);
+  CHECK(took < 41ms);
+  t.out(". 1 ack " + std::to_string(at + 10));
+}
+
+TEST_CASE("ack_at_least_every_second_mss") {
+  script t;
+  t.establish();
+  const auto at = drain_quick(t);
+  t.in(data(at, at + 1460));
+  t.quiet();
+  t.in(data(at + 1460, at + 2920));
+  t.out(". 1 ack " + std::to_string(at + 2920));
+}
+
+TEST_CASE("super_segment_counts_as_the_segments_it_carries") {
+  script t;
+  t.establish();
+  const auto at = drain_quick(t);
+  receive_meta meta;
+  meta.checksum_good = true;
+  meta.gso_size = 500;
+  t.h().input(t.now(), t.packet(data(at, at + 1000)), meta);
+  t.flush();
+  t.out(". 1 ack " + std::to_string(at + 1000));
+}
+
+TEST_CASE("one_ack_for_a_batch_of_segments") {
+  script t;
+  t.establish();
+  t.in_batch({data(1, 101), data(101, 201), data(201, 301), data(301, 401)});
+  t.out(". 1 ack 401");
+  t.quiet();
+}
+
+TEST_CASE("reply_carries_the_acknowledgement") {
+  script t;
+  t.establish();
+  t.arrive(data(1, 101));
+  CHECK(t.read().size() == 100);
+  CHECK(t.send(100u).value() == 100);
+  t.flush();
+  t.out("P. 1:101 ack 101");
+  t.quiet();
+  t.after(1ms);
+  t.quiet();
+}
+
+TEST_CASE("immediate_ack_on_a_gap_and_on_its_filling") {
+  script t;
+  t.establish();
+  const auto at = drain_quick(t);
+  t.in(data(at + 100, at + 200));
+  t.out(". 1 ack " + std::to_string(at));
+  t.in(data(at + 200, at + 300));
+  t.out(". 1 ack " + std::to_string(at));
+  t.in(data(at, at + 50));
+  t.out(". 1 ack " + std::to_string(at + 50));
+  t.in(data(at + 50, at + 100));
+  t.out(". 1 ack " + std::to_string(at + 300));
+}
+
+TEST_CASE("sack_newest_block_comes_first") {
+  script t;
+  t.establish("<mss 1460,sackOK>");
+  t.in(data(101, 201));
+  t.out(". 1 ack 1 <sack 101:201>");
+  t.in(data(301, 401));
+  t.out(". 1 ack 1 <sack 301:401 101:201>");
+  t.in(data(501, 601));
+  t.out(". 1 ack 1 <sack 501:601 301:401 101:201>");
+  t.in(data(201, 301));
+  t.out(". 1 ack 1 <sack 101:401 501:601>");
+  t.in(data(1, 101));
+  t.out(". 1 ack 401 <sack 501:601>");
+  t.in(data(401, 501));
+  t.out(". 1 ack 601 <>");
+}
+
+TEST_CASE("sack_is_not_sent_without_permission") {
+  script t;
+  t.establish("<mss 1460>");
+  t.in(data(101, 201));
+  t.out(". 1 ack 1 <>");
+}
+
+TEST_CASE("d_sack_is_reported_once") {
+  script t;
+  t.establish("<mss 1460,sackOK>");
+  t.in(data(1, 101));
+  t.skip();
+  t.in(data(1, 101));
+  t.out(". 1 ack 101 <sack 1:101>");
+  t.in(data(201, 301));
+  t.out(". 1 ack 101 <sack 201:301>");
+  t.in(data(201, 301));                       // a duplicate beyond a gap: inside the second block
+  t.out(". 1 ack 101 <sack 201:301 201:301>");
+}
+
+TEST_CASE("paws_drops_old_segments_and_acknowledges") {
+  script t;
+  t.establish("<mss 1460,TS 1000 0>");
+  t.in("P. 1:11 ack 1 <TS 1001 0>");
+  t.skip();
+  t.in("P. 11:21 ack 1 <TS 1000 0>");
+  t.out(". 1 ack 11 <TS 0 1001>");
+  CHECK(t.count(counter::drop_tcp_paws) == 1);
+  t.in("P. 11:21 ack 1 <TS 1001 0>");
+  CHECK(t.read() == script::stream(0, 20));
+  t.in("R 21 win 0 <TS 5 0>");                // never tested on a reset
+  CHECK(t.error() == std::errc::connection_reset);
+}
+
+TEST_CASE("paws_does_not_distrust_after_24_days") {
+  script t;
+  t.establish("<mss 1460,TS 1000 0>");
+  t.after(24h * 25);
+  t.in("P. 1:11 ack 1 <TS 900 0>");
+  CHECK(t.read() == script::stream(0, 10));
+}
+
+TEST_CASE("segment_without_the_negotiated_timestamp_is_dropped_silently") {
+  script t;
+  t.establish("<mss 1460,TS 1000 0>");
+  t.in("P. 1:11 ack 1");
+  t.quiet();
+  CHECK(t.read().empty());
+}
+
+TEST_CASE("timestamp_echoed_is_that_of_the_earliest_unacknowledged_segment") {
+  script t;
+  t.establish("<mss 1460,TS 1000 0>");
+  std::uint32_t at = 1;
+  for (int i = 0; i < 20; ++i, at += 10) t.in(data(at, at + 10, " ack 1 <TS 1001 0>"));
+  t.after(50ms);
+  t.skip();
+  t.arrive(data(at, at + 10, " ack 1 <TS 2000 0>"));
+  t.arrive(data(at + 10, at + 20, " ack 1 <TS 2001 0>"));
+  t.flush();
+  t.after(50ms);
+  t.out(". 1 ack " + std::to_string(at + 20) + " <TS 0 2000>");
+}
+
+TEST_CASE("flood_of_one_byte_segments_stays_bounded_in_memory") {
+  for (const bool descending : {false, true}) {
+    CAPTURE(descending);
+    host_options o;
+    o.tcp.receive_buffer = 65535;
+    script t(o);
+    t.establish();
+    // Every second byte of the whole window, each in a segment of its own; the first never comes.
+    std::uint64_t peak = 0;
+    for (std::uint32_t i = 0; i < 32000; ++i) {
+      const auto at = descending ? 64001 - 2 * i : 3 + 2 * i;
+      if (at < 2) break;
+      t.arrive(data(at, at + 1));
+      peak = std::max(peak, t.h().memory_in_use());
+    }
+    t.flush();
+    t.skip();
+    CHECK(peak <= 2 * 65535 + 64 * 1024);
+    CHECK(t.info().memory <= 2 * 65535 + 64 * 1024);
+    CHECK(t.count(counter::drop_tcp_memory) > 0);
+    t.h().abort(t.now(), t.socket);
+    CHECK(t.h().memory_in_use() == 0);
+  }
+}
+
+TEST_CASE("in_order_one_byte_segments_share_chunks") {
+  host_options o;
+  o.tcp.receive_buffer = 65535;
+  script t(o);
+  t.establish();
+  for (std::uint32_t i = 1; i <= 20000; ++i) t.arrive(data(i, i + 1));
+  t.flush();
+  CHECK(t.info().receive_queued == 20000);
+  CHECK(t.info().memory < 4 * 20000);
+  CHECK(t.read() == script::stream(0, 20000));
+  CHECK(t.info().memory == 0);
+}
+
+TEST_CASE("idle_connection_owns_no_chunk") {
+  script t;
+  t.establish();
+  t.in(data(1, 1001));
+  CHECK(t.info().memory > 0);
+  (void)t.read();
+  CHECK(t.info().memory == 0);
+  CHECK(t.send(100u).value() == 100);
+  CHECK(t.info().memory > 0);
+  t.in(". 1001 ack 101");
+  CHECK(t.info().memory == 0);
+}
+
+TEST_CASE("host_memory_limit_drops_and_counts") {
+  host_options o;
+  o.limits.memory = 8192;
+  script t(o);
+  t.establish();
+  std::uint32_t at = 1;
+  for (int i = 0; i < 100; ++i, at += 1000) t.in(data(at, at + 1000));
+  CHECK(t.h().memory_in_use() <= 8192);
+  CHECK(t.count(counter::drop_tcp_memory) + t.count(counter::drop_tcp_out_of_window) > 0);
+}
+
+TEST_CASE("zero_window_still_takes_acks_and_resets") {
+  host_options o;
+  o.tcp.receive_buffer = 1000;
+  script t(o);
+  t.establish();
+  t.in(data(1, 1001));
+  t.skip();
+  CHECK(t.info().receive_window == 0);
+  CHECK(t.send(10u).value() == 10);
+  t.skip();
+  t.in(". 1001 ack 11");
+  CHECK(t.info().unacknowledged == 0);
+  t.in("P. 1001:1002 ack 11");               // a window probe: answered, not taken
+  t.out(". 11 ack 1001 win 0");
+  t.in("R 1001 win 0");
+  CHECK(t.error() == std::errc::connection_reset);
+}
+
+TEST_CASE("two_zero_windows_do_not_exchange_pure_acks_for_ever") {
+  host_options o;
+  o.tcp.receive_buffer = 2000;
+  two_hosts net({}, o, o);
+  const auto l = *net.b().listen(at("10.0.0.2", 80), {});
+  const auto a = *net.a().connect(net.now(), at("10.0.0.2", 80), {}, o.tcp);
+  socket_id b = socket_id::none;
+  REQUIRE(net.run_until([&] {
+    if (auto got = net.b().accept(l)) b = *got;
+    return b != socket_id::none;
+  }));
+  const std::string much(10000, 'x');
+  (void)send_text(net.a(), net.now(), a, much);
+  (void)send_text(net.b(), net.now(), b, much);
+  net.run_for(10s);
+  const auto before = net.packets();
+  net.run_for(600s);
+  CHECK(net.packets() - before < 200);       // probes and their answers only
+  // And both come back to life.
+  std::size_t at_a = 0, at_b = 0;
+  net.application = [&] {
+    at_a += receive_text(net.a(), net.now(), a).size();
+    at_b += receive_text(net.b(), net.now(), b).size();
+  };
+  CHECK(net.run_until([&] { return at_a == 10000 && at_b == 10000; }, 600s));
+}
+
+TEST_CASE("readable_event_comes_at_the_edge") {
+  script t;
+  t.establish();
+  t.in(data(1, 11));
+  CHECK(any(t.events(), ready::readable));
+  t.in(data(11, 21));
+  CHECK_FALSE(any(t.events(), ready::readable));
+  (void)t.read();
+  t.in(data(21, 31));
+  CHECK(any(t.events(), ready::readable));
+}
+
+TEST_CASE("peeked_bytes_stay_where_they_are_while_more_arrives") {
+  script t;
+  t.establish();
+  t.in(data(1, 101));
+  const auto head = t.h().peek(t.socket);
+  REQUIRE(head.size() == 100);
+  const std::string copy(reinterpret_cast<const char*>(head.data()), head.size());
+  for (std::uint32_t i = 0; i < 50; ++i) t.in(data(101 + i * 1000, 1101 + i * 1000));
+  CHECK(std::string(reinterpret_cast<const char*>(head.data()), head.size()) == copy);
+  CHECK(t.h().peek(t.socket).data() == head.data());
+}
