@@ -1,0 +1,69 @@
+// See namespace_test.hpp. The child reports through a pipe: one letter, then a text.
+#include "kernel/namespace_test.hpp"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <exception>
+
+#include "device/private_network.hpp"
+#include "weir/runtime.hpp"
+
+namespace kernel_test {
+namespace {
+
+[[noreturn]] void child(int report, const std::function<std::string()>& body) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::string text;
+  std::string why;
+  if (weir::stack::enter_private_network(why)) {
+    text = "S" + why;
+  } else if (auto probed = weir::probe_backend("stack", {}); !probed.usable) {
+    text = "S" + probed.reason;
+  } else {
+    try {
+      why = body();
+    } catch (const std::exception& error) {
+      why = std::string("threw: ") + error.what();
+    }
+    text = why.empty() ? "P" : "F" + why;
+  }
+  auto written = ::write(report, text.data(), text.size());
+  std::fflush(nullptr);
+  ::_exit(written == static_cast<ssize_t>(text.size()) ? 0 : 3);
+}
+
+}  // namespace
+
+verdict in_private_network(const std::function<std::string()>& body) {
+  int ends[2];
+  if (::pipe(ends) != 0) return {verdict::kind::failed, "pipe"};
+  std::fflush(nullptr);
+  auto pid = ::fork();
+  if (pid < 0) return {verdict::kind::failed, "fork"};
+  if (pid == 0) {
+    ::close(ends[0]);
+    child(ends[1], body);
+  }
+  ::close(ends[1]);
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    auto n = ::read(ends[0], buffer, sizeof buffer);
+    if (n <= 0) break;
+    text.append(buffer, static_cast<std::size_t>(n));
+  }
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  if (text.empty() || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
+    return {verdict::kind::failed, "the child ended without a report, status " + std::to_string(status) + " " + text};
+  if (text[0] == 'S') return {verdict::kind::skipped, text.substr(1)};
+  if (text[0] == 'F') return {verdict::kind::failed, text.substr(1)};
+  return {};
+}
+
+}  // namespace kernel_test

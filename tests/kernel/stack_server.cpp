@@ -1,0 +1,174 @@
+// See stack_server.hpp.
+#include "kernel/stack_server.hpp"
+
+#include <array>
+#include <future>
+#include <thread>
+
+#include "core/driver.hpp"
+#include "run/factories.hpp"
+#include "transport/stack/stack_transport.hpp"
+#include "weir/net.hpp"
+#include "weir/scope.hpp"
+#include "weir/shard.hpp"
+
+namespace kernel_test {
+
+using weir::shard;
+using weir::task;
+using weir::tcp_stream;
+
+namespace {
+
+task<> echo(tcp_stream peer) {
+  std::array<std::byte, 16 * 1024> buffer;
+  for (;;) {
+    auto n = co_await peer.read_some(buffer);
+    if (n == 0) break;
+    co_await peer.write_all(std::span(buffer).first(n));
+  }
+}
+
+// Without a copy of its own: what is lent is thrown away.
+task<> discard(tcp_stream peer) {
+  for (;;) {
+    auto lent = co_await peer.receive();
+    if (!lent) break;
+  }
+}
+
+task<> chargen(tcp_stream peer) {
+  std::array<std::byte, 8192> line;
+  for (std::size_t i = 0; i < line.size(); ++i) line[i] = static_cast<std::byte>(' ' + i % 95);
+  for (;;) co_await peer.write_all(line);
+}
+
+// Reads to the end, then answers with how many bytes that were: only possible on a half-closed connection.
+task<> count_then_answer(tcp_stream peer) {
+  std::array<std::byte, 4096> buffer;
+  std::size_t total = 0;
+  for (;;) {
+    auto n = co_await peer.read_some(buffer);
+    if (n == 0) break;
+    total += n;
+  }
+  co_await peer.write_all(std::to_string(total));
+}
+
+task<> serve(shard& s, weir::endpoint where, task<> (*session)(tcp_stream)) {
+  auto listener = s.listen(where);
+  weir::scope sessions(s);
+  for (;;) {
+    auto peer = co_await listener.accept();
+    if (!peer) break;
+    sessions.spawn(session(std::move(*peer)));
+  }
+  co_await sessions.drain(std::chrono::seconds(1));
+}
+
+}  // namespace
+
+struct stack_server::impl {
+  weir::config settings;
+  std::string driver;
+  std::thread thread;
+  shard* made = nullptr;
+  weir::detail::stack_transport* transport = nullptr;
+  std::atomic<bool> stopping{false};
+  std::string failure;
+  std::size_t roots_left = 0;
+
+  void main(std::promise<void>& ready) {
+    std::unique_ptr<shard> mine;
+    try {
+      std::unique_ptr<weir::detail::driver> completions;
+#if WEIR_WITH_URING
+      if (driver == "uring") completions = weir::detail::make_uring_driver(settings);
+#endif
+#if WEIR_WITH_ASIO
+      if (driver == "asio") completions = weir::detail::make_asio_driver(settings);
+#endif
+      auto sockets = weir::detail::make_stack_transport(*completions, settings, 0);
+      transport = static_cast<weir::detail::stack_transport*>(sockets.get());
+      mine = std::make_unique<shard>(0, settings, std::move(completions), std::move(sockets));
+      made = mine.get();
+      auto start = [&](weir::endpoint where, task<> (*session)(tcp_stream)) {
+        ++roots_left;
+        mine->start(serve(*mine, where, session), [this](std::exception_ptr error) {
+          --roots_left;
+          if (error && failure.empty()) failure = "a server failed";
+        });
+      };
+      for (auto* address : {stack_v4, stack_v6}) {
+        start({address, echo_port}, &echo);
+        start({address, discard_port}, &discard);
+        start({address, chargen_port}, &chargen);
+        start({address, half_close_port}, &count_then_answer);
+      }
+      mine->poll();  // the listeners are there when the constructor returns
+    } catch (...) {
+      ready.set_exception(std::current_exception());
+      return;
+    }
+    ready.set_value();
+    mine->run_until([&] { return stopping.load() && mine->roots() == 0 && transport->closing() == 0; });
+    if (transport->sockets() != 0) failure = std::to_string(transport->sockets()) + " sockets were left over";
+  }
+};
+
+stack_server::stack_server(const std::string& driver, weir::config settings) : impl_(std::make_unique<impl>()) {
+  settings.backend = "stack";
+  if (settings.stack.address.empty())
+    settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"), *weir::ip_prefix::parse("fd00:198:18::2/64")};
+  if (settings.stack.host_address.empty())
+    settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"), *weir::ip_prefix::parse("fd00:198:18::1/64")};
+  impl_->settings = std::move(settings);
+  impl_->driver = driver;
+  std::promise<void> ready;
+  auto is_ready = ready.get_future();
+  impl_->thread = std::thread([this, &ready] { impl_->main(ready); });
+  try {
+    is_ready.get();
+  } catch (...) {
+    impl_->thread.join();
+    throw;
+  }
+}
+
+stack_server::~stack_server() { (void)stop(); }
+
+std::string stack_server::stop() {
+  if (!impl_->thread.joinable()) return impl_->failure;
+  impl_->made->request_stop();
+  impl_->made->post([this] { impl_->stopping = true; });
+  impl_->thread.join();
+  return impl_->failure;
+}
+
+std::uint64_t stack_server::counter(weir::stack::counter c) {
+  std::promise<std::uint64_t> answer;
+  impl_->made->post([&] { answer.set_value(impl_->transport->host().counters()[c]); });
+  return answer.get_future().get();
+}
+
+std::size_t stack_server::connections() {
+  std::promise<std::size_t> answer;
+  impl_->made->post([&] {
+    std::size_t n = 0;
+    impl_->transport->host().for_each_connection([&](const weir::stack::tcp_info&) { ++n; });
+    answer.set_value(n);
+  });
+  return answer.get_future().get();
+}
+
+bool driver_usable(const std::string& name) {
+#if WEIR_WITH_URING
+  if (name == "uring") return weir::probe_backend("uring", {}).usable;
+#endif
+#if WEIR_WITH_ASIO
+  if (name == "asio") return weir::probe_backend("asio", {}).usable;
+#endif
+  return false;
+}
+
+}  // namespace kernel_test
