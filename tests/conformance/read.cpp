@@ -387,6 +387,59 @@ struct reads_and_lent_buffers_may_take_turns {
 };
 CONFORMANCE(reads_and_lent_buffers_may_take_turns);
 
+struct read_until_gives_lines_however_they_arrive {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    std::array<std::byte, 64> storage;
+    weir::buffered_reader reader(stream, storage);
+    for (std::string_view expected : {"first\r\n", "second, in pieces\r\n", "\r\n"}) {
+      auto line = co_await reader.read_until("\r\n");
+      CHECK(text_of(line) == expected);
+    }
+    auto body = co_await reader.read_exactly(10);
+    CHECK(text_of(body) == "0123456789");
+    auto rest = co_await reader.read_until("\n").nothrow();
+    REQUIRE_FALSE(rest.has_value());
+    CHECK(rest.error() == weir::error::end_of_stream);
+    CHECK(text_of(reader.buffered()) == "no end");
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await stream.write_all("first\r\nsecond, ");
+    co_await sleep_for(2ms);
+    co_await stream.write_all("in pieces\r");
+    co_await sleep_for(2ms);
+    co_await stream.write_all("\n\r\n01234567");
+    co_await sleep_for(2ms);
+    co_await stream.write_all("89no end");
+  }
+};
+CONFORMANCE(read_until_gives_lines_however_they_arrive);
+
+struct read_until_is_bounded_by_its_buffer_and_its_time {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    std::array<std::byte, 16> storage;
+    weir::buffered_reader reader(stream, storage);
+    auto slow = co_await reader.read_until("\n").timeout(20ms).nothrow();
+    REQUIRE_FALSE(slow.has_value());
+    CHECK(slow.error() == std::errc::timed_out);
+    s.signal(1);
+    auto line = co_await reader.read_until("\n").nothrow();
+    REQUIRE_FALSE(line.has_value());
+    CHECK(line.error() == weir::error::limit_exceeded);
+    CHECK(reader.buffered().size() == storage.size());
+    s.signal(99);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await s.wait(1);
+    co_await stream.write_all("a line that is longer than the reader's buffer\n");
+    co_await s.wait(99);
+  }
+};
+CONFORMANCE(read_until_is_bounded_by_its_buffer_and_its_time);
+
 struct reset_is_read_as_connection_reset {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

@@ -5,6 +5,7 @@
 #include "weir/error.hpp"
 #include "weir/net.hpp"
 #include "weir/options.hpp"
+#include "weir/reader.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"

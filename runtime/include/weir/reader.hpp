@@ -1,0 +1,127 @@
+// buffered_reader: reading by lines and lengths, which every text protocol needs. Its buffer is the caller's and is the
+// bound: what does not fit is error::limit_exceeded, and nothing is lost. No allocation but one small coroutine frame,
+// from the shard's pool, where bytes have to be waited for.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "weir/net.hpp"
+#include "weir/stack/result.hpp"
+#include "weir/task.hpp"
+
+namespace weir {
+
+class buffered_reader;
+
+namespace detail {
+
+/// read_until() and read_exactly() of a buffered_reader. Takes .timeout(d), of the whole, and .nothrow().
+template <bool Throws>
+class [[nodiscard]] buffered_read {
+ public:
+  using bytes = std::span<const std::byte>;
+
+  buffered_read(buffered_reader& reader, std::string_view delimiter, std::size_t length, duration limit)
+      : reader_(&reader), delimiter_(delimiter), length_(length), limit_(limit) {}
+
+  buffered_read timeout(duration d) && { return {*reader_, delimiter_, length_, d}; }
+  buffered_read<false> nothrow() && { return {*reader_, delimiter_, length_, limit_}; }
+
+  bool await_ready() noexcept;
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> parent) {
+    fill_ = start().release();
+    fill_.promise().inherit(parent.promise());
+    return run_child(fill_, parent);
+  }
+  /// The bytes, delimiter included, in the reader's buffer: valid until its next call.
+  auto await_resume();
+
+  buffered_read(buffered_read&& other) noexcept
+      : reader_(other.reader_), delimiter_(other.delimiter_), length_(other.length_), limit_(other.limit_) {}
+  ~buffered_read() {
+    if (fill_) fill_.destroy();
+  }
+
+ private:
+  task<std::error_code> start();
+
+  buffered_reader* reader_;
+  std::string_view delimiter_;   // empty: by length
+  std::size_t length_;
+  duration limit_;
+  std::size_t found_ = 0;        // bytes to hand out
+  std::coroutine_handle<task_promise<std::error_code>> fill_;
+};
+
+}  // namespace detail
+
+/// Reads a stream through a buffer of fixed size. One read at a time; the stream and the storage outlive the reader.
+class buffered_reader {
+ public:
+  buffered_reader(tcp_stream& stream, std::span<std::byte> storage) : stream_(&stream), storage_(storage) {}
+
+  /// The bytes up to and including `delimiter`. Errors: error::limit_exceeded (the storage is full and the delimiter has
+  /// not come), error::end_of_stream (it never will), and those of read_some(). What was read stays buffered.
+  detail::buffered_read<true> read_until(std::string_view delimiter) { return {*this, delimiter, 0, duration(-1)}; }
+  /// Exactly `length` bytes. Errors: error::limit_exceeded (more than the storage), error::end_of_stream, as above.
+  detail::buffered_read<true> read_exactly(std::size_t length) { return {*this, {}, length, duration(-1)}; }
+
+  /// What was read from the stream and not handed out yet; for reading on without the reader.
+  std::span<const std::byte> buffered() const { return storage_.subspan(begin_, end_ - begin_); }
+  /// Drops bytes from the front of buffered().
+  void consume(std::size_t n) { begin_ += n; }
+
+ private:
+  template <bool>
+  friend class detail::buffered_read;
+
+  /// Bytes up to the end of the delimiter, or 0. Looks only at what it has not seen.
+  std::size_t find(std::string_view delimiter, std::size_t length) noexcept;
+  /// Reads until find() succeeds.
+  task<std::error_code> fill(std::string_view delimiter, std::size_t length, duration limit);
+
+  tcp_stream* stream_;
+  std::span<std::byte> storage_;
+  std::size_t begin_ = 0, end_ = 0;
+  std::size_t searched_ = 0;     // of buffered(), for the present delimiter
+};
+
+namespace detail {
+
+template <bool Throws>
+bool buffered_read<Throws>::await_ready() noexcept {
+  reader_->searched_ = 0;
+  found_ = reader_->find(delimiter_, length_);
+  return found_ != 0 || (delimiter_.empty() && length_ == 0);
+}
+
+template <bool Throws>
+task<std::error_code> buffered_read<Throws>::start() {
+  return reader_->fill(delimiter_, length_, limit_);
+}
+
+template <bool Throws>
+auto buffered_read<Throws>::await_resume() {
+  std::error_code error;
+  if (fill_) {
+    error = fill_.promise().take();
+    if (!error) found_ = reader_->find(delimiter_, length_);
+  }
+  auto got = reader_->buffered().first(error ? 0 : found_);
+  reader_->consume(got.size());
+  if constexpr (Throws) {
+    if (error) throw io_error(error, delimiter_.empty() ? "read_exactly" : "read_until");
+    return got;
+  } else {
+    return error ? result<bytes>(error) : result<bytes>(got);
+  }
+}
+
+}  // namespace detail
+
+}  // namespace weir
