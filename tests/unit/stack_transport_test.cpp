@@ -1,0 +1,287 @@
+// The stack transport's own duties, in a simulated network: lent buffers and their bound, writes in order, options, and
+// that nothing of a socket stays when it goes.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "transport/stack/stack_transport.hpp"
+#include "weir/net.hpp"
+#include "weir/scope.hpp"
+#include "weir/sim.hpp"
+#include "weir/timing.hpp"
+
+using namespace std::chrono_literals;
+using weir::shard;
+using weir::task;
+using weir::tcp_stream;
+using weir::detail::lend_pool;
+
+namespace {
+
+/// Two hosts; a server coroutine gets the one connection that a client coroutine makes.
+struct two_hosts {
+  using side = std::function<task<>(shard&, tcp_stream&)>;
+
+  void run(side server_side, side client_side) {
+    net.start(server, [this, server_side](shard& s) { return serve(s, server_side); });
+    net.start(client, [this, client_side](shard& s) { return connect(s, client_side); });
+    net.run();
+  }
+  task<> serve(shard& s, const side& body) {
+    auto listener = s.listen({server.address(), 1});
+    auto peer = co_await listener.accept();
+    co_await body(s, *peer);
+  }
+  task<> connect(shard& s, const side& body) {
+    auto peer = co_await s.connect({server.address(), 1});
+    co_await body(s, peer);
+  }
+  static weir::detail::stack_transport& transport(weir::sim::host& h) {
+    return static_cast<weir::detail::stack_transport&>(h.shard().transport());
+  }
+
+  weir::sim::network net{{.seed = 1}};
+  weir::sim::host& server = net.add_host("10.0.0.1/24");
+  weir::sim::host& client = net.add_host("10.0.0.2/24");
+  weir::sim::link& link = net.link(server, client, {.delay = 1ms});
+};
+
+task<std::string> read_to_end(tcp_stream& peer) {
+  std::string out;
+  std::array<char, 1000> chunk;
+  for (;;) {
+    auto n = co_await peer.read_some(std::as_writable_bytes(std::span(chunk)));
+    if (n == 0) break;
+    out.append(chunk.data(), n);
+  }
+  co_return out;
+}
+
+task<> write_text(tcp_stream& peer, std::string text) { co_await peer.write_all(text); }
+
+}  // namespace
+
+TEST_CASE("a_lent_buffer_shows_what_was_sent_and_an_empty_one_the_end") {
+  two_hosts world;
+  std::string got;
+  world.run(
+      [&](shard&, tcp_stream& peer) -> task<> {
+        for (;;) {
+          auto lent = co_await peer.receive();
+          if (!lent) break;
+          got.append(reinterpret_cast<const char*>(lent.bytes().data()), lent.size());
+        }
+      },
+      [](shard&, tcp_stream& peer) -> task<> {
+        co_await write_text(peer, std::string(50'000, 'x') + "end");
+        peer.shutdown_send();
+      });
+  CHECK(got.size() == 50'003);
+  CHECK(got.substr(50'000) == "end");
+}
+
+TEST_CASE("a_lent_buffer_outlives_its_stream") {
+  two_hosts world;
+  world.run(
+      [](shard&, tcp_stream& peer) -> task<> {
+        auto lent = co_await peer.receive();
+        peer.close();
+        co_await weir::sleep_for(10ms);
+        CHECK(lent.size() == 5);
+        CHECK(std::memcmp(lent.bytes().data(), "hello", 5) == 0);
+      },
+      [](shard&, tcp_stream& peer) -> task<> {
+        co_await write_text(peer, "hello");
+        auto got = co_await read_to_end(peer);
+        CHECK(got.empty());
+      });
+}
+
+TEST_CASE("lending_stops_at_its_bound_and_goes_on_when_a_buffer_comes_back") {
+  two_hosts world;
+  world.run(
+      [](shard&, tcp_stream& peer) -> task<> {
+        std::vector<weir::lent_buffer> held;
+        for (std::size_t i = 0; i < lend_pool::max_buffers; ++i) {
+          held.push_back(co_await peer.receive());
+          co_await write_text(peer, "k");
+        }
+        // A buffer is there to be read, and none to lend.
+        co_await weir::sleep_for(100ms);
+        auto late = co_await peer.receive().timeout(1s).nothrow();
+        CHECK(late.error() == std::errc::timed_out);
+        weir::scope helper(peer.owner());
+        helper.spawn([](std::vector<weir::lent_buffer>& all) -> task<> {
+          co_await weir::sleep_for(1s);
+          all.pop_back();
+        }(held));
+        auto before = peer.owner().now();
+        auto lent = co_await peer.receive();
+        CHECK(lent.size() == 1);
+        CHECK(peer.owner().now() - before >= 1s);
+        co_await helper.join();
+        // Reading by copy needs no buffer.
+        held.push_back(std::move(lent));
+        co_await write_text(peer, "k");
+        std::array<std::byte, 1> one;
+        auto n = co_await peer.read_some(one);
+        CHECK(n == 1);
+      },
+      [](shard&, tcp_stream& peer) -> task<> {
+        std::array<std::byte, 1> answer;
+        for (std::size_t i = 0; i < lend_pool::max_buffers + 1; ++i) {
+          co_await write_text(peer, "m");
+          auto n = co_await peer.read_some(answer);
+          CHECK(n == 1);
+        }
+        co_await write_text(peer, "m");
+      });
+}
+
+TEST_CASE("a_write_of_many_parts_arrives_in_order") {
+  two_hosts world;
+  std::string got;
+  world.run([&](shard&, tcp_stream& peer) -> task<> { got = co_await read_to_end(peer); },
+            [](shard&, tcp_stream& peer) -> task<> {
+              std::vector<std::string> texts;
+              for (int i = 0; i < 200; ++i) texts.push_back(i % 5 == 0 ? "" : std::to_string(i) + ",");
+              std::vector<std::span<const std::byte>> parts;
+              for (const auto& text : texts) parts.push_back(std::as_bytes(std::span(text)));
+              auto n = co_await peer.write_all(parts);
+              CHECK(n > 0);
+              peer.shutdown_send();
+            });
+  std::string want;
+  for (int i = 0; i < 200; ++i)
+    if (i % 5 != 0) want += std::to_string(i) + ",";
+  CHECK(got == want);
+}
+
+TEST_CASE("overlapping_writes_are_carried_out_whole_and_the_fin_comes_last") {
+  two_hosts world;
+  std::string got;
+  world.run(
+      [&](shard&, tcp_stream& peer) -> task<> {
+        co_await weir::sleep_for(5s);  // until the sender's queues are full
+        got = co_await read_to_end(peer);
+      },
+      [](shard& s, tcp_stream& peer) -> task<> {
+        weir::scope writers(s);
+        for (char c : {'a', 'b', 'c'}) writers.spawn(write_text(peer, std::string(10'000'000, c)));
+        co_await weir::yield();
+        peer.shutdown_send();
+        auto after = co_await peer.write_all("more").nothrow();
+        CHECK(after.ec == std::errc::broken_pipe);
+        co_await writers.join();
+      });
+  REQUIRE(got.size() == 30'000'000);
+  CHECK(got.find_first_not_of('a') == 10'000'000);
+  CHECK(got.find_first_not_of('b', 10'000'000) == 20'000'000);
+  CHECK(got.find_first_not_of('c', 20'000'000) == std::string::npos);
+}
+
+TEST_CASE("a_cancelled_write_lets_the_next_one_through") {
+  two_hosts world;
+  std::string got;
+  world.run(
+      [&](shard&, tcp_stream& peer) -> task<> {
+        co_await weir::sleep_for(10s);
+        got = co_await read_to_end(peer);
+      },
+      [](shard& s, tcp_stream& peer) -> task<> {
+        weir::scope next(s);
+        std::string much(30'000'000, 'a');
+        next.spawn([](tcp_stream& to) -> task<> {
+          co_await weir::sleep_for(1s);
+          co_await to.write_all("end");
+        }(peer));
+        auto first = co_await peer.write_all(much).timeout(2s).nothrow();
+        CHECK(first.ec == std::errc::timed_out);
+        CHECK(first.n > 0);
+        CHECK(first.n < much.size());
+        co_await next.join();
+        peer.shutdown_send();
+      });
+  CHECK(got.ends_with("aend"));
+}
+
+TEST_CASE("options_that_the_stack_lacks_are_refused_and_not_ignored") {
+  two_hosts world;
+  auto refused = [&](const weir::listen_options& how) {
+    auto tried = world.server.shard().try_listen({world.server.address(), 5}, how);
+    return !tried && tried.error() == std::errc::operation_not_supported;
+  };
+  CHECK(refused({.share = weir::sharing::shared}));
+  CHECK(refused({.share = weir::sharing::sharded}));
+  CHECK(refused({.policy = weir::sharding_policy::least_loaded}));
+  CHECK(refused({.owner_key = 1}));
+  auto good = world.server.shard().try_listen({world.server.address(), 5}, {.backlog = 3, .syn_backlog = 4});
+  REQUIRE(good);
+  bool seen = false;
+  world.server.stack().for_each_listener([&](const weir::stack::listener_info& info) {
+    seen = info.local.port == 5 && info.backlog == 3 && info.syn_backlog == 4;
+  });
+  CHECK(seen);
+}
+
+TEST_CASE("stream_options_reach_the_stack") {
+  two_hosts world;
+  world.run([](shard&, tcp_stream& peer) -> task<> { co_await read_to_end(peer); },
+            [](shard&, tcp_stream& peer) -> task<> {
+              peer.set_options({.nodelay = false, .keep_alive = true, .cork = true});
+              co_await write_text(peer, "held");
+              co_await weir::sleep_for(100ms);
+              peer.set_options({.cork = false});
+              peer.shutdown_send();
+            });
+}
+
+TEST_CASE("what_was_received_before_a_reset_is_read_before_its_error") {
+  two_hosts world;
+  world.run(
+      [](shard&, tcp_stream& peer) -> task<> {
+        co_await weir::sleep_for(1s);
+        std::array<char, 100> chunk;
+        auto first = co_await peer.read_some(std::as_writable_bytes(std::span(chunk))).nothrow();
+        CHECK(!first.ec);
+        CHECK(first.n == 5);
+        auto second = co_await peer.read_some(std::as_writable_bytes(std::span(chunk))).nothrow();
+        CHECK(second.ec == std::errc::connection_reset);
+      },
+      [](shard&, tcp_stream& peer) -> task<> {
+        co_await write_text(peer, "hello");
+        co_await weir::sleep_for(100ms);
+        peer.abort();
+      });
+}
+
+TEST_CASE("sockets_go_back_to_the_pool") {
+  two_hosts world;
+  for (int round = 0; round < 3; ++round)
+    world.run([](shard&, tcp_stream& peer) -> task<> { co_await read_to_end(peer); },
+              [](shard&, tcp_stream& peer) -> task<> { co_await write_text(peer, "x"); });
+  CHECK(two_hosts::transport(world.server).sockets() == 0);
+  CHECK(two_hosts::transport(world.client).sockets() == 0);
+  CHECK(world.net.run_until_idle());
+  CHECK(two_hosts::transport(world.server).closing() == 0);
+  CHECK(world.server.stack().memory_in_use() == 0);
+}
+
+TEST_CASE("a_closed_connection_is_closing_until_its_fin_is_acknowledged") {
+  two_hosts world;
+  world.run([](shard&, tcp_stream& peer) -> task<> { co_await read_to_end(peer); },
+            [&](shard&, tcp_stream& peer) -> task<> {
+              co_await write_text(peer, "x");
+              world.link.set_down(true);
+              peer.close();
+              CHECK(two_hosts::transport(world.client).closing() == 1);
+              co_await weir::sleep_for(1s);
+              CHECK(two_hosts::transport(world.client).closing() == 1);
+              world.link.set_down(false);
+            });
+  world.net.run_for(1min);
+  CHECK(two_hosts::transport(world.client).closing() == 0);
+}
