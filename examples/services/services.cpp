@@ -2,6 +2,7 @@
 #include "services/services.hpp"
 
 #include <string>
+#include <vector>
 
 namespace services {
 namespace {
@@ -9,6 +10,8 @@ namespace {
 constexpr std::size_t line_length = 72;  // RFC 864: "one popular pattern is 72 chraracter lines"
 constexpr char first_character = ' ';
 constexpr std::size_t characters = 95;  // the printing ones of ASCII
+constexpr weir::duration lending_time =
+    std::chrono::milliseconds(20);  // how long a write may hold lent bytes
 
 std::string make_pattern() {
   std::string out;
@@ -28,20 +31,34 @@ weir::task<> throw_away(weir::tcp_stream& peer, weir::duration idle) {
   }
 }
 
-}  // namespace
-
-std::string_view chargen_pattern() {
-  static const std::string pattern = make_pattern();
-  return pattern;
+/// Writes the rest of what was lent out of a copy. Lent bytes belong to all of a shard's
+/// connections: a peer that takes its time shall wait at its own session's expense, not at
+/// everybody's.
+weir::task<> write_rest(weir::tcp_stream& peer, weir::lent_buffer& chunk, std::size_t done,
+                        weir::duration idle) {
+  auto left = chunk.bytes().subspan(done);
+  std::vector<std::byte> copy(left.begin(), left.end());
+  chunk.release();
+  co_await peer.write_all(std::span<const std::byte>(copy)).timeout(idle);
 }
+
+}  // namespace
 
 weir::task<> echo(weir::tcp_stream peer, limits limit) {
   for (;;) {
     // Lent bytes: nothing is copied, and a session that waits owns no buffer.
     auto chunk = co_await peer.receive().timeout(limit.idle);
     if (!chunk) co_return;
-    co_await peer.write_all(chunk.bytes()).timeout(limit.idle);
+    auto sent = co_await peer.write_all(chunk.bytes()).timeout(lending_time).nothrow();
+    if (!sent.ec) continue;
+    if (sent.ec != std::errc::timed_out) throw weir::io_error(sent.ec, "write_all");
+    co_await write_rest(peer, chunk, sent.n, limit.idle);
   }
+}
+
+std::string_view chargen_pattern() {
+  static const std::string pattern = make_pattern();
+  return pattern;
 }
 
 weir::task<> discard(weir::tcp_stream peer, limits limit) { co_await throw_away(peer, limit.idle); }

@@ -10,6 +10,8 @@
 #include <exception>
 #include <latch>
 #include <memory>
+#include <mutex>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -173,9 +175,11 @@ class server {
   }
 
   void fail(int code, const std::string& why) {
-    detail::log_line(why);
     int expected = exit_ok;
     exit_code_.compare_exchange_strong(expected, code);
+    std::lock_guard lock(said_mutex_);
+    if (said_ != why) detail::log_line(why);  // what fails on one shard often fails on all
+    said_ = why;
   }
 
   const config& settings_;
@@ -189,6 +193,8 @@ class server {
   std::atomic<bool> cancelled_ = false;
   std::atomic<int> exit_code_ = exit_ok;
   std::latch made_;  // every shard was made, or could not be
+  std::mutex said_mutex_;
+  std::string said_;  // the last failure that was printed
   std::barrier<> in_step_;
   std::unique_ptr<detail::signal_thread> signals_;
 };
