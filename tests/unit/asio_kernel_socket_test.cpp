@@ -75,8 +75,8 @@ TEST_CASE("options_that_a_kernel_listener_lacks_are_refused") {
 
 TEST_CASE("options_that_a_kernel_listener_lacks_are_refused_from_the_configuration_too") {
   config settings;
-  settings.listen.syn_backlog = 99;
-  CHECK(listen_error(any_port, {}, settings) == std::errc::operation_not_supported);
+  settings.listen.syn_backlog = 99;  // a key of the stack, so that one file can serve every back end
+  CHECK(!listen_error(any_port, {}, settings));
   settings = {};
   settings.listen.overflow = weir::overflow::reset;
   CHECK(listen_error(any_port, {}, settings) == std::errc::operation_not_supported);

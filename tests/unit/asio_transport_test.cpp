@@ -304,6 +304,12 @@ TEST_CASE("read_exactly_tells_how_far_it_got_when_the_stream_ends") {
     auto got = co_await p.server.read_exactly(buffer).nothrow();
     CHECK(got.ec == weir::error::end_of_stream);
     CHECK(got.n == 3);
+    // One byte is no exception.
+    auto one = co_await p.server.read_exactly(std::span(buffer).first(1)).nothrow();
+    CHECK(one.ec == weir::error::end_of_stream);
+    auto some = co_await p.server.read_some(std::span(buffer).first(1)).nothrow();
+    CHECK(!some.ec);
+    CHECK(some.n == 0);
   });
 }
 

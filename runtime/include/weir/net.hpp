@@ -71,7 +71,7 @@ class tcp_stream {
   detail::read_awaiter read_some(std::span<std::byte> into) { return {socket(), into, 1, "read_some"}; }
   /// Fills the buffer. Gives its size; error::end_of_stream when the peer ends before (nothrow: n tells how far it got).
   detail::read_awaiter read_exactly(std::span<std::byte> into) {
-    return {socket(), into, into.size(), "read_exactly"};
+    return {socket(), into, into.size(), "read_exactly", true};
   }
   /// The next received bytes, lent without a copy; an empty buffer at end of stream.
   detail::receive_awaiter receive() { return detail::receive_awaiter(socket()); }

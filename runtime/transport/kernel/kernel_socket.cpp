@@ -122,9 +122,9 @@ std::error_code check(const endpoint& local, const listen_options& options, cons
   const bool reset = options.on_overflow.value_or(defaults.overflow) != overflow::drop;
   const bool policy = options.policy.value_or(defaults.policy) != sharding_policy::hash;
   // The kernel's SYN queue has no bound of its own per listener, its groups no key, and it never resets on overflow
-  // unless the whole machine is told to (sysctl tcp_abort_on_overflow).
-  const bool syn_backlog = options.syn_backlog || defaults.syn_backlog != config{}.listen.syn_backlog;
-  if (reset || policy || syn_backlog || options.owner_key != 0)
+  // unless the whole machine is told to (sysctl tcp_abort_on_overflow). The configuration's syn_backlog is a key of the
+  // stack, which this back end does not read; asking for one in a call to listen() is another matter.
+  if (reset || policy || options.syn_backlog || options.owner_key != 0)
     return std::make_error_code(std::errc::operation_not_supported);
   if (local.address.is_unspecified() && !options.allow_wildcard.value_or(defaults.allow_wildcard))
     return std::make_error_code(std::errc::permission_denied);

@@ -22,8 +22,10 @@ namespace weir::detail {
 /// read_some and read_exactly.
 class [[nodiscard]] read_awaiter : public read_operation {
  public:
-  read_awaiter(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, const char* name)
-      : read_operation(s, buffer, at_least, false, &read_awaiter::request_cancel), name_(name) {}
+  /// `exactly`: fewer than `at_least` bytes at the end of the stream are an error.
+  read_awaiter(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, const char* name,
+               bool exactly = false)
+      : read_operation(s, buffer, at_least, false, &read_awaiter::request_cancel), name_(name), exactly_(exactly) {}
   read_awaiter(read_awaiter&&) = default;
 
   read_awaiter timeout(duration d) && {
@@ -62,13 +64,14 @@ class [[nodiscard]] read_awaiter : public read_operation {
  protected:
   transfer outcome() const noexcept {
     auto ec = final_error();
-    if (!ec && filled < minimum && (filled > 0 || minimum > 1))
+    if (!ec && exactly_ && filled < minimum)
       ec = make_error_code(weir::error::end_of_stream);
     return {ec, filled};
   }
 
  private:
   const char* name_;
+  bool exactly_;
 };
 
 /// receive(): lends the next chunk.
