@@ -4,4 +4,5 @@ if(WEIR_WITH_URING)
   weir_add_test(unit_uring_transport SOURCES uring_transport_test.cpp PREFIX unit.uring_transport. LIBS weir_internal)
   weir_add_test(unit_uring_allocation SOURCES uring_allocation_test.cpp PREFIX unit.uring_allocation.
     LIBS weir_internal)
+  weir_add_test(unit_uring_tun SOURCES uring_tun_test.cpp PREFIX unit.uring_tun. LIBS weir_internal LABELS kernel)
 endif()
