@@ -94,7 +94,8 @@ void read_link(const nlmsghdr& message, link_state& state) {
 
 }  // namespace
 
-std::error_code netlink::transact(request& r, link_state* state) {
+std::error_code netlink::transact(request& r, std::uint16_t wanted,
+                                  const std::function<void(const nlmsghdr&)>& take) {
   if (error_) return error_;
   r.head().nlmsg_seq = ++sequence_;
   if (::send(socket_.get(), &r.head(), r.head().nlmsg_len, 0) < 0) return last_error();
@@ -111,8 +112,8 @@ std::error_code netlink::transact(request& r, link_state* state) {
         auto code = -static_cast<const nlmsgerr*>(NLMSG_DATA(m))->error;
         return code == 0 ? std::error_code() : std::error_code(code, std::system_category());
       }
-      if (state != nullptr && m->nlmsg_type == RTM_NEWLINK) {
-        read_link(*m, *state);
+      if (wanted != 0 && m->nlmsg_type == wanted) {
+        take(*m);
         return {};
       }
     }
@@ -145,7 +146,8 @@ std::error_code netlink::add_route(int interface_index, const ip_prefix& destina
   return transact(r);
 }
 
-std::error_code netlink::set_link(int interface_index, std::uint32_t mtu, std::uint32_t queue_length) {
+std::error_code netlink::set_link(int interface_index, std::uint32_t mtu,
+                                  std::uint32_t queue_length) {
   request r(RTM_NEWLINK, NLM_F_ACK);
   r.body<ifinfomsg>().ifi_index = interface_index;
   r.add(IFLA_MTU, mtu);
@@ -177,8 +179,22 @@ std::optional<link_state> netlink::query(int interface_index) {
   request r(RTM_GETLINK, 0);
   r.body<ifinfomsg>().ifi_index = interface_index;
   link_state state;
-  if (transact(r, &state)) return std::nullopt;
+  if (transact(r, RTM_NEWLINK, [&](const nlmsghdr& m) { read_link(m, state); }))
+    return std::nullopt;
   return state;
+}
+
+bool netlink::is_local(const ip_address& address) {
+  request r(RTM_GETROUTE, 0);
+  auto& body = r.body<rtmsg>();
+  body.rtm_family = address.is_v4() ? AF_INET : AF_INET6;
+  body.rtm_dst_len = address.is_v4() ? 32 : 128;
+  r.add(RTA_DST, address.bytes());
+  bool local = false;
+  auto error = transact(r, RTM_NEWROUTE, [&](const nlmsghdr& m) {
+    local = static_cast<const rtmsg*>(NLMSG_DATA(&m))->rtm_type == RTN_LOCAL;
+  });
+  return !error && local;
 }
 
 }  // namespace weir::stack

@@ -1,13 +1,16 @@
-// The few requests to the kernel's routing socket (rtnetlink) that bring a device up and give it addresses: no program
-// is run for them. Each is synchronous, and its error is the kernel's errno.
+// The few requests to the kernel's routing socket (rtnetlink) that bring a device up and give it
+// addresses: no program is run for them. Each is synchronous, and its error is the kernel's errno.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <system_error>
 
 #include "device/descriptor.hpp"
 #include "weir/stack/address.hpp"
+
+struct nlmsghdr;
 
 namespace weir::stack {
 
@@ -31,10 +34,16 @@ class netlink {
   /// Keeps the kernel from giving the link an IPv6 address of its own choice.
   std::error_code no_generated_addresses(int interface_index);
   std::optional<link_state> query(int interface_index);
+  /// Whether the kernel takes packets to `address` for its own by now: IPv6 addresses come to life
+  /// in the background.
+  bool is_local(const ip_address& address);
 
  private:
   class request;
-  std::error_code transact(request& r, link_state* state = nullptr);
+  /// Sends and reads up to the acknowledgement, or up to the answer of type `wanted`, which `take`
+  /// is given.
+  std::error_code transact(request& r, std::uint16_t wanted = 0,
+                           const std::function<void(const nlmsghdr&)>& take = {});
 
   descriptor socket_;
   std::error_code error_;

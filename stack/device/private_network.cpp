@@ -42,16 +42,21 @@ std::string explain(std::error_code error) {
   if (error == std::errc::function_not_supported || error == std::errc::invalid_argument)
     return text + "this kernel has no user or network namespaces, or a seccomp filter hides them";
   return text +
-         "user namespaces are forbidden here; set sysctl kernel.unprivileged_userns_clone=1 (Debian) or "
-         "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), allow unshare in the container's seccomp "
+         "user namespaces are forbidden here; set sysctl kernel.unprivileged_userns_clone=1 "
+         "(Debian) or "
+         "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu), allow unshare in the "
+         "container's seccomp "
          "profile, or run as root";
 }
 
-// The caller becomes root inside; a process may map just itself, and only after giving up setgroups(2).
+// The caller becomes root inside; a process may map just itself, and only after giving up
+// setgroups(2).
 std::error_code map_user(uid_t user, gid_t group) {
-  if (auto error = write_file("/proc/self/setgroups", "deny"); error && error != std::errc::no_such_file_or_directory)
+  if (auto error = write_file("/proc/self/setgroups", "deny");
+      error && error != std::errc::no_such_file_or_directory)
     return error;
-  if (auto error = write_file("/proc/self/uid_map", "0 " + std::to_string(user) + " 1")) return error;
+  if (auto error = write_file("/proc/self/uid_map", "0 " + std::to_string(user) + " 1"))
+    return error;
   return write_file("/proc/self/gid_map", "0 " + std::to_string(group) + " 1");
 }
 
@@ -71,7 +76,8 @@ std::error_code enter_private_network(std::string& why) {
   }
   auto user = ::geteuid();
   auto group = ::getegid();
-  // Root of the machine needs no user namespace; root of a container may lack the capability and then does.
+  // Root of the machine needs no user namespace; root of a container may lack the capability and
+  // then does.
   bool done = user == 0 && ::unshare(CLONE_NEWNET) == 0;
   if (!done) {
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
@@ -80,8 +86,8 @@ std::error_code enter_private_network(std::string& why) {
       return error;
     }
     if (auto error = map_user(user, group)) {
-      why = "private network: the user namespace was made, but its ids cannot be mapped (" + error.message() +
-            "): a security module forbids it; run as root";
+      why = "private network: the user namespace was made, but its ids cannot be mapped (" +
+            error.message() + "): a security module forbids it; run as root";
       return error;
     }
   }

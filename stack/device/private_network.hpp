@@ -1,5 +1,6 @@
-// A network namespace of the process's own, in which an ordinary user may make TUN devices, addresses and routes
-// without touching the machine's. Nothing is left behind when the process ends.
+// A network namespace of the process's own, in which an ordinary user may make TUN devices,
+// addresses and routes without touching the machine's. Nothing is left behind when the process
+// ends.
 #pragma once
 
 #include <string>
@@ -7,9 +8,10 @@
 
 namespace weir::stack {
 
-/// Enters a new network namespace (and, where that takes it, a new user namespace in which the caller is root), with
-/// `lo` up. Must be called before the process starts a second thread. On failure nothing has changed or the process is
-/// in a namespace of no use: `why` says what forbids it and what to do.
+/// Enters a new network namespace (and, where that takes it, a new user namespace in which the
+/// caller is root), with `lo` up. Must be called before the process starts a second thread. On
+/// failure nothing has changed or the process is in a namespace of no use: `why` says what forbids
+/// it and what to do.
 std::error_code enter_private_network(std::string& why);
 
 }  // namespace weir::stack

@@ -10,6 +10,7 @@
 #include <cctype>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "device/netlink.hpp"
 #include "device/vnet_header.hpp"
@@ -31,7 +32,8 @@ std::error_code refuse(std::errc code, std::string& why, std::string text) {
 std::error_code check(const tun_options& options, std::string& why) {
   const auto& name = options.name;
   auto quoted = "TUN device '" + name + "': ";
-  if (name.empty()) return refuse(std::errc::invalid_argument, why, "TUN device: its name is empty");
+  if (name.empty())
+    return refuse(std::errc::invalid_argument, why, "TUN device: its name is empty");
   if (name.size() >= IFNAMSIZ)
     return refuse(std::errc::invalid_argument, why,
                   quoted + "the name has " + std::to_string(name.size()) +
@@ -53,19 +55,23 @@ std::error_code check(const tun_options& options, std::string& why) {
   auto least = v6 ? least_mtu_v6 : least_mtu_v4;
   if (options.mtu < least)
     return refuse(std::errc::invalid_argument, why,
-                  quoted + "an MTU of " + std::to_string(options.mtu) + " is under the least that " +
-                      (v6 ? "IPv6" : "IPv4") + " allows, " + std::to_string(least));
+                  quoted + "an MTU of " + std::to_string(options.mtu) +
+                      " is under the least that " + (v6 ? "IPv6" : "IPv4") + " allows, " +
+                      std::to_string(least));
   return {};
 }
 
 std::string explain_open(std::error_code error) {
   std::string text = std::string("cannot open ") + clone_device + " (" + error.message() + "): ";
   if (error == std::errc::permission_denied || error == std::errc::operation_not_permitted)
-    return text + "it should be readable and writable for all, as udev makes it; as root: chmod 0666 " +
+    return text +
+           "it should be readable and writable for all, as udev makes it; as root: chmod 0666 " +
            clone_device;
   if (error == std::errc::no_such_file_or_directory || error == std::errc::no_such_device ||
       error == std::errc::no_such_device_or_address)
-    return text + "load the module (modprobe tun), or give the container the device (docker run --device " +
+    return text +
+           "load the module (modprobe tun), or give the container the device (docker run "
+           "--device " +
            clone_device + ")";
   return text + "the stack needs a TUN device; use another back end";
 }
@@ -75,14 +81,27 @@ std::string explain_attach(const std::string& name, bool existed, std::error_cod
   if (error == std::errc::operation_not_permitted || error == std::errc::permission_denied) {
     if (existed) return text + "it belongs to another user";
     return text +
-           "making one takes CAP_NET_ADMIN: set stack.private_net = true, run as root, or have it made with 'ip "
+           "making one takes CAP_NET_ADMIN: set stack.private_net = true, run as root, or have it "
+           "made with 'ip "
            "tuntap add dev " +
            name + " mode tun user $USER'";
   }
   if (error == std::errc::device_or_resource_busy) return text + "another process has it open";
   if (error == std::errc::invalid_argument && existed)
-    return text + "a device of that name exists and is no TUN device, or has another number of queues";
+    return text +
+           "a device of that name exists and is no TUN device, or has another number of queues";
   return text + "choose another name, or another back end";
+}
+
+// The kernel finishes IPv6 addresses in a worker of its own, in about a millisecond. Packets that
+// came before would be lost, so this waits for it; should it never happen, the device is used all
+// the same.
+void wait_until_local(netlink& routes, const std::vector<ip_prefix>& addresses) {
+  constexpr int most_tries = 1000;
+  constexpr timespec pause{0, 1'000'000};
+  for (const auto& address : addresses)
+    for (int i = 0; i < most_tries && !routes.is_local(address.address); ++i)
+      ::nanosleep(&pause, nullptr);
 }
 
 }  // namespace
@@ -118,7 +137,8 @@ std::error_code tun_device::negotiate(std::string& why) {
   int header_size = static_cast<int>(vnet_header_size);
   if (::ioctl(file_.get(), TUNSETVNETHDRSZ, &header_size) != 0) {
     auto error = last_error();
-    why = "TUN device '" + name_ + "': the kernel offers no packet headers of 10 bytes (" + error.message() + ")";
+    why = "TUN device '" + name_ + "': the kernel offers no packet headers of 10 bytes (" +
+          error.message() + ")";
     return error;
   }
   constexpr unsigned long segmentation = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
@@ -149,7 +169,8 @@ std::error_code tun_device::configure(const tun_options& options, std::string& w
     (void)routes.no_generated_addresses(index_);
     for (const auto& address : options.host_addresses)
       if (auto error = routes.add_address(index_, address)) {
-        auto hint = address.address.is_v6() ? std::string("; is IPv6 switched off here?") : std::string();
+        auto hint =
+            address.address.is_v6() ? std::string("; is IPv6 switched off here?") : std::string();
         return failed(error, "give it the address " + address.to_string() + hint);
       }
   }
@@ -162,6 +183,7 @@ std::error_code tun_device::configure(const tun_options& options, std::string& w
     for (const auto& route : options.routes)
       if (auto error = routes.add_route(index_, route))
         return failed(error, "add a route to " + route.to_string());
+  if (created_) wait_until_local(routes, options.host_addresses);
   mtu_ = state->mtu;
   return {};
 }
@@ -194,7 +216,8 @@ result<tun_device> tun_device::another_queue(std::string& why) const {
 std::error_code tun_device::set_nonblocking(bool on) {
   auto flags = ::fcntl(fd(), F_GETFL);
   if (flags < 0) return last_error();
-  if (::fcntl(fd(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) != 0) return last_error();
+  if (::fcntl(fd(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) != 0)
+    return last_error();
   return {};
 }
 

@@ -1,6 +1,6 @@
-// A TUN device: makes or joins it, gives the kernel's end its addresses and routes, negotiates offloads. Packets are
-// read and written by the runtime's drivers through fd(); there is no I/O loop here. Each read and write carries one
-// packet behind the ten bytes of vnet_header.hpp.
+// A TUN device: makes or joins it, gives the kernel's end its addresses and routes, negotiates
+// offloads. Packets are read and written by the runtime's drivers through fd(); there is no I/O
+// loop here. Each read and write carries one packet behind the ten bytes of vnet_header.hpp.
 #pragma once
 
 #include <cstdint>
@@ -15,21 +15,25 @@
 namespace weir::stack {
 
 struct tun_options {
-  std::string name = "weir0";               ///< at most 15 characters; made if it is not there
-  std::vector<ip_prefix> host_addresses;    ///< of the kernel's end: its subnets are reached through the device
-  std::vector<ip_prefix> routes;            ///< further destinations behind it: addresses of the stack elsewhere
+  std::string name = "weir0";  ///< at most 15 characters; made if it is not there
+  std::vector<ip_prefix>
+      host_addresses;  ///< of the kernel's end: its subnets are reached through the device
+  std::vector<ip_prefix>
+      routes;  ///< further destinations behind it: addresses of the stack elsewhere
   std::uint16_t mtu = 1500;
-  std::uint32_t queue_length = 16384;       ///< packets from the kernel that may wait; beyond it the kernel drops
-  bool multi_queue = false;                 ///< more than one queue: another_queue()
-  bool checksum_offload = true;             ///< false: every checksum is computed and verified by the stack
-  bool segmentation_offload = true;         ///< false: no super-segments, either way; needs checksum_offload
+  std::uint32_t queue_length =
+      16384;                 ///< packets from the kernel that may wait; beyond it the kernel drops
+  bool multi_queue = false;  ///< more than one queue: another_queue()
+  bool checksum_offload = true;  ///< false: every checksum is computed and verified by the stack
+  bool segmentation_offload =
+      true;  ///< false: no super-segments, either way; needs checksum_offload
 };
 
 /// One queue of a TUN device. Closing the last one removes a device that was made here.
 class tun_device {
  public:
-  /// Makes the device, or joins it where it exists: then its addresses, routes and MTU are left as they are. On error
-  /// `why` says in a sentence what stands in the way and what to do.
+  /// Makes the device, or joins it where it exists: then its addresses, routes and MTU are left as
+  /// they are. On error `why` says in a sentence what stands in the way and what to do.
   static result<tun_device> open(const tun_options& options, std::string& why);
   /// A further queue of the same device, which must have been opened with multi_queue.
   result<tun_device> another_queue(std::string& why) const;
@@ -38,7 +42,8 @@ class tun_device {
   tun_device& operator=(tun_device&&) = default;
 
   int fd() const { return file_.get(); }
-  /// Off when opened: what reads through io_uring wants a blocking descriptor, what polls wants it on.
+  /// Off when opened: what reads through io_uring wants a blocking descriptor, what polls wants it
+  /// on.
   std::error_code set_nonblocking(bool on);
   const std::string& name() const { return name_; }
   /// Of the link: an existing device's may differ from the one that was asked for.
@@ -47,7 +52,8 @@ class tun_device {
   /// What was negotiated: less than what was asked for where the kernel is older.
   bool checksum_offload() const { return checksum_offload_; }
   bool segmentation_offload() const { return segmentation_offload_; }
-  /// Packets that the kernel dropped since the device was made because no room was left in its queues.
+  /// Packets that the kernel dropped since the device was made because no room was left in its
+  /// queues.
   std::optional<std::uint64_t> kernel_drops() const;
 
  private:

@@ -1,5 +1,6 @@
-// The ten bytes before each packet of a TUN device with IFF_VNET_HDR (virtio 1.2, 5.1.6; Linux tun), to and from what
-// the stack knows of packets. In the machine's byte order, as TUN's default is. No system call.
+// The ten bytes before each packet of a TUN device with IFF_VNET_HDR (virtio 1.2, 5.1.6; Linux
+// tun), to and from what the stack knows of packets. In the machine's byte order, as TUN's default
+// is. No system call.
 #pragma once
 
 #include <cstddef>
@@ -37,8 +38,9 @@ static_assert(sizeof(layout) == vnet_header_size);
 
 }  // namespace vnet
 
-/// What the kernel says about the packet that follows; nothing when the frame is too short for it. A checksum that is
-/// still to be completed comes from this machine's own kernel: the bytes never crossed a wire, and count as verified.
+/// What the kernel says about the packet that follows; nothing when the frame is too short for it.
+/// A checksum that is still to be completed comes from this machine's own kernel: the bytes never
+/// crossed a wire, and count as verified.
 inline std::optional<receive_meta> read_vnet_header(std::span<const std::byte> frame) {
   if (frame.size() < vnet_header_size) return std::nullopt;
   vnet::layout header;
@@ -51,7 +53,8 @@ inline std::optional<receive_meta> read_vnet_header(std::span<const std::byte> f
   return meta;
 }
 
-/// Writes the ten bytes. The header length is always given: without it the kernel guesses, and copies more.
+/// Writes the ten bytes. The header length is always given: without it the kernel guesses, and
+/// copies more.
 inline void write_vnet_header(std::byte* into, const transmit_meta& meta) {
   vnet::layout header;
   header.header_length = meta.header_length;

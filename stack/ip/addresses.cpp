@@ -9,6 +9,12 @@ namespace {
 // Below this a scan beats a search.
 constexpr std::size_t scan_limit = 8;
 
+template <class Value>
+bool contains(const std::vector<Value>& sorted, const Value& value) {
+  if (sorted.size() > scan_limit) return std::binary_search(sorted.begin(), sorted.end(), value);
+  return std::find(sorted.begin(), sorted.end(), value) != sorted.end();
+}
+
 // ::ffff:0:0/96 never stands in a header on the wire (RFC 6890 2.2.3).
 bool is_v4_mapped(const ip_address& address) {
   auto bytes = address.bytes();
@@ -18,35 +24,42 @@ bool is_v4_mapped(const ip_address& address) {
 
 }  // namespace
 
-address_set::address_set(const std::vector<ip_prefix>& own) : prefixes_(own) {
-  for (const auto& prefix : own) sorted_.push_back(prefix.address);
-  std::sort(sorted_.begin(), sorted_.end());
+address_set::address_set(const std::vector<ip_prefix>& own)
+    : prefixes_(own), broadcasts_{0xffffffffu} {
+  for (const auto& prefix : own) {
+    if (prefix.address.is_v6()) {
+      sorted_v6_.push_back(prefix.address);
+      continue;
+    }
+    sorted_v4_.push_back(prefix.address.to_v4_number());
+    if (auto broadcast = prefix.broadcast()) broadcasts_.push_back(broadcast->to_v4_number());
+  }
+  std::sort(sorted_v4_.begin(), sorted_v4_.end());
+  std::sort(sorted_v6_.begin(), sorted_v6_.end());
+  std::sort(broadcasts_.begin(), broadcasts_.end());
 }
 
 bool address_set::is_local(const ip_address& address) const {
-  if (sorted_.size() <= scan_limit)
-    return std::find(sorted_.begin(), sorted_.end(), address) != sorted_.end();
-  return std::binary_search(sorted_.begin(), sorted_.end(), address);
+  return address.is_v4() ? contains(sorted_v4_, address.to_v4_number())
+                         : contains(sorted_v6_, address);
 }
 
 bool address_set::is_broadcast(const ip_address& address) const {
-  if (!address.is_v4()) return false;
-  if (address.is_limited_broadcast()) return true;
-  return std::any_of(prefixes_.begin(), prefixes_.end(),
-                     [&](const auto& prefix) { return prefix.broadcast() == address; });
+  return address.is_v4() && contains(broadcasts_, address.to_v4_number());
 }
 
 bool address_set::is_joined_group(const ip_address& address) const {
   if (!address.is_v6() || !address.is_multicast()) return false;
   auto group = address.bytes();
-  // RFC 4291 2.8: ff01::1 and ff02::1, and ff02::1:ffXX:XXXX with the last three bytes of each address.
+  // RFC 4291 2.8: ff01::1 and ff02::1, and ff02::1:ffXX:XXXX with the last three bytes of each
+  // address.
   bool zeros = std::all_of(group.begin() + 2, group.begin() + 11, [](auto b) { return b == 0; });
   if (!zeros || group[1] > 2 || group[1] == 0) return false;
   if (group[11] == 0 && group[12] == 0 && group[13] == 0 && group[14] == 0 && group[15] == 1)
     return true;
   if (group[1] != 2 || group[11] != 1 || group[12] != 0xff) return false;
-  return std::any_of(sorted_.begin(), sorted_.end(), [&](const auto& own) {
-    return own.is_v6() && std::equal(group.begin() + 13, group.end(), own.bytes().begin() + 13);
+  return std::any_of(sorted_v6_.begin(), sorted_v6_.end(), [&](const auto& own) {
+    return std::equal(group.begin() + 13, group.end(), own.bytes().begin() + 13);
   });
 }
 
@@ -63,7 +76,8 @@ bool address_set::is_valid_wire_source(const ip_address& address) const {
 
 std::optional<ip_address> address_set::source_for(const ip_address& destination) const {
   const ip_prefix* best = nullptr;
-  // RFC 6724 5 as far as one interface goes: the address itself, the same subnet, then the same scope.
+  // RFC 6724 5 as far as one interface goes: the address itself, the same subnet, then the same
+  // scope.
   auto rank = [&](const ip_prefix& prefix) {
     if (prefix.address == destination) return 4;
     bool same_scope = prefix.address.is_link_local() == destination.is_link_local() &&

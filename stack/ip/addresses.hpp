@@ -1,5 +1,5 @@
-// The host's own addresses, and what RFC 1122 3.2.1.3 and RFC 4291 2 allow in the source and destination fields. It
-// holds values only and sends nothing.
+// The host's own addresses, and what RFC 1122 3.2.1.3 and RFC 4291 2 allow in the source and
+// destination fields. It holds values only and sends nothing.
 #pragma once
 
 #include <optional>
@@ -16,17 +16,21 @@ class address_set {
   bool is_local(const ip_address& address) const;
   /// 255.255.255.255 or the directed broadcast address of one of our subnets.
   bool is_broadcast(const ip_address& address) const;
-  /// An IPv6 group that every node is in: all nodes, or the solicited-node group of one of our addresses.
+  /// An IPv6 group that every node is in: all nodes, or the solicited-node group of one of our
+  /// addresses.
   bool is_joined_group(const ip_address& address) const;
   /// Whether one node can be meant: not multicast, broadcast, unspecified or "this network".
   bool is_unicast(const ip_address& address) const;
-  /// Whether a packet from outside may carry it as its source: unicast, no loopback address, and not our own.
+  /// Whether a packet from outside may carry it as its source: unicast, no loopback address, and
+  /// not our own.
   bool is_valid_wire_source(const ip_address& address) const;
   std::optional<ip_address> source_for(const ip_address& destination) const;
 
  private:
-  std::vector<ip_prefix> prefixes_;   // in the order in which they were given
-  std::vector<ip_address> sorted_;
+  std::vector<ip_prefix> prefixes_;  // in the order in which they were given
+  std::vector<ip_address> sorted_v6_;
+  std::vector<std::uint32_t> sorted_v4_;   // as numbers: asked for every packet, both ways
+  std::vector<std::uint32_t> broadcasts_;  // limited and directed
 };
 
 }  // namespace weir::stack

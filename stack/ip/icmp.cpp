@@ -13,8 +13,8 @@ using wire::icmp_message;
 namespace icmp4 = wire::icmp4;
 namespace icmp6 = wire::icmp6;
 
-// RFC 1122 3.2.2.1 and RFC 1812 4.3.2.3: header and at least 8 bytes, at most 576 in all. RFC 4443 2.4 c: as much as
-// fits into the least MTU.
+// RFC 1122 3.2.2.1 and RFC 1812 4.3.2.3: header and at least 8 bytes, at most 576 in all. RFC
+// 4443 2.4 c: as much as fits into the least MTU.
 constexpr std::size_t largest_error_v4 = 576;
 constexpr std::size_t largest_error_v6 = 1280;
 // Ports and sequence number: what every transport puts into its first eight bytes (RFC 792).
@@ -25,13 +25,22 @@ std::optional<icmp_kind> kind_v4(std::uint8_t type, std::uint8_t code) {
   if (type == icmp4::parameter_problem) return icmp_kind::parameter_problem;
   if (type != icmp4::unreachable) return std::nullopt;
   switch (code) {
-    case 0: case 6: case 11: return icmp_kind::network_unreachable;
-    case 1: case 7: case 8: case 12: return icmp_kind::host_unreachable;
+    case 0:
+    case 6:
+    case 11: return icmp_kind::network_unreachable;
+    case 1:
+    case 7:
+    case 8:
+    case 12: return icmp_kind::host_unreachable;
     case 2: return icmp_kind::protocol_unreachable;
     case 3: return icmp_kind::port_unreachable;
     case 4: return icmp_kind::packet_too_big;
     case 5: return icmp_kind::source_route_failed;
-    case 9: case 10: case 13: case 14: case 15: return icmp_kind::prohibited;
+    case 9:
+    case 10:
+    case 13:
+    case 14:
+    case 15: return icmp_kind::prohibited;
     default: return std::nullopt;
   }
 }
@@ -55,8 +64,12 @@ icmp_kind kind_v6(std::uint8_t type, std::uint8_t code) {
 }  // namespace
 
 icmp_handler::icmp_handler(const host_options& options, const address_set& addresses,
-                           const path_mtu_cache& path_mtu, ip_output& output, host_counters& counters)
-    : addresses_(addresses), path_mtu_(path_mtu), output_(output), counters_(counters),
+                           const path_mtu_cache& path_mtu, ip_output& output,
+                           host_counters& counters)
+    : addresses_(addresses),
+      path_mtu_(path_mtu),
+      output_(output),
+      counters_(counters),
       bucket_(options.limits.icmp_errors_per_second) {}
 
 delivery icmp_handler::input(instant now, const wire::ip_header& header) {
@@ -74,14 +87,15 @@ delivery icmp_handler::input(instant now, const wire::ip_header& header) {
   bool error = v6 ? message.type < icmp6::first_informational
                   : kind_v4(message.type, message.code).has_value();
   if (error && !header.destination.is_multicast()) return report(header, message);
-  // RFC 1122 3.2.2 and RFC 4443 2.4 b: unknown types, silently. Source Quench (RFC 6633 3) and redirects, which a host
-  // with a single link has no use for, end here too.
+  // RFC 1122 3.2.2 and RFC 4443 2.4 b: unknown types, silently. Source Quench (RFC 6633 3) and
+  // redirects, which a host with a single link has no use for, end here too.
   counters_.add(counter::drop_icmp_unknown);
   return {};
 }
 
 // RFC 1122 3.2.2.6, RFC 4443 4.2: the same data, from the address that was asked.
-void icmp_handler::answer_echo(instant now, const wire::ip_header& header, const icmp_message& message) {
+void icmp_handler::answer_echo(instant now, const wire::ip_header& header,
+                               const icmp_message& message) {
   bool v6 = header.source.is_v6();
   ip_route route;
   route.source = header.destination;
@@ -122,7 +136,8 @@ delivery icmp_handler::report(const wire::ip_header& header, const icmp_message&
   out.reporter = header.source;
   out.local = {quoted.source, wire::get16(quoted.transport.data())};
   out.remote = {quoted.destination, wire::get16(quoted.transport.data() + 2)};
-  if (quoted.protocol == wire::tcp_protocol) out.sequence = wire::get32(quoted.transport.data() + 4);
+  if (quoted.protocol == wire::tcp_protocol)
+    out.sequence = wire::get32(quoted.transport.data() + 4);
   if (out.kind == icmp_kind::packet_too_big) {
     out.mtu = v6 ? message.rest : message.rest & 0xffff;  // RFC 1191 4: the lower half
     out.quoted_length = quoted.total_length;
@@ -147,7 +162,8 @@ bool icmp_handler::may_answer(const wire::quoted_packet& about, const icmp_error
          (error.even_if_multicast && about.destination.is_multicast());
 }
 
-void icmp_handler::send_error(instant now, std::span<const std::byte> packet, const icmp_error& error) {
+void icmp_handler::send_error(instant now, std::span<const std::byte> packet,
+                              const icmp_error& error) {
   auto about = wire::parse_quoted(packet);
   if (!may_answer(about, error)) return;
   bool v6 = about.source.is_v6();

@@ -1,5 +1,6 @@
-// ICMP and ICMPv6 of one host: answers echo requests, turns errors into reports for the transports, and sends errors
-// within RFC 1122 3.2.2's and RFC 4443 2.4's rules and a rate limit. Decides nothing about connections.
+// ICMP and ICMPv6 of one host: answers echo requests, turns errors into reports for the transports,
+// and sends errors within RFC 1122 3.2.2's and RFC 4443 2.4's rules and a rate limit. Decides
+// nothing about connections.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@ struct icmp_error {
 
 class icmp_handler {
  public:
-  icmp_handler(const host_options& options, const address_set& addresses, const path_mtu_cache& path_mtu,
-               ip_output& output, host_counters& counters);
+  icmp_handler(const host_options& options, const address_set& addresses,
+               const path_mtu_cache& path_mtu, ip_output& output, host_counters& counters);
 
   /// A message that came in `header`; what it says about one of our packets, or nothing.
   delivery input(instant now, const wire::ip_header& header);

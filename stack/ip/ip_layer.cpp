@@ -1,4 +1,5 @@
-// The way in, and the joints between addresses, reassembly, ICMP, path MTUs and output: see ip_layer.hpp.
+// The way in, and the joints between addresses, reassembly, ICMP, path MTUs and output: see
+// ip_layer.hpp.
 #include "ip/ip_layer.hpp"
 
 #include <algorithm>
@@ -35,7 +36,9 @@ icmp_error parameter_problem(const wire::ip_header& header) {
 class ip_layer::impl {
  public:
   impl(const host_options& options, packet_sink& sink, host_counters& counters)
-      : counters_(counters), addresses_(options.addresses), path_mtu_(options.mtu),
+      : counters_(counters),
+        addresses_(options.addresses),
+        path_mtu_(options.mtu),
         output_(options, addresses_, sink, counters),
         icmp_(options, addresses_, path_mtu_, output_, counters),
         reassembler_(options.limits.reassembly_bytes, counters) {}
@@ -52,7 +55,8 @@ class ip_layer::impl {
   ip_output output_;
   icmp_handler icmp_;
   reassembler reassembler_;
-  loop_queue::looped_packet looped_;  // the one that input_looped() took last: deliveries point into it
+  loop_queue::looped_packet
+      looped_;  // the one that input_looped() took last: deliveries point into it
 
  private:
   bool accept(const wire::ip_header& header, bool looped);
@@ -65,7 +69,8 @@ class ip_layer::impl {
                        const receive_meta& meta);
 };
 
-// RFC 1122 3.2.1.3: whose word is taken, and what is for us. Looped packets may carry our own addresses only.
+// RFC 1122 3.2.1.3: whose word is taken, and what is for us. Looped packets may carry our own
+// addresses only.
 bool ip_layer::impl::accept(const wire::ip_header& header, bool looped) {
   if (!looped && !addresses_.is_valid_wire_source(header.source)) {
     counters_.add(counter::drop_ip_bad_source);
@@ -80,7 +85,8 @@ bool ip_layer::impl::accept(const wire::ip_header& header, bool looped) {
   return true;
 }
 
-// Whether the header may be believed and the packet is for us; answers what asks for a Parameter Problem.
+// Whether the header may be believed and the packet is for us; answers what asks for a Parameter
+// Problem.
 bool ip_layer::impl::check_status(instant now, std::span<const std::byte> packet,
                                   const wire::ip_header& header, bool looped) {
   switch (header.status) {
@@ -159,8 +165,8 @@ delivery ip_layer::impl::deliver_tcp(const wire::ip_header& header, const receiv
   return out;
 }
 
-delivery ip_layer::impl::deliver_udp(std::span<const std::byte> packet, const wire::ip_header& header,
-                                     const receive_meta& meta) {
+delivery ip_layer::impl::deliver_udp(std::span<const std::byte> packet,
+                                     const wire::ip_header& header, const receive_meta& meta) {
   delivery out(std::in_place_type<wire::udp_datagram>);
   auto& datagram = *std::get_if<wire::udp_datagram>(&out);
   datagram.source = header.source;
@@ -235,9 +241,8 @@ bool ip_layer::send_udp(instant now, const wire::udp_datagram& datagram,
 }
 
 void ip_layer::send_port_unreachable(instant now, const wire::udp_datagram& datagram) {
-  impl_->icmp_.send_error(
-      now, datagram.packet,
-      datagram.source.is_v6() ? v6_port_unreachable : v4_port_unreachable);
+  impl_->icmp_.send_error(now, datagram.packet,
+                          datagram.source.is_v6() ? v6_port_unreachable : v4_port_unreachable);
 }
 
 bool ip_layer::is_local(const ip_address& address) const {

@@ -1,5 +1,5 @@
-// Packets that a host sends to itself: copied, kept in order, bounded in number and bytes. They never touch a device
-// (RFC 1122 3.2.1.3 g).
+// Packets that a host sends to itself: copied, kept in order, bounded in number and bytes. They
+// never touch a device (RFC 1122 3.2.1.3 g).
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,8 @@ class loop_queue {
     looped_packet packet;
     packet.meta = meta;
     packet.bytes.reserve(size);
-    for (const auto& part : parts) packet.bytes.insert(packet.bytes.end(), part.begin(), part.end());
+    for (const auto& part : parts)
+      packet.bytes.insert(packet.bytes.end(), part.begin(), part.end());
     bytes_ += size;
     packets_.push_back(std::move(packet));
     return true;

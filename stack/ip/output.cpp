@@ -51,12 +51,13 @@ std::size_t emit_ip_header(std::byte* into, const ip_route& route, std::size_t l
   return wire::ipv6_header;
 }
 
-/// A TCP segment under construction: the headers, and in parts_[0] room for them before the payload's spans.
+/// A TCP segment under construction: the headers, and in parts_[0] room for them before the
+/// payload's spans.
 struct ip_output::tcp_frame {
   ip_route route;
   std::array<std::byte, wire::ipv6_header + wire::max_tcp_header> header;
   std::size_t ip_length = 0, tcp_length = 0;
-  std::array<byte_span, ip_layer::max_parts + 1> parts;
+  part_room<ip_layer::max_parts + 1> parts;
   std::size_t part_count = 0;  // of the payload
   bool local = false;
 
@@ -65,7 +66,10 @@ struct ip_output::tcp_frame {
 
 ip_output::ip_output(const host_options& options, const address_set& addresses, packet_sink& sink,
                      host_counters& counters)
-    : options_(options), addresses_(addresses), sink_(sink), counters_(counters),
+    : options_(options),
+      addresses_(addresses),
+      sink_(sink),
+      counters_(counters),
       looped_(ip_layer::max_looped, max_looped_bytes),
       identification_key_(derive_key(options.secret, identification_key_number)) {}
 
@@ -92,7 +96,7 @@ bool ip_output::emit_tcp(tcp_frame& frame, std::size_t payload_size, std::uint16
   auto length = frame.tcp_length + payload_size;
   emit_ip_header(frame.header.data(), frame.route, length);
   frame.parts[0] = {frame.header.data(), frame.ip_length + frame.tcp_length};
-  auto parts = part_list(frame.parts).first(frame.part_count + 1);
+  auto parts = frame.parts.first(frame.part_count + 1);
   transmit_meta meta;
   meta.header_length = static_cast<std::uint16_t>(frame.ip_length + frame.tcp_length);
   meta.family = frame.route.source.family();
@@ -120,8 +124,10 @@ bool ip_output::emit_tcp(tcp_frame& frame, std::size_t payload_size, std::uint16
   return false;
 }
 
-// Segmentation where the device has none: what TSO would do (FIN and PSH on the last piece, CWR on the first).
-bool ip_output::cut_tcp(tcp_frame& frame, part_list payload, std::size_t total, std::uint16_t size) {
+// Segmentation where the device has none: what TSO would do (FIN and PSH on the last piece, CWR on
+// the first).
+bool ip_output::cut_tcp(tcp_frame& frame, part_list payload, std::size_t total,
+                        std::uint16_t size) {
   part_cursor cursor(payload);
   auto sequence = wire::get32(frame.tcp() + tcp_sequence_at);
   auto flags = wire::get8(frame.tcp() + tcp_flags_at);
@@ -132,7 +138,7 @@ bool ip_output::cut_tcp(tcp_frame& frame, part_list payload, std::size_t total, 
     if (done + piece < total) here &= static_cast<std::uint8_t>(~(wire::fin | wire::psh));
     wire::put32(frame.tcp() + tcp_sequence_at, sequence + static_cast<std::uint32_t>(done));
     wire::put8(frame.tcp() + tcp_flags_at, here);
-    frame.part_count = cursor.take(piece, std::span(frame.parts).subspan(1));
+    frame.part_count = cursor.take(piece, frame.parts.from(1));
     if (!emit_tcp(frame, piece, 0)) return false;
     done += piece;
   }
@@ -153,23 +159,24 @@ bool ip_output::send_tcp(const wire::tcp_segment& segment, part_list payload, st
       static_cast<std::uint8_t>((segment.traffic_class & 0xfcu) | (segment.ecn & 3u));
   frame.local = addresses_.is_local(segment.destination);
   frame.ip_length = ip_header_size(segment.source);
-  frame.tcp_length = wire::emit_tcp_header(std::span(frame.header).subspan(frame.ip_length), segment);
+  frame.tcp_length =
+      wire::emit_tcp_header(std::span(frame.header).subspan(frame.ip_length), segment);
   auto headers = frame.ip_length + frame.tcp_length;
   bool super = segment.gso_size != 0 && total > segment.gso_size;
   std::size_t limit = frame.local ? largest_packet : options_.mtu;
   // RFC 1122 3.3.3: nothing larger than what fits, as nothing of TCP is fragmented here.
   if (headers + (super ? segment.gso_size : total) > limit) return false;
-  bool whole = frame.local ||
-               (options_.transmit_segmentation_offload && options_.transmit_checksum_offload);
+  bool whole =
+      frame.local || (options_.transmit_segmentation_offload && options_.transmit_checksum_offload);
   if (super && (!whole || headers + total > largest_packet))
     return cut_tcp(frame, payload, total, segment.gso_size);
-  std::copy(payload.begin(), payload.end(), frame.parts.begin() + 1);
+  std::copy(payload.begin(), payload.end(), frame.parts.from(1).begin());
   frame.part_count = payload.size();
   return emit_tcp(frame, total, super ? segment.gso_size : std::uint16_t{0});
 }
 
-// Unique within a datagram's lifetime and not to be guessed (RFC 6864 4.3, RFC 7739 5.3): a counter for each bucket of
-// destinations, displaced by a keyed hash.
+// Unique within a datagram's lifetime and not to be guessed (RFC 6864 4.3, RFC 7739 5.3): a counter
+// for each bucket of destinations, displaced by a keyed hash.
 std::uint32_t ip_output::next_identification(const ip_route& route) {
   std::uint64_t words[5] = {};
   std::memcpy(words, route.source.bytes().data(), route.source.bytes().size());
@@ -188,7 +195,7 @@ bool ip_output::send_fragments(const ip_route& route, part_list parts, std::size
   auto room = (mtu - headers) / 8 * 8;
   auto identification = next_identification(route);
   std::array<std::byte, wire::ipv6_header + wire::fragment_header_size> header;
-  std::array<byte_span, ip_layer::max_parts + 2> pieces;
+  part_room<ip_layer::max_parts + 2> pieces;
   part_cursor cursor(parts);
   transmit_meta meta;
   meta.header_length = static_cast<std::uint16_t>(headers);
@@ -217,8 +224,8 @@ bool ip_output::send_fragments(const ip_route& route, part_list parts, std::size
       wire::emit_ipv4(header.data(), fields);
     }
     pieces[0] = {header.data(), headers};
-    auto count = cursor.take(piece, std::span(pieces).subspan(1));
-    if (!transmit(part_list(pieces).first(count + 1), meta)) return false;
+    auto count = cursor.take(piece, pieces.from(1));
+    if (!transmit(pieces.first(count + 1), meta)) return false;
     done += piece;
   }
   return true;
@@ -239,9 +246,11 @@ bool ip_output::send_datagram(const ip_route& route, std::span<std::byte> transp
   meta.header_length = static_cast<std::uint16_t>(ip_length + transport.size());
   if (checksum_at != 0) {
     wire::internet_sum sum;
-    sum.add_pseudo(route.source, route.destination, route.protocol, static_cast<std::uint32_t>(total));
+    sum.add_pseudo(route.source, route.destination, route.protocol,
+                   static_cast<std::uint32_t>(total));
     meta.needs_checksum = fits && !local && options_.transmit_checksum_offload;
-    meta.checksum_start = meta.needs_checksum ? static_cast<std::uint16_t>(ip_length) : std::uint16_t{0};
+    meta.checksum_start =
+        meta.needs_checksum ? static_cast<std::uint16_t>(ip_length) : std::uint16_t{0};
     meta.checksum_offset = meta.needs_checksum ? checksum_at : std::uint16_t{0};
     if (!meta.needs_checksum) {
       sum.add(transport);
@@ -249,16 +258,17 @@ bool ip_output::send_datagram(const ip_route& route, std::span<std::byte> transp
     }
     auto value = meta.needs_checksum ? sum.folded() : sum.checksum();
     // RFC 768: a computed zero is sent as all ones, zero means none.
-    wire::put16(transport.data() + checksum_at, value == 0 && !meta.needs_checksum ? 0xffff : value);
+    wire::put16(transport.data() + checksum_at,
+                value == 0 && !meta.needs_checksum ? 0xffff : value);
   }
-  std::array<byte_span, ip_layer::max_parts + 2> parts;
+  part_room<ip_layer::max_parts + 2> parts;
   parts[1] = transport;
-  std::copy(payload.begin(), payload.end(), parts.begin() + 2);
-  if (!fits) return send_fragments(route, part_list(parts).subspan(1, payload.size() + 1), total, mtu);
+  std::copy(payload.begin(), payload.end(), parts.from(2).begin());
+  if (!fits) return send_fragments(route, parts.first(payload.size() + 2).subspan(1), total, mtu);
   std::array<std::byte, wire::ipv6_header> header;
   emit_ip_header(header.data(), route, total);
   parts[0] = {header.data(), ip_length};
-  auto all = part_list(parts).first(payload.size() + 2);
+  auto all = parts.first(payload.size() + 2);
   if (!local) return transmit(all, meta);
   if (looped_.push(all, {.checksum_good = true, .gso_size = 0})) return true;
   counters_.add(counter::device_full);

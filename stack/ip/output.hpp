@@ -1,6 +1,7 @@
-// The way out: builds IP and transport headers in an array on the stack, completes or offloads checksums, cuts super-
-// segments where the device cannot, fragments datagrams that are too large, and hands the parts to the sink. Payload is
-// never copied, except to the host itself. RFC 791, 1122 3.2.1 and 3.3, 6864, 8200.
+// The way out: builds IP and transport headers in an array on the stack, completes or offloads
+// checksums, cuts super- segments where the device cannot, fragments datagrams that are too large,
+// and hands the parts to the sink. Payload is never copied, except to the host itself. RFC 791,
+// 1122 3.2.1 and 3.3, 6864, 8200.
 #pragma once
 
 #include <array>
@@ -10,8 +11,8 @@
 #include "ip/addresses.hpp"
 #include "ip/loop_queue.hpp"
 #include "ip/parts.hpp"
-#include "weir/stack/counters.hpp"
 #include "tcp/siphash.hpp"
+#include "weir/stack/counters.hpp"
 #include "weir/stack/host.hpp"
 #include "wire/tcp.hpp"
 
@@ -31,8 +32,8 @@ class ip_output {
             host_counters& counters);
 
   bool send_tcp(const wire::tcp_segment& segment, part_list payload, std::uint8_t ttl);
-  /// `transport` is a header of at most 8 bytes, its checksum in place but where `checksum_at` is not zero: there it
-  /// is filled in or left to the device. Larger than `mtu`: fragmented.
+  /// `transport` is a header of at most 8 bytes, its checksum in place but where `checksum_at` is
+  /// not zero: there it is filled in or left to the device. Larger than `mtu`: fragmented.
   bool send_datagram(const ip_route& route, std::span<std::byte> transport, part_list payload,
                      std::size_t mtu, std::uint16_t checksum_at = 0);
 
@@ -56,8 +57,8 @@ class ip_output {
   std::array<std::uint32_t, 1024> identifications_{};
 };
 
-/// Writes the IP header for `length` bytes of transport header and payload; returns its length, 20 or 40. The datagram
-/// is atomic: DF set, identification zero (RFC 6864 4.1).
+/// Writes the IP header for `length` bytes of transport header and payload; returns its length, 20
+/// or 40. The datagram is atomic: DF set, identification zero (RFC 6864 4.1).
 std::size_t emit_ip_header(std::byte* into, const ip_route& route, std::size_t length);
 
 }  // namespace weir::stack

@@ -50,9 +50,9 @@ void path_mtu_cache::set(instant now, const ip_address& destination, std::uint16
 
 void path_mtu_cache::store(instant now, const ip_address& destination, std::uint16_t mtu) {
   if (entries_.size() >= max_entries && !entries_.contains(destination)) {
-    auto oldest = std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
-      return a.second.expires < b.second.expires;
-    });
+    auto oldest = std::min_element(
+        entries_.begin(), entries_.end(),
+        [](const auto& a, const auto& b) { return a.second.expires < b.second.expires; });
     entries_.erase(oldest);
   }
   entries_[destination] = {mtu, now + lifetime};
@@ -63,7 +63,8 @@ void path_mtu_cache::advance(instant now) {
   if (now < next_expiry_) return;
   std::erase_if(entries_, [&](const auto& item) { return item.second.expires <= now; });
   next_expiry_ = instant::never();
-  for (const auto& [destination, item] : entries_) next_expiry_ = std::min(next_expiry_, item.expires);
+  for (const auto& [destination, item] : entries_)
+    next_expiry_ = std::min(next_expiry_, item.expires);
 }
 
 }  // namespace weir::stack

@@ -1,5 +1,5 @@
-// What fits through to each destination, as far as it is known: RFC 1191, RFC 8201. Bounded and aged; it believes what
-// the transport has validated and sends nothing.
+// What fits through to each destination, as far as it is known: RFC 1191, RFC 8201. Bounded and
+// aged; it believes what the transport has validated and sends nothing.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,16 @@ class path_mtu_cache {
   static constexpr std::size_t max_entries = 4096;
   /// RFC 1191 6.3 and RFC 8201 4: not tried again for at least five minutes, ten are recommended.
   static constexpr duration lifetime = std::chrono::minutes(10);
-  static constexpr std::uint16_t minimum_v4 = 68;    ///< RFC 1191 3
-  static constexpr std::uint16_t believed_v4 = 552;  ///< below it no router is believed: forged errors cost too much
+  static constexpr std::uint16_t minimum_v4 = 68;  ///< RFC 1191 3
+  static constexpr std::uint16_t believed_v4 =
+      552;  ///< below it no router is believed: forged errors cost too much
   static constexpr std::uint16_t minimum_v6 = 1280;  ///< RFC 8201 4
 
   explicit path_mtu_cache(std::uint16_t device_mtu) : device_mtu_(device_mtu) {}
 
   std::uint16_t get(instant now, const ip_address& destination) const;
-  /// A router's word: `mtu` 0 if it named none, then the next plateau under `quoted_length` (RFC 1191 5 and 7).
+  /// A router's word: `mtu` 0 if it named none, then the next plateau under `quoted_length` (RFC
+  /// 1191 5 and 7).
   std::optional<std::uint16_t> lower(instant now, const ip_address& destination, std::uint32_t mtu,
                                      std::uint32_t quoted_length);
   /// The transport's own finding (RFC 4821).

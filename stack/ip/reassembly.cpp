@@ -9,7 +9,8 @@ namespace weir::stack {
 namespace {
 
 constexpr std::size_t largest_datagram = 65535;
-// What list, map and vectors cost beside the bytes: near enough to the truth to be a bound on memory.
+// What list, map and vectors cost beside the bytes: near enough to the truth to be a bound on
+// memory.
 constexpr std::size_t datagram_overhead = 384;
 constexpr std::size_t fragment_overhead = 64;
 
@@ -79,13 +80,15 @@ std::optional<reassembler::place> reassembler::find_or_make(instant now,
 }
 
 // False: the datagram is not complete, whatever became of the fragment.
-bool reassembler::insert(place d, std::span<const std::byte> packet, const wire::ip_header& header) {
+bool reassembler::insert(place d, std::span<const std::byte> packet,
+                         const wire::ip_header& header) {
   auto begin = header.fragment_offset;
   auto end = begin + static_cast<std::uint32_t>(header.payload.size());
   auto after = std::lower_bound(d->fragments.begin(), d->fragments.end(), begin,
                                 [](const fragment& f, std::uint32_t at) { return f.begin < at; });
   if (after != d->fragments.end() && after->begin == begin &&
-      std::equal(after->data.begin(), after->data.end(), header.payload.begin(), header.payload.end()))
+      std::equal(after->data.begin(), after->data.end(), header.payload.begin(),
+                 header.payload.end()))
     return false;  // RFC 8200 4.5: an exact duplicate may be ignored
   bool overlaps = (after != d->fragments.end() && after->begin < end) ||
                   (after != d->fragments.begin() && std::prev(after)->end() > begin);
@@ -94,8 +97,9 @@ bool reassembler::insert(place d, std::span<const std::byte> packet, const wire:
     return false;
   }
   // Two different ends, or bytes beyond the end.
-  bool beyond = (d->end && (end > *d->end || (!header.more_fragments && end != *d->end))) ||
-                (!header.more_fragments && !d->fragments.empty() && d->fragments.back().end() > end);
+  bool beyond =
+      (d->end && (end > *d->end || (!header.more_fragments && end != *d->end))) ||
+      (!header.more_fragments && !d->fragments.empty() && d->fragments.back().end() > end);
   d->ecn_seen |= static_cast<std::uint8_t>(1u << (header.traffic_class & ecn_bits));
   // RFC 3168 5.3: a mix of Not-ECT and CE is dropped.
   bool ecn_mix = (d->ecn_seen & seen_not_ect) != 0 && (d->ecn_seen & seen_ce) != 0;

@@ -1,5 +1,5 @@
-// Reading and writing big-endian numbers at byte offsets, alignment-free (RFC 791 appendix B: network byte order). The
-// caller has checked the bounds; nothing here knows a protocol.
+// Reading and writing big-endian numbers at byte offsets, alignment-free (RFC 791 appendix B:
+// network byte order). The caller has checked the bounds; nothing here knows a protocol.
 #pragma once
 
 #include <bit>
@@ -9,9 +9,12 @@
 
 namespace weir::stack::wire {
 
-static_assert(std::endian::native == std::endian::little || std::endian::native == std::endian::big);
+static_assert(std::endian::native == std::endian::little ||
+              std::endian::native == std::endian::big);
 
-constexpr std::uint16_t swap16(std::uint16_t v) { return static_cast<std::uint16_t>(v << 8 | v >> 8); }
+constexpr std::uint16_t swap16(std::uint16_t v) {
+  return static_cast<std::uint16_t>(v << 8 | v >> 8);
+}
 constexpr std::uint32_t swap32(std::uint32_t v) {
   return v << 24 | (v & 0xff00u) << 8 | (v >> 8 & 0xff00u) | v >> 24;
 }

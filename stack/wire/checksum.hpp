@@ -1,6 +1,6 @@
-// The internet checksum (RFC 1071), eight bytes at a time over parts of any length, with the pseudo headers of IPv4
-// (RFC 9293 3.1) and IPv6 (RFC 8200 8.1). Sums are kept in memory byte order and turned round once, at the end
-// (RFC 1071 2B); nothing here allocates or fails.
+// The internet checksum (RFC 1071), eight bytes at a time over parts of any length, with the pseudo
+// headers of IPv4 (RFC 9293 3.1) and IPv6 (RFC 8200 8.1). Sums are kept in memory byte order and
+// turned round once, at the end (RFC 1071 2B); nothing here allocates or fails.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,8 @@ class internet_sum {
   void add_pseudo(const ip_address& source, const ip_address& destination, std::uint8_t protocol,
                   std::uint32_t length);
 
-  /// The sum folded to 16 bits, in host order: what a device wants in the field when it completes the checksum.
+  /// The sum folded to 16 bits, in host order: what a device wants in the field when it completes
+  /// the checksum.
   std::uint16_t folded() const;
   /// What goes into the header. Over a header whose checksum is in place: 0 when it is right.
   std::uint16_t checksum() const { return static_cast<std::uint16_t>(~folded()); }

@@ -45,14 +45,9 @@ bool skip_extension(std::uint8_t kind, const std::byte* at, std::size_t& length)
   switch (kind) {
     case hop_by_hop:
     case routing_header:
-    case destination_options:
-      length = (std::size_t{get8(at + 1)} + 1) * 8;
-      return true;
-    case fragment_header:
-      length = fragment_header_size;
-      return true;
-    default:
-      return false;
+    case destination_options: length = (std::size_t{get8(at + 1)} + 1) * 8; return true;
+    case fragment_header: length = fragment_header_size; return true;
+    default: return false;
   }
 }
 

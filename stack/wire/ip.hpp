@@ -1,6 +1,6 @@
-// IPv4 and IPv6 headers as values: parsed from hostile bytes with the verdict that RFC 1122 3.2.1, RFC 791 and RFC 8200
-// 4 ask for, and emitted. Total functions: no exceptions, no allocation, no reading past the end. Reassembly, addresses
-// and replies are ip/'s.
+// IPv4 and IPv6 headers as values: parsed from hostile bytes with the verdict that RFC 1122 3.2.1,
+// RFC 791 and RFC 8200 4 ask for, and emitted. Total functions: no exceptions, no allocation, no
+// reading past the end. Reassembly, addresses and replies are ip/'s.
 #pragma once
 
 #include <cstddef>
@@ -33,52 +33,57 @@ inline constexpr std::size_t fragment_header_size = 8;
 
 enum class ip_status : std::uint8_t {
   ok,
-  bad_version,        ///< neither 4 nor 6, or empty
-  malformed,          ///< truncated or lengths that contradict each other; no reply
-  bad_checksum,       ///< IPv4 header checksum
-  discard,            ///< RFC 8200 4.2: an option said "drop silently"
-  parameter_problem   ///< drop and answer with problem_code and problem_pointer (RFC 8200 4, RFC 1122 3.2.2.5)
+  bad_version,       ///< neither 4 nor 6, or empty
+  malformed,         ///< truncated or lengths that contradict each other; no reply
+  bad_checksum,      ///< IPv4 header checksum
+  discard,           ///< RFC 8200 4.2: an option said "drop silently"
+  parameter_problem  ///< drop and answer with problem_code and problem_pointer (RFC 8200 4, RFC
+                     ///< 1122 3.2.2.5)
 };
 
 /// What a packet's IP header and extension headers say.
 struct ip_header {
   ip_status status = ip_status::malformed;
   ip_address source, destination;
-  std::uint8_t protocol = 0;            ///< of `payload`: the first header that is no extension header
-  std::uint8_t ttl = 0;                 ///< TTL or hop limit
-  std::uint8_t traffic_class = 0;       ///< all 8 bits, ECN in the lowest two
+  std::uint8_t protocol = 0;       ///< of `payload`: the first header that is no extension header
+  std::uint8_t ttl = 0;            ///< TTL or hop limit
+  std::uint8_t traffic_class = 0;  ///< all 8 bits, ECN in the lowest two
   bool dont_fragment = false;
-  bool is_fragment = false;             ///< more fragments follow, or the offset is not 0 (an IPv6 atomic one is not)
+  bool is_fragment =
+      false;  ///< more fragments follow, or the offset is not 0 (an IPv6 atomic one is not)
   bool more_fragments = false;
-  bool route_unfinished = false;        ///< IPv4: a source route that does not end here (RFC 1122 3.2.1.8)
-  std::uint32_t fragment_offset = 0;    ///< bytes
-  std::uint32_t identification = 0;     ///< 16 bits in IPv4
-  std::size_t header_length = 0;        ///< IP header with options or extension headers, up to `payload`
-  std::size_t total_length = 0;         ///< the packet as its header says; trailing bytes of the frame are cut off
-  std::size_t unfragmentable_length = 0;   ///< IPv6 fragments: bytes before the fragment header
-  std::size_t next_header_at = 0;          ///< IPv6: where the field lies that names `protocol`
-  std::span<const std::byte> payload;   ///< what follows the headers, cut to total_length
+  bool route_unfinished =
+      false;  ///< IPv4: a source route that does not end here (RFC 1122 3.2.1.8)
+  std::uint32_t fragment_offset = 0;  ///< bytes
+  std::uint32_t identification = 0;   ///< 16 bits in IPv4
+  std::size_t header_length = 0;  ///< IP header with options or extension headers, up to `payload`
+  std::size_t total_length =
+      0;  ///< the packet as its header says; trailing bytes of the frame are cut off
+  std::size_t unfragmentable_length = 0;  ///< IPv6 fragments: bytes before the fragment header
+  std::size_t next_header_at = 0;         ///< IPv6: where the field lies that names `protocol`
+  std::span<const std::byte> payload;     ///< what follows the headers, cut to total_length
   // With parameter_problem only:
   std::uint8_t problem_code = 0;
   std::uint32_t problem_pointer = 0;
-  bool problem_even_if_multicast = false;  ///< RFC 8200 4.2: option type 10 answers multicast too, 11 does not
+  bool problem_even_if_multicast =
+      false;  ///< RFC 8200 4.2: option type 10 answers multicast too, 11 does not
 };
 
-/// Parses either family by the version field. `check` false leaves the IPv4 header checksum unverified (for datagrams
-/// that were put together here).
+/// Parses either family by the version field. `check` false leaves the IPv4 header checksum
+/// unverified (for datagrams that were put together here).
 ip_header parse_ip(std::span<const std::byte> packet, bool check = true);
 ip_header parse_ipv4(std::span<const std::byte> packet, bool check = true);
 ip_header parse_ipv6(std::span<const std::byte> packet);
 
-
-/// A packet of which only the beginning may be there, as ICMP errors quote it, or one whose headers are at fault.
+/// A packet of which only the beginning may be there, as ICMP errors quote it, or one whose headers
+/// are at fault.
 struct quoted_packet {
-  bool understood = false;              ///< false: not even the transport protocol can be told
+  bool understood = false;  ///< false: not even the transport protocol can be told
   ip_address source, destination;
   std::uint8_t protocol = 0;
-  bool later_fragment = false;          ///< not the first one: it has no transport header
-  std::uint32_t total_length = 0;       ///< as its header says
-  std::span<const std::byte> transport; ///< as much of it as there is
+  bool later_fragment = false;           ///< not the first one: it has no transport header
+  std::uint32_t total_length = 0;        ///< as its header says
+  std::span<const std::byte> transport;  ///< as much of it as there is
 };
 quoted_packet parse_quoted(std::span<const std::byte> bytes);
 
@@ -92,7 +97,7 @@ struct ipv4_fields {
   std::uint16_t total_length = 0;
   bool dont_fragment = true;
   bool more_fragments = false;
-  std::uint16_t fragment_offset = 0;    ///< bytes, a multiple of 8
+  std::uint16_t fragment_offset = 0;  ///< bytes, a multiple of 8
 };
 /// Writes 20 bytes, checksum included. `into` holds at least as many.
 void emit_ipv4(std::byte* into, const ipv4_fields& fields);

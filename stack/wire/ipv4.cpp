@@ -23,7 +23,8 @@ void parameter_problem_at(ip_header& out, std::size_t at) {
   out.problem_pointer = static_cast<std::uint32_t>(at);
 }
 
-// Steps through the options: unknown ones are ignored (RFC 1122 3.2.1.8), lengths that leave the header are not.
+// Steps through the options: unknown ones are ignored (RFC 1122 3.2.1.8), lengths that leave the
+// header are not.
 void walk_options(std::span<const std::byte> header, ip_header& out) {
   std::size_t at = min_ipv4_header;
   while (at < header.size()) {

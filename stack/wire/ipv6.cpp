@@ -1,4 +1,5 @@
-// IPv6 headers and the walk over extension headers with RFC 8200's verdicts (4, 4.1-4.6). See ip.hpp.
+// IPv6 headers and the walk over extension headers with RFC 8200's verdicts (4, 4.1-4.6). See
+// ip.hpp.
 #include "wire/bytes.hpp"
 #include "wire/ip.hpp"
 
@@ -29,8 +30,8 @@ bool fail(ip_header& out, ip_status status) {
   return false;
 }
 
-// RFC 8200 4.2: what to do with an option nobody knows stands in its two highest bits. No option but padding is
-// known here, and those that may be skipped are.
+// RFC 8200 4.2: what to do with an option nobody knows stands in its two highest bits. No option
+// but padding is known here, and those that may be skipped are.
 bool unknown_option(ip_header& out, std::uint8_t type, std::size_t at) {
   switch (type >> 6) {
     case 0: return true;
@@ -59,7 +60,8 @@ bool walk_options(std::span<const std::byte> packet, std::size_t begin, std::siz
   return true;
 }
 
-// RFC 8200 4.4: no routing type is known, RH0 least of all (RFC 5095): skipped when it has done its work.
+// RFC 8200 4.4: no routing type is known, RH0 least of all (RFC 5095): skipped when it has done its
+// work.
 bool check_routing(std::span<const std::byte> packet, std::size_t begin, ip_header& out) {
   auto segments_left = get8(packet.data() + begin + 3);
   return segments_left == 0 || fail(out, erroneous_field, begin + 2);
@@ -96,8 +98,8 @@ struct walk {
   std::size_t kind_at = 6;  // the field that named `kind`
 };
 
-// The fragment header at walk.at. False: done, `out` is complete. True: an atomic fragment (RFC 6946), which is
-// processed by itself: the walk goes on behind it.
+// The fragment header at walk.at. False: done, `out` is complete. True: an atomic fragment (RFC
+// 6946), which is processed by itself: the walk goes on behind it.
 bool read_fragment(walk& w, ip_header& out) {
   if (w.packet.size() - w.at < fragment_header_size) return fail(out, ip_status::malformed);
   const auto* header = w.packet.data() + w.at;
@@ -186,7 +188,8 @@ ip_header parse_ipv6(std::span<const std::byte> packet) {
 }
 
 void emit_ipv6(std::byte* into, const ipv6_fields& fields) {
-  put32(into, 0x60000000u | std::uint32_t{fields.traffic_class} << 20 | (fields.flow_label & 0xfffffu));
+  put32(into,
+        0x60000000u | std::uint32_t{fields.traffic_class} << 20 | (fields.flow_label & 0xfffffu));
   put16(into + 4, fields.payload_length);
   put8(into + 6, fields.next_header);
   put8(into + 7, fields.hop_limit);

@@ -32,7 +32,8 @@ void parse_sack(const std::byte* at, std::size_t length, tcp_option_set& out) {
   out.sack_count = static_cast<std::uint8_t>(blocks);
 }
 
-// One option with its length octet checked against the room. A known kind whose length is not its own says nothing.
+// One option with its length octet checked against the room. A known kind whose length is not its
+// own says nothing.
 bool parse_option(const std::byte* at, std::size_t length, tcp_option_set& out) {
   switch (get8(at)) {
     case maximum_segment_size:
@@ -59,8 +60,7 @@ bool parse_option(const std::byte* at, std::size_t length, tcp_option_set& out) 
       if (length != 4) return false;
       out.user_timeout = get16(at + 2);
       return true;
-    default:
-      return true;  // MUST-6: skipped by its length
+    default: return true;  // MUST-6: skipped by its length
   }
 }
 
@@ -149,7 +149,7 @@ void parse_tcp_options(std::span<const std::byte> bytes, tcp_option_set& out) {
     }
     auto room = bytes.size() - at;
     std::size_t length = room >= 2 ? get8(bytes.data() + at + 1) : 0;  // MUST-68
-    if (length < 2 || length > room) {  // MUST-7
+    if (length < 2 || length > room) {                                 // MUST-7
       out.malformed = true;
       return;
     }
@@ -165,7 +165,8 @@ parse_status parse_tcp(std::span<const std::byte> bytes, bool verify, tcp_segmen
   if (header < min_tcp_header || header > bytes.size()) return parse_status::malformed;
   if (verify) {  // MUST-3
     internet_sum sum;
-    sum.add_pseudo(out.source, out.destination, tcp_protocol, static_cast<std::uint32_t>(bytes.size()));
+    sum.add_pseudo(out.source, out.destination, tcp_protocol,
+                   static_cast<std::uint32_t>(bytes.size()));
     sum.add(bytes);
     if (sum.checksum() != 0) return parse_status::bad_checksum;
   }

@@ -17,13 +17,15 @@ struct udp_datagram {
   std::uint16_t source_port = 0, destination_port = 0;
   std::uint8_t ecn = 0;
   std::uint8_t traffic_class = 0;
-  std::uint16_t gso_size = 0;             ///< receive_meta's: a batch of datagrams of this size; 0 if single
+  std::uint16_t gso_size = 0;  ///< receive_meta's: a batch of datagrams of this size; 0 if single
   std::span<const std::byte> payload;
-  std::span<const std::byte> packet;      ///< the whole IP packet, for ip_layer::send_port_unreachable()
+  std::span<const std::byte>
+      packet;  ///< the whole IP packet, for ip_layer::send_port_unreachable()
 };
 
-/// `out.source` and `out.destination` are set already. Bytes after the UDP length are cut off; a length beyond the
-/// packet or under 8 is malformed; a zero checksum is none in IPv4 and a bad one in IPv6.
+/// `out.source` and `out.destination` are set already. Bytes after the UDP length are cut off; a
+/// length beyond the packet or under 8 is malformed; a zero checksum is none in IPv4 and a bad one
+/// in IPv6.
 parse_status parse_udp(std::span<const std::byte> bytes, bool verify, udp_datagram& out);
 
 /// Writes 8 bytes with a checksum of zero.

@@ -1,5 +1,6 @@
-// TUN devices and private networks, each test in a child process with a network namespace of its own: the machine's own
-// network is never touched. Where the machine forbids it the test says so and counts as skipped.
+// TUN devices and private networks, each test in a child process with a network namespace of its
+// own: the machine's own network is never touched. Where the machine forbids it the test says so
+// and counts as skipped.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <net/if.h>
@@ -69,8 +70,8 @@ void judge(const std::string& verdict) {
   CHECK(verdict == "");
 }
 
-// From here on the child has no privileges. Linux takes /proc/self away from a process that changed its user; an ordinary
-// user's program, which never changed, has it.
+// From here on the child has no privileges. Linux takes /proc/self away from a process that changed
+// its user; an ordinary user's program, which never changed, has it.
 bool become_nobody() {
   if (::geteuid() != 0) return true;
   return ::setresgid(65534, 65534, 65534) == 0 && ::setresuid(65534, 65534, 65534) == 0 &&
@@ -91,9 +92,11 @@ std::string with_network(const child_body& body) {
 }
 
 // As with_network, and a machine without a usable /dev/net/tun is a reason to skip.
-std::string with_device(const tun_options& options, const std::function<std::string(tun_device&)>& body) {
+std::string with_device(const tun_options& options,
+                        const std::function<std::string(tun_device&)>& body) {
   return with_network([&]() -> std::string {
-    if (::access("/dev/net/tun", R_OK | W_OK) != 0) return std::string(skip_mark) + "no usable /dev/net/tun";
+    if (::access("/dev/net/tun", R_OK | W_OK) != 0)
+      return std::string(skip_mark) + "no usable /dev/net/tun";
     std::string why;
     auto device = tun_device::open(options, why);
     if (!device) return why;
@@ -121,7 +124,8 @@ std::string refused(tun_options o) {
 class one_packet_sink final : public packet_sink {
  public:
   explicit one_packet_sink(int fd) : fd_(fd) {}
-  bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta& meta) override {
+  bool transmit(std::span<const std::span<const std::byte>> parts,
+                const transmit_meta& meta) override {
     bytes out(vnet_header_size);
     write_vnet_header(out.data(), meta);
     for (auto& part : parts) out = out + part;
@@ -141,7 +145,8 @@ host_options stack_options(const tun_device& device) {
   return o;
 }
 
-// Reads packets into the layer until `done` says so of what was delivered; false after five seconds without.
+// Reads packets into the layer until `done` says so of what was delivered; false after five seconds
+// without.
 bool pump(tun_device& device, ip_layer& ip, const std::function<bool(const delivery&)>& done) {
   bytes buffer(vnet_header_size + 65536);
   pollfd wait{device.fd(), POLLIN, 0};
@@ -186,7 +191,8 @@ TEST_CASE("private_network_has_only_its_own_loopback") {
   judge(with_network([]() -> std::string {
     auto* all = ::if_nameindex();
     std::string names;
-    for (auto* i = all; i != nullptr && i->if_index != 0; ++i) names += std::string(i->if_name) + " ";
+    for (auto* i = all; i != nullptr && i->if_index != 0; ++i)
+      names += std::string(i->if_name) + " ";
     ::if_freenameindex(all);
     if (names.find("lo ") != 0) return "interfaces: " + names;
     // lo is up: a socket can be bound to it and connected.
@@ -211,8 +217,9 @@ TEST_CASE("private_network_is_refused_once_a_second_thread_runs") {
     std::string why;
     auto error = enter_private_network(why);
     other.detach();
-    return expect(error == std::errc::operation_not_permitted && why.find("thread") != std::string::npos,
-                  "not refused");
+    return expect(
+        error == std::errc::operation_not_permitted && why.find("thread") != std::string::npos,
+        "not refused");
   }));
 }
 
@@ -227,7 +234,8 @@ TEST_CASE("tun_names_and_addresses_that_cannot_be_are_refused_in_words") {
     CHECK(refused(o).find("no space") != std::string::npos);
   }
   o = some_options();
-  for (auto bad : {"0.0.0.0/8", "224.0.0.1/4", "127.0.0.1/8", "198.18.0.255/24", "::/0", "ff02::1/8", "::1"}) {
+  for (auto bad :
+       {"0.0.0.0/8", "224.0.0.1/4", "127.0.0.1/8", "198.18.0.255/24", "::/0", "ff02::1/8", "::1"}) {
     o.host_addresses = {*ip_prefix::parse(bad)};
     CHECK(refused(o).find("cannot be the address") != std::string::npos);
   }
@@ -245,7 +253,8 @@ TEST_CASE("tun_device_is_made_with_addresses_mtu_and_offloads") {
     if (d.kernel_drops() != 0u) return "drops at the start";
     int s = ::socket(AF_INET6, SOCK_STREAM, 0);
     auto here = socket_address("2001:db8::1", 4000);
-    return expect(::bind(s, reinterpret_cast<sockaddr*>(&here.storage), here.size) == 0, "no IPv6 address");
+    return expect(::bind(s, reinterpret_cast<sockaddr*>(&here.storage), here.size) == 0,
+                  "no IPv6 address");
   }));
 }
 
@@ -266,18 +275,21 @@ TEST_CASE("tun_device_that_is_in_use_or_no_tun_is_refused_in_words") {
     if (tun_device::open(o, why) || why.find("another process has it open") == std::string::npos)
       return "in use: " + why;
     o.name = "lo";
-    if (tun_device::open(o, why) || why.find("no TUN device") == std::string::npos) return "lo: " + why;
+    if (tun_device::open(o, why) || why.find("no TUN device") == std::string::npos)
+      return "lo: " + why;
     return {};
   }));
 }
 
 TEST_CASE("tun_device_without_the_right_to_make_one_says_what_to_do") {
   judge(in_child([]() -> std::string {
-    // Without privileges and outside a namespace of its own: one of the two sentences, by the machine.
+    // Without privileges and outside a namespace of its own: one of the two sentences, by the
+    // machine.
     if (!become_nobody()) return std::string(skip_mark) + "cannot become another user";
     std::string why;
     auto device = tun_device::open(some_options(), why);
-    bool told = why.find("chmod 0666") != std::string::npos || why.find("private_net") != std::string::npos ||
+    bool told = why.find("chmod 0666") != std::string::npos ||
+                why.find("private_net") != std::string::npos ||
                 why.find("modprobe") != std::string::npos;
     return expect(!device && told, why.c_str());
   }));
@@ -290,19 +302,21 @@ TEST_CASE("tun_queues_of_one_device_are_opened_side_by_side") {
     std::string why;
     auto second = d.another_queue(why);
     if (!second) return why;
-    return expect(second->fd() != d.fd() && second->name() == d.name() && second->mtu() == d.mtu() &&
-                      second->segmentation_offload(),
+    return expect(second->fd() != d.fd() && second->name() == d.name() &&
+                      second->mtu() == d.mtu() && second->segmentation_offload(),
                   "not the same device");
   }));
   judge(with_device(some_options(), [](tun_device& d) {
     std::string why;
-    return expect(!d.another_queue(why) && why.find("single queue") != std::string::npos, "not refused");
+    return expect(!d.another_queue(why) && why.find("single queue") != std::string::npos,
+                  "not refused");
   }));
 }
 
 TEST_CASE("tun_device_disappears_with_its_last_queue") {
   judge(with_network([]() -> std::string {
-    if (::access("/dev/net/tun", R_OK | W_OK) != 0) return std::string(skip_mark) + "no usable /dev/net/tun";
+    if (::access("/dev/net/tun", R_OK | W_OK) != 0)
+      return std::string(skip_mark) + "no usable /dev/net/tun";
     std::string why;
     {
       auto device = tun_device::open(some_options(), why);

@@ -21,8 +21,8 @@ stack::address_set make(std::initializer_list<const char*> texts) {
 TEST_CASE("addresses_from_outside_that_cannot_be_a_source") {
   auto set = make({"198.18.0.2/24", "10.0.0.1/8", "2001:db8::2/64"});
   for (auto bad : {"0.0.0.0", "0.1.2.3", "127.0.0.1", "127.9.9.9", "224.0.0.1", "239.255.255.255",
-                   "255.255.255.255", "198.18.0.255", "10.255.255.255", "198.18.0.2", "::", "::1", "ff02::1",
-                   "2001:db8::2", "::ffff:198.18.0.1"})
+                   "255.255.255.255", "198.18.0.255", "10.255.255.255", "198.18.0.2", "::", "::1",
+                   "ff02::1", "2001:db8::2", "::ffff:198.18.0.1"})
     CHECK_MESSAGE(!set.is_valid_wire_source(addr(bad)), bad);
   for (auto good : {"198.18.0.1", "198.18.1.255", "1.2.3.4", "240.0.0.1", "2001:db8::1", "fe80::1"})
     CHECK_MESSAGE(set.is_valid_wire_source(addr(good)), good);
@@ -32,12 +32,14 @@ TEST_CASE("addresses_are_found_among_a_few_and_among_many") {
   std::vector<ip_prefix> many;
   for (std::uint32_t i = 0; i < 300; ++i) many.push_back({ip_address::v4(0x0a000000u + i * 7), 8});
   stack::address_set set(many);
-  for (std::uint32_t i = 0; i < 2100; ++i) REQUIRE(set.is_local(ip_address::v4(0x0a000000u + i)) == (i % 7 == 0));
+  for (std::uint32_t i = 0; i < 2100; ++i)
+    REQUIRE(set.is_local(ip_address::v4(0x0a000000u + i)) == (i % 7 == 0));
   CHECK(!make({"198.18.0.2/24"}).is_local(addr("198.18.0.3")));
 }
 
 TEST_CASE("addresses_source_is_chosen_by_subnet_and_scope") {
-  auto set = make({"10.0.0.1/8", "198.18.0.2/24", "fe80::2/64", "2001:db8::2/64", "2001:db8:1::2/64"});
+  auto set =
+      make({"10.0.0.1/8", "198.18.0.2/24", "fe80::2/64", "2001:db8::2/64", "2001:db8:1::2/64"});
   CHECK(set.source_for(addr("198.18.0.9")) == addr("198.18.0.2"));
   CHECK(set.source_for(addr("10.9.9.9")) == addr("10.0.0.1"));
   CHECK(set.source_for(addr("8.8.8.8")) == addr("10.0.0.1"));
@@ -50,7 +52,9 @@ TEST_CASE("addresses_source_is_chosen_by_subnet_and_scope") {
 
 TEST_CASE("addresses_groups_that_every_ipv6_node_is_in") {
   auto set = make({"2001:db8::12:3456/64"});
-  for (auto joined : {"ff01::1", "ff02::1", "ff02::1:ff12:3456"}) CHECK_MESSAGE(set.is_joined_group(addr(joined)), joined);
-  for (auto foreign : {"ff02::2", "ff05::1", "ff02::1:ff12:3457", "ff02::1:ff00:1", "224.0.0.1", "2001:db8::12:3456"})
+  for (auto joined : {"ff01::1", "ff02::1", "ff02::1:ff12:3456"})
+    CHECK_MESSAGE(set.is_joined_group(addr(joined)), joined);
+  for (auto foreign : {"ff02::2", "ff05::1", "ff02::1:ff12:3457", "ff02::1:ff00:1", "224.0.0.1",
+                       "2001:db8::12:3456"})
     CHECK_MESSAGE(!set.is_joined_group(addr(foreign)), foreign);
 }

@@ -25,7 +25,8 @@ namespace {
 
 class counting_sink final : public stack::packet_sink {
  public:
-  bool transmit(std::span<const std::span<const std::byte>> parts, const stack::transmit_meta&) override {
+  bool transmit(std::span<const std::span<const std::byte>> parts,
+                const stack::transmit_meta&) override {
     packets += parts.empty() ? 0 : 1;
     return true;
   }
@@ -44,7 +45,8 @@ TEST_CASE("data_path_of_a_segment_in_and_out_allocates_nothing") {
       stack::ip_layer ip(options, sink, counters);
       auto packet = tcp_packet(v6, pattern(100));
       auto data = pattern(6000);
-      std::span<const std::byte> parts[] = {std::span(data).first(2500), std::span(data).subspan(2500)};
+      std::span<const std::byte> parts[] = {std::span(data).first(2500),
+                                            std::span(data).subspan(2500)};
       auto reply = own_segment(v6);
       reply.gso_size = 1400;
       auto before = allocations;

@@ -9,7 +9,8 @@ using stack::icmp_kind;
 namespace {
 
 bytes echo_request(bool v6, const ip_address& to, std::span<const std::byte> body) {
-  ip_packet p = from_peer(v6, v6 ? 58 : 1, icmp_bytes(peer(v6), to, v6 ? 128 : 8, 0, 0x00010002, body));
+  ip_packet p =
+      from_peer(v6, v6 ? 58 : 1, icmp_bytes(peer(v6), to, v6 ? 128 : 8, 0, 0x00010002, body));
   p.destination = to;
   return p.build();
 }
@@ -27,7 +28,8 @@ void refuse(ip_bench& bench, const bytes& packet) {
 
 }  // namespace
 
-TEST_CASE("icmp_echo_is_answered_with_the_same_data_from_the_address_that_was_asked") {  // 1122-10, icmp-7
+TEST_CASE("icmp_echo_is_answered_with_the_same_data_from_the_address_that_was_asked") {  // 1122-10,
+                                                                                         // icmp-7
   for (bool v6 : {false, true}) {
     auto options = ip_options();
     options.addresses.push_back(*ip_prefix::parse(v6 ? "2001:db8::5/64" : "198.18.0.5/24"));
@@ -51,8 +53,10 @@ TEST_CASE("icmp_echo_larger_than_the_mtu_is_answered_in_fragments") {
     auto body = pattern(4000);
     auto request = icmp_bytes(peer(v6), own(v6), v6 ? 128 : 8, 0, 1, body);
     auto half = static_cast<std::ptrdiff_t>(2000);
-    CHECK(nothing(bench.in(fragment_packet(v6, 5, 0, true, {request.begin(), request.begin() + half}, v6 ? 58 : 1))));
-    CHECK(nothing(bench.in(fragment_packet(v6, 5, 2000, false, {request.begin() + half, request.end()}, v6 ? 58 : 1))));
+    CHECK(nothing(bench.in(
+        fragment_packet(v6, 5, 0, true, {request.begin(), request.begin() + half}, v6 ? 58 : 1))));
+    CHECK(nothing(bench.in(fragment_packet(v6, 5, 2000, false,
+                                           {request.begin() + half, request.end()}, v6 ? 58 : 1))));
     REQUIRE(bench.sink.sent.size() == 3);
     // Another host puts them together again.
     auto other = ip_options();
@@ -89,7 +93,9 @@ TEST_CASE("icmp_bad_checksum_is_dropped") {  // icmp-10
   }
 }
 
-TEST_CASE("icmp_unknown_types_source_quench_and_redirects_are_dropped_silently") {  // 1122-6, MUST-55, icmp-5
+TEST_CASE(
+    "icmp_unknown_types_source_quench_and_redirects_are_dropped_silently") {  // 1122-6, MUST-55,
+                                                                              // icmp-5
   ip_bench bench;
   for (std::uint8_t type : {0, 4, 5, 9, 13, 15, 42, 255})
     CHECK(nothing(bench.in(error_packet(false, type, 0, 0, own_tcp_packet(false)))));
@@ -143,7 +149,8 @@ TEST_CASE("icmp_errors_are_never_sent_about_errors_groups_or_later_fragments") {
   ip_bench bench;
   // An ICMP error in a packet whose options are broken.
   for (std::uint8_t type : {3, 4, 5, 11, 12}) {
-    auto p = from_peer(false, 1, icmp_bytes(peer(false), own(false), type, 0, 0, own_tcp_packet(false)));
+    auto p =
+        from_peer(false, 1, icmp_bytes(peer(false), own(false), type, 0, 0, own_tcp_packet(false)));
     p.options = raw({7, 0, 0, 0});
     bench.in(p.build());
   }
@@ -167,16 +174,27 @@ TEST_CASE("icmp_errors_are_never_sent_about_errors_groups_or_later_fragments") {
 }
 
 TEST_CASE("icmp_errors_about_our_segments_are_reported_with_their_flow") {  // MUST-54
-  struct { bool v6; std::uint8_t type, code; icmp_kind kind; } cases[] = {
-      {false, 3, 0, icmp_kind::network_unreachable}, {false, 3, 1, icmp_kind::host_unreachable},
-      {false, 3, 2, icmp_kind::protocol_unreachable}, {false, 3, 3, icmp_kind::port_unreachable},
-      {false, 3, 5, icmp_kind::source_route_failed}, {false, 3, 13, icmp_kind::prohibited},
-      {false, 11, 0, icmp_kind::time_exceeded}, {false, 11, 1, icmp_kind::time_exceeded},
-      {false, 12, 0, icmp_kind::parameter_problem}, {true, 1, 0, icmp_kind::network_unreachable},
-      {true, 1, 1, icmp_kind::prohibited}, {true, 1, 3, icmp_kind::host_unreachable},
-      {true, 1, 4, icmp_kind::port_unreachable}, {true, 3, 0, icmp_kind::time_exceeded},
-      {true, 4, 0, icmp_kind::parameter_problem}, {true, 4, 1, icmp_kind::protocol_unreachable},
-      {true, 99, 0, icmp_kind::unknown_error}};
+  struct {
+    bool v6;
+    std::uint8_t type, code;
+    icmp_kind kind;
+  } cases[] = {{false, 3, 0, icmp_kind::network_unreachable},
+               {false, 3, 1, icmp_kind::host_unreachable},
+               {false, 3, 2, icmp_kind::protocol_unreachable},
+               {false, 3, 3, icmp_kind::port_unreachable},
+               {false, 3, 5, icmp_kind::source_route_failed},
+               {false, 3, 13, icmp_kind::prohibited},
+               {false, 11, 0, icmp_kind::time_exceeded},
+               {false, 11, 1, icmp_kind::time_exceeded},
+               {false, 12, 0, icmp_kind::parameter_problem},
+               {true, 1, 0, icmp_kind::network_unreachable},
+               {true, 1, 1, icmp_kind::prohibited},
+               {true, 1, 3, icmp_kind::host_unreachable},
+               {true, 1, 4, icmp_kind::port_unreachable},
+               {true, 3, 0, icmp_kind::time_exceeded},
+               {true, 4, 0, icmp_kind::parameter_problem},
+               {true, 4, 1, icmp_kind::protocol_unreachable},
+               {true, 99, 0, icmp_kind::unknown_error}};
   for (auto& c : cases) {
     ip_bench bench;
     auto quoted = own_tcp_packet(c.v6, pattern(30));
@@ -219,7 +237,8 @@ TEST_CASE("icmp_errors_about_packets_that_are_not_ours_or_cannot_be_told_are_dro
     auto quoted = own_tcp_packet(v6);
     for (std::size_t n = 0; n < (v6 ? 48u : 28u); ++n)
       CHECK(nothing(bench.in(error_packet(v6, v6 ? 1 : 3, 1, 0, std::span(quoted).first(n)))));
-    CHECK(!nothing(bench.in(error_packet(v6, v6 ? 1 : 3, 1, 0, std::span(quoted).first(v6 ? 48 : 28)))));
+    CHECK(!nothing(
+        bench.in(error_packet(v6, v6 ? 1 : 3, 1, 0, std::span(quoted).first(v6 ? 48 : 28)))));
     quoted[v6 ? 6 : 9] = std::byte{132};
     CHECK(nothing(bench.in(error_packet(v6, v6 ? 1 : 3, 1, 0, quoted))));
     CHECK(bench.sink.sent.empty());

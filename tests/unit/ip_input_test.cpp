@@ -57,7 +57,8 @@ TEST_CASE("input_drops_what_has_a_bad_header_without_a_word") {  // 1122-1
   CHECK(bench.sink.sent.empty());
 }
 
-TEST_CASE("input_drops_bad_transport_checksums_and_believes_the_device_about_good_ones") {  // MUST-3
+TEST_CASE(
+    "input_drops_bad_transport_checksums_and_believes_the_device_about_good_ones") {  // MUST-3
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto packet = tcp_packet(v6, pattern(10));
@@ -86,7 +87,8 @@ TEST_CASE("input_drops_malformed_transports") {
 
 TEST_CASE("input_ignores_sources_that_nobody_can_have") {  // 1122-1, 1122-13, MUST-63
   ip_bench bench;
-  for (auto bad : {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.255", "198.18.0.2"}) {
+  for (auto bad :
+       {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.255", "198.18.0.2"}) {
     auto s = peer_segment(false);
     s.source = addr(bad);
     auto p = from_peer(false, 6, tcp_bytes(s));
@@ -106,7 +108,8 @@ TEST_CASE("input_ignores_sources_that_nobody_can_have") {  // 1122-1, 1122-13, M
 
 TEST_CASE("input_ignores_what_is_not_for_this_host") {  // 1122-1, 1122-13, MUST-57
   ip_bench bench;
-  for (auto other : {"198.18.0.3", "198.18.0.255", "255.255.255.255", "224.0.0.1", "127.0.0.1", "0.0.0.0"}) {
+  for (auto other :
+       {"198.18.0.3", "198.18.0.255", "255.255.255.255", "224.0.0.1", "127.0.0.1", "0.0.0.0"}) {
     auto s = peer_segment(false);
     s.destination = addr(other);
     auto p = from_peer(false, 6, tcp_bytes(s));
@@ -173,7 +176,8 @@ TEST_CASE("input_of_an_unknown_protocol_is_answered_in_both_families") {  // 112
   auto v4 = as_icmp(bench.sink.sent[0]);
   CHECK(v4.type == 3);
   CHECK(v4.code == 2);
-  CHECK(nothing(bench.in(from_peer(true, 60, raw({132, 0, 1, 4, 0, 0, 0, 0}) + pattern(20)).build())));
+  CHECK(nothing(
+      bench.in(from_peer(true, 60, raw({132, 0, 1, 4, 0, 0, 0, 0}) + pattern(20)).build())));
   REQUIRE(bench.sink.sent.size() == 2);
   auto v6 = as_icmp(bench.sink.sent[1]);
   CHECK(v6.type == 4);
@@ -184,7 +188,8 @@ TEST_CASE("input_of_an_unknown_protocol_is_answered_in_both_families") {  // 112
   CHECK(bench.sink.sent.size() == 2);
 }
 
-TEST_CASE("input_of_broken_headers_is_answered_with_a_parameter_problem") {  // 8200-4, 8200-5, icmp-9
+TEST_CASE(
+    "input_of_broken_headers_is_answered_with_a_parameter_problem") {  // 8200-4, 8200-5, icmp-9
   ip_bench bench;
   auto p = from_peer(false, 6, tcp_bytes(peer_segment(false)));
   p.options = raw({7, 0, 0, 0});
@@ -204,7 +209,8 @@ TEST_CASE("input_of_broken_headers_is_answered_with_a_parameter_problem") {  // 
   CHECK(bench.count(counter::drop_ip_options) == 2);
 }
 
-TEST_CASE("input_to_a_multicast_group_asks_for_a_parameter_problem_only_where_the_option_says_so") {  // 8200-4
+TEST_CASE(
+    "input_to_a_multicast_group_asks_for_a_parameter_problem_only_where_the_option_says_so") {  // 8200-4
   ip_bench bench;
   for (unsigned type : {0xc0u, 0x80u}) {
     auto p = from_peer(true, 60, raw({6, 0, type, 4, 0, 0, 0, 0}) + tcp_bytes(peer_segment(true)));

@@ -1,4 +1,5 @@
-// What leaves the IP layer: headers, checksums, segmentation, fragments, and the way back to ourselves.
+// What leaves the IP layer: headers, checksums, segmentation, fragments, and the way back to
+// ourselves.
 #include "unit/ip_support.hpp"
 
 using namespace weir;
@@ -7,7 +8,8 @@ using stack::counter;
 
 namespace {
 
-std::vector<std::span<const std::byte>> cut(const bytes& data, std::initializer_list<std::size_t> sizes) {
+std::vector<std::span<const std::byte>> cut(const bytes& data,
+                                            std::initializer_list<std::size_t> sizes) {
   std::vector<std::span<const std::byte>> parts;
   std::size_t at = 0;
   for (auto n : sizes) {
@@ -48,7 +50,8 @@ bytes completed(const sent_packet& p) {
 // A sink that counts what it is given and keeps nothing.
 class measuring_sink final : public stack::packet_sink {
  public:
-  bool transmit(std::span<const std::span<const std::byte>> parts, const stack::transmit_meta&) override {
+  bool transmit(std::span<const std::span<const std::byte>> parts,
+                const stack::transmit_meta&) override {
     last_payload = parts.back().data();
     ++packets;
     return true;
@@ -59,7 +62,8 @@ class measuring_sink final : public stack::packet_sink {
 
 }  // namespace
 
-TEST_CASE("output_tcp_carries_headers_payload_and_a_right_checksum") {  // MUST-2, 1191-4, MUST-48, MUST-49
+TEST_CASE("output_tcp_carries_headers_payload_and_a_right_checksum") {  // MUST-2, 1191-4, MUST-48,
+                                                                        // MUST-49
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto s = own_segment(v6);
@@ -185,11 +189,13 @@ TEST_CASE("output_only_from_our_own_addresses_and_to_somebody") {  // 1122-2, 11
   auto s = own_segment(false);
   s.source = addr("198.18.0.3");
   CHECK(!bench.ip.send_tcp(bench.now, s, {}));
-  for (auto bad : {"0.0.0.0", "255.255.255.255", "198.18.0.255", "224.0.0.1", "127.0.0.1", "2001:db8::1"}) {
+  for (auto bad :
+       {"0.0.0.0", "255.255.255.255", "198.18.0.255", "224.0.0.1", "127.0.0.1", "2001:db8::1"}) {
     s = own_segment(false);
     s.destination = addr(bad);
     CHECK_MESSAGE(!bench.ip.send_tcp(bench.now, s, {}), bad);
-    if (s.destination.is_v4() && !s.destination.is_loopback()) CHECK(!bench.ip.is_unicast(s.destination));
+    if (s.destination.is_v4() && !s.destination.is_loopback())
+      CHECK(!bench.ip.is_unicast(s.destination));
   }
   CHECK(bench.sink.sent.empty());
 }
@@ -222,7 +228,8 @@ TEST_CASE("output_udp_is_whole_while_it_fits_and_fragmented_beyond") {
       auto other = ip_options();
       other.addresses = {*ip_prefix::parse(v6 ? "2001:db8::1/64" : "198.18.0.1/24")};
       ip_bench receiver(other);
-      for (std::size_t n : {0u, 1u, 1500u - headers, 1501u - headers, 5000u, v6 ? 65527u : 65507u}) {
+      for (std::size_t n :
+           {0u, 1u, 1500u - headers, 1501u - headers, 5000u, v6 ? 65527u : 65507u}) {
         auto data = pattern(n);
         bench.sink.sent.clear();
         REQUIRE(bench.ip.send_udp(bench.now, d, cut(data, {n / 3, n / 5})));
@@ -241,7 +248,8 @@ TEST_CASE("output_udp_is_whole_while_it_fits_and_fragmented_beyond") {
     }
 }
 
-TEST_CASE("output_fragments_have_identifications_that_do_not_repeat_or_follow_from_each_other") {  // 6864-1
+TEST_CASE(
+    "output_fragments_have_identifications_that_do_not_repeat_or_follow_from_each_other") {  // 6864-1
   for (bool v6 : {false, true}) {
     ip_bench bench;
     wire::udp_datagram d;
@@ -298,7 +306,8 @@ TEST_CASE("output_to_ourselves_is_bounded") {
   ip_bench bench;
   auto s = own_segment(false);
   s.destination = own(false);
-  for (std::size_t i = 0; i < stack::ip_layer::max_looped; ++i) REQUIRE(bench.ip.send_tcp(bench.now, s, {}));
+  for (std::size_t i = 0; i < stack::ip_layer::max_looped; ++i)
+    REQUIRE(bench.ip.send_tcp(bench.now, s, {}));
   CHECK(!bench.ip.send_tcp(bench.now, s, {}));
   CHECK(bench.count(counter::device_full) == 1);
   std::size_t looped = 0;

@@ -68,10 +68,16 @@ TEST_CASE("reassembly_survives_exact_duplicates") {  // 8200-9
   }
 }
 
-TEST_CASE("reassembly_drops_the_whole_datagram_on_any_overlap_and_all_that_still_comes_of_it") {  // 815-1, 8200-9
+TEST_CASE(
+    "reassembly_drops_the_whole_datagram_on_any_overlap_and_all_that_still_comes_of_it") {  // 815-1,
+                                                                                            // 8200-9
   for (bool v6 : {false, true}) {
-    struct { std::uint32_t offset; std::size_t size; bool more; } overlaps[] = {
-        {496, 64, true}, {0, 8, true}, {0, 1200, true}, {8, 8, true}, {496, 8, true}, {500 / 8 * 8, 3, false}};
+    struct {
+      std::uint32_t offset;
+      std::size_t size;
+      bool more;
+    } overlaps[] = {{496, 64, true}, {0, 8, true},   {0, 1200, true},
+                    {8, 8, true},    {496, 8, true}, {500 / 8 * 8, 3, false}};
     for (auto& o : overlaps) {
       if (v6 && o.offset == 0 && o.size < 8) continue;
       ip_bench bench;
@@ -121,10 +127,12 @@ TEST_CASE("reassembly_refuses_the_ping_of_death") {  // 815-1
 
 TEST_CASE("reassembly_refuses_tiny_and_ragged_fragments") {  // RFC 1858, 8200-7, 8200-8
   ip_bench bench;
-  CHECK(nothing(bench.in(fragment_packet(false, 1, 0, true, pattern(16), 6))));   // half a TCP header
-  CHECK(nothing(bench.in(fragment_packet(false, 1, 8, false, pattern(16), 6))));  // its flags replaced
-  CHECK(nothing(bench.in(fragment_packet(false, 1, 0, true, pattern(15)))));      // no multiple of 8
-  CHECK(nothing(bench.in(fragment_packet(false, 1, 8, false, {}))));              // nothing at all
+  CHECK(
+      nothing(bench.in(fragment_packet(false, 1, 0, true, pattern(16), 6))));  // half a TCP header
+  CHECK(nothing(
+      bench.in(fragment_packet(false, 1, 8, false, pattern(16), 6))));        // its flags replaced
+  CHECK(nothing(bench.in(fragment_packet(false, 1, 0, true, pattern(15)))));  // no multiple of 8
+  CHECK(nothing(bench.in(fragment_packet(false, 1, 8, false, {}))));          // nothing at all
   CHECK(nothing(bench.in(fragment_packet(true, 1, 8, false, {}))));
   CHECK(bench.count(counter::drop_fragment_malformed) == 5);
   CHECK(bench.sink.sent.empty());
@@ -137,7 +145,8 @@ TEST_CASE("reassembly_refuses_tiny_and_ragged_fragments") {  // RFC 1858, 8200-7
   CHECK(as_icmp(bench.sink.sent[1]).rest == 4);
 }
 
-TEST_CASE("reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment_came") {  // 1122-3, 8200-6
+TEST_CASE("reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment_came") {  // 1122-3,
+                                                                                           // 8200-6
   for (bool v6 : {false, true})
     for (bool first : {false, true}) {
       ip_bench bench;
@@ -155,7 +164,9 @@ TEST_CASE("reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment
       CHECK(error.type == (v6 ? 3 : 11));
       CHECK(error.code == 1);
       auto room = v6 ? 1232u : 548u;
-      CHECK(std::ranges::equal(error.body, std::span(fragments[0]).first(std::min<std::size_t>(room, fragments[0].size()))));
+      CHECK(std::ranges::equal(
+          error.body,
+          std::span(fragments[0]).first(std::min<std::size_t>(room, fragments[0].size()))));
     }
 }
 
@@ -214,11 +225,14 @@ TEST_CASE("reassembly_without_any_memory_drops_every_fragment") {
 
 TEST_CASE("reassembly_keeps_congestion_marks_and_drops_impossible_mixes") {  // 3168-8
   for (bool v6 : {false, true}) {
-    struct { std::uint8_t first, second; int expected; } cases[] = {
-        {0, 0, 0}, {2, 2, 2}, {1, 1, 1}, {2, 3, 3}, {3, 1, 3}, {0, 3, -1}, {3, 0, -1}};
+    struct {
+      std::uint8_t first, second;
+      int expected;
+    } cases[] = {{0, 0, 0}, {2, 2, 2}, {1, 1, 1}, {2, 3, 3}, {3, 1, 3}, {0, 3, -1}, {3, 0, -1}};
     for (auto& c : cases) {
       ip_bench bench;
-      auto a = udp_fragments(v6, 900, 504, 9, c.first), b = udp_fragments(v6, 900, 504, 9, c.second);
+      auto a = udp_fragments(v6, 900, 504, 9, c.first),
+           b = udp_fragments(v6, 900, 504, 9, c.second);
       bench.in(a[0]);
       auto d = bench.in(b[1]);
       auto* u = std::get_if<wire::udp_datagram>(&d);

@@ -38,7 +38,8 @@ inline stack::host_options ip_options() {
 }
 
 struct ip_bench {
-  explicit ip_bench(stack::host_options o = ip_options()) : options(std::move(o)), ip(options, sink, counters) {}
+  explicit ip_bench(stack::host_options o = ip_options())
+      : options(std::move(o)), ip(options, sink, counters) {}
 
   stack::delivery in(const bytes& packet, stack::receive_meta meta = {}) {
     held = packet;  // deliveries point into it
@@ -59,7 +60,8 @@ inline ip_address own(bool v6) { return addr(v6 ? "2001:db8::2" : "198.18.0.2");
 
 inline ip_packet from_peer(bool v6, std::uint8_t protocol, bytes payload) {
   ip_packet p;
-  p.source = peer(v6), p.destination = own(v6), p.protocol = protocol, p.payload = std::move(payload);
+  p.source = peer(v6), p.destination = own(v6), p.protocol = protocol,
+  p.payload = std::move(payload);
   return p;
 }
 
@@ -86,14 +88,16 @@ inline bytes tcp_packet(bool v6, std::span<const std::byte> payload = {}) {
 /// An ICMP error from the peer about `quoted`.
 inline bytes error_packet(bool v6, std::uint8_t type, std::uint8_t code, std::uint32_t rest,
                           std::span<const std::byte> quoted) {
-  return from_peer(v6, v6 ? 58 : 1, icmp_bytes(peer(v6), own(v6), type, code, rest, quoted)).build();
+  return from_peer(v6, v6 ? 58 : 1, icmp_bytes(peer(v6), own(v6), type, code, rest, quoted))
+      .build();
 }
 
 /// A packet that we sent: what a router would quote.
 inline bytes own_tcp_packet(bool v6, std::span<const std::byte> payload = {}) {
   auto s = own_segment(v6);
   ip_packet p;
-  p.source = s.source, p.destination = s.destination, p.protocol = 6, p.payload = tcp_bytes(s, payload);
+  p.source = s.source, p.destination = s.destination, p.protocol = 6,
+  p.payload = tcp_bytes(s, payload);
   return p.build();
 }
 

@@ -1,4 +1,5 @@
-// The internet checksum against a slow one that is obviously right, over lengths, alignments and cuts.
+// The internet checksum against a slow one that is obviously right, over lengths, alignments and
+// cuts.
 #include "wire/checksum.hpp"
 
 #include <doctest/doctest.h>

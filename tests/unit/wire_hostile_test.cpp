@@ -1,5 +1,5 @@
-// Every parser on bytes that mean harm: noise, and good packets with a few bytes changed, in blocks of exactly their
-// size. What comes out has to lie inside what went in.
+// Every parser on bytes that mean harm: noise, and good packets with a few bytes changed, in blocks
+// of exactly their size. What comes out has to lie inside what went in.
 #include <doctest/doctest.h>
 
 #include "unit/wire_support.hpp"
@@ -64,7 +64,8 @@ TEST_CASE("hostile_noise_is_parsed_without_harm") {
   std::mt19937_64 random(11);
   for (int i = 0; i < 40000; ++i) {
     auto data = random_bytes(random, random() % 128);
-    if (!data.empty() && i % 2 == 0) data[0] = std::byte(random() % 2 == 0 ? 0x45 + random() % 11 : 0x60);
+    if (!data.empty() && i % 2 == 0)
+      data[0] = std::byte(random() % 2 == 0 ? 0x45 + random() % 11 : 0x60);
     exact_copy copy(data);
     parse_everything(copy.view());
   }
@@ -75,7 +76,8 @@ TEST_CASE("hostile_changes_to_good_packets_are_parsed_without_harm") {
   auto packets = good_packets();
   for (int i = 0; i < 40000; ++i) {
     auto data = packets[random() % packets.size()];
-    for (auto n = 1 + random() % 4; n > 0; --n) data[random() % data.size()] = std::byte(random() & 0xff);
+    for (auto n = 1 + random() % 4; n > 0; --n)
+      data[random() % data.size()] = std::byte(random() & 0xff);
     if (random() % 3 == 0) data.resize(random() % (data.size() + 1));
     if (data.size() >= 20 && std::to_integer<unsigned>(data[0]) >> 4 == 4 &&
         (std::to_integer<unsigned>(data[0]) & 15) * 4 <= data.size() && random() % 4 != 0)

@@ -9,7 +9,8 @@ using wire::parse_status;
 
 TEST_CASE("icmp_messages_come_back_and_their_checksum_is_verified") {
   for (bool v6 : {false, true}) {
-    auto from = addr(v6 ? "2001:db8::1" : "198.18.0.1"), to = addr(v6 ? "2001:db8::2" : "198.18.0.2");
+    auto from = addr(v6 ? "2001:db8::1" : "198.18.0.1"),
+         to = addr(v6 ? "2001:db8::2" : "198.18.0.2");
     auto body = pattern(31);
     auto data = icmp_bytes(from, to, 8, 1, 0x12345678, body);
     wire::icmp_message m;
@@ -20,7 +21,8 @@ TEST_CASE("icmp_messages_come_back_and_their_checksum_is_verified") {
     CHECK(std::ranges::equal(m.body, body));
     // Only ICMPv6 covers the addresses: RFC 4443 2.3.
     auto other = addr(v6 ? "2001:db8::3" : "198.18.0.3");
-    CHECK(wire::parse_icmp(data, other, to, m) == (v6 ? parse_status::bad_checksum : parse_status::ok));
+    CHECK(wire::parse_icmp(data, other, to, m) ==
+          (v6 ? parse_status::bad_checksum : parse_status::ok));
     data[9] ^= std::byte{1};
     CHECK(wire::parse_icmp(data, from, to, m) == parse_status::bad_checksum);
     for (std::size_t n = 0; n < 8; ++n)

@@ -89,8 +89,13 @@ TEST_CASE("ipv4_unknown_options_are_ignored_and_the_payload_found") {  // 1122-5
 }
 
 TEST_CASE("ipv4_option_lengths_out_of_the_header_are_a_parameter_problem") {
-  struct { bytes options; std::uint32_t pointer; } cases[] = {
-      {raw({7, 0, 0, 0}), 21}, {raw({7, 1, 0, 0}), 21}, {raw({1, 7, 9, 0}), 22}, {raw({1, 1, 1, 7}), 23}};
+  struct {
+    bytes options;
+    std::uint32_t pointer;
+  } cases[] = {{raw({7, 0, 0, 0}), 21},
+               {raw({7, 1, 0, 0}), 21},
+               {raw({1, 7, 9, 0}), 22},
+               {raw({1, 1, 1, 7}), 23}};
   for (auto& c : cases) {
     auto p = some_packet();
     p.options = c.options;

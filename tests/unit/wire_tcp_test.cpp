@@ -160,9 +160,10 @@ TEST_CASE("tcp_data_offset_out_of_range_is_malformed") {
   }
 }
 
-TEST_CASE("tcp_unknown_options_are_skipped_by_their_length") {  // MUST-6, MUST-64: odd alignment too
-  auto o = parsed(raw({254, 3, 9, 2, 4, 1, 2, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-                       0, 3, 3, 14}));
+TEST_CASE(
+    "tcp_unknown_options_are_skipped_by_their_length") {  // MUST-6, MUST-64: odd alignment too
+  auto o = parsed(raw(
+      {254, 3, 9, 2, 4, 1, 2, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 14}));
   CHECK(o.mss == 0x0102);
   CHECK(o.window_scale == 14);
   CHECK(!o.malformed);
@@ -194,10 +195,11 @@ TEST_CASE("tcp_known_options_of_a_foreign_length_say_nothing") {
       auto o = parsed(area);
       bool right = (kind == 2 && length == 4) || (kind == 3 && length == 3) ||
                    (kind == 4 && length == 2) || (kind == 8 && length == 10) ||
-                   (kind == 28 && length == 4) || (kind == 5 && length >= 10 && (length - 2) % 8 == 0);
+                   (kind == 28 && length == 4) ||
+                   (kind == 5 && length >= 10 && (length - 2) % 8 == 0);
       REQUIRE(o.malformed == !right);
-      bool says = o.mss || o.window_scale || o.sack_permitted || o.sack_count != 0 || o.timestamps ||
-                  o.user_timeout;
+      bool says = o.mss || o.window_scale || o.sack_permitted || o.sack_count != 0 ||
+                  o.timestamps || o.user_timeout;
       REQUIRE(says == right);
     }
 }
