@@ -21,7 +21,7 @@ using weir::tcp_stream;
 namespace {
 
 task<> echo(tcp_stream peer) {
-  std::array<std::byte, 16 * 1024> buffer;
+  std::array<std::byte, 4096> buffer;
   for (;;) {
     auto n = co_await peer.read_some(buffer);
     if (n == 0) break;
@@ -145,20 +145,22 @@ std::string stack_server::stop() {
   return impl_->failure;
 }
 
+void stack_server::on_shard(const std::function<void()>& f) {
+  std::promise<void> done;
+  impl_->made->post([&] { f(), done.set_value(); });
+  done.get_future().get();
+}
+
 std::uint64_t stack_server::counter(weir::stack::counter c) {
-  std::promise<std::uint64_t> answer;
-  impl_->made->post([&] { answer.set_value(impl_->transport->host().counters()[c]); });
-  return answer.get_future().get();
+  std::uint64_t value = 0;
+  on_shard([&] { value = impl_->transport->host().counters()[c]; });
+  return value;
 }
 
 std::size_t stack_server::connections() {
-  std::promise<std::size_t> answer;
-  impl_->made->post([&] {
-    std::size_t n = 0;
-    impl_->transport->host().for_each_connection([&](const weir::stack::tcp_info&) { ++n; });
-    answer.set_value(n);
-  });
-  return answer.get_future().get();
+  std::size_t n = 0;
+  on_shard([&] { impl_->transport->host().for_each_connection([&](const weir::stack::tcp_info&) { ++n; }); });
+  return n;
 }
 
 bool driver_usable(const std::string& name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,6 +23,8 @@ class stack_server {
   /// Stops and joins; then left_over() tells.
   ~stack_server();
 
+  /// Runs `f` on the server's thread and waits for it.
+  void on_shard(const std::function<void()>& f);
   /// Asks the stack, on its thread.
   std::uint64_t counter(weir::stack::counter c);
   std::size_t connections();
