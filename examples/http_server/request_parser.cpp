@@ -17,6 +17,12 @@ bool equals_lowercase(std::string_view text, std::string_view lowercase) {
          });
 }
 
+/// RFC 9110 5.6.2.
+bool is_token_character(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
 /// A request line that begins with a method's name, though one that nobody knows.
 bool looks_like_a_method(std::string_view bytes) {
   auto end = bytes.find(' ');
@@ -40,12 +46,17 @@ llhttp_settings_t request_parser::callbacks() {
     return 0;
   };
   s.on_header_field = [](llhttp_t* p, const char* at, std::size_t length) {
-    auto& field = self(p).field_;
+    auto& me = self(p);
+    // RFC 9112 5.1: whitespace in a name is what smuggling hides behind, and llhttp 8.1 lets it
+    // pass.
+    if (!std::all_of(at, at + length, is_token_character)) return me.refuse(400);
+    auto& field = me.field_;
     field.append(at, std::min(length, longest_field_of_interest + 1 - field.size()));
     return 0;
   };
   s.on_header_field_complete = [](llhttp_t* p) {
     auto& me = self(p);
+    if (me.field_.empty()) return me.refuse(400);
     if (me.in_head_ && equals_lowercase(me.field_, "host")) ++me.hosts_;
     if (me.in_head_ && equals_lowercase(me.field_, "expect")) me.expects_ = true;
     me.field_.clear();

@@ -133,7 +133,10 @@ TEST_CASE("malformed_requests_are_400") {
   CHECK(same_in_all_cuts("get / HTTP/1.1\r\nHost: x\r\n\r\n") == "400");
   CHECK(same_in_all_cuts("GET\r\n\r\n") == "400");
   CHECK(same_in_all_cuts("GET / HTTP/1.1\r\nHost x\r\n\r\n") == "400");
-  CHECK(same_in_all_cuts("GET / HTTP/1.1\r\nHo st: x\r\n\r\n") == "400");
+  CHECK(same_in_all_cuts(get("/", "bad field: x\r\n")) == "400");
+  CHECK(same_in_all_cuts(get("/", "Content-Length : 5\r\n")) == "400");
+  CHECK(same_in_all_cuts(get("/", "b@d: x\r\n")) == "400");
+  CHECK(same_in_all_cuts(get("/", ": x\r\n")) == "400");
   CHECK(same_in_all_cuts("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5x\r\n\r\n") == "400");
   CHECK(same_in_all_cuts("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n") == "400");
   CHECK(same_in_all_cuts(
