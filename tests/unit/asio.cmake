@@ -1,6 +1,7 @@
 # The Asio driver and transport, from close by. They include Asio, hence the library.
 if(WEIR_WITH_ASIO)
   weir_add_test(unit_asio_driver SOURCES asio_driver_test.cpp PREFIX unit.asio_driver. LIBS weir::weir weir_asio)
+  weir_add_test(unit_asio_tun SOURCES asio_tun_test.cpp PREFIX unit.asio_tun. LIBS weir::weir weir_asio)
   weir_add_test(unit_asio_transport SOURCES asio_transport_test.cpp PREFIX unit.asio_transport.
     LIBS weir::weir weir_asio)
   # It replaces operator new, which a sanitizer claims for itself.

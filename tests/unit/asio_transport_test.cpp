@@ -9,7 +9,9 @@
 
 #include <array>
 #include <cstdio>
+#include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "asio_world.hpp"
@@ -767,6 +769,44 @@ TEST_CASE("shard_goes_with_waits_that_asio_still_holds") {
   // No turn of the driver after the end: what was closed is still closing.
   w.shard().run_until([&] { return ended; });
   CHECK(w.transport().closing() > 0);
+}
+
+TEST_CASE("calls_between_two_asio_shards_wake_the_one_that_sleeps") {
+  std::promise<shard*> running;
+  weir::event* stop = nullptr;
+  std::thread thread([&] {
+    world there;
+    there.run([&](shard& s) -> task<> {
+      weir::event asked_to_stop;
+      stop = &asked_to_stop;
+      running.set_value(&s);
+      co_await asked_to_stop.wait();
+    });
+  });
+  auto& other = *running.get_future().get();
+  world here;
+  here.run([&](shard& s) -> task<> {
+    auto served_there = [](weir::endpoint to) -> task<std::size_t> {
+      auto peer = co_await weir::connect(to);
+      co_await peer.write_all("across");
+      std::array<std::byte, 6> back;
+      auto n = co_await peer.read_exactly(back);
+      co_return n;
+    };
+    auto listener = s.listen({"127.0.0.1", 0});
+    weir::scope sessions(s), acceptors(s);
+    acceptors.spawn(serve_echo(listener, sessions));
+    for (int i = 0; i < 200; ++i) {
+      auto n = co_await weir::submit_to(other, served_there(listener.local_endpoint()));
+      REQUIRE(n == 6);
+    }
+    listener.close();
+    acceptors.cancel();
+    co_await acceptors.join();
+    co_await sessions.join();
+  });
+  other.post([&] { stop->set(); });
+  thread.join();
 }
 
 TEST_CASE("stream_options_reach_the_socket") {
