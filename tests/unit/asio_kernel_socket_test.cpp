@@ -101,6 +101,15 @@ TEST_CASE("only_sharded_listeners_share_a_port") {
   CHECK(listen_error(local_endpoint_of(alone->get()), sharded) == std::errc::address_in_use);
 }
 
+TEST_CASE("one_listener_is_shared_within_a_shard_only") {
+  listen_options shared;
+  shared.share = weir::sharing::shared;
+  CHECK(!listen_error(any_port, shared));
+  config several;
+  several.shards = 2;
+  CHECK(listen_error(any_port, shared, several) == std::errc::operation_not_supported);
+}
+
 TEST_CASE("an_address_that_is_not_ours_is_named") {
   CHECK(listen_error({"198.51.100.77", 0}, {}) == std::errc::address_not_available);
 }
