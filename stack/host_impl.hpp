@@ -13,6 +13,7 @@
 #include "listen/listener_table.hpp"
 #include "listen/ports.hpp"
 #include "listen/slab.hpp"
+#include "listen/syn_cookie.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
 #include "tcp/time_wait.hpp"
@@ -90,6 +91,10 @@ class host::impl final : public tcp::egress {
                            bool has_floor);
   void on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void complete(instant now, std::uint32_t index, const wire::tcp_segment& segment);
+  void add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed, std::uint32_t listener_index,
+                    const wire::tcp_segment& segment);
+  void send_cookie(instant now, listener& l, const wire::tcp_segment& segment);
+  bool accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void send_syn_ack(instant now, half_open& entry);
   void on_half_open_timer(instant now, std::uint32_t index);
   void drop_half_open(std::uint32_t index);
@@ -129,6 +134,7 @@ class host::impl final : public tcp::egress {
   tcp::timer_wheel wheel_;
   tcp::isn_source isn_;
   port_allocator ports_;
+  syn_cookies cookies_;
   tcp::options_ref accepted_options_;
   std::vector<std::uint32_t> flush_, flushing_;
   std::vector<socket_id> events_;

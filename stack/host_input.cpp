@@ -20,6 +20,7 @@ host::impl::impl(host_options options, packet_sink& sink)
       flows_(derive_key(options_.secret, 2)),
       isn_(derive_key(options_.secret, 3)),
       ports_(derive_key(options_.secret, 4)),
+      cookies_(derive_key(options_.secret, 5)),
       accepted_options_(options_.tcp) {}
 
 host::impl::~impl() {

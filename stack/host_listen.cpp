@@ -19,7 +19,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index, const wir
     return;
   }
   if (segment.has(wire::ack)) {
-    answer_with_reset(now, segment);
+    if (!accept_cookie(now, index, segment)) answer_with_reset(now, segment);
     return;
   }
   if (!segment.has(wire::syn) || segment.has(wire::fin)) {
@@ -37,6 +37,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index, const wir
   if (l.syn_full()) {
     ++l.syn_overflows;
     counters_.add(counter::syn_queue_overflow);
+    send_cookie(now, l, segment);
     return;
   }
   const auto entry_index = half_open_.emplace();
@@ -168,31 +169,101 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
   if (e.retransmissions == 0) agreed.rtt = now - e.sent;
   const auto flow = e.flow;
   const auto listener_index = e.listener;
-  // The table's entry changes hands before the half-open one goes.
-  const auto s_index = sockets_.emplace(flow, accepted_options_);
-  flows_.replace(flow, {flow_ref::kind::half_open, index}, {flow_ref::kind::connection, s_index});
-  wheel_.disarm(e.timer);
-  if (e.previous != none) half_open_[e.previous].next = e.next;
-  else l.syn_head = e.next;
-  if (e.next != none) half_open_[e.next].previous = e.previous;
-  --l.syn_count;
-  half_open_.erase(index);
+  drop_half_open(index);
+  add_accepted(now, flow, agreed, listener_index, segment);
+}
 
-  auto& s = sockets_[s_index];
-  s.timer.index = s_index;
+void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
+                              std::uint32_t listener_index, const wire::tcp_segment& segment) {
+  auto& l = listeners_[listener_index];
+  const auto index = sockets_.emplace(flow, accepted_options_);
+  flows_.insert(flow, {flow_ref::kind::connection, index});
+  auto& s = sockets_[index];
+  s.timer.index = index;
   s.attached = true;
   s.listener = listener_index;
   auto ctx = context(now);
   s.connection.open_passive(ctx, agreed);
   s.connection.on_segment(ctx, segment);
   counters_.add(counter::passive_opens);
-  if (l.accept_tail != none) sockets_[l.accept_tail].accept_next = s_index;
-  else l.accept_head = s_index;
-  l.accept_tail = s_index;
+  if (l.accept_tail != none) sockets_[l.accept_tail].accept_next = index;
+  else l.accept_head = index;
+  l.accept_tail = index;
   ++l.accept_count;
   l.accept_peak = std::max(l.accept_peak, l.accept_count);
   if (l.accept_count == 1) post_listener(listener_index, ready::acceptable);
-  want_flush(s_index);
+  want_flush(index);
+}
+
+void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& segment) {
+  l.cookie_at = now;
+  ++l.cookies_sent;
+  counters_.add(counter::syn_cookies_sent);
+  const auto& offered = segment.options;
+  half_open e;  // never stored: just what send_syn_ack() needs
+  e.flow = {{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  e.irs = tcp::seq(segment.sequence);
+  const auto absent = e.flow.local.address.is_v4() ? tcp::default_mss_v4 : tcp::default_mss_v6;
+  e.iss = cookies_.make(now, e.flow, e.irs, offered.mss.value_or(absent));
+  // Without a timestamp to carry them, window scale and SACK are lost (RFC 4987 3.6).
+  e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
+  if (e.timestamps) {
+    e.timestamp = offered.timestamps->value;
+    e.timestamp_offset = isn_.timestamp_offset(e.flow);
+    e.scaling = options_.tcp.window_scaling && offered.window_scale.has_value();
+    e.peer_shift = e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
+    e.sack = options_.tcp.sack && offered.sack_permitted;
+    const auto shift = e.scaling ? std::optional(e.peer_shift) : std::nullopt;
+    const auto clock = tcp::timestamp_clock(now, e.timestamp_offset);
+    // send_syn_ack() adds the clock: the offset says the difference.
+    e.timestamp_offset += syn_cookies::encode(clock, shift, e.sack) - clock;
+  }
+  send_syn_ack(now, e);
+}
+
+bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
+  auto& l = listeners_[index];
+  // Only while cookies may be under way: at any other time an ACK to a listener is an error.
+  const bool recently = l.cookies_sent > 0 && now - l.cookie_at < duration(2 * syn_cookies::period_ns);
+  if (!recently || segment.has(wire::syn)) return false;
+  const flow_key flow{{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  const auto irs = tcp::seq(segment.sequence) - 1;
+  const auto iss = tcp::seq(segment.acknowledgment) - 1;
+  const auto mss = cookies_.check(now, flow, irs, iss);
+  if (!mss) {
+    counters_.add(counter::syn_cookies_refused);
+    return false;
+  }
+  if (l.accept_full()) {
+    ++l.accept_overflows;
+    counters_.add(counter::accept_queue_overflow);
+    return l.options.overflow == overflow_policy::drop;
+  }
+  if (sockets_.size() >= options_.limits.connections) {
+    counters_.add(counter::connections_refused_limit);
+    return true;
+  }
+  tcp::handshake agreed;
+  agreed.iss = iss;
+  agreed.irs = irs;
+  agreed.peer_mss = *mss;
+  agreed.mtu = ip_.path_mtu(now, flow.remote.address);
+  agreed.our_shift = listen_shift();
+  agreed.our_window = listen_window();
+  agreed.timestamps = options_.tcp.timestamps && segment.options.timestamps.has_value();
+  if (agreed.timestamps) {
+    const auto echo = segment.options.timestamps->echo;
+    agreed.timestamp_offset = isn_.timestamp_offset(flow);
+    agreed.peer_timestamp = segment.options.timestamps->value;
+    const auto shift = syn_cookies::shift_of(echo);
+    agreed.scaling = options_.tcp.window_scaling && shift.has_value();
+    agreed.peer_shift = agreed.scaling ? std::min(*shift, tcp::max_window_shift) : std::uint8_t{0};
+    agreed.sack = options_.tcp.sack && syn_cookies::sack_of(echo);
+  }
+  agreed.peer_window = std::uint32_t{segment.window} << agreed.peer_shift;
+  counters_.add(counter::syn_cookies_accepted);
+  add_accepted(now, flow, agreed, index, segment);
+  return true;
 }
 
 void host::impl::on_half_open_timer(instant now, std::uint32_t index) {

@@ -361,3 +361,119 @@ TEST_CASE("listen_works_on_ipv6") {
   CHECK(t.read() == script::stream(0, 5));
   CHECK(t.h().remote_endpoint(t.socket).address == t.them);
 }
+
+// --- SYN cookies (rows 7-9, RFC 4987).
+
+TEST_CASE("syn_cookie_round_trip_with_timestamps_keeps_window_scale_and_sack") {
+  script t;
+  t.listen(80, {.syn_backlog = 0});
+  t.in("S 0 <mss 1400,sackOK,TS 500 0,wscale 9>");
+  const auto answer = t.take();
+  CHECK(answer.flags == (wire::syn | wire::ack));
+  CHECK(answer.options.window_scale == 7);
+  CHECK(answer.options.sack_permitted);
+  CHECK(answer.options.timestamps->echo == 500);
+  CHECK(t.h().memory_in_use() == 0);                // no state
+  const auto ts = std::to_string(answer.options.timestamps->value);
+  t.after(100ms);
+  t.in(". 1 ack 1 win 100 <TS 600 " + ts + ">");
+  t.quiet();
+  REQUIRE(t.accept());
+  CHECK(t.info().send_window == 100 << 9);
+  CHECK(t.info().sack);
+  CHECK(t.info().timestamps);
+  CHECK(t.info().send_mss == 1360 - 12);            // the nearest that the cookie can say
+  CHECK(t.send(10u).value() == 10);
+  const auto data = t.take();
+  // The clock does not run backwards for the peer's PAWS.
+  CHECK(static_cast<std::int32_t>(data.options.timestamps->value - answer.options.timestamps->value) >= 0);
+  CHECK(t.h().info_listener(t.listener)->cookies_sent == 1);
+  CHECK(t.count(counter::syn_cookies_accepted) == 1);
+}
+
+TEST_CASE("syn_cookie_without_timestamps_keeps_the_mss_only") {
+  script t;
+  t.listen(80, {.syn_backlog = 0});
+  t.in("S 0 <mss 1460,sackOK,wscale 9>");
+  t.out("S. 0 ack 1 <mss 1460>");
+  t.in(". 1 ack 1 win 100");
+  REQUIRE(t.accept());
+  CHECK(t.info().send_mss == 1460);
+  CHECK(t.info().send_window == 100);
+  CHECK_FALSE(t.info().sack);
+}
+
+TEST_CASE("syn_cookie_expired_or_forged_is_refused") {
+  for (const int how : {0, 1, 2, 3}) {
+    CAPTURE(how);
+    script t;
+    t.listen(80, {.syn_backlog = 0});
+    t.in("S 0 <mss 1460>");
+    (void)t.take();
+    if (how == 0) t.after(200s);                    // expired
+    if (how == 1) t.peer_port = 40001;              // another flow
+    if (how == 2) t.peer_isn += 1;                  // another SYN
+    t.in(how == 3 ? ". 1 ack 33" : ". 1 ack 1");    // another cookie
+    CHECK(t.take().has(wire::rst));
+    CHECK_FALSE(t.accept());
+    CHECK(t.h().memory_in_use() == 0);
+  }
+}
+
+TEST_CASE("syn_cookie_survives_into_the_next_period") {
+  script t;
+  t.listen(80, {.syn_backlog = 0});
+  t.after(60s);
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.after(60s);
+  t.in(". 1 ack 1");
+  CHECK(t.accept());
+}
+
+TEST_CASE("syn_cookie_late_ack_that_carries_data") {
+  script t;
+  t.listen(80, {.syn_backlog = 0});
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in("P. 1:11 ack 1");                            // the bare ACK was lost
+  t.out(". 1 ack 11");
+  REQUIRE(t.accept());
+  CHECK(t.read() == script::stream(0, 10));
+}
+
+TEST_CASE("syn_cookie_ack_with_a_full_accept_queue_is_dropped_and_tried_again") {
+  script t;
+  t.listen(80, {.backlog = 1, .syn_backlog = 0});
+  t.peer_port = 1001;
+  t.in("S 0 <mss 1460>");
+  const auto first = t.take();
+  (void)first;
+  t.peer_port = 1002;
+  t.in("S 0 <mss 1460>");
+  (void)t.take();
+  t.in(". 1 ack 1");
+  t.in("P. 1:11 ack 1");
+  t.skip();
+  REQUIRE(t.accept());
+  t.peer_port = 1003;
+  t.in("S 0 <mss 1460>");
+  (void)t.take();
+  handshake(t, 1004);                               // takes the place
+  CHECK(t.h().info_listener(t.listener)->accept_queue == 1);
+}
+
+TEST_CASE("syn_cookies_only_under_pressure_and_legitimate_clients_connect_during_a_flood") {
+  script t;
+  t.listen(80, {.syn_backlog = 16});
+  for (std::uint16_t p = 1; p <= 1000; ++p) {       // a flood from spoofed ports
+    t.peer_port = static_cast<std::uint16_t>(10000 + p);
+    t.in("S 0 <mss 1460>");
+    t.skip();
+  }
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 16);
+  CHECK(t.h().info_listener(t.listener)->cookies_sent == 984);
+  CHECK(t.h().memory_in_use() <= 16 * 128);
+  for (std::uint16_t p = 1; p <= 50; ++p) handshake(t, static_cast<std::uint16_t>(20000 + p));
+  CHECK(accept_all(t) == 50);
+}
