@@ -21,12 +21,12 @@ struct tun_options {
   std::vector<ip_prefix>
       routes;  ///< further destinations behind it: addresses of the stack elsewhere
   std::uint16_t mtu = 1500;
-  std::uint32_t queue_length =
-      16384;                 ///< packets from the kernel that may wait; beyond it the kernel drops
-  bool multi_queue = false;  ///< more than one queue: another_queue()
+  /// Packets from the kernel that may wait; beyond it the kernel drops.
+  std::uint32_t queue_length = 16384;
+  bool multi_queue = false;      ///< more than one queue: another_queue()
   bool checksum_offload = true;  ///< false: every checksum is computed and verified by the stack
-  bool segmentation_offload =
-      true;  ///< false: no super-segments, either way; needs checksum_offload
+  /// False: no super-segments, either way; needs checksum_offload.
+  bool segmentation_offload = true;
 };
 
 /// One queue of a TUN device. Closing the last one removes a device that was made here.

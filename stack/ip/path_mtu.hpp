@@ -17,8 +17,8 @@ class path_mtu_cache {
   /// RFC 1191 6.3 and RFC 8201 4: not tried again for at least five minutes, ten are recommended.
   static constexpr duration lifetime = std::chrono::minutes(10);
   static constexpr std::uint16_t minimum_v4 = 68;  ///< RFC 1191 3
-  static constexpr std::uint16_t believed_v4 =
-      552;  ///< below it no router is believed: forged errors cost too much
+  /// Below it no router is believed: forged errors cost too much.
+  static constexpr std::uint16_t believed_v4 = 552;
   static constexpr std::uint16_t minimum_v6 = 1280;  ///< RFC 8201 4
 
   explicit path_mtu_cache(std::uint16_t device_mtu) : device_mtu_(device_mtu) {}

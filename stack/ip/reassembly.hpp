@@ -25,8 +25,8 @@ class reassembler {
   /// RFC 8200 4.5: 60 s; RFC 1122 3.3.2: 60 to 120 s. Counted from the first fragment that came,
   /// never extended.
   static constexpr duration timeout = std::chrono::seconds(60);
-  static constexpr std::size_t max_fragments =
-      256;  ///< of one datagram: 64 KiB over a path MTU of 296
+  /// Of one datagram: 64 KiB over a path MTU of 296.
+  static constexpr std::size_t max_fragments = 256;
 
   /// At most `max_bytes` are held, overhead included; beyond it the oldest datagrams go.
   reassembler(std::uint32_t max_bytes, host_counters& counters)

@@ -49,24 +49,24 @@ struct ip_header {
   std::uint8_t ttl = 0;            ///< TTL or hop limit
   std::uint8_t traffic_class = 0;  ///< all 8 bits, ECN in the lowest two
   bool dont_fragment = false;
-  bool is_fragment =
-      false;  ///< more fragments follow, or the offset is not 0 (an IPv6 atomic one is not)
+  /// More fragments follow, or the offset is not 0 (an IPv6 atomic one is not).
+  bool is_fragment = false;
   bool more_fragments = false;
-  bool route_unfinished =
-      false;  ///< IPv4: a source route that does not end here (RFC 1122 3.2.1.8)
+  /// IPv4: a source route that does not end here (RFC 1122 3.2.1.8).
+  bool route_unfinished = false;
   std::uint32_t fragment_offset = 0;  ///< bytes
   std::uint32_t identification = 0;   ///< 16 bits in IPv4
   std::size_t header_length = 0;  ///< IP header with options or extension headers, up to `payload`
-  std::size_t total_length =
-      0;  ///< the packet as its header says; trailing bytes of the frame are cut off
+  /// The packet as its header says; trailing bytes of the frame are cut off.
+  std::size_t total_length = 0;
   std::size_t unfragmentable_length = 0;  ///< IPv6 fragments: bytes before the fragment header
   std::size_t next_header_at = 0;         ///< IPv6: where the field lies that names `protocol`
   std::span<const std::byte> payload;     ///< what follows the headers, cut to total_length
   // With parameter_problem only:
   std::uint8_t problem_code = 0;
   std::uint32_t problem_pointer = 0;
-  bool problem_even_if_multicast =
-      false;  ///< RFC 8200 4.2: option type 10 answers multicast too, 11 does not
+  /// RFC 8200 4.2: option type 10 answers multicast too, 11 does not.
+  bool problem_even_if_multicast = false;
 };
 
 /// Parses either family by the version field. `check` false leaves the IPv4 header checksum

@@ -69,10 +69,10 @@ struct tcp_segment {
   std::uint8_t flags = 0;
   std::uint16_t window = 0;  ///< as it stands in the header, unscaled
   std::uint16_t urgent = 0;
-  std::uint8_t ecn = 0;  ///< the IP header's two ECN bits, see ecn_mark
+  std::uint8_t ecn = 0;            ///< the IP header's two ECN bits, see ecn_mark
   std::uint8_t traffic_class = 0;  ///< the DSCP in its place (bits 2-7); the ECN bits are in ecn
-  std::uint16_t gso_size =
-      0;  ///< received: receive_meta's; sent: cut the payload into this; 0 if single
+  /// Received: receive_meta's; sent: cut the payload into this; 0 if single.
+  std::uint16_t gso_size = 0;
   tcp_option_set options;
   std::span<const std::byte> payload;  ///< into the packet; unused when sending
 
