@@ -91,7 +91,7 @@ void pcapng_encoder::enhanced_packet(std::uint32_t interface_number, std::uint64
                                      std::span<const std::span<const std::byte>> parts) {
   std::size_t size = 4;
   for (auto part : parts) size += part.size();
-  bool v6 = !parts.empty() && !parts[0].empty() && parts[0][0] >> 4 == std::byte{6};
+  bool v6 = !parts.empty() && !parts[0].empty() && (parts[0][0] >> 4) == std::byte{6};
   auto start = begin(enhanced_packet_block);
   put32(interface_number);
   put32(static_cast<std::uint32_t>(timestamp_ns >> 32));
