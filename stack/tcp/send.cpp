@@ -151,6 +151,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
   do {
     std::size_t count = 0;
     auto taken = static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts, count));
+    if (taken == 0 && length > 0) return;  // nothing there to send: a record never reaches beyond the queue
     if (taken < length && taken > mss_) {
       // Many small chunks: end on a segment's border and go on with the rest.
       auto surplus = taken % mss_;

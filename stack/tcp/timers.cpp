@@ -183,6 +183,12 @@ void connection::on_tail_probe_timer(context& ctx) {
     timer_at_ = instant::never();
     return;
   }
+  if (congestion_state_ != congestion_state::open || board_.sacked() > 0) {
+    // Since it was armed, selective acknowledgements came: recovery is at work (RFC 8985 7.2).
+    timer_ = timer_mode::retransmit;
+    timer_at_ = ctx.now + current_rto();
+    return;
+  }
   tail_probe_out_ = true;
   ctx.counters.add(counter::tail_loss_probes);
   const auto unsent = fin_sent_ ? 0u : span_of(nxt_, data_end());
