@@ -161,6 +161,8 @@ TEST_CASE("ipv6_first_fragment_without_all_headers_is_a_parameter_problem") {  /
   }
   CHECK(parse(44, fragment(60, 0, true) + raw({6, 3, 1, 4, 0, 0, 0, 0})).problem_code == 3);
   CHECK(parse(44, fragment(60, 0, true) + options_header(6, 1) + pattern(16)).problem_code == 3);
+  for (unsigned transport : {6u, 17u, 58u, 43u, 44u})
+    CHECK(parse(44, fragment(60, 0, true) + options_header(transport, 1)).problem_code == 3);
   CHECK(parse(44, fragment(60, 0, true) + options_header(17, 1) + pattern(8)).status ==
         ip_status::ok);
   CHECK(parse(44, fragment(6, 0, true) + pattern(24)).status == ip_status::ok);

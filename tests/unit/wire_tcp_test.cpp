@@ -177,8 +177,9 @@ TEST_CASE("tcp_options_after_the_end_are_padding") {  // MUST-69
 }
 
 TEST_CASE("tcp_illegal_option_lengths_end_the_options_and_keep_those_before") {  // MUST-7
-  for (auto tail : {raw({8, 0, 0, 0}), raw({8, 1, 0, 0}), raw({8, 200, 0, 0}), raw({8, 5, 0, 0}),
-                    raw({1, 1, 1, 8})}) {
+  for (auto tail :
+       {raw({8, 0, 0, 0}), raw({8, 1, 0, 0}), raw({8, 200, 0, 0}), raw({8, 5, 0, 0}),
+        raw({1, 1, 1, 8}), raw({200, 9, 0, 0}), raw({1, 1, 5, 10}), raw({1, 4, 3, 0})}) {
     auto o = parsed(raw({2, 4, 5, 0xb4}) + tail);
     CHECK(o.mss == 1460);
     CHECK(!o.timestamps);
