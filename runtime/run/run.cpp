@@ -153,17 +153,18 @@ class server {
     made_.wait();
     if (unusable_) return;
     auto* name = sigabbrev_np(number);
+    // Said after it was asked for: whoever reads the line can rely on it.
     if (count == 1) {
+      for (auto* s : shards_) s->request_stop();
       detail::log_line(fmt::format(
           "SIG{}: no more connections are accepted; a second signal cancels those that are left",
           name));
-      for (auto* s : shards_) s->request_stop();
       return;
     }
-    detail::log_line(fmt::format("SIG{}: everything is cancelled", name));
     int expected = exit_ok;
     exit_code_.compare_exchange_strong(expected, exit_signal_base + number);
     cancel_all();
+    detail::log_line(fmt::format("SIG{}: everything is cancelled", name));
   }
 
   void cancel_all() {
