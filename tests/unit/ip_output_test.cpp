@@ -200,6 +200,19 @@ TEST_CASE("output_only_from_our_own_addresses_and_to_somebody") {  // 1122-2, 11
   CHECK(bench.sink.sent.empty());
 }
 
+TEST_CASE("output_from_a_loopback_address_stays_inside") {  // 1122-13
+  auto options = ip_options();
+  options.addresses.push_back(*ip_prefix::parse("127.0.0.1/8"));
+  ip_bench bench(options);
+  auto s = own_segment(false);
+  s.source = addr("127.0.0.1");
+  CHECK(!bench.ip.send_tcp(bench.now, s, {}));
+  CHECK(bench.sink.sent.empty());
+  s.destination = own(false);
+  CHECK(bench.ip.send_tcp(bench.now, s, {}));
+  CHECK(bench.ip.has_looped());
+}
+
 TEST_CASE("output_never_sends_a_ttl_of_zero") {  // 1122-4
   for (bool v6 : {false, true}) {
     ip_bench bench;

@@ -145,8 +145,9 @@ TEST_CASE("reassembly_refuses_tiny_and_ragged_fragments") {  // RFC 1858, 8200-7
   CHECK(as_icmp(bench.sink.sent[1]).rest == 4);
 }
 
-TEST_CASE("reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment_came") {  // 1122-3,
-                                                                                           // 8200-6
+TEST_CASE(
+    "reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment_came") {  // 1122-3,
+                                                                                     // 8200-6
   for (bool v6 : {false, true})
     for (bool first : {false, true}) {
       ip_bench bench;
@@ -213,6 +214,22 @@ TEST_CASE("reassembly_of_one_datagram_is_bounded_in_bytes_and_fragments") {
   }
   CHECK(counters[counter::drop_fragment_limit] == 2);
   CHECK(wide.bytes_held() < 1024);
+}
+
+TEST_CASE("reassembly_charges_the_headers_that_it_keeps") {
+  stack::host_counters counters;
+  stack::reassembler r(64 << 10, counters);
+  auto options = raw({44, 255, 1, 254});
+  options.resize(2048);  // 256 bytes of padding, then a good deal of Pad1
+  for (unsigned id = 0; id < 100; ++id) {
+    bytes header(8);
+    wire::emit_ipv6_fragment(header.data(), 17, 0, true, id);
+    auto packet = from_peer(true, 60, options + header + pattern(8)).build();
+    auto parsed = wire::parse_ip(packet);
+    REQUIRE(parsed.is_fragment);
+    r.add(at_ms(id), packet, parsed);
+    REQUIRE(r.datagrams_held() * packet.size() <= 64 << 10);
+  }
 }
 
 TEST_CASE("reassembly_without_any_memory_drops_every_fragment") {
