@@ -148,6 +148,27 @@ ON_EVERY_BACKEND(a_client_that_never_reads_does_not_stop_the_others) {
   (void)greedy.receive_all();  // and in the end it is cut off
 }
 
+ON_EVERY_BACKEND(many_clients_that_never_read_do_not_starve_the_others) {
+  server s(on, {"--echo", echo_at(on)});
+  std::vector<client> greedy;
+  auto block = some_bytes(65536);
+  for (int i = 0; i < 400; ++i) {
+    greedy.push_back(s.connect());
+    int small = 4096;
+    setsockopt(greedy.back().fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  }
+  // Each keeps sending what it can without waiting: in the end none of their answers moves.
+  for (int round = 0; round < 30; ++round)
+    for (auto& c : greedy)
+      for (int i = 0;
+           i < 4 && ::send(c.fd(), block.data(), block.size(), MSG_NOSIGNAL | MSG_DONTWAIT) > 0;
+           ++i) {
+      }
+  for (int i = 0; i < 3; ++i) s.expect_alive();
+  s.program.signal(SIGKILL);
+  greedy.clear();
+}
+
 ON_EVERY_BACKEND(a_client_that_says_nothing_is_let_go) {
   server s(on, {"--echo", echo_at(on), "--idle-timeout", "0.1"});
   auto c = s.connect();
