@@ -1,16 +1,23 @@
 // services, from outside: it serves every byte on every back end, tells what is wrong in one line,
 // and goes on whatever its clients do.
 #include <doctest/doctest.h>
-#include <poll.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
@@ -53,6 +60,20 @@ void exchange(client& c, const std::string& bytes) {
 
 std::size_t lines(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// In a child: io_uring_setup(2) fails with this error from now on, as under a container's filter.
+void forbid_io_uring(int error) {
+  sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  sock_fprog program{std::size(rules), rules};
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+      ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    ::_exit(98);
 }
 
 /// It ended with this code and said so in one line.
@@ -334,6 +355,29 @@ TEST_CASE("auto_says_in_one_line_what_it_became") {
   CHECK((line.find("backend=uring") != std::string::npos ||
          line.find("backend=asio") != std::string::npos));
   CHECK(lines(p.err()) == 1);
+}
+
+TEST_CASE("without_io_uring_auto_falls_back_and_a_named_uring_says_why") {
+  if (!own_network()) return;
+  for (int error : {ENOSYS, EPERM}) {
+    CAPTURE(error);
+    start_options forbidden;
+    forbidden.before_exec = [error] { forbid_io_uring(error); };
+    process p({services(), "--echo", "127.0.0.1:7"}, forbidden);
+    p.wait_line("listening echo 127.0.0.1:7 backend=asio shards=1");
+    auto why = p.wait_error_line("weir: backend auto: asio (no uring: io_uring_setup: ");
+    CHECK(why.find("seccomp") != std::string::npos);
+    client c("127.0.0.1", 7);
+    c.send("x");
+    CHECK(c.receive(1) == "x");
+    expect_refusal(run({services(), "--echo", "127.0.0.1:8", "--backend", "uring"}, forbidden), 2,
+                   "weir: backend = 'uring': io_uring_setup: ");
+    if (!usable("stack")) continue;
+    process stack({services(), "--backend", "stack", "--echo", "198.18.0.2:7"}, forbidden);
+    stack.wait_line("listening echo 198.18.0.2:7 backend=stack");
+    client through_asio("198.18.0.2", 7);
+    exchange(through_asio, some_bytes(100'000));
+  }
 }
 
 TEST_CASE("several_shards_serve_one_address") {
