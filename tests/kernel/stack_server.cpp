@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/driver.hpp"
+#include "run/ending.hpp"
 #include "run/factories.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/net.hpp"
@@ -111,7 +112,8 @@ struct stack_server::impl {
       return;
     }
     ready.set_value();
-    mine->run_until([&] { return stopping.load() && mine->roots() == 0 && transport->closing() == 0; });
+    weir::detail::ending end(*mine);  // as run() does: closed connections get a bounded time to deliver what is left
+    mine->run_until([&] { return stopping.load() && end.reached(); });
     if (transport->sockets() != 0) failure = std::to_string(transport->sockets()) + " sockets were left over";
   }
 };
