@@ -103,6 +103,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   out_.consume(ctx.pool, std::min(acked - (fin_acked ? 1u : 0u), out_.size()));
   una_ = ack;
   measure(ctx, segment, outcome);
+  refresh_marks();
   attempts_ = 0;
   backoff_ = 0;
   progress_at_ = ctx.now;
@@ -116,6 +117,13 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   if (tail_probe_out_ && una_ >= tail_probe_end_) on_tail_probe_acked(ctx);
   raise_writable();
   if (fin_acked) on_fin_acked(ctx);
+}
+
+void connection::refresh_marks() {
+  // Numbers that were passed long ago must stay behind: 2^31 bytes later they would seem to lie ahead.
+  small_end_ = later(small_end_, una_);
+  if (recover_ < una_) recover_ = una_ - 1;
+  if (reorder_round_ < una_) reorder_round_ = una_ - 1;
 }
 
 void connection::measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome) {

@@ -11,6 +11,8 @@ namespace {
 constexpr std::uint32_t initial_receive_space = 65536;
 constexpr std::uint32_t initial_send_space = 256u << 10;
 constexpr duration cork_limit = std::chrono::milliseconds(200);
+/// With the host's memory full and nothing queued, no acknowledgement will say when to try again: this does.
+constexpr duration memory_retry = std::chrono::milliseconds(10);
 
 }  // namespace
 
@@ -117,7 +119,10 @@ result<std::size_t> connection::send(context& ctx, std::span<const std::span<con
   const auto was_idle = una_ == nxt_ && out_.empty();
   const auto taken = room == 0 ? 0 : out_.append(ctx.pool, parts, room);
   if (taken < offered) want_writable_ = true;
-  if (taken == 0) return std::errc::operation_would_block;
+  if (taken == 0) {
+    if (out_.empty()) cork_at_ = std::min(cork_at_, ctx.now + memory_retry);
+    return std::errc::operation_would_block;
+  }
   if (was_idle) {
     progress_at_ = ctx.now;
     // RFC 5681 4.1: after an idle time longer than the timeout the window starts again.

@@ -115,7 +115,7 @@ class connection {
   bool uses_timestamps() const { return timestamps_; }
 
  private:
-  friend struct layout_check;
+  friend struct connection_probe;  // tests that need 2^31 bytes of history without sending them
   enum class ack_need : std::uint8_t { none, delayed, now };
   enum class timer_mode : std::uint8_t { off, retransmit, persist, tail_probe, reorder };
   enum class congestion_state : std::uint8_t { open, recovery, loss };
@@ -146,6 +146,7 @@ class connection {
   void update_send_window(const wire::tcp_segment& segment, seq ack);
   void take_sacks(context& ctx, const wire::tcp_segment& segment, ack_outcome& outcome);
   void measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome);
+  void refresh_marks();
   void on_fin_acked(context& ctx);
   void become_established(context& ctx);
   // recovery.cpp

@@ -8,7 +8,7 @@
 namespace weir::stack::tcp {
 namespace {
 
-constexpr duration tick{std::int64_t{1} << timer_wheel::tick_shift};
+constexpr duration one_tick{std::int64_t{1} << timer_wheel::tick_shift};
 
 }  // namespace
 
@@ -47,7 +47,7 @@ void timer_wheel::arm(timer_node& node, instant deadline) {
 
 void timer_wheel::arm_by(timer_node& node, instant deadline) {
   if (deadline.is_never()) return;
-  if (!node.armed() || deadline <= fires_at(node) - tick) {
+  if (!node.armed() || deadline <= fires_at(node) - one_tick) {
     arm(node, deadline);
   }
 }

@@ -40,6 +40,7 @@ void connection::on_timer(context& ctx) {
       output(ctx);
       corked_ = true;
     }
+    raise_writable();  // after a send that found the host's memory full
   }
   if (timer_at_ <= ctx.now) {
     switch (timer_) {

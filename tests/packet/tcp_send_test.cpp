@@ -381,3 +381,27 @@ TEST_CASE("device_without_room_is_recovered_from_as_a_loss") {
   t.out("P. 1:11 ack 1");
   CHECK(t.count(counter::device_full) >= 1);
 }
+
+TEST_CASE("send_that_found_the_memory_full_is_told_when_to_try_again") {
+  host_options o;
+  o.limits.memory = 1000;
+  script t(o);
+  t.establish();
+  const auto other = t.socket;
+  t.peer_port = 40001;
+  t.establish();
+  CHECK(send_text(t.h(), t.now(), other, script::stream(0, 400)).value() == 400);
+  CHECK(t.send(400u).error() == std::errc::operation_would_block);  // beside the scoreboard nothing is left
+  (void)t.events();
+  t.after(11ms);
+  CHECK(any(t.events(), ready::writable));
+}
+
+TEST_CASE("ecn_is_refused_not_ignored") {
+  script t;
+  tcp_options o;
+  o.ecn = true;
+  CHECK(t.h().connect(t.now(), {t.them, 80}, {}, o).error() == std::errc::operation_not_supported);
+  t.establish();
+  CHECK(t.h().set_options(t.now(), t.socket, o) == std::errc::operation_not_supported);
+}

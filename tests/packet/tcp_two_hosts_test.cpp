@@ -129,3 +129,41 @@ TEST_CASE("tcp_bulk_survives_loss_reordering_and_duplication") {
     CHECK(net.b().memory_in_use() == 0);
   }
 }
+
+namespace {
+
+/// Mbit/s that one flow from a to b gets through in ten seconds of a link of 100 Mbit/s and 20 ms.
+double goodput(const wire_faults& faults, const host_options& options = {}, std::uint64_t seed = 1) {
+  auto f = faults;
+  f.delay = 10ms;
+  f.bits_per_second = 100e6;
+  two_hosts net(f, options, options, seed);
+  auto s = open(net, options.tcp);
+  const std::vector<std::byte> chunk(64 * 1024);
+  std::uint64_t got = 0;
+  net.application = [&] {
+    const std::span<const std::byte> parts[] = {chunk};
+    while (net.a().send(net.now(), s.client, parts)) {
+    }
+    for (auto head = net.b().peek(s.server); !head.empty(); head = net.b().peek(s.server)) {
+      got += head.size();
+      net.b().consume(net.now(), s.server, head.size());
+    }
+  };
+  net.run_for(10s);
+  CHECK(net.a().info(s.client)->timeouts == 0);
+  return static_cast<double>(got) * 8 / 10 / 1e6;
+}
+
+}  // namespace
+
+TEST_CASE("tcp_goodput_fills_a_link_without_loss") { CHECK(goodput({}) > 93); }
+
+TEST_CASE("tcp_goodput_under_reordering_costs_under_ten_percent") {
+  CHECK(goodput({.reorder = 0.01, .reorder_by = 5ms}) > 0.9 * goodput({}));
+}
+
+TEST_CASE("tcp_goodput_under_random_loss_is_what_cubic_allows") {
+  CHECK(goodput({.loss = 0.001}) > 20);
+  CHECK(goodput({.loss = 0.01}) > 6);
+}

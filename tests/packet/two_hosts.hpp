@@ -29,6 +29,8 @@ struct wire_faults {
   double loss = 0, duplicate = 0, reorder = 0;
   duration delay = 5ms;
   duration reorder_by = 3ms;
+  double bits_per_second = 0;           ///< of each direction; 0: no limit
+  std::size_t queue_bytes = 256u << 10; ///< that wait for their turn; what comes beyond is dropped
 };
 
 class two_hosts {
@@ -99,7 +101,16 @@ class two_hosts {
     if (filter && !filter(to, bytes)) return;
     const auto chance = [&] { return std::uniform_real_distribution<double>(0, 1)(random_); };
     if (chance() < faults_.loss) return;
-    auto at = now_ + faults_.delay;
+    auto leaves = now_;
+    if (faults_.bits_per_second > 0) {
+      auto& free_at = free_at_[to];
+      leaves = std::max(now_, free_at);
+      const auto waiting = static_cast<double>((leaves - now_).count()) * 1e-9 * faults_.bits_per_second / 8;
+      if (waiting + static_cast<double>(bytes.size()) > static_cast<double>(faults_.queue_bytes)) return;
+      leaves += duration(static_cast<std::int64_t>(static_cast<double>(bytes.size()) * 8e9 / faults_.bits_per_second));
+      free_at = leaves;
+    }
+    auto at = leaves + faults_.delay;
     if (chance() < faults_.reorder) at += faults_.reorder_by;
     if (chance() < faults_.duplicate) in_flight_.emplace(at + faults_.delay, packet{to, bytes});
     in_flight_.emplace(at, packet{to, std::move(bytes)});
@@ -123,6 +134,7 @@ class two_hosts {
   std::unique_ptr<host> left_, right_;
   std::multimap<instant, packet> in_flight_;
   instant now_ = instant::from_ns(1'000'000'000);
+  instant free_at_[2];
   std::uint64_t packets_ = 0;
 };
 

@@ -12,6 +12,20 @@
 #include "tcp/seq.hpp"
 #include "tcp/timer_wheel.hpp"
 
+namespace weir::stack::tcp {
+
+struct connection_probe {
+  static void age(connection& c, std::uint32_t bytes) {
+    c.small_end_ = c.recover_ = c.reorder_round_ = c.una_ - bytes;
+  }
+  static bool fresh(const connection& c) {
+    const auto just_behind = [&](seq mark) { return mark <= c.una_ && span_of(mark, c.una_) <= 1; };
+    return just_behind(c.small_end_) && just_behind(c.recover_) && just_behind(c.reorder_round_);
+  }
+};
+
+}  // namespace weir::stack::tcp
+
 using namespace weir;
 using namespace weir::stack;
 using namespace weir::stack::tcp;
@@ -104,7 +118,7 @@ TEST_CASE("cubic_fast_convergence_lowers_the_plateau") {
 }
 
 TEST_CASE("scoreboard_counts_match_a_byte_map_under_random_fates") {
-  for (unsigned seed = 1; seed <= 20; ++seed) {
+  for (unsigned seed = 1; seed <= 5; ++seed) {
     CAPTURE(seed);
     buffer::chunk_pool pool(1u << 30);
     std::mt19937 random(seed);
@@ -112,10 +126,10 @@ TEST_CASE("scoreboard_counts_match_a_byte_map_under_random_fates") {
     seq una(0xfffff000u), nxt = una;
     std::map<std::uint32_t, int> fate;            // offset from the first una -> flags
     const auto first = una;
-    for (int i = 0; i < 3000; ++i) {
+    for (int i = 0; i < 1500; ++i) {
       const auto what = random() % 10;
       ack_outcome outcome;
-      if (what < 4 && span_of(una, nxt) < 60000) {
+      if (what < 4 && span_of(una, nxt) < 15000) {
         const auto n = 1 + random() % 1500;
         REQUIRE(board.reserve(pool));
         board.push(nxt, n, instant::from_ns(i / 3), false);
@@ -172,13 +186,12 @@ TEST_CASE("timer_wheel_fires_each_node_once_in_order_and_never_early") {
   std::vector<std::int64_t> due(n, -1);
   const auto tick = std::int64_t{1} << timer_wheel::tick_shift;
   std::int64_t now = 12345;
-  std::size_t armed = 0, fired = 0;
+  std::size_t fired = 0;
   for (int step = 0; step < 20000; ++step) {
     const auto i = static_cast<std::size_t>(random() % n);
     nodes[i].index = static_cast<std::uint32_t>(i);
     const int scale = static_cast<int>(random() % 40);
     const auto deadline = now + static_cast<std::int64_t>(random() % (std::uint64_t{1} << scale));
-    armed += due[i] < 0;
     wheel.arm(nodes[i], instant::from_ns(deadline));
     due[i] = deadline;
     if (step % 3 == 0) {
@@ -198,7 +211,6 @@ TEST_CASE("timer_wheel_fires_each_node_once_in_order_and_never_early") {
     }
     if (step % 7 == 0) {
       wheel.disarm(nodes[i]);
-      armed -= due[i] >= 0;
       due[i] = -1;
     }
   }
@@ -237,4 +249,33 @@ TEST_CASE("objects_are_as_small_as_the_design_says") {
   CHECK(sizeof(time_wait_entry) <= 136);
   CHECK(sizeof(connection) <= 640);
   MESSAGE("connection ", sizeof(connection), " socket ", sizeof(tcp_socket));
+}
+
+TEST_CASE("marks_of_long_ago_do_not_come_to_lie_ahead_after_2_gib") {
+  struct silent final : egress {
+    void send_segment(instant, const wire::tcp_segment&, std::span<const std::span<const std::byte>>,
+                      std::uint8_t) override {}
+  } nowhere;
+  buffer::chunk_pool pool(1u << 30);
+  host_counters counters;
+  context ctx{instant::from_ns(1'000'000'000), pool, counters, nowhere};
+  connection c({{"10.0.0.1", 80}, {"10.0.0.2", 4000}}, options_ref(tcp_options{}));
+  handshake h;
+  h.iss = seq(1000);
+  h.irs = seq(5000);
+  h.peer_mss = 1460;
+  h.peer_window = h.our_window = 65535;
+  c.open_passive(ctx, h);
+  connection_probe::age(c, 0x60000000u);
+  const std::vector<std::byte> bytes(1000);
+  const std::span<const std::byte> parts[] = {bytes};
+  REQUIRE(c.send(ctx, parts).value() == 1000);
+  wire::tcp_segment ack;
+  ack.sequence = 5001;
+  ack.acknowledgment = 2001;
+  ack.flags = wire::ack;
+  ack.window = 65535;
+  c.on_segment(ctx, ack);
+  CHECK(connection_probe::fresh(c));
+  c.release(ctx);
 }

@@ -182,7 +182,8 @@ class host {
 
   /// One IP packet from the wire; it is read during the call only. Acknowledgements wait for flush().
   void input(instant now, std::span<const std::byte> packet, const receive_meta& meta = {});
-  /// After a batch of input(): sends what is due, one acknowledgement a connection (RFC 9293 MUST-58, MUST-59).
+  /// After a batch of input(): sends what is due, one acknowledgement a connection (RFC 9293 MUST-58, MUST-59). Best
+  /// called last in a turn, after the application has had its say: then replies carry the acknowledgements.
   void flush(instant now);
   /// Runs the timers that are due.
   void advance(instant now);

@@ -1,0 +1,125 @@
+// In steady state a request and its reply take nothing from the allocator: neither host, both counted together.
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <new>
+
+#include "weir/stack/host.hpp"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WEIR_COUNTS_ALLOCATIONS 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WEIR_COUNTS_ALLOCATIONS 0
+#endif
+#endif
+#ifndef WEIR_COUNTS_ALLOCATIONS
+#define WEIR_COUNTS_ALLOCATIONS 1
+#endif
+
+namespace {
+std::size_t allocations = 0;
+}
+
+#if WEIR_COUNTS_ALLOCATIONS
+[[gnu::noinline]] void* operator new(std::size_t n) {
+  ++allocations;
+  if (void* p = std::malloc(n)) return p;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(n);
+}
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+#endif
+
+using namespace weir;
+using namespace weir::stack;
+
+namespace {
+
+/// A device that keeps packets in buffers of its own, made before anything is counted.
+struct fixed_sink final : packet_sink {
+  std::vector<std::vector<std::byte>> packets = std::vector<std::vector<std::byte>>(64, std::vector<std::byte>(70000));
+  std::vector<std::size_t> lengths = std::vector<std::size_t>(64);
+  std::size_t count = 0;
+  bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta&) override {
+    if (count == packets.size()) return false;
+    auto* to = packets[count].data();
+    for (auto part : parts) {
+      std::copy(part.begin(), part.end(), to);
+      to += part.size();
+    }
+    lengths[count] = static_cast<std::size_t>(to - packets[count].data());
+    ++count;
+    return true;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
+#if !WEIR_COUNTS_ALLOCATIONS
+  MESSAGE("SKIPPED: sanitizers keep the allocator to themselves");
+#else
+  host_options a, b;
+  a.addresses = {*ip_prefix::parse("10.0.0.1/24")};
+  b.addresses = {*ip_prefix::parse("10.0.0.2/24")};
+  a.transmit_segmentation_offload = a.transmit_checksum_offload = true;
+  b.transmit_segmentation_offload = b.transmit_checksum_offload = true;
+  fixed_sink to_a, to_b;
+  host left(a, to_b), right(b, to_a);
+  auto now = instant::from_ns(1'000'000'000);
+  receive_meta meta;
+  meta.checksum_good = true;
+  const auto deliver = [&](host& h, fixed_sink& from) {
+    for (std::size_t i = 0; i < from.count; ++i) h.input(now, std::span(from.packets[i]).first(from.lengths[i]), meta);
+    from.count = 0;
+  };
+  const auto listener = *right.listen({"10.0.0.2", 80}, {});
+  const auto client = *left.connect(now, {"10.0.0.2", 80}, {}, {});
+  for (int i = 0; i < 4; ++i) {
+    deliver(right, to_b);
+    right.flush(now);
+    deliver(left, to_a);
+    left.flush(now);
+  }
+  const auto server = *right.accept(listener);
+  const std::vector<std::byte> request(20000);
+  std::size_t echoed = 0;
+  const auto exchange = [&](std::size_t size) {
+    const std::span<const std::byte> parts[] = {std::span(request).first(size)};
+    (void)left.send(now, client, parts);
+    for (int turn = 0; turn < 4; ++turn) {
+      deliver(right, to_b);
+      for (auto head = right.peek(server); !head.empty(); head = right.peek(server)) {
+        const std::span<const std::byte> reply[] = {head};
+        (void)right.send(now, server, reply);
+        right.consume(now, server, head.size());
+      }
+      right.flush(now);
+      deliver(left, to_a);
+      for (auto head = left.peek(client); !head.empty(); head = left.peek(client)) {
+        echoed += head.size();
+        left.consume(now, client, head.size());
+      }
+      left.flush(now);
+      now += std::chrono::microseconds(50);
+      left.advance(now);
+      right.advance(now);
+    }
+    event e;
+    while (left.next_event(e) || right.next_event(e)) {
+    }
+  };
+  for (int i = 0; i < 200; ++i) exchange(i % 2 == 0 ? 64 : 16384);
+  echoed = 0;
+  const auto before = allocations;
+  for (int i = 0; i < 1000; ++i) exchange(i % 2 == 0 ? 64 : 16384);
+  CHECK(allocations == before);
+  CHECK(echoed == 500 * (64 + 16384));
+#endif
+}
