@@ -5,11 +5,8 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include <fmt/format.h>
-#define TOML_EXCEPTIONS 1
-#include <toml++/toml.h>
 
 #include "config/keys.hpp"
 
@@ -18,11 +15,18 @@ namespace {
 
 constexpr std::uint16_t smallest_mtu_v6 = 1280;  // RFC 8200 5
 
+/// A TOML basic string.
 std::string quoted(const std::string& text) {
-  std::ostringstream out;
-  toml::value<std::string> value(text);
-  out << toml::toml_formatter(value, toml::format_flags::none);
-  return out.str();
+  std::string out = "\"";
+  for (unsigned char c : text) {
+    if (c == '"' || c == '\\')
+      out += std::string("\\") + static_cast<char>(c);
+    else if (c < 0x20 || c == 0x7f)
+      out += fmt::format("\\u{:04X}", c);
+    else
+      out += static_cast<char>(c);
+  }
+  return out + '"';
 }
 
 std::string toml_value(const detail::key& k, const config& settings) {

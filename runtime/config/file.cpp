@@ -6,6 +6,10 @@
 #include <memory>
 
 #include <fmt/format.h>
+// As headers only, whatever the package's own default is: an installed weir must not need toml++'s
+// library.
+#undef TOML_SHARED_LIB
+#undef TOML_HEADER_ONLY
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
