@@ -209,16 +209,16 @@ TEST_CASE("built_back_ends_have_names_and_reasons") {
 
 TEST_CASE("a_shard_thread_runs_tasks_until_it_goes_and_cancels_the_rest") {
   std::atomic<bool> cancelled = false;
+  auto wait = [&]() -> task<> {
+    try {
+      co_await sleep_for(1h);
+    } catch (const io_error&) {
+      cancelled = true;
+    }
+  };
   {
     shard_thread other(settings_with(), 7);
     CHECK(other.shard().index() == 7);
-    auto wait = [&]() -> task<> {
-      try {
-        co_await sleep_for(1h);
-      } catch (const io_error&) {
-        cancelled = true;
-      }
-    };
     other.shard().post([&] { other.shard().start(wait(), [](std::exception_ptr) {}); });
   }
   CHECK(cancelled);
