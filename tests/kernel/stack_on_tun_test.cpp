@@ -6,9 +6,13 @@
 #include <netinet/ip_icmp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 
 #include "kernel/clients.hpp"
 #include "kernel/namespace_test.hpp"
@@ -141,6 +145,44 @@ TEST_CASE("a_shutdown_under_load_leaves_nothing_behind") {
     if (!left.empty()) return left;
     return {};
   });
+}
+
+TEST_CASE("a_capture_shows_both_directions_of_what_passed") {
+  char path[] = "/tmp/weir-tun-XXXXXX";
+  int made = ::mkstemp(path);
+  REQUIRE(made >= 0);
+  ::close(made);
+  weir::config settings;
+  settings.observe.pcap = path;
+  const std::string marker = "these bytes are in the capture";
+  with_each_driver(
+      [&](stack_server& server) -> std::string {
+        auto socket = connect_to(stack_v4, half_close_port);
+        send_all(socket.get(), marker.data(), marker.size());
+        ::shutdown(socket.get(), SHUT_WR);
+        if (read_all(socket.get()) != "30") return "the answer is wrong";
+        if (auto left = server.stop(); !left.empty()) return left;
+        std::ifstream in(path, std::ios::binary);
+        std::string file((std::istreambuf_iterator<char>(in)), {});
+        std::size_t packets = 0, sent = 0;
+        for (std::size_t at = 0; at + 12 <= file.size();) {
+          std::uint32_t type = 0, length = 0;
+          std::memcpy(&type, file.data() + at, 4);
+          std::memcpy(&length, file.data() + at + 4, 4);
+          if (length < 12 || at + length > file.size()) return "a block has a wrong length";
+          if (type == 6) {
+            ++packets;
+            sent += file[at + length - 12] == 2 ? 1 : 0;  // the flags option stands before the last eight bytes
+          }
+          at += length;
+        }
+        if (file.find(marker) == std::string::npos) return "what was sent is not in the capture";
+        // A handshake, data, two FINs and their acknowledgements.
+        return expect(packets >= 7 && sent >= 3 && packets - sent >= 4,
+                      std::to_string(packets) + " packets, " + std::to_string(sent) + " of them sent");
+      },
+      settings);
+  ::unlink(path);
 }
 
 TEST_CASE("a_port_without_a_listener_refuses_at_once") {

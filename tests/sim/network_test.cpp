@@ -144,6 +144,43 @@ TEST_CASE("a_partition_is_survived_when_it_heals") {
   CHECK(world.client.stack().counters()[weir::stack::counter::timeouts] > 0);
 }
 
+TEST_CASE("a_slow_link_takes_the_time_that_its_rate_allows") {
+  // 100,000 bytes a second each way: half a megabyte there takes five seconds at least.
+  echo_world world({.delay = 10ms, .rate = 100'000, .queue = 64 * 1024});
+  world.net.start(world.client, [&](shard& s) -> task<> {
+    co_await exchange(s, world.where(), 1, 500'000);
+    CHECK(s.now() > weir::instant() + 5s);
+    CHECK(s.now() < weir::instant() + 60s);
+    world.stop();
+  });
+  world.net.run();
+}
+
+TEST_CASE("a_path_with_a_smaller_mtu_is_discovered") {
+  echo_world world({.delay = 10ms, .mtu = 1300});
+  world.net.start(world.client, [&](shard& s) -> task<> {
+    co_await exchange(s, world.where(), 1, 500'000);
+    world.stop();
+  });
+  world.net.run(2min);
+  CHECK(world.link.counters(1).too_long > 0);
+}
+
+TEST_CASE("a_stalled_reader_stalls_its_writer_and_no_more") {
+  echo_world world({.delay = 1ms});
+  world.net.start(world.client, [&](shard& s) -> task<> {
+    auto slow = co_await s.connect(world.where());
+    std::vector<std::byte> much(40'000'000);
+    auto written = co_await slow.write_all(much).timeout(1min).nothrow();
+    CHECK(written.ec == std::errc::timed_out);  // the server stopped reading: nobody takes what it echoes
+    CHECK(world.server.stack().memory_in_use() < 64u << 20);
+    co_await exchange(s, world.where(), 1, 100'000);
+    slow.abort();
+    world.stop();
+  });
+  world.net.run();
+}
+
 TEST_CASE("a_listener_on_an_address_of_somebody_else_is_refused") {
   echo_world world;
   auto tried = world.server.shard().try_listen({world.client.address(), 80});
