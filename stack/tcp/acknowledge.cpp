@@ -51,7 +51,7 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
   }
   if (timer_ == timer_mode::persist && !orphaned_) {
     attempts_ = 0;  // RFC 9293 MUST-37: a probe that is answered keeps the connection
-    progress_at_ = ctx.now;
+    progress_at_ = stamp(ctx.now);
   }
   on_ack_outcome(ctx, before, flight_before, duplicate, outcome);
   output_due_ = true;
@@ -106,7 +106,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   refresh_marks();
   attempts_ = 0;
   backoff_ = 0;
-  progress_at_ = ctx.now;
+  progress_at_ = stamp(ctx.now);
   // RFC 6298 5.2 and 5.3. A restart only moves the deadline: the wheel is not touched.
   if (una_ == nxt_) {
     timer_ = timer_mode::off;

@@ -40,7 +40,8 @@ void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offs
   mtu_ = mtu;
   rcv_space_ = std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
   rcv_shift_ = options_->window_scaling ? window_shift_for(options_->receive_buffer) : std::uint8_t{0};
-  progress_at_ = last_sent_ = last_received_ = ctx.now;
+  last_sent_ = ctx.now;
+  progress_at_ = last_received_ = stamp(ctx.now);
   emit_syn(ctx);
   arm_retransmit(ctx);
 }
@@ -52,7 +53,7 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
   recover_ = agreed.iss;
   syn_acked_ = true;
   irs_ = agreed.irs;
-  rcv_nxt_ = rcv_acked_ = last_ack_sent_ = tune_end_ = agreed.irs + 1;
+  rcv_nxt_ = last_ack_sent_ = agreed.irs + 1;
   rcv_space_ = std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
   rcv_edge_ = rcv_nxt_ + agreed.our_window;
   scaling_ = agreed.scaling;
@@ -83,7 +84,8 @@ void connection::become_established(context& ctx) {
   attempts_ = 0;
   backoff_ = 0;
   small_end_ = una_;
-  progress_at_ = last_sent_ = last_received_ = tune_at_ = ctx.now;
+  last_sent_ = tune_at_ = ctx.now;
+  progress_at_ = last_received_ = stamp(ctx.now);
   timer_ = timer_mode::off;
   timer_at_ = instant::never();
   arm_keep(ctx);
@@ -104,7 +106,7 @@ std::uint32_t connection::send_limit() const {
 }
 
 result<std::size_t> connection::send(context& ctx, std::span<const std::span<const std::byte>> parts) {
-  if (error_) return error_;
+  if (error_ != std::errc{}) return error();
   if (state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received) {
     if (fin_queued_) return std::errc::broken_pipe;
     want_writable_ = true;
@@ -124,7 +126,7 @@ result<std::size_t> connection::send(context& ctx, std::span<const std::span<con
     return std::errc::operation_would_block;
   }
   if (was_idle) {
-    progress_at_ = ctx.now;
+    progress_at_ = stamp(ctx.now);
     // RFC 5681 4.1: after an idle time longer than the timeout the window starts again.
     if (ctx.now - last_sent_ > current_rto()) {
       congestion_.restart_after_idle(options_->initial_window * std::uint32_t{mss_});
@@ -148,7 +150,7 @@ void connection::raise_writable() {
 result<std::size_t> connection::receive(context& ctx, std::span<std::byte> into) {
   if (in_.readable() == 0) {
     if (fin_received_) return std::size_t{0};
-    if (error_) return error_;
+    if (error_ != std::errc{}) return error();
     if (state_ == tcp_state::closed) return std::errc::not_connected;
     return std::errc::operation_would_block;
   }
@@ -169,7 +171,7 @@ void connection::consume(context& ctx, std::size_t n) {
 }
 
 std::error_code connection::shutdown_send(context& ctx) {
-  if (error_) return error_;
+  if (error_ != std::errc{}) return error();
   if (fin_queued_) return {};
   if (!may_send() && state_ != tcp_state::syn_received) return std::make_error_code(std::errc::not_connected);
   fin_queued_ = true;
@@ -239,7 +241,7 @@ void connection::set_cork(context& ctx, bool corked) {
 }
 
 void connection::fail(context& ctx, std::errc why) {
-  error_ = std::make_error_code(why);
+  error_ = why;
   const bool was_opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
   if (was_opening) ctx.counters.add(counter::failed_opens);
   finish(ctx, tcp_state::closed);
@@ -268,7 +270,7 @@ void connection::release(context& ctx) {
 ready connection::readiness() const {
   auto out = ready::none;
   if (in_.readable() > 0 || fin_received_) out = out | ready::readable;
-  if (error_) out = out | ready::failed | ready::readable;
+  if (error_ != std::errc{}) out = out | ready::failed | ready::readable;
   return out;
 }
 
@@ -296,7 +298,7 @@ tcp_info connection::info() const {
   out.out_of_order = in_.out_of_order();
   out.memory = charged();
   out.bytes_sent = bytes_sent_;
-  out.bytes_received = bytes_received_;
+  out.bytes_received = in_.next_offset();
   out.bytes_retransmitted = bytes_retransmitted_;
   out.segments_sent = segments_sent_;
   out.segments_received = segments_received_;

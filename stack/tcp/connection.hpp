@@ -20,6 +20,7 @@
 #include "tcp/rtt.hpp"
 #include "tcp/scoreboard.hpp"
 #include "tcp/seq.hpp"
+#include "tcp/stamp.hpp"
 #include "weir/stack/host.hpp"
 
 namespace weir::stack::tcp {
@@ -83,7 +84,9 @@ class connection {
   std::span<const std::byte> peek() const { return in_.peek(); }
   void consume(context& ctx, std::size_t n);
   bool at_end() const { return fin_received_ && in_.readable() == 0; }
-  std::error_code error() const { return error_; }
+  std::error_code error() const {
+    return error_ == std::errc{} ? std::error_code{} : std::make_error_code(error_);
+  }
   std::error_code shutdown_send(context& ctx);
   /// No reader any more: FIN after what is queued, or a reset when bytes were left unread (RFC 9293 SHLD-3).
   void close(context& ctx);
@@ -207,7 +210,7 @@ class connection {
   // --- Who and what.
   flow_key flow_;
   options_ref options_;
-  std::error_code error_;
+  std::errc error_{};                 // what ended it
   std::errc soft_error_{};            // what ICMP said while the connection was being opened
   tcp_state state_ = tcp_state::closed;
   ready events_ = ready::none;
@@ -254,9 +257,8 @@ class connection {
 
   // --- Receive sequence space.
   seq irs_, rcv_nxt_, rcv_edge_;      // edge: right end of what was ever advertised
-  seq last_ack_sent_;
+  seq last_ack_sent_;                 // what the peer has been told of (RFC 7323 4.3: Last.ACK.sent)
   seq fin_at_;
-  seq rcv_acked_;                     // what the peer has been told of
   std::uint32_t rcv_space_ = 65536;   // the receive buffer as tuned so far
   std::uint32_t rcv_mss_ = 536;       // the largest segment seen: the estimate behind "every second segment"
   std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
@@ -264,7 +266,6 @@ class connection {
   seq newest_out_of_order_;           // 2018-4: its range is reported first
   // Receive buffer tuning: bytes the reader took within one round trip.
   std::uint32_t tune_taken_ = 0;
-  seq tune_end_;
 
   // --- Queues.
   buffer::send_queue out_;
@@ -285,10 +286,11 @@ class connection {
   instant ack_at_ = instant::never();
   instant keep_at_ = instant::never();   // keep-alive, or the end of an orphan's patience
   instant cork_at_ = instant::never();
-  instant last_sent_, last_received_, last_data_, ts_recent_at_, challenge_at_, progress_at_, tune_at_, timeout_at_;
+  instant last_sent_, ts_recent_at_, tune_at_, timeout_at_;
+  stamp last_received_, last_data_, challenge_at_, progress_at_;
 
   // --- Statistics.
-  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0;
+  std::uint64_t bytes_sent_ = 0, bytes_retransmitted_ = 0;
   std::uint32_t segments_sent_ = 0, segments_received_ = 0, retransmissions_ = 0;
   std::uint32_t timeouts_ = 0, fast_retransmits_ = 0, window_probes_ = 0;
 };

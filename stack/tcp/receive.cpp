@@ -22,7 +22,7 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
     ctx.counters.add(counter::drop_tcp_after_close);
     return;
   }
-  last_received_ = ctx.now;
+  last_received_ = stamp(ctx.now);
   keep_probes_ = 0;
   if (state_ == tcp_state::syn_sent) {
     on_syn_sent(ctx, segment);
@@ -81,7 +81,7 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
     return;
   }
   irs_ = seq(segment.sequence);
-  rcv_nxt_ = rcv_acked_ = last_ack_sent_ = tune_end_ = irs_ + 1;
+  rcv_nxt_ = last_ack_sent_ = irs_ + 1;
   rcv_edge_ = rcv_nxt_ + syn_window(options_->receive_buffer);
   const auto& theirs = segment.options;
   timestamps_ = options_->timestamps && theirs.timestamps.has_value();
@@ -209,11 +209,11 @@ void connection::on_reset(context& ctx, seq sequence) {
 }
 
 void connection::challenge(context& ctx) {
-  if (challenge_at_.ns() != 0 && ctx.now - challenge_at_ < challenge_interval) {
+  if (!challenge_at_.never() && challenge_at_.since(ctx.now) < challenge_interval) {
     ctx.counters.add(counter::challenge_acks_limited);
     return;
   }
-  challenge_at_ = ctx.now.ns() == 0 ? instant::from_ns(1) : ctx.now;
+  challenge_at_ = stamp(ctx.now);
   ctx.counters.add(counter::challenge_acks_sent);
   ack_ = ack_need::now;
 }
@@ -274,7 +274,7 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
 
 void connection::store(context& ctx, seq at, std::span<const std::byte> bytes, std::uint32_t segments) {
   using status = buffer::receive_queue::status;
-  last_data_ = ctx.now;
+  last_data_ = stamp(ctx.now);
   const auto before = in_.next_offset();
   const auto was_readable = in_.readable();
   const bool had_gap = in_.out_of_order() > 0;
@@ -287,7 +287,6 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes, s
     ack_ = ack_need::now;
   }
   rcv_nxt_ += advanced;
-  bytes_received_ += advanced;
   if (advanced > 0) {
     if (was_readable == 0) raise(ready::readable);
     if (had_gap) ack_ = ack_need::now;  // RFC 5681 4.2: a gap was filled, wholly or partly
@@ -333,7 +332,7 @@ void connection::schedule_ack(std::uint32_t bytes, std::uint32_t segments) {
     return;
   }
   // RFC 9293 SHLD-19: every second full segment, a super-segment counted as what it carries.
-  if (segments >= 2 || bytes > rcv_mss_ || span_of(rcv_acked_, rcv_nxt_) > rcv_mss_) ack_ = ack_need::now;
+  if (segments >= 2 || bytes > rcv_mss_ || span_of(last_ack_sent_, rcv_nxt_) > rcv_mss_) ack_ = ack_need::now;
   else if (ack_ == ack_need::none) ack_ = ack_need::delayed;
 }
 

@@ -178,7 +178,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     if (congestion_state_ == congestion_state::recovery) prr_out_ += taken;
     last_sent_ = ctx.now;
     // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's pingpong mode).
-    if (last_data_.ns() != 0 && ctx.now - last_data_ < options_->delayed_ack) quick_acks_ = 0;
+    if (!last_data_.never() && last_data_.since(ctx.now) < options_->delayed_ack) quick_acks_ = 0;
     acknowledged_now(ctx);
     ctx.out.send_segment(ctx.now, segment, std::span(parts).first(count), options_->ttl);
     from += taken;
@@ -189,7 +189,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
 void connection::acknowledged_now(context&) {
   ack_ = ack_need::none;
   ack_at_ = instant::never();
-  rcv_acked_ = last_ack_sent_ = rcv_nxt_;
+  last_ack_sent_ = rcv_nxt_;
   duplicate_from_ = duplicate_to_;
 }
 

@@ -86,7 +86,7 @@ void connection::arm_persist(context& ctx) {
 bool connection::gave_up(context& ctx, std::uint32_t attempts) {
   const auto& o = *options_;
   bool over = false;
-  if (o.user_timeout.count() > 0) over = ctx.now - progress_at_ >= o.user_timeout;
+  if (o.user_timeout.count() > 0) over = progress_at_.since(ctx.now) >= o.user_timeout;
   else over = attempts > o.retries;
   if (orphaned_ && attempts > orphan_attempts) {
     over = true;
@@ -98,7 +98,7 @@ bool connection::gave_up(context& ctx, std::uint32_t attempts) {
 
 void connection::on_syn_timer(context& ctx) {
   if (attempts_ >= options_->syn_retries ||
-      (options_->user_timeout.count() > 0 && ctx.now - progress_at_ >= options_->user_timeout)) {
+      (options_->user_timeout.count() > 0 && progress_at_.since(ctx.now) >= options_->user_timeout)) {
     fail(ctx, soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
     return;
   }
@@ -124,7 +124,7 @@ void connection::on_retransmit_timer(context& ctx) {
   }
   if (attempts_ < 255) ++attempts_;
   // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out while the peer answers.
-  const bool shut = snd_wnd_ == 0 && ctx.now - last_received_ < current_rto() * 2 && !orphaned_;
+  const bool shut = snd_wnd_ == 0 && last_received_.since(ctx.now) < current_rto() * 2 && !orphaned_;
   if (shut) attempts_ = 1;
   else if (gave_up(ctx, attempts_)) return;
   ++timeouts_;
@@ -263,8 +263,8 @@ void connection::on_keep_timer(context& ctx) {
     keep_at_ = ctx.now + options_->keep_alive_idle;
     return;
   }
-  if (const auto due = last_received_ + options_->keep_alive_idle; due > ctx.now) {
-    keep_at_ = due;
+  if (const auto idle = last_received_.since(ctx.now); idle < options_->keep_alive_idle && keep_probes_ == 0) {
+    keep_at_ = ctx.now + (options_->keep_alive_idle - idle);
     return;
   }
   if (keep_probes_ >= options_->keep_alive_probes) {

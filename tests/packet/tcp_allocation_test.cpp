@@ -18,7 +18,7 @@
 #endif
 
 namespace {
-std::size_t allocations = 0;
+[[maybe_unused]] std::size_t allocations = 0;
 }
 
 #if WEIR_COUNTS_ALLOCATIONS

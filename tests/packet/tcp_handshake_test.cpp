@@ -28,13 +28,13 @@ TEST_CASE("connect_syn_is_retransmitted_with_doubling_and_times_out") {
   script t;
   t.connect();
   t.out("S 0");
-  for (auto wait : {1s, 2s, 4s, 8s, 16s, 32s}) {
+  for (auto wait : {1s, 2s, 4s, 8s, 16s, 32s, 64s}) {
     const auto took = t.until_sent(100s);
     CHECK(took >= wait);
     CHECK(took < wait + 1ms);
     t.out("S 0");
   }
-  t.after(63s);
+  t.after(119s);  // the timeout is capped at 120 s; MUST-23 asks for three minutes in all
   CHECK(t.state() == tcp_state::syn_sent);
   t.after(2s);
   t.quiet();

@@ -247,7 +247,7 @@ TEST_CASE("timer_wheel_leaves_a_node_that_moves_later_and_moves_one_that_moves_e
 TEST_CASE("objects_are_as_small_as_the_design_says") {
   CHECK(sizeof(half_open) <= 128);
   CHECK(sizeof(time_wait_entry) <= 136);
-  CHECK(sizeof(connection) <= 640);
+  CHECK(sizeof(connection) <= 552);
   MESSAGE("connection ", sizeof(connection), " socket ", sizeof(tcp_socket));
 }
 

@@ -72,7 +72,7 @@ struct tcp_options {
   duration delayed_ack = std::chrono::milliseconds(40); ///< RFC 9293 MUST-40: under 0.5 s
   duration time_wait = std::chrono::seconds(60);        ///< 2 MSL
   duration fin_wait_2 = std::chrono::seconds(60);       ///< after close(), an orphan waits this long for the peer's FIN
-  std::uint8_t syn_retries = 6;                         ///< RFC 9293 MUST-23: over 3 minutes with doubling
+  std::uint8_t syn_retries = 7;                         ///< RFC 9293 MUST-23: over 3 minutes with doubling
   std::uint8_t retries = 15;                            ///< R2 of RFC 9293 3.8.3, in retransmissions
   duration user_timeout{};                              ///< 0: `retries` decides; else unacknowledged data's limit
   bool keep_alive = false;                              ///< RFC 9293 MUST-25
