@@ -1,5 +1,5 @@
-// Where a transport shows the packets that it sends and receives. A tap only looks: it never delays, drops or fails a
-// packet.
+// Where a transport shows the packets that it sends and receives. A tap only looks: it never
+// delays, drops or fails a packet.
 #pragma once
 
 #include <cstddef>

@@ -13,16 +13,16 @@
 namespace weir::detail {
 namespace {
 
-constexpr std::uint32_t section_header_block = 0x0a0d0d0a;   // 4.1
-constexpr std::uint32_t interface_block = 1;                 // 4.2
-constexpr std::uint32_t enhanced_packet_block = 6;           // 4.3
+constexpr std::uint32_t section_header_block = 0x0a0d0d0a;  // 4.1
+constexpr std::uint32_t interface_block = 1;                // 4.2
+constexpr std::uint32_t enhanced_packet_block = 6;          // 4.3
 constexpr std::uint32_t byte_order_magic = 0x1a2b3c4d;
-// LINKTYPE_NULL: a word that tells the family, then the IP packet. Raw IP (101) would do without the word, but libpcap
-// refuses a second interface of that type.
+// LINKTYPE_NULL: a word that tells the family, then the IP packet. Raw IP (101) would do without
+// the word, but libpcap refuses a second interface of that type.
 constexpr std::uint16_t linktype_null = 0;
 constexpr std::uint32_t family_v4 = 2, family_v6 = 30;
-constexpr std::uint16_t option_end = 0, option_user_application = 4, option_name = 2, option_resolution = 9,
-                        option_packet_flags = 2;
+constexpr std::uint16_t option_end = 0, option_user_application = 4, option_name = 2,
+                        option_resolution = 9, option_packet_flags = 2;
 
 std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -31,7 +31,8 @@ std::span<const std::byte> as_bytes(std::string_view text) {
 }  // namespace
 
 void pcapng_encoder::put16(std::uint16_t value) {
-  auto bytes = std::as_bytes(std::span(&value, 1));  // the byte order of the machine; the magic tells which
+  auto bytes =
+      std::as_bytes(std::span(&value, 1));  // the byte order of the machine; the magic tells which
   buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
 }
 
@@ -68,8 +69,8 @@ void pcapng_encoder::end(std::size_t start) {
 void pcapng_encoder::section_header(std::string_view application) {
   auto start = begin(section_header_block);
   put32(byte_order_magic);
-  put16(1), put16(0);                      // version 1.0
-  put32(0xffffffff), put32(0xffffffff);    // section length: not given
+  put16(1), put16(0);                    // version 1.0
+  put32(0xffffffff), put32(0xffffffff);  // section length: not given
   option(option_user_application, as_bytes(application));
   option(option_end, {});
   end(start);
@@ -80,7 +81,7 @@ void pcapng_encoder::interface_description(std::string_view name, std::uint32_t 
   put16(linktype_null), put16(0);
   put32(snap_length);
   option(option_name, as_bytes(name));
-  const std::byte nanoseconds{9};          // if_tsresol: 10^-9
+  const std::byte nanoseconds{9};  // if_tsresol: 10^-9
   option(option_resolution, std::span(&nanoseconds, 1));
   option(option_end, {});
   end(start);
@@ -101,7 +102,8 @@ void pcapng_encoder::enhanced_packet(std::uint32_t interface_number, std::uint64
   put32(v6 ? family_v6 : family_v4);
   for (auto part : parts) buffer_.insert(buffer_.end(), part.begin(), part.end());
   put_padded({});
-  std::uint32_t flags = direction == packet_direction::received ? 1 : 2;  // 4.3.1: inbound, outbound
+  std::uint32_t flags =
+      direction == packet_direction::received ? 1 : 2;  // 4.3.1: inbound, outbound
   option(option_packet_flags, std::as_bytes(std::span(&flags, 1)));
   option(option_end, {});
   end(start);
@@ -127,7 +129,8 @@ class pcapng_file::tap final : public packet_tap {
   std::uint32_t number_;
 };
 
-pcapng_file::pcapng_file(const std::string& path, std::int64_t epoch_ns) : path_(path), epoch_ns_(epoch_ns) {
+pcapng_file::pcapng_file(const std::string& path, std::int64_t epoch_ns)
+    : path_(path), epoch_ns_(epoch_ns) {
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (fd_ < 0) throw io_error({errno, std::generic_category()}, "observe.pcap: open " + path);
   encoder_.section_header("weir");

@@ -1,6 +1,6 @@
-// A pcapng file (draft-ietf-opsawg-pcapng) of IP packets, one interface per tap, nanosecond timestamps. It buffers,
-// writes in whole blocks and never waits longer than a write(2); a full disk or a lost file stops the capture with one
-// line on stderr and never the server.
+// A pcapng file (draft-ietf-opsawg-pcapng) of IP packets, one interface per tap, nanosecond
+// timestamps. It buffers, writes in whole blocks and never waits longer than a write(2); a full
+// disk or a lost file stops the capture with one line on stderr and never the server.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,8 @@ class pcapng_encoder {
   /// Interfaces are numbered from 0 in order.
   void interface_description(std::string_view name, std::uint32_t snap_length);
   /// `timestamp_ns` since 1970, or since the start of a simulation.
-  void enhanced_packet(std::uint32_t interface_number, std::uint64_t timestamp_ns, packet_direction direction,
+  void enhanced_packet(std::uint32_t interface_number, std::uint64_t timestamp_ns,
+                       packet_direction direction,
                        std::span<const std::span<const std::byte>> parts);
 
   std::vector<std::byte>& buffer() { return buffer_; }
@@ -45,7 +46,8 @@ class pcapng_file {
   /// Nothing waits in the buffer for longer, while the loop turns.
   static constexpr duration longest_wait = std::chrono::milliseconds(200);
 
-  /// `epoch_ns` is added to every instant: 0 in a simulation. Throws io_error when the file cannot be made.
+  /// `epoch_ns` is added to every instant: 0 in a simulation. Throws io_error when the file cannot
+  /// be made.
   explicit pcapng_file(const std::string& path, std::int64_t epoch_ns = 0);
   ~pcapng_file();
   pcapng_file(const pcapng_file&) = delete;

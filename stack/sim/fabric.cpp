@@ -1,5 +1,5 @@
-// The simulated network's links, clock and event queue. Events are packets that arrive; their order is (instant, number
-// of the event), so that nothing depends on addresses in memory or on hashing.
+// The simulated network's links, clock and event queue. Events are packets that arrive; their order
+// is (instant, number of the event), so that nothing depends on addresses in memory or on hashing.
 #include <algorithm>
 #include <cassert>
 #include <cstring>
@@ -78,12 +78,14 @@ bool destination_of(std::span<const std::byte> packet, ip_address& out) {
 }  // namespace
 
 std::string_view name(fate f) {
-  constexpr std::string_view names[] = {"sent",      "delivered",  "lost",     "corrupted", "duplicated",
-                                        "reordered", "queue_full", "too_long", "down"};
+  constexpr std::string_view names[] = {"sent",       "delivered",  "lost",
+                                        "corrupted",  "duplicated", "reordered",
+                                        "queue_full", "too_long",   "down"};
   return names[static_cast<std::size_t>(f)];
 }
 
-link::link(node_id a, node_id b, const link_options& options, std::uint64_t seed, std::uint64_t number)
+link::link(node_id a, node_id b, const link_options& options, std::uint64_t seed,
+           std::uint64_t number)
     : ends_{a, b},
       ways_{one_way{options, {}, random_source::derived(seed, number * 2), {}, {}, 0, false},
             one_way{options, {}, random_source::derived(seed, number * 2 + 1), {}, {}, 0, false}} {}
@@ -178,7 +180,8 @@ bool fabric::impl::admit(link& over, int direction, const bytes& packet) {
     auto ahead = static_cast<double>((way.free_at - now).count()) * 1e-9;
     waiting = static_cast<std::uint64_t>(ahead * static_cast<double>(how.rate));
   }
-  if ((how.rate != 0 && waiting + packet.size() > how.queue) || way.in_flight + packet.size() > max_in_flight)
+  if ((how.rate != 0 && waiting + packet.size() > how.queue) ||
+      way.in_flight + packet.size() > max_in_flight)
     return refuse(way.counters.queue_full, fate::queue_full);
   return true;
 }

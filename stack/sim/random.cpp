@@ -1,5 +1,5 @@
-// The simulator's random numbers: xoshiro256** (Blackman and Vigna), seeded through splitmix64. Integers and one
-// multiplication only, so that a seed means the same run everywhere.
+// The simulator's random numbers: xoshiro256** (Blackman and Vigna), seeded through splitmix64.
+// Integers and one multiplication only, so that a seed means the same run everywhere.
 #include <bit>
 
 #include "weir/stack/sim.hpp"
@@ -41,7 +41,8 @@ std::uint64_t random_source::next() {
 
 std::uint64_t random_source::below(std::uint64_t bound) {
   if (bound == 0) return 0;
-  // Rejecting the tail keeps it even; for the small bounds of a simulation that hardly ever happens.
+  // Rejecting the tail keeps it even; for the small bounds of a simulation that hardly ever
+  // happens.
   auto limit = UINT64_MAX - UINT64_MAX % bound;
   for (;;) {
     auto value = next();

@@ -1,5 +1,6 @@
-// Counts heap allocations on the server's thread: none per request once the stack on TUN is warm, and none of
-// the transport's or the stack's per connection. Replaces operator new for this program.
+// Counts heap allocations on the server's thread: none per request once the stack on TUN is warm,
+// and none of the transport's or the stack's per connection. Replaces operator new for this
+// program.
 #include <doctest/doctest.h>
 
 #include <sys/socket.h>
@@ -42,7 +43,8 @@ void requests(int socket, int count) {
   std::array<char, 64> message{};
   for (int i = 0; i < count; ++i) {
     send_all(socket, message.data(), message.size());
-    if (::recv(socket, message.data(), message.size(), MSG_WAITALL) != static_cast<ssize_t>(message.size()))
+    if (::recv(socket, message.data(), message.size(), MSG_WAITALL) !=
+        static_cast<ssize_t>(message.size()))
       throw std::runtime_error("an echo was cut short");
   }
 }
@@ -81,8 +83,8 @@ TEST_CASE("a_connection_costs_no_allocation_but_its_scopes_record_once_warm") {
       round();
       auto before = allocations_of(server);
       round();
-      // One a connection is the record of the scope that spawns its session. Tables may still double now and then, as
-      // connections that are ending overlap by chance.
+      // One a connection is the record of the scope that spawns its session. Tables may still
+      // double now and then, as connections that are ending overlap by chance.
       auto made = allocations_of(server) - before;
       return made <= 220 ? "" : std::to_string(made) + " allocations for 200 connections";
     });

@@ -17,7 +17,9 @@
 namespace kernel_test {
 namespace {
 
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
+[[noreturn]] void fail(const std::string& what) {
+  throw std::runtime_error(what + ": " + std::strerror(errno));
+}
 
 struct exchange {
   fd socket;
@@ -44,18 +46,22 @@ void read_some(exchange& one) {
   for (;;) {
     auto n = ::recv(one.socket.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (n < 0) fail("recv on connection " + std::to_string(one.stream) + " after " + std::to_string(one.received));
+    if (n < 0)
+      fail("recv on connection " + std::to_string(one.stream) + " after " +
+           std::to_string(one.received));
     if (n == 0) {
       if (one.received != one.size)
         throw std::runtime_error("connection " + std::to_string(one.stream) + " ended after " +
-                                 std::to_string(one.received) + " of " + std::to_string(one.size) + " bytes");
+                                 std::to_string(one.received) + " of " + std::to_string(one.size) +
+                                 " bytes");
       one.ended = true;
       one.socket.reset();
       return;
     }
-    if (!sim_test::matches_pattern(std::span(chunk).first(static_cast<std::size_t>(n)), one.stream, one.received))
-      throw std::runtime_error("connection " + std::to_string(one.stream) + " got wrong bytes after " +
-                               std::to_string(one.received));
+    if (!sim_test::matches_pattern(std::span(chunk).first(static_cast<std::size_t>(n)), one.stream,
+                                   one.received))
+      throw std::runtime_error("connection " + std::to_string(one.stream) +
+                               " got wrong bytes after " + std::to_string(one.received));
     one.received += static_cast<std::uint64_t>(n);
   }
 }
@@ -93,7 +99,8 @@ std::string read_all(int socket) {
   }
 }
 
-std::string exchange_all(const char* address, std::uint16_t port, const std::vector<std::uint64_t>& sizes) {
+std::string exchange_all(const char* address, std::uint16_t port,
+                         const std::vector<std::uint64_t>& sizes) {
   std::vector<exchange> all(sizes.size());
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     all[i].socket = connect_to(address, port);

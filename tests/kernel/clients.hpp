@@ -1,4 +1,5 @@
-// Kernel clients: plain sockets. Many at once through poll(2), each sending its pattern and comparing what comes back.
+// Kernel clients: plain sockets. Many at once through poll(2), each sending its pattern and
+// comparing what comes back.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +18,9 @@ void send_all(int socket, const void* data, std::size_t size);
 /// Reads until the end of the stream; throws on a reset.
 std::string read_all(int socket);
 
-/// One connection for each size, all at once: sends that many bytes of its pattern, shuts down, and compares what comes
-/// back byte by byte. An error text, or nothing.
-std::string exchange_all(const char* address, std::uint16_t port, const std::vector<std::uint64_t>& sizes);
+/// One connection for each size, all at once: sends that many bytes of its pattern, shuts down, and
+/// compares what comes back byte by byte. An error text, or nothing.
+std::string exchange_all(const char* address, std::uint16_t port,
+                         const std::vector<std::uint64_t>& sizes);
 
 }  // namespace kernel_test

@@ -12,7 +12,8 @@
 #include "device/private_network.hpp"
 #include "weir/runtime.hpp"
 
-// There only in builds with the leak checker: a child that leaves through _exit() has to ask for it.
+// There only in builds with the leak checker: a child that leaves through _exit() has to ask for
+// it.
 extern "C" int __lsan_do_recoverable_leak_check() __attribute__((weak));
 
 namespace kernel_test {
@@ -32,7 +33,8 @@ namespace {
     } catch (const std::exception& error) {
       why = std::string("threw: ") + error.what();
     }
-    if (why.empty() && __lsan_do_recoverable_leak_check != nullptr && __lsan_do_recoverable_leak_check() != 0)
+    if (why.empty() && __lsan_do_recoverable_leak_check != nullptr &&
+        __lsan_do_recoverable_leak_check() != 0)
       why = "memory leaked";
     text = why.empty() ? "P" : "F" + why;
   }
@@ -65,7 +67,8 @@ verdict in_private_network(const std::function<std::string()>& body) {
   int status = 0;
   ::waitpid(pid, &status, 0);
   if (text.empty() || !WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return {verdict::kind::failed, "the child ended without a report, status " + std::to_string(status) + " " + text};
+    return {verdict::kind::failed,
+            "the child ended without a report, status " + std::to_string(status) + " " + text};
   if (text[0] == 'S') return {verdict::kind::skipped, text.substr(1)};
   if (text[0] == 'F') return {verdict::kind::failed, text.substr(1)};
   return {};

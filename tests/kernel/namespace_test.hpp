@@ -1,5 +1,5 @@
-// Runs a test body in a child process in a network namespace of its own: no address or route of the machine is touched,
-// and nothing is left behind. The body returns an error text, or nothing.
+// Runs a test body in a child process in a network namespace of its own: no address or route of the
+// machine is touched, and nothing is left behind. The body returns an error text, or nothing.
 #pragma once
 
 #include <doctest/doctest.h>

@@ -24,7 +24,8 @@ using weir::stack::counter;
 namespace {
 
 // Runs `body` on a server of each driver that can be had here.
-void with_each_driver(const std::function<std::string(stack_server&)>& body, const weir::config& settings = {}) {
+void with_each_driver(const std::function<std::string(stack_server&)>& body,
+                      const weir::config& settings = {}) {
   bool any = false;
   for (const char* driver : {"uring", "asio"}) {
     if (!driver_usable(driver)) continue;
@@ -46,10 +47,14 @@ std::string expect(bool good, const std::string& what) { return good ? "" : what
 std::vector<std::uint64_t> mixed_sizes(std::size_t count) {
   std::vector<std::uint64_t> sizes;
   for (std::size_t i = 0; i < count; ++i) {
-    if (i % 256 == 100) sizes.push_back(10u << 20);
-    else if (i % 64 == 1) sizes.push_back(1u << 20);
-    else if (i % 8 == 2) sizes.push_back(64 * 1024 + i);
-    else sizes.push_back(1 + i * 7 % 5000);
+    if (i % 256 == 100)
+      sizes.push_back(10u << 20);
+    else if (i % 64 == 1)
+      sizes.push_back(1u << 20);
+    else if (i % 8 == 2)
+      sizes.push_back(64 * 1024 + i);
+    else
+      sizes.push_back(1 + i * 7 % 5000);
   }
   return sizes;
 }
@@ -61,26 +66,31 @@ TEST_CASE("a_kernel_client_gets_its_bytes_back") {
 }
 
 TEST_CASE("a_kernel_client_gets_its_bytes_back_over_ipv6") {
-  with_each_driver([](stack_server&) { return exchange_all(stack_v6, echo_port, {1, 100, 200'000}); });
+  with_each_driver(
+      [](stack_server&) { return exchange_all(stack_v6, echo_port, {1, 100, 200'000}); });
 }
 
 TEST_CASE("512_concurrent_connections_of_1_byte_to_10_mib_arrive_whole") {
-  with_each_driver([](stack_server&) { return exchange_all(stack_v4, echo_port, mixed_sizes(512)); });
+  with_each_driver(
+      [](stack_server&) { return exchange_all(stack_v4, echo_port, mixed_sizes(512)); });
 }
 
 TEST_CASE("large_messages_arrive_whole_without_offloads") {
   weir::config settings;
   settings.stack.offload = false;
-  with_each_driver([](stack_server&) { return exchange_all(stack_v4, echo_port, mixed_sizes(32)); }, settings);
+  with_each_driver([](stack_server&) { return exchange_all(stack_v4, echo_port, mixed_sizes(32)); },
+                   settings);
 }
 
 TEST_CASE("many_short_connections_leave_nothing_behind") {
   with_each_driver([](stack_server& server) -> std::string {
     for (int round = 0; round < 20; ++round)
-      if (auto failure = exchange_all(stack_v4, echo_port, std::vector<std::uint64_t>(100, 64)); !failure.empty())
+      if (auto failure = exchange_all(stack_v4, echo_port, std::vector<std::uint64_t>(100, 64));
+          !failure.empty())
         return failure;
     // The clients closed first, so no TIME_WAIT is ours.
-    return expect(server.counter(counter::passive_opens) >= 2000, "fewer than 2000 connections were accepted");
+    return expect(server.counter(counter::passive_opens) >= 2000,
+                  "fewer than 2000 connections were accepted");
   });
 }
 
@@ -111,9 +121,11 @@ TEST_CASE("a_reset_ends_one_connection_and_not_the_server") {
 TEST_CASE("a_client_that_stops_reading_stops_the_server_and_no_other") {
   with_each_driver([](stack_server&) -> std::string {
     auto slow = connect_to(stack_v4, chargen_port);
-    if (auto failure = exchange_all(stack_v4, echo_port, {1, 100'000, 50}); !failure.empty()) return failure;
+    if (auto failure = exchange_all(stack_v4, echo_port, {1, 100'000, 50}); !failure.empty())
+      return failure;
     std::array<char, 4096> some;
-    return expect(::recv(slow.get(), some.data(), some.size(), MSG_WAITALL) == 4096, "chargen stopped for good");
+    return expect(::recv(slow.get(), some.data(), some.size(), MSG_WAITALL) == 4096,
+                  "chargen stopped for good");
   });
 }
 
@@ -124,11 +136,13 @@ TEST_CASE("a_reply_carries_the_acknowledgement_of_its_request") {
     std::array<char, 64> message{};
     for (int i = 0; i < 1000; ++i) {
       send_all(socket.get(), message.data(), message.size());
-      if (::recv(socket.get(), message.data(), message.size(), MSG_WAITALL) != 64) return "an echo was cut short";
+      if (::recv(socket.get(), message.data(), message.size(), MSG_WAITALL) != 64)
+        return "an echo was cut short";
     }
     auto sent = server.counter(counter::segments_sent) - before;
     // Retransmissions on a machine that stands still for a while are no fault of ours.
-    return expect(sent >= 1000 && sent <= 1020, std::to_string(sent) + " segments for 1000 replies");
+    return expect(sent >= 1000 && sent <= 1020,
+                  std::to_string(sent) + " segments for 1000 replies");
   });
 }
 
@@ -138,8 +152,10 @@ TEST_CASE("a_shutdown_under_load_leaves_nothing_behind") {
     for (int i = 0; i < 32; ++i) {
       clients.push_back(connect_to(stack_v4, i % 2 == 0 ? chargen_port : echo_port));
       std::array<char, 100> some{};
-      if (i % 2 == 0) (void)!::recv(clients.back().get(), some.data(), some.size(), 0);
-      else send_all(clients.back().get(), some.data(), some.size());
+      if (i % 2 == 0)
+        (void)!::recv(clients.back().get(), some.data(), some.size(), 0);
+      else
+        send_all(clients.back().get(), some.data(), some.size());
     }
     auto left = server.stop();  // chargen never ends by itself: cancelled after the drain
     if (!left.empty()) return left;
@@ -172,14 +188,17 @@ TEST_CASE("a_capture_shows_both_directions_of_what_passed") {
           if (length < 12 || at + length > file.size()) return "a block has a wrong length";
           if (type == 6) {
             ++packets;
-            sent += file[at + length - 12] == 2 ? 1 : 0;  // the flags option stands before the last eight bytes
+            sent += file[at + length - 12] == 2
+                        ? 1
+                        : 0;  // the flags option stands before the last eight bytes
           }
           at += length;
         }
         if (file.find(marker) == std::string::npos) return "what was sent is not in the capture";
         // A handshake, data, two FINs and their acknowledgements.
-        return expect(packets >= 7 && sent >= 3 && packets - sent >= 4,
-                      std::to_string(packets) + " packets, " + std::to_string(sent) + " of them sent");
+        return expect(
+            packets >= 7 && sent >= 3 && packets - sent >= 4,
+            std::to_string(packets) + " packets, " + std::to_string(sent) + " of them sent");
       },
       settings);
   ::unlink(path);
@@ -190,7 +209,8 @@ TEST_CASE("a_port_without_a_listener_refuses_at_once") {
     try {
       connect_to(stack_v4, 81);
     } catch (const std::exception& error) {
-      return expect(std::strstr(error.what(), std::strerror(ECONNREFUSED)) != nullptr, error.what());
+      return expect(std::strstr(error.what(), std::strerror(ECONNREFUSED)) != nullptr,
+                    error.what());
     }
     return "connect succeeded";
   });
@@ -203,17 +223,22 @@ TEST_CASE("discarded_bytes_keep_flowing") {
     send_all(socket.get(), much.data(), much.size());
     ::shutdown(socket.get(), SHUT_WR);
     if (!read_all(socket.get()).empty()) return "discard answered";
-    return expect(server.counter(counter::bytes_received) >= much.size(), "not all bytes were received");
+    return expect(server.counter(counter::bytes_received) >= much.size(),
+                  "not all bytes were received");
   });
 }
 
 namespace {
 
 std::string ping(int family, const char* address, std::uint8_t request, std::uint8_t reply) {
-  // An unprivileged echo socket (icmp(7)); the kernel fills in the identifier and, for IPv6, the checksum.
-  fd socket(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC, family == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
+  // An unprivileged echo socket (icmp(7)); the kernel fills in the identifier and, for IPv6, the
+  // checksum.
+  fd socket(::socket(family, SOCK_DGRAM | SOCK_CLOEXEC,
+                     family == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
   bool raw = !socket;
-  if (raw) socket.reset(::socket(family, SOCK_RAW | SOCK_CLOEXEC, family == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
+  if (raw)
+    socket.reset(::socket(family, SOCK_RAW | SOCK_CLOEXEC,
+                          family == AF_INET ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
   if (!socket) return std::string("no echo socket: ") + std::strerror(errno);
   std::array<unsigned char, 64> message{};
   message[0] = request;
@@ -222,7 +247,8 @@ std::string ping(int family, const char* address, std::uint8_t request, std::uin
   for (std::size_t i = 8; i < message.size(); ++i) message[i] = static_cast<unsigned char>(i);
   if (family == AF_INET) {
     std::uint32_t sum = 0;
-    for (std::size_t i = 0; i < message.size(); i += 2) sum += std::uint32_t{message[i]} << 8 | message[i + 1];
+    for (std::size_t i = 0; i < message.size(); i += 2)
+      sum += std::uint32_t{message[i]} << 8 | message[i + 1];
     sum = (sum & 0xffff) + (sum >> 16);
     sum = ~(sum + (sum >> 16));
     message[2] = static_cast<unsigned char>(sum >> 8);
@@ -246,9 +272,11 @@ std::string ping(int family, const char* address, std::uint8_t request, std::uin
 }  // namespace
 
 TEST_CASE("the_stack_answers_a_ping") {
-  with_each_driver([](stack_server&) { return ping(AF_INET, stack_v4, ICMP_ECHO, ICMP_ECHOREPLY); });
+  with_each_driver(
+      [](stack_server&) { return ping(AF_INET, stack_v4, ICMP_ECHO, ICMP_ECHOREPLY); });
 }
 
 TEST_CASE("the_stack_answers_a_ping_over_ipv6") {
-  with_each_driver([](stack_server&) { return ping(AF_INET6, stack_v6, ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY); });
+  with_each_driver(
+      [](stack_server&) { return ping(AF_INET6, stack_v6, ICMP6_ECHO_REQUEST, ICMP6_ECHO_REPLY); });
 }

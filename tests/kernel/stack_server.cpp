@@ -44,7 +44,8 @@ task<> chargen(tcp_stream peer) {
   for (;;) co_await peer.write_all(line);
 }
 
-// Reads to the end, then answers with how many bytes that were: only possible on a half-closed connection.
+// Reads to the end, then answers with how many bytes that were: only possible on a half-closed
+// connection.
 task<> count_then_answer(tcp_stream peer) {
   std::array<std::byte, 4096> buffer;
   std::size_t total = 0;
@@ -112,18 +113,23 @@ struct stack_server::impl {
       return;
     }
     ready.set_value();
-    weir::detail::ending end(*mine);  // as run() does: closed connections get a bounded time to deliver what is left
+    weir::detail::ending end(
+        *mine);  // as run() does: closed connections get a bounded time to deliver what is left
     mine->run_until([&] { return stopping.load() && end.reached(); });
-    if (transport->sockets() != 0) failure = std::to_string(transport->sockets()) + " sockets were left over";
+    if (transport->sockets() != 0)
+      failure = std::to_string(transport->sockets()) + " sockets were left over";
   }
 };
 
-stack_server::stack_server(const std::string& driver, weir::config settings) : impl_(std::make_unique<impl>()) {
+stack_server::stack_server(const std::string& driver, weir::config settings)
+    : impl_(std::make_unique<impl>()) {
   settings.backend = "stack";
   if (settings.stack.address.empty())
-    settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"), *weir::ip_prefix::parse("fd00:198:18::2/64")};
+    settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"),
+                              *weir::ip_prefix::parse("fd00:198:18::2/64")};
   if (settings.stack.host_address.empty())
-    settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"), *weir::ip_prefix::parse("fd00:198:18::1/64")};
+    settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"),
+                                   *weir::ip_prefix::parse("fd00:198:18::1/64")};
   impl_->settings = std::move(settings);
   impl_->driver = driver;
   std::promise<void> ready;
@@ -161,7 +167,9 @@ std::uint64_t stack_server::counter(weir::stack::counter c) {
 
 std::size_t stack_server::connections() {
   std::size_t n = 0;
-  on_shard([&] { impl_->transport->host().for_each_connection([&](const weir::stack::tcp_info&) { ++n; }); });
+  on_shard([&] {
+    impl_->transport->host().for_each_connection([&](const weir::stack::tcp_info&) { ++n; });
+  });
   return n;
 }
 

@@ -1,4 +1,5 @@
-// The stack on a TUN device with echo, discard and chargen servers, on a thread of its own, for kernel clients to talk to.
+// The stack on a TUN device with echo, discard and chargen servers, on a thread of its own, for
+// kernel clients to talk to.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,8 @@ namespace kernel_test {
 /// The stack's addresses: weir's defaults (RFC 2544's network), and one of IPv6.
 inline constexpr const char* stack_v4 = "198.18.0.2";
 inline constexpr const char* stack_v6 = "fd00:198:18::2";
-inline constexpr std::uint16_t echo_port = 7, discard_port = 9, chargen_port = 19, half_close_port = 20;
+inline constexpr std::uint16_t echo_port = 7, discard_port = 9, chargen_port = 19,
+                               half_close_port = 20;
 
 class stack_server {
  public:

@@ -22,7 +22,8 @@ constexpr std::uint16_t echo_port = 7;
 
 /// A server with an echo service and a client, one link between them.
 struct echo_world {
-  explicit echo_world(const weir::sim::link_options& how = {}, const weir::sim::network_options& options = {})
+  explicit echo_world(const weir::sim::link_options& how = {},
+                      const weir::sim::network_options& options = {})
       : net(options),
         server(net.add_host("10.0.0.1/24")),
         client(net.add_host("10.0.0.2/24")),
@@ -53,7 +54,8 @@ TEST_CASE("echo_over_a_simulated_link") {
     world.stop();
   });
   world.net.run();
-  CHECK(answered == weir::instant::from_ns(40'000'000));  // two round trips: a handshake and an echo
+  CHECK(answered ==
+        weir::instant::from_ns(40'000'000));  // two round trips: a handshake and an echo
 }
 
 TEST_CASE("an_hour_of_an_idle_server_takes_no_time") {
@@ -172,7 +174,8 @@ TEST_CASE("a_stalled_reader_stalls_its_writer_and_no_more") {
     auto slow = co_await s.connect(world.where());
     std::vector<std::byte> much(40'000'000);
     auto written = co_await slow.write_all(much).timeout(1min).nothrow();
-    CHECK(written.ec == std::errc::timed_out);  // the server stopped reading: nobody takes what it echoes
+    CHECK(written.ec ==
+          std::errc::timed_out);  // the server stopped reading: nobody takes what it echoes
     CHECK(world.server.stack().memory_in_use() < 64u << 20);
     co_await exchange(s, world.where(), 1, 100'000);
     slow.abort();
@@ -195,7 +198,12 @@ TEST_CASE("a_listener_on_an_address_of_somebody_else_is_refused") {
 
 TEST_CASE("equal_seeds_give_equal_runs_and_others_do_not") {
   auto trace = [](std::uint64_t seed) {
-    echo_world world({.delay = 1ms, .jitter = 1ms, .loss = 0.02, .reorder = 0.05, .duplicate = 0.02, .corrupt = 0.01},
+    echo_world world({.delay = 1ms,
+                      .jitter = 1ms,
+                      .loss = 0.02,
+                      .reorder = 0.05,
+                      .duplicate = 0.02,
+                      .corrupt = 0.01},
                      {.seed = seed});
     world.net.start(world.client, [&](shard& s) -> task<> {
       co_await exchange(s, world.where(), seed, 200'000);
@@ -211,9 +219,10 @@ TEST_CASE("equal_seeds_give_equal_runs_and_others_do_not") {
 
 TEST_CASE("run_until_idle_ends_when_nothing_is_left_to_happen") {
   echo_world world({.delay = 1ms});
-  world.net.start(world.client, [&](shard& s) -> task<> { co_await exchange(s, world.where(), 1, 1000); });
+  world.net.start(world.client,
+                  [&](shard& s) -> task<> { co_await exchange(s, world.where(), 1, 1000); });
   CHECK(world.net.run_until_idle());
-  CHECK(world.net.running() == 1);  // the server, which waits for connections
+  CHECK(world.net.running() == 1);                   // the server, which waits for connections
   CHECK(world.net.now() < weir::instant() + 10min);  // TIME_WAIT and no more
   world.stop();
   world.net.run();
@@ -249,7 +258,8 @@ TEST_CASE("a_network_that_goes_early_cancels_what_runs") {
 
 TEST_CASE("a_bad_address_is_refused_by_name") {
   weir::sim::network net;
-  CHECK_THROWS_WITH_AS(net.add_host("10.0.0.300/24"), doctest::Contains("10.0.0.300"), std::invalid_argument);
+  CHECK_THROWS_WITH_AS(net.add_host("10.0.0.300/24"), doctest::Contains("10.0.0.300"),
+                       std::invalid_argument);
 }
 
 TEST_CASE("a_capture_of_a_simulation_is_the_same_every_time") {

@@ -1,5 +1,5 @@
-// Bytes that say where they belong: byte `offset` of stream `stream`. A byte that is lost, doubled, moved or of another
-// stream does not match.
+// Bytes that say where they belong: byte `offset` of stream `stream`. A byte that is lost, doubled,
+// moved or of another stream does not match.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@ inline void fill_pattern(std::span<std::byte> into, std::uint64_t stream, std::u
   for (auto& byte : into) byte = pattern_byte(stream, offset++);
 }
 
-inline bool matches_pattern(std::span<const std::byte> bytes, std::uint64_t stream, std::uint64_t offset) {
+inline bool matches_pattern(std::span<const std::byte> bytes, std::uint64_t stream,
+                            std::uint64_t offset) {
   for (auto byte : bytes)
     if (byte != pattern_byte(stream, offset++)) return false;
   return true;

@@ -1,5 +1,6 @@
-// The seeded suite: many connections over links that lose, reorder, duplicate, corrupt, jitter, throttle and cut, one
-// world per seed. Every byte must arrive once and in order, every connection must end, and nothing may be left over.
+// The seeded suite: many connections over links that lose, reorder, duplicate, corrupt, jitter,
+// throttle and cut, one world per seed. Every byte must arrive once and in order, every connection
+// must end, and nothing may be left over.
 #include <doctest/doctest.h>
 
 #include <string>
@@ -30,7 +31,9 @@ weir::sim::link_options draw_link(weir::sim::random_source& dice) {
   if (dice.chance(0.5)) how.reorder = static_cast<double>(dice.below(100)) / 1000;
   if (dice.chance(0.5)) how.duplicate = static_cast<double>(dice.below(50)) / 1000;
   if (dice.chance(0.5)) how.corrupt = static_cast<double>(dice.below(30)) / 1000;
-  if (dice.chance(0.4)) how.rate = 100'000 + dice.below(5'000'000), how.queue = 16'384 + static_cast<std::uint32_t>(dice.below(200'000));
+  if (dice.chance(0.4))
+    how.rate = 100'000 + dice.below(5'000'000),
+    how.queue = 16'384 + static_cast<std::uint32_t>(dice.below(200'000));
   if (dice.chance(0.2)) how.mtu = static_cast<std::uint16_t>(1280 + dice.below(220));
   return how;
 }
@@ -61,7 +64,8 @@ task<> cut_and_heal(weir::sim::link& link, std::uint64_t seed) {
 std::string left_over(weir::sim::host& host) {
   std::size_t connections = 0;
   host.stack().for_each_connection([&](const weir::stack::tcp_info&) { ++connections; });
-  if (connections != 0) return host.name() + " still has " + std::to_string(connections) + " connections";
+  if (connections != 0)
+    return host.name() + " still has " + std::to_string(connections) + " connections";
   if (auto bytes = host.stack().memory_in_use(); bytes != 0)
     return host.name() + " still holds " + std::to_string(bytes) + " bytes";
   if (host.shard().roots() != 0) return host.name() + " still runs coroutines";

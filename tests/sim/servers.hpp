@@ -36,7 +36,8 @@ inline weir::task<> serve_echo(weir::shard& shard, weir::endpoint where) {
   co_await sessions.drain(std::chrono::minutes(10));
 }
 
-inline weir::task<> write_pattern(weir::tcp_stream& peer, std::uint64_t stream, std::uint64_t size) {
+inline weir::task<> write_pattern(weir::tcp_stream& peer, std::uint64_t stream,
+                                  std::uint64_t size) {
   std::vector<std::byte> chunk(16 * 1024);
   for (std::uint64_t done = 0; done < size;) {
     auto n = std::min<std::uint64_t>(chunk.size(), size - done);
@@ -55,16 +56,18 @@ inline weir::task<> read_pattern(weir::tcp_stream& peer, std::uint64_t stream, s
     auto n = co_await peer.read_some(chunk);
     if (n == 0) break;
     if (done + n > size || !matches_pattern(std::span(chunk).first(n), stream, done))
-      throw std::runtime_error("stream " + std::to_string(stream) + " has wrong bytes after " + std::to_string(done));
+      throw std::runtime_error("stream " + std::to_string(stream) + " has wrong bytes after " +
+                               std::to_string(done));
     done += n;
   }
   if (done != size)
-    throw std::runtime_error("stream " + std::to_string(stream) + " ended after " + std::to_string(done) + " of " +
-                             std::to_string(size) + " bytes");
+    throw std::runtime_error("stream " + std::to_string(stream) + " ended after " +
+                             std::to_string(done) + " of " + std::to_string(size) + " bytes");
 }
 
 /// Sends `size` bytes through an echo server and checks what comes back, both at once.
-inline weir::task<> exchange(weir::shard& shard, weir::endpoint server, std::uint64_t stream, std::uint64_t size) {
+inline weir::task<> exchange(weir::shard& shard, weir::endpoint server, std::uint64_t stream,
+                             std::uint64_t size) {
   auto peer = co_await shard.connect(server);
   weir::scope writing(shard);
   writing.spawn(write_pattern(peer, stream, size));

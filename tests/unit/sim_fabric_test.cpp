@@ -113,7 +113,8 @@ TEST_CASE("reordering_lets_later_packets_overtake_and_loses_none") {
   two.run();
   REQUIRE(two.at_right.size() == 1000);
   std::size_t inversions = 0;
-  for (std::size_t i = 1; i < 1000; ++i) inversions += two.at_right[i].number < two.at_right[i - 1].number;
+  for (std::size_t i = 1; i < 1000; ++i)
+    inversions += two.at_right[i].number < two.at_right[i - 1].number;
   CHECK(inversions > 50);
   CHECK(two.link->counters(0).reordered > 50);
 }
@@ -135,7 +136,8 @@ TEST_CASE("corruption_flips_exactly_one_bit") {
   auto sent = packet_to(right_address, 9);
   int bits = 0;
   for (std::size_t i = 0; i < sent.size(); ++i)
-    for (auto changed = std::to_integer<unsigned>(sent[i] ^ two.at_right[0].packet[i]); changed != 0; changed >>= 1)
+    for (auto changed = std::to_integer<unsigned>(sent[i] ^ two.at_right[0].packet[i]);
+         changed != 0; changed >>= 1)
       bits += changed & 1;
   CHECK(bits == 1);
 }
@@ -187,7 +189,8 @@ TEST_CASE("a_packet_over_the_links_mtu_is_answered_by_icmp") {
   REQUIRE(header.status == wire::ip_status::ok);
   CHECK(header.destination == left_address);
   wire::icmp_message message;
-  REQUIRE(wire::parse_icmp(header.payload, header.source, header.destination, message) == wire::parse_status::ok);
+  REQUIRE(wire::parse_icmp(header.payload, header.source, header.destination, message) ==
+          wire::parse_status::ok);
   CHECK(message.type == wire::icmp4::unreachable);
   CHECK(message.code == 4);
   CHECK(message.rest == 576);
@@ -218,7 +221,13 @@ TEST_CASE("a_packet_for_nobody_is_counted") {
 
 TEST_CASE("equal_seeds_give_equal_traces_and_others_do_not") {
   auto trace = [](std::uint64_t seed) {
-    pair two({.delay = 1ms, .jitter = 1ms, .loss = 0.1, .reorder = 0.1, .duplicate = 0.1, .corrupt = 0.1}, seed);
+    pair two({.delay = 1ms,
+              .jitter = 1ms,
+              .loss = 0.1,
+              .reorder = 0.1,
+              .duplicate = 0.1,
+              .corrupt = 0.1},
+             seed);
     for (std::uint32_t i = 0; i < 100; ++i) two.send(i), two.run(100us);
     two.run();
     return two.net.trace();

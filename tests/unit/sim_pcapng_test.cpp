@@ -67,7 +67,8 @@ TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
   pcapng_encoder encoder;
   encoder.section_header("weir");
   encoder.interface_description("10.0.0.1", 0);
-  const std::byte first[] = {std::byte{0x45}, std::byte{2}, std::byte{3}}, second[] = {std::byte{4}, std::byte{5}};
+  const std::byte first[] = {std::byte{0x45}, std::byte{2}, std::byte{3}},
+                  second[] = {std::byte{4}, std::byte{5}};
   std::span<const std::byte> parts[] = {first, second};
   encoder.enhanced_packet(0, 0x1122334455667788ull, packet_direction::sent, parts);
 

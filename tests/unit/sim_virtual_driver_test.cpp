@@ -1,4 +1,5 @@
-// The virtual driver: frames in and out of a simulated network, time that it never moves, and its bound.
+// The virtual driver: frames in and out of a simulated network, time that it never moves, and its
+// bound.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -18,7 +19,9 @@ namespace {
 const auto here = ip_address::v4(0x0a000001), there = ip_address::v4(0x0a000002);
 
 struct frames final : weir::detail::packet_receiver {
-  void receive(std::span<const std::byte> frame) override { got.emplace_back(frame.begin(), frame.end()); }
+  void receive(std::span<const std::byte> frame) override {
+    got.emplace_back(frame.begin(), frame.end());
+  }
   void device_failed(std::error_code) override {}
   std::vector<std::vector<std::byte>> got;
 };

@@ -1,5 +1,5 @@
-// The stack transport on a device that a test plays: frames as they are on the wire, a device that is full, one that
-// fails, frames that are garbage.
+// The stack transport on a device that a test plays: frames as they are on the wire, a device that
+// is full, one that fails, frames that are garbage.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -58,7 +58,8 @@ struct played_world {
     settings.stack.address = {*weir::ip_prefix::parse("10.0.0.1/24")};
     auto driver = std::make_unique<played_driver>();
     device = driver.get();
-    auto transport = std::make_unique<weir::detail::stack_transport>(*driver, weir::detail::stack_settings_from(settings));
+    auto transport = std::make_unique<weir::detail::stack_transport>(
+        *driver, weir::detail::stack_settings_from(settings));
     sockets = transport.get();
     here = std::make_unique<shard>(0, settings, std::move(driver), std::move(transport));
   }
@@ -154,5 +155,7 @@ TEST_CASE("a_device_that_cannot_be_opened_is_an_error") {
   played_driver driver;
   driver.refuses = true;
   weir::config settings;
-  CHECK_THROWS_AS(weir::detail::stack_transport(driver, weir::detail::stack_settings_from(settings)), weir::io_error);
+  CHECK_THROWS_AS(
+      weir::detail::stack_transport(driver, weir::detail::stack_settings_from(settings)),
+      weir::io_error);
 }

@@ -1,5 +1,5 @@
-// The stack transport's own duties, in a simulated network: lent buffers and their bound, writes in order, options, and
-// that nothing of a socket stays when it goes.
+// The stack transport's own duties, in a simulated network: lent buffers and their bound, writes in
+// order, options, and that nothing of a socket stays when it goes.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -147,7 +147,8 @@ TEST_CASE("a_write_of_many_parts_arrives_in_order") {
   world.run([&](shard&, tcp_stream& peer) -> task<> { got = co_await read_to_end(peer); },
             [](shard&, tcp_stream& peer) -> task<> {
               std::vector<std::string> texts;
-              for (int i = 0; i < 200; ++i) texts.push_back(i % 5 == 0 ? "" : std::to_string(i) + ",");
+              for (int i = 0; i < 200; ++i)
+                texts.push_back(i % 5 == 0 ? "" : std::to_string(i) + ",");
               std::vector<std::span<const std::byte>> parts;
               for (const auto& text : texts) parts.push_back(std::as_bytes(std::span(text)));
               auto n = co_await peer.write_all(parts);
@@ -218,7 +219,8 @@ TEST_CASE("options_that_the_stack_lacks_are_refused_and_not_ignored") {
   CHECK(refused({.share = weir::sharing::sharded}));
   CHECK(refused({.policy = weir::sharding_policy::least_loaded}));
   CHECK(refused({.owner_key = 1}));
-  auto good = world.server.shard().try_listen({world.server.address(), 5}, {.backlog = 3, .syn_backlog = 4});
+  auto good = world.server.shard().try_listen({world.server.address(), 5},
+                                              {.backlog = 3, .syn_backlog = 4});
   REQUIRE(good);
   bool seen = false;
   world.server.stack().for_each_listener([&](const weir::stack::listener_info& info) {

@@ -1,5 +1,6 @@
-// sim::network: shards on virtual drivers, one fabric. It polls every shard that has something to do until none has, then
-// moves the clock to the nearest of packet arrivals and deadlines. Nothing else makes time pass.
+// sim::network: shards on virtual drivers, one fabric. It polls every shard that has something to
+// do until none has, then moves the clock to the nearest of packet arrivals and deadlines. Nothing
+// else makes time pass.
 #include "weir/sim.hpp"
 
 #include <algorithm>
@@ -30,8 +31,8 @@ const std::string& host::name() const { return impl_->name; }
 const ip_address& host::address() const { return impl_->address; }
 
 struct network::impl {
-  // How often one instant may be looked at before the run is called endless: a coroutine that spins on yields, or a
-  // timer that is always due, would otherwise hang the test without a word.
+  // How often one instant may be looked at before the run is called endless: a coroutine that spins
+  // on yields, or a timer that is always due, would otherwise hang the test without a word.
   static constexpr unsigned max_rounds = 1'000'000;
 
   explicit impl(const network_options& options) : wires(options.seed) {
@@ -63,7 +64,8 @@ bool network::impl::poll_all() {
   bool any = false;
   for (auto& h : hosts) {
     auto& inside = *h->impl_;
-    auto due = inside.touched || inside.driver->has_packets() || inside.shard->next_deadline() <= wires.now();
+    auto due = inside.touched || inside.driver->has_packets() ||
+               inside.shard->next_deadline() <= wires.now();
     if (!due) continue;
     any = true;
     inside.touched = false;
@@ -94,7 +96,8 @@ bool network::impl::run(const std::function<bool()>& done, instant until, bool& 
   idle = false;
   for (;;) {
     settle();
-    mains.erase(std::remove_if(mains.begin(), mains.end(), [](const auto& m) { return m->ended; }), mains.end());
+    mains.erase(std::remove_if(mains.begin(), mains.end(), [](const auto& m) { return m->ended; }),
+                mains.end());
     if (failure || done()) return true;
     auto next = next_deadline();
     if (next.is_never()) {
@@ -139,7 +142,8 @@ host& network::add_host(std::string_view address, const host_options& options) {
   settings.stack.address.clear();
   auto add = [&](std::string_view text) {
     auto prefix = ip_prefix::parse(text);
-    if (!prefix) throw std::invalid_argument("not an address with a prefix length: " + std::string(text));
+    if (!prefix)
+      throw std::invalid_argument("not an address with a prefix length: " + std::string(text));
     settings.stack.address.push_back(*prefix);
   };
   add(address);
@@ -148,8 +152,10 @@ host& network::add_host(std::string_view address, const host_options& options) {
   inside->name = options.name.empty() ? inside->address.to_string() : options.name;
 
   std::vector<ip_address> owned;
+  owned.reserve(settings.stack.address.size());
   for (const auto& prefix : settings.stack.address) owned.push_back(prefix.address);
-  auto driver = std::make_unique<detail::virtual_driver>(impl_->wires, inside->name, std::move(owned));
+  auto driver =
+      std::make_unique<detail::virtual_driver>(impl_->wires, inside->name, std::move(owned));
   inside->driver = driver.get();
   auto index = static_cast<unsigned>(impl_->hosts.size());
   auto how = detail::simulated_stack(settings, impl_->wires.seed(), index);

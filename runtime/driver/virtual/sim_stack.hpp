@@ -1,4 +1,5 @@
-// The settings of a simulated host's stack: its secret comes from the seed, and its device has no offloads.
+// The settings of a simulated host's stack: its secret comes from the seed, and its device has no
+// offloads.
 #pragma once
 
 #include <cstdint>

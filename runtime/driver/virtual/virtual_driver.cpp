@@ -49,13 +49,16 @@ class virtual_driver::port final : public packet_port {
   packet_port_counters counters_;
 };
 
-virtual_driver::virtual_driver(sim::fabric& network, std::string name, std::vector<ip_address> addresses)
+virtual_driver::virtual_driver(sim::fabric& network, std::string name,
+                               std::vector<ip_address> addresses)
     : network_(&network) {
   node_ = network_->add_node(std::move(name), std::move(addresses),
                              [this](std::span<const std::byte> packet) { take(packet); });
 }
 
-virtual_driver::~virtual_driver() { assert(port_ == nullptr && "a packet port outlived its driver"); }
+virtual_driver::~virtual_driver() {
+  assert(port_ == nullptr && "a packet port outlived its driver");
+}
 
 void virtual_driver::take(std::span<const std::byte> packet) {
   if (port_ == nullptr || inbox_.size() >= max_inbox) {

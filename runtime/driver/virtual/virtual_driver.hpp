@@ -1,5 +1,6 @@
-// The driver of simulated shards: time is a fabric's virtual clock, packets come from a node of that fabric. It never
-// waits and never moves the clock: sim::network, which owns the fabric, turns every shard and decides when time passes.
+// The driver of simulated shards: time is a fabric's virtual clock, packets come from a node of
+// that fabric. It never waits and never moves the clock: sim::network, which owns the fabric, turns
+// every shard and decides when time passes.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
-// Test your server in a simulated network: each host is a shard with weir's own TCP stack, all of them in one thread under
-// one virtual clock and one seed. A simulated hour of an idle server takes no time; a lossy link, a partition or a slow
-// peer is one line; and a run that fails can be run again, exactly, from its seed.
+// Test your server in a simulated network: each host is a shard with weir's own TCP stack, all of
+// them in one thread under one virtual clock and one seed. A simulated hour of an idle server takes
+// no time; a lossy link, a partition or a slow peer is one line; and a run that fails can be run
+// again, exactly, from its seed.
 //
 //   weir::sim::network net({.seed = 7});
 //   auto& server = net.add_host("10.0.0.1/24");
@@ -8,7 +9,8 @@
 //   net.link(server, client, {.delay = 10ms, .loss = 0.01});
 //   net.start(server, serve);       // the same task<> serve(weir::shard&) that run() takes
 //   net.start(client, [&](weir::shard&) { return exercise(server.address()); });
-//   net.run();                      // until every task that was started has ended; throws what one of them threw
+//   net.run();                      // until every task that was started has ended; throws what one
+//   of them threw
 #pragma once
 
 #include <cstdint>
@@ -34,9 +36,9 @@ struct network_options {
 };
 
 struct host_options {
-  std::string name = {};                        ///< for traces; empty: the first address
-  std::vector<std::string> more_addresses = {}; ///< "10.0.1.1/24", "fd00::1/64"
-  weir::config settings = {};                   ///< [listen] and [tcp], and stack.mtu
+  std::string name = {};                         ///< for traces; empty: the first address
+  std::vector<std::string> more_addresses = {};  ///< "10.0.1.1/24", "fd00::1/64"
+  weir::config settings = {};                    ///< [listen] and [tcp], and stack.mtu
   stack::host_limits limits = {};
   /// Changes the stack's defaults for every connection of this host.
   std::function<void(stack::tcp_options&)> tune = {};
@@ -81,19 +83,20 @@ class network {
   /// Joins two hosts. The link may be changed, or cut, while the network runs.
   sim::link& link(host& a, host& b, const link_options& options = {});
 
-  /// Starts a task on a host; it runs within run(), run_for() and the like. `main` is kept until the task has ended, so
-  /// that a coroutine lambda's captures live long enough.
+  /// Starts a task on a host; it runs within run(), run_for() and the like. `main` is kept until
+  /// the task has ended, so that a coroutine lambda's captures live long enough.
   void start(host& where, std::function<task<>(weir::shard&)> main);
 
-  /// Runs until every started task has ended. Throws what a task threw (the first); `stalled` when `limit` passes or
-  /// when nothing can happen any more.
+  /// Runs until every started task has ended. Throws what a task threw (the first); `stalled` when
+  /// `limit` passes or when nothing can happen any more.
   void run(duration limit = std::chrono::hours(24));
   /// Runs for this much virtual time. Throws what a task threw.
   void run_for(duration time);
-  /// Runs until `done`, asked whenever nothing is left to do at an instant; false when `limit` passed before. Throws
-  /// what a task threw.
+  /// Runs until `done`, asked whenever nothing is left to do at an instant; false when `limit`
+  /// passed before. Throws what a task threw.
   bool run_until(const std::function<bool()>& done, duration limit = std::chrono::hours(24));
-  /// Runs until no packet travels and no timer is left; false when `limit` passed before. Throws what a task threw.
+  /// Runs until no packet travels and no timer is left; false when `limit` passed before. Throws
+  /// what a task threw.
   bool run_until_idle(duration limit = std::chrono::hours(24));
 
   std::uint64_t seed() const;

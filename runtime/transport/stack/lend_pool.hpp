@@ -1,5 +1,5 @@
-// Buffers that receive() lends. A bounded number of them, made when first needed, reused last in, first out (the hottest
-// first); when all are lent, whoever wants one waits.
+// Buffers that receive() lends. A bounded number of them, made when first needed, reused last in,
+// first out (the hottest first); when all are lent, whoever wants one waits.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// backend = "stack": a stack transport on a queue of a TUN device. Shard 0 makes and configures the device; the others,
-// made later, add a queue each. The only place where the stack back end meets the system.
+// backend = "stack": a stack transport on a queue of a TUN device. Shard 0 makes and configures the
+// device; the others, made later, add a queue each. The only place where the stack back end meets
+// the system.
 #include <sys/random.h>
 
 #include <cerrno>
@@ -19,7 +20,8 @@
 namespace weir::detail {
 namespace {
 
-// What a transport keeps alive until it goes, in this order: its capture, then its queue of the device.
+// What a transport keeps alive until it goes, in this order: its capture, then its queue of the
+// device.
 struct device_and_capture {
   explicit device_and_capture(stack::tun_device d) : device(std::move(d)) {}
   stack::tun_device device;
@@ -61,13 +63,15 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
   // Only the shard that makes the device gives it addresses; the later ones join it.
   if (index == 0) {
     how.host_addresses = settings.stack_host_addresses();
-    // Addresses of the stack that lie in none of the kernel's subnets are reached by routes of their own.
+    // Addresses of the stack that lie in none of the kernel's subnets are reached by routes of
+    // their own.
     for (const auto& own : settings.stack_addresses()) {
       bool reached = false;
       for (const auto& subnet : how.host_addresses)
         reached |= subnet.address.family() == own.address.family() && subnet.contains(own.address);
       if (!reached)
-        how.routes.push_back({own.address, static_cast<std::uint8_t>(own.address.is_v4() ? 32 : 128)});
+        how.routes.push_back(
+            {own.address, static_cast<std::uint8_t>(own.address.is_v4() ? 32 : 128)});
     }
   }
   std::string why;
@@ -81,7 +85,8 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
 std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings,
                                                 unsigned index) {
   auto kept = std::make_shared<device_and_capture>(open_queue(settings, index));
-  // io_uring waits in the kernel for a blocking descriptor; a reactor reads until there is nothing left.
+  // io_uring waits in the kernel for a blocking descriptor; a reactor reads until there is nothing
+  // left.
   if (auto error = kept->device.set_nonblocking(completions.name() != "uring"))
     throw io_error(error, "stack.device: " + settings.stack.device);
 

@@ -1,4 +1,5 @@
-// What a stack transport is made from, and how the configuration's words become the stack's. No I/O, no clock.
+// What a stack transport is made from, and how the configuration's words become the stack's. No
+// I/O, no clock.
 #pragma once
 
 #include <array>
@@ -18,12 +19,12 @@ inline constexpr std::size_t max_frame = 10 + 65535;
 
 struct stack_settings {
   stack::host_options host;
-  config::listen_section listen;            ///< defaults of listen options that are not set
-  int device = -1;                          ///< for driver::open_packet_port()
-  std::shared_ptr<void> device_owner;       ///< kept as long as the transport lives
+  config::listen_section listen;       ///< defaults of listen options that are not set
+  int device = -1;                     ///< for driver::open_packet_port()
+  std::shared_ptr<void> device_owner;  ///< kept as long as the transport lives
   std::size_t frame_limit = max_frame;
-  std::string_view name = "stack";          ///< "stack" or "sim"
-  std::unique_ptr<packet_tap> tap;          ///< or none
+  std::string_view name = "stack";  ///< "stack" or "sim"
+  std::unique_ptr<packet_tap> tap;  ///< or none
 };
 
 /// Addresses, MTU and [tcp] as the stack takes them. The secret is left empty.

@@ -8,9 +8,10 @@ namespace weir::detail {
 struct stack_transport::socket final : socket_base {
   stack::socket_id id = stack::socket_id::none;
   role kind = role::unused;
-  bool starved = false;              // its lending read waits for a buffer
-  bool shutdown_wanted = false;      // FIN once the writers' queue is empty; no more writes
-  std::uint32_t presented = 0;       // bytes that rx_data showed; what is gone of them was read
+  bool starved = false;          // its lending read waits for a buffer
+  bool shutdown_wanted = false;  // no more writes
+  bool fin_waits = false;        // for the writers' queue to be empty
+  std::uint32_t presented = 0;   // bytes that rx_data showed; what is gone of them was read
   socket* next_free = nullptr;
   socket* next_starved = nullptr;
   connect_operation* connector = nullptr;
@@ -22,6 +23,11 @@ struct stack_transport::socket final : socket_base {
 struct write_progress {
   std::size_t offset;  // into the part
   std::uint32_t part;
+};
+
+/// The socket of a connect that is under way, in its scratch space.
+struct connect_progress {
+  socket_base* socket;
 };
 
 }  // namespace weir::detail

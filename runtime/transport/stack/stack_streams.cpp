@@ -1,5 +1,6 @@
-// Reading and writing on the stack transport. What is queued and nobody waits for is presented in rx_data, so that the
-// next read takes it without a call; what was taken that way is told to the stack when the shard settles.
+// Reading and writing on the stack transport. What is queued and nobody waits for is presented in
+// rx_data, so that the next read takes it without a call; what was taken that way is told to the
+// stack when the shard settles.
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -9,7 +10,8 @@
 
 namespace weir::detail {
 
-// Tells the stack what readers took from rx_data, and hides the rest: the bytes stay in the stack's queue.
+// Tells the stack what readers took from rx_data, and hides the rest: the bytes stay in the stack's
+// queue.
 void stack_transport::forget_presented(socket& s) {
   auto taken = s.presented - s.rx_size;
   s.rx_data = nullptr;
@@ -22,7 +24,8 @@ void stack_transport::present(socket& s) {
   forget_presented(s);
   auto chunk = host_.peek(s.id);
   s.rx_data = chunk.data();
-  s.rx_size = s.presented = static_cast<std::uint32_t>(std::min<std::size_t>(chunk.size(), UINT32_MAX));
+  s.rx_size = s.presented =
+      static_cast<std::uint32_t>(std::min<std::size_t>(chunk.size(), UINT32_MAX));
 }
 
 void stack_transport::settle(socket_base* spent) noexcept {
@@ -97,7 +100,8 @@ void stack_transport::release(lent_bytes& lent) noexcept {
   wake_starved();
 }
 
-// One buffer came back. Who is woken may find that it needs none (the connection ended): then the next one has it.
+// One buffer came back. Who is woken may find that it needs none (the connection ended): then the
+// next one has it.
 void stack_transport::wake_starved() {
   clock();
   while (first_starved_ != nullptr && lend_.available()) {
@@ -145,10 +149,18 @@ void stack_transport::pump_writers(socket& s) {
     s.first_writer = next;
     if (next == nullptr) s.last_writer = nullptr;
   }
-  if (s.shutdown_wanted) host_.shutdown_send(now_, s.id);
+  send_late_fin(s);
 }
 
-// True when the operation is over. The stack is asked until it takes no more: only then it tells when there is room.
+void stack_transport::send_late_fin(socket& s) {
+  if (!s.fin_waits || s.first_writer != nullptr) return;
+  s.fin_waits = false;
+  // An error means that the connection is over, which its reader hears of.
+  [[maybe_unused]] auto over = host_.shutdown_send(now_, s.id);
+}
+
+// True when the operation is over. The stack is asked until it takes no more: only then it tells
+// when there is room.
 bool stack_transport::try_write(socket& s, write_operation& op) {
   constexpr std::size_t parts_at_once = 32;
   auto parts = op.parts();
@@ -192,14 +204,16 @@ void stack_transport::cancel_write(write_operation& op) noexcept {
   if (s.last_writer == &op) s.last_writer = before;
   op.complete(canceled_error());
   // What waits behind it needs no help: there is no room, and the stack will say when there is.
-  if (s.first_writer == nullptr && s.shutdown_wanted) host_.shutdown_send(clock(), s.id);
+  clock();
+  send_late_fin(s);
 }
 
 std::error_code stack_transport::shutdown_send(socket_base& socket_of_stream) noexcept {
   auto& s = static_cast<socket&>(socket_of_stream);
   if (s.shutdown_wanted) return {};
   // The FIN goes after what is written already, also where that still waits for room.
-  if (s.first_writer == nullptr) {
+  s.fin_waits = s.first_writer != nullptr;
+  if (!s.fin_waits) {
     if (auto error = host_.shutdown_send(clock(), s.id)) return error;
   }
   s.shutdown_wanted = true;

@@ -1,5 +1,5 @@
-// The stack transport's life, its packets and events, and its listeners and connections. Reading and writing are in
-// stack_streams.cpp.
+// The stack transport's life, its packets and events, and its listeners and connections. Reading
+// and writing are in stack_streams.cpp.
 #include "transport/stack/stack_transport.hpp"
 
 #include <algorithm>
@@ -31,7 +31,8 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
 
 stack_transport::~stack_transport() = default;
 
-// Later than every instant that the host has seen. Between two turns the driver's clock is read once.
+// Later than every instant that the host has seen. Between two turns the driver's clock is read
+// once.
 instant stack_transport::clock() {
   if (shard_ != nullptr) now_ = std::max(now_, shard_->now());
   return now_;
@@ -98,7 +99,8 @@ void stack_transport::device_failed(std::error_code error) {
   fail_everything(error);
 }
 
-// No packet will ever come again: whoever waits is told now rather than by a timeout in a quarter of an hour.
+// No packet will ever come again: whoever waits is told now rather than by a timeout in a quarter
+// of an hour.
 void stack_transport::fail_everything(std::error_code error) {
   for (auto& slab : slabs_) {
     for (std::size_t i = 0; i < sockets_per_slab; ++i) {
@@ -116,8 +118,10 @@ void stack_transport::fail_everything(std::error_code error) {
       }
       s.last_acceptor = nullptr;
       if (s.reader != nullptr) {
-        if (s.starved) cancel_read(*s.reader);
-        else std::exchange(s.reader, nullptr)->complete(error);
+        if (s.starved)
+          cancel_read(*s.reader);
+        else
+          std::exchange(s.reader, nullptr)->complete(error);
       }
       while (auto* op = s.first_writer) {
         s.first_writer = op->next_writer;
@@ -141,13 +145,15 @@ void stack_transport::before_wait(instant now) {
 
 instant stack_transport::next_deadline() const { return host_.next_deadline(); }
 
-// Connections that were closed and have something to deliver still. TIME_WAIT is no reason to stay: the peer has
-// everything. FIN_WAIT_2 is none either: what remains is the peer's to send, and nobody would read it.
+// Connections that were closed and have something to deliver still. TIME_WAIT is no reason to stay:
+// the peer has everything. FIN_WAIT_2 is none either: what remains is the peer's to send, and
+// nobody would read it.
 std::size_t stack_transport::closing() const {
   std::size_t count = 0;
   host_.for_each_connection([&](const stack::tcp_info& info) {
     using enum stack::tcp_state;
-    auto ending = info.state == fin_wait_1 || info.state == stack::tcp_state::closing || info.state == last_ack;
+    auto ending = info.state == fin_wait_1 || info.state == stack::tcp_state::closing ||
+                  info.state == last_ack;
     if (ending || info.send_queued != 0) ++count;
   });
   return count;
@@ -244,7 +250,7 @@ void stack_transport::start_connect(connect_operation& op) {
   if (!id) return op.complete(id.error());
   auto& s = make_socket(*id, role::connecting);
   s.connector = &op;
-  op.scratch.as<socket*>() = &s;
+  op.scratch.as<connect_progress>() = {&s};
 }
 
 void stack_transport::finish_connect(socket& s, stack::ready what) {
@@ -266,7 +272,7 @@ void stack_transport::finish_connect(socket& s, stack::ready what) {
 }
 
 void stack_transport::cancel_connect(connect_operation& op) noexcept {
-  auto& s = *op.scratch.as<socket*>();
+  auto& s = static_cast<socket&>(*op.scratch.as<connect_progress>().socket);
   s.connector = nullptr;
   host_.abort(clock(), s.id);
   free_socket(s);
@@ -306,7 +312,8 @@ endpoint stack_transport::remote_endpoint(const socket_base& s) const {
   return host_.remote_endpoint(static_cast<const socket&>(s).id);
 }
 
-std::error_code stack_transport::set_options(socket_base& socket_of_stream, const stream_options& options) {
+std::error_code stack_transport::set_options(socket_base& socket_of_stream,
+                                             const stream_options& options) {
   auto& s = static_cast<socket&>(socket_of_stream);
   auto tcp = host_.get_options(s.id);
   if (!tcp) return tcp.error();

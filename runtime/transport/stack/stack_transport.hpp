@@ -1,9 +1,11 @@
-// The transport on our own stack: turns one stack::host's readiness events into completed operations, and its packets
-// into frames of the shard's packet device. Works with every driver. It makes no system call of its own; time comes from
-// the driver. Frames start with a virtio_net_hdr (stack/device/vnet_header.hpp).
+// The transport on our own stack: turns one stack::host's readiness events into completed
+// operations, and its packets into frames of the shard's packet device. Works with every driver. It
+// makes no system call of its own; time comes from the driver. Frames start with a virtio_net_hdr
+// (stack/device/vnet_header.hpp).
 //
-// Each packet's events are handed out at once, so that a reader gets its bytes in the same turn; acknowledgements wait
-// for before_wait(), when the replies are queued already: one a connection and turn (RFC 9293 MUST-58).
+// Each packet's events are handed out at once, so that a reader gets its bytes in the same turn;
+// acknowledgements wait for before_wait(), when the replies are queued already: one a connection
+// and turn (RFC 9293 MUST-58).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +20,9 @@
 
 namespace weir::detail {
 
-class stack_transport final : public transport, private packet_receiver, private stack::packet_sink {
+class stack_transport final : public transport,
+                              private packet_receiver,
+                              private stack::packet_sink {
  public:
   /// Throws io_error when the driver cannot open the device.
   stack_transport(driver& completions, stack_settings settings);
@@ -62,7 +66,8 @@ class stack_transport final : public transport, private packet_receiver, private
   void receive(std::span<const std::byte> frame) override;
   void device_failed(std::error_code error) override;
   // stack::packet_sink
-  bool transmit(std::span<const std::span<const std::byte>> parts, const stack::transmit_meta& meta) override;
+  bool transmit(std::span<const std::span<const std::byte>> parts,
+                const stack::transmit_meta& meta) override;
 
   instant clock();
   socket& make_socket(stack::socket_id id, role what);
@@ -79,6 +84,7 @@ class stack_transport final : public transport, private packet_receiver, private
   bool try_lend(socket& s, read_operation& op);
   void wake_starved();
   void pump_writers(socket& s);
+  void send_late_fin(socket& s);
   bool try_write(socket& s, write_operation& op);
   void fail_everything(std::error_code error);
 

@@ -1,7 +1,8 @@
-// A simulated network: nodes joined by links with delay, loss, reordering, duplication, corruption, a rate and a queue,
-// under a virtual clock and one seed. It carries IP packets between whoever owns the nodes (stack hosts, shards, test
-// scripts) and knows nothing of them. No system call, no thread, no real clock: the same seed and the same calls give
-// the same packets at the same virtual nanosecond, on every machine.
+// A simulated network: nodes joined by links with delay, loss, reordering, duplication, corruption,
+// a rate and a queue, under a virtual clock and one seed. It carries IP packets between whoever
+// owns the nodes (stack hosts, shards, test scripts) and knows nothing of them. No system call, no
+// thread, no real clock: the same seed and the same calls give the same packets at the same virtual
+// nanosecond, on every machine.
 #pragma once
 
 #include <array>
@@ -19,8 +20,8 @@
 
 namespace weir::sim {
 
-/// A small generator (xoshiro256**, seeded through splitmix64) that is the same on every platform, which the standard
-/// library's distributions are not.
+/// A small generator (xoshiro256**, seeded through splitmix64) that is the same on every platform,
+/// which the standard library's distributions are not.
 class random_source {
  public:
   explicit random_source(std::uint64_t seed);
@@ -31,7 +32,8 @@ class random_source {
   bool chance(double probability);
   /// 0 ... limit, evenly.
   duration up_to(duration limit);
-  /// A generator of its own for purpose number `stream`: what one consumes does not move the others.
+  /// A generator of its own for purpose number `stream`: what one consumes does not move the
+  /// others.
   static random_source derived(std::uint64_t seed, std::uint64_t stream);
 
  private:
@@ -41,16 +43,18 @@ class random_source {
 /// One direction of a link. Probabilities are per packet, 0 ... 1.
 struct link_options {
   duration delay = std::chrono::microseconds(100);  ///< propagation, one way
-  duration jitter{};              ///< up to this much more, evenly; the order is kept
+  duration jitter{};  ///< up to this much more, evenly; the order is kept
   double loss = 0;
-  double reorder = 0;             ///< held back, so that later packets overtake
-  duration reorder_delay{};       ///< by this much; 0: as much as `delay`, at least 1 ms
-  double duplicate = 0;           ///< delivered twice, the copy up to reorder_delay later
-  double corrupt = 0;             ///< one bit flipped, anywhere in the packet (which every Internet checksum detects)
-  std::uint64_t rate = 0;         ///< bytes per second; 0: no limit
+  double reorder = 0;        ///< held back, so that later packets overtake
+  duration reorder_delay{};  ///< by this much; 0: as much as `delay`, at least 1 ms
+  double duplicate = 0;      ///< delivered twice, the copy up to reorder_delay later
+  double corrupt =
+      0;  ///< one bit flipped, anywhere in the packet (which every Internet checksum detects)
+  std::uint64_t rate = 0;           ///< bytes per second; 0: no limit
   std::uint32_t queue = 256 << 10;  ///< bytes that may wait for the rate; more is dropped
-  std::uint16_t mtu = 0;          ///< longer packets are dropped; 0: no limit
-  bool announce_mtu = true;       ///< such a drop is told by ICMP (RFC 1191, RFC 8201); false makes a black hole
+  std::uint16_t mtu = 0;            ///< longer packets are dropped; 0: no limit
+  bool announce_mtu =
+      true;  ///< such a drop is told by ICMP (RFC 1191, RFC 8201); false makes a black hole
 };
 
 /// What one direction of a link did. Counters only grow.
@@ -69,9 +73,12 @@ class link {
 
   /// Of both directions, or of one. Packets that travel already are not touched.
   void set_options(const link_options& options);
-  void set_options(int direction, const link_options& options) { ways_[way(direction)].options = options; }
+  void set_options(int direction, const link_options& options) {
+    ways_[way(direction)].options = options;
+  }
   const link_options& options(int direction) const { return ways_[way(direction)].options; }
-  /// A partition: everything that is sent is lost until the link is up again. What travels still arrives.
+  /// A partition: everything that is sent is lost until the link is up again. What travels still
+  /// arrives.
   void set_down(bool down) { set_down(0, down), set_down(1, down); }
   void set_down(int direction, bool down) { ways_[way(direction)].down = down; }
   const link_counters& counters(int direction) const { return ways_[way(direction)].counters; }
@@ -83,8 +90,8 @@ class link {
     link_options options;
     link_counters counters;
     random_source random;
-    instant free_at;         // when the rate lets the next packet start
-    instant last_arrival;    // of what keeps its order
+    instant free_at;              // when the rate lets the next packet start
+    instant last_arrival;         // of what keeps its order
     std::uint64_t in_flight = 0;  // bytes
     bool down = false;
   };
@@ -94,18 +101,31 @@ class link {
 };
 
 /// What happened to a packet, for a tap.
-enum class fate : std::uint8_t { sent, delivered, lost, corrupted, duplicated, reordered, queue_full, too_long, down };
+enum class fate : std::uint8_t {
+  sent,
+  delivered,
+  lost,
+  corrupted,
+  duplicated,
+  reordered,
+  queue_full,
+  too_long,
+  down
+};
 std::string_view name(fate f);
 
-/// The network. A packet goes to the neighbour that owns its destination address; what has none is counted and dropped.
-/// There are no routers: a path is one link, with whatever delay, rate and losses it is to have.
+/// The network. A packet goes to the neighbour that owns its destination address; what has none is
+/// counted and dropped. There are no routers: a path is one link, with whatever delay, rate and
+/// losses it is to have.
 class fabric {
  public:
-  /// Bytes on the way in one direction of a link; more is dropped as queue_full, whatever the options say.
+  /// Bytes on the way in one direction of a link; more is dropped as queue_full, whatever the
+  /// options say.
   static constexpr std::uint64_t max_in_flight = 256u << 20;
 
   using receiver = std::function<void(std::span<const std::byte>)>;
-  using tap = std::function<void(instant, const link&, int direction, fate, std::span<const std::byte>)>;
+  using tap =
+      std::function<void(instant, const link&, int direction, fate, std::span<const std::byte>)>;
 
   explicit fabric(std::uint64_t seed);
   ~fabric();
@@ -115,7 +135,8 @@ class fabric {
   std::uint64_t seed() const;
   instant now() const;
 
-  /// `deliver` is called from advance_to() for each packet that arrives; the bytes are valid during the call.
+  /// `deliver` is called from advance_to() for each packet that arrives; the bytes are valid during
+  /// the call.
   node_id add_node(std::string name, std::vector<ip_address> addresses, receiver deliver);
   link& join(node_id a, node_id b, const link_options& options = {});
   std::string_view node_name(node_id node) const;
