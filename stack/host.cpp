@@ -1,4 +1,5 @@
-// The facade: each public call finds its socket and hands on. See weir/stack/host.hpp and host_impl.hpp.
+// The facade: each public call finds its socket and hands on. See weir/stack/host.hpp and
+// host_impl.hpp.
 #include "weir/stack/host.hpp"
 
 #include "host_impl.hpp"
@@ -11,12 +12,14 @@ std::error_code bad_id() { return std::make_error_code(std::errc::bad_file_descr
 }  // namespace
 
 std::string_view name(tcp_state state) {
-  constexpr std::string_view names[] = {"closed",     "listen",     "syn_sent",   "syn_received", "established", "fin_wait_1",
-                                        "fin_wait_2", "close_wait", "closing",    "last_ack",     "time_wait"};
+  constexpr std::string_view names[] = {"closed",      "listen",     "syn_sent",   "syn_received",
+                                        "established", "fin_wait_1", "fin_wait_2", "close_wait",
+                                        "closing",     "last_ack",   "time_wait"};
   return names[static_cast<std::size_t>(state)];
 }
 
-host::host(host_options options, packet_sink& sink) : impl_(std::make_unique<impl>(std::move(options), sink)) {}
+host::host(host_options options, packet_sink& sink)
+    : impl_(std::make_unique<impl>(std::move(options), sink)) {}
 host::~host() = default;
 
 void host::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
@@ -36,7 +39,8 @@ result<socket_id> host::connect(instant now, const endpoint& remote, const endpo
   return impl_->connect(now, remote, local, options);
 }
 
-result<std::size_t> host::send(instant now, socket_id id, std::span<const std::span<const std::byte>> parts) {
+result<std::size_t> host::send(instant now, socket_id id,
+                               std::span<const std::span<const std::byte>> parts) {
   auto* s = impl_->find(id);
   if (s == nullptr) return bad_id();
   auto ctx = impl_->context(now);

@@ -1,11 +1,12 @@
-// How flows end: resets for segments that belong to none, detachment, TIME_WAIT (RFC 9293 3.10.7.1, 3.6.1; RFC 1337,
-// RFC 6191). See host_impl.hpp.
+// How flows end: resets for segments that belong to none, detachment, TIME_WAIT (RFC
+// 9293 3.10.7.1, 3.6.1; RFC 1337, RFC 6191). See host_impl.hpp.
 #include "host_impl.hpp"
 
 namespace weir::stack {
 namespace {
 
-/// Out-of-window segments in TIME_WAIT are answered this often at most: two ends in TIME_WAIT must not talk for ever.
+/// Out-of-window segments in TIME_WAIT are answered this often at most: two ends in TIME_WAIT must
+/// not talk for ever.
 constexpr duration answer_interval = std::chrono::milliseconds(500);
 
 }  // namespace
@@ -49,8 +50,10 @@ void host::impl::settle(std::uint32_t index, instant now) {
   auto& s = sockets_[index];
   if (const auto events = s.connection.take_events(); events != ready::none) post(index, events);
   const auto state = s.connection.state();
-  if (s.attached && state == tcp_state::time_wait) enter_time_wait(index, now);
-  else if (s.attached && state == tcp_state::closed) detach(index);
+  if (s.attached && state == tcp_state::time_wait)
+    enter_time_wait(index, now);
+  else if (s.attached && state == tcp_state::closed)
+    detach(index);
   if (!s.attached && s.connection.orphaned()) {
     free_socket(index, now);
     return;
@@ -109,17 +112,23 @@ void host::impl::link_time_wait(std::uint32_t i) {
   auto& t = time_wait_[i];
   t.previous = time_wait_tail_;
   t.next = none;
-  if (time_wait_tail_ != none) time_wait_[time_wait_tail_].next = i;
-  else time_wait_head_ = i;
+  if (time_wait_tail_ != none)
+    time_wait_[time_wait_tail_].next = i;
+  else
+    time_wait_head_ = i;
   time_wait_tail_ = i;
 }
 
 void host::impl::unlink_time_wait(std::uint32_t i) {
   auto& t = time_wait_[i];
-  if (t.previous != none) time_wait_[t.previous].next = t.next;
-  else time_wait_head_ = t.next;
-  if (t.next != none) time_wait_[t.next].previous = t.previous;
-  else time_wait_tail_ = t.previous;
+  if (t.previous != none)
+    time_wait_[t.previous].next = t.next;
+  else
+    time_wait_head_ = t.next;
+  if (t.next != none)
+    time_wait_[t.next].previous = t.previous;
+  else
+    time_wait_tail_ = t.previous;
 }
 
 void host::impl::drop_time_wait(std::uint32_t i) {
@@ -129,7 +138,8 @@ void host::impl::drop_time_wait(std::uint32_t i) {
   time_wait_.erase(i);
 }
 
-void host::impl::on_time_wait_segment(instant now, std::uint32_t i, const wire::tcp_segment& segment) {
+void host::impl::on_time_wait_segment(instant now, std::uint32_t i,
+                                      const wire::tcp_segment& segment) {
   auto& t = time_wait_[i];
   if (segment.has(wire::rst)) {
     counters_.add(counter::drop_tcp_reset_ignored);  // RFC 1337 3, fix F1
@@ -152,7 +162,8 @@ void host::impl::on_time_wait_segment(instant now, std::uint32_t i, const wire::
     return;
   }
   const auto sequence = tcp::seq(segment.sequence);
-  const bool fin_again = segment.has(wire::fin) && sequence + segment.sequence_length() == t.receive_next;
+  const bool fin_again =
+      segment.has(wire::fin) && sequence + segment.sequence_length() == t.receive_next;
   const bool expected = sequence == t.receive_next && segment.sequence_length() == 0;
   if (expected) return;
   if (fin_again) {
@@ -179,7 +190,8 @@ void host::impl::on_time_wait_segment(instant now, std::uint32_t i, const wire::
   out.flags = wire::ack;
   out.window = t.window;
   if (t.timestamps) {
-    out.options.timestamps = wire::tcp_timestamps{tcp::timestamp_clock(now, t.timestamp_offset), t.timestamp};
+    out.options.timestamps =
+        wire::tcp_timestamps{tcp::timestamp_clock(now, t.timestamp_offset), t.timestamp};
   }
   send_segment(now, out, {}, t.ttl);
 }

@@ -1,6 +1,6 @@
-// The inside of host: the tables, the queues of work, and the steps between IP and connections. host.cpp is the facade,
-// host_input.cpp what arrives and time, host_listen.cpp handshakes, host_flows.cpp how flows begin and end,
-// host_sockets.cpp the users' calls.
+// The inside of host: the tables, the queues of work, and the steps between IP and connections.
+// host.cpp is the facade, host_input.cpp what arrives and time, host_listen.cpp handshakes,
+// host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls.
 #pragma once
 
 #include <cstdint>
@@ -24,18 +24,19 @@ namespace weir::stack {
 
 /// A connection with what the host keeps about it.
 struct tcp_socket {
-  tcp_socket(const flow_key& flow, tcp::options_ref options) : connection(flow, std::move(options)) {}
+  tcp_socket(const flow_key& flow, tcp::options_ref options)
+      : connection(flow, std::move(options)) {}
 
   tcp::connection connection;
   tcp::timer_node timer;
   void* user = nullptr;
-  std::uint32_t listener = listener::none;       ///< while it waits in an accept queue
+  std::uint32_t listener = listener::none;  ///< while it waits in an accept queue
   std::uint32_t accept_next = listener::none;
   ready pending = ready::none;
   bool event_queued : 1 = false;
   bool in_flush : 1 = false;
-  bool attached : 1 = false;                     ///< segments still find it
-  bool owned : 1 = false;                        ///< a user holds its id
+  bool attached : 1 = false;  ///< segments still find it
+  bool owned : 1 = false;     ///< a user holds its id
 };
 
 class host::impl final : public tcp::egress {
@@ -55,7 +56,8 @@ class host::impl final : public tcp::egress {
   // host_sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
   result<socket_id> accept(socket_id id);
-  result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local, const tcp_options& options);
+  result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local,
+                            const tcp_options& options);
   void close(instant now, socket_id id);
   void abort(instant now, socket_id id);
   void set_user(socket_id id, void* user);
@@ -65,7 +67,9 @@ class host::impl final : public tcp::egress {
 
   /// After a call on a socket: its events, its timer, its end.
   void settle(std::uint32_t index, instant now);
-  static std::uint32_t index_of(socket_id id) { return static_cast<std::uint32_t>(id) & 0x7fffffffu; }
+  static std::uint32_t index_of(socket_id id) {
+    return static_cast<std::uint32_t>(id) & 0x7fffffffu;
+  }
   tcp::context context(instant now) { return {now, pool_, counters_, *this}; }
   std::uint64_t memory_in_use() const;
 
@@ -87,12 +91,12 @@ class host::impl final : public tcp::egress {
   void flush_connections(instant now);
   void want_flush(std::uint32_t index);
   // host_listen.cpp
-  void on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment, tcp::seq iss_floor,
-                           bool has_floor);
+  void on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
+                           tcp::seq iss_floor, bool has_floor);
   void on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void complete(instant now, std::uint32_t index, const wire::tcp_segment& segment);
-  void add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed, std::uint32_t listener_index,
-                    const wire::tcp_segment& segment);
+  void add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
+                    std::uint32_t listener_index, const wire::tcp_segment& segment);
   void send_cookie(instant now, listener& l, const wire::tcp_segment& segment);
   bool accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void send_syn_ack(instant now, half_open& entry);
@@ -101,7 +105,8 @@ class host::impl final : public tcp::egress {
   void close_listener(instant now, std::uint32_t index);
   std::uint16_t listen_window() const { return tcp::syn_window(options_.tcp.receive_buffer); }
   std::uint8_t listen_shift() const {
-    return options_.tcp.window_scaling ? tcp::window_shift_for(options_.tcp.receive_buffer) : std::uint8_t{0};
+    return options_.tcp.window_scaling ? tcp::window_shift_for(options_.tcp.receive_buffer)
+                                       : std::uint8_t{0};
   }
   // host_flows.cpp
   const flow_key& key_of(flow_ref ref) const;
@@ -121,7 +126,8 @@ class host::impl final : public tcp::egress {
     return static_cast<socket_id>(std::uint64_t{sockets_.generation(index)} << 32 | index);
   }
   socket_id listener_id(std::uint32_t index) const {
-    return static_cast<socket_id>(std::uint64_t{listeners_.all().generation(index)} << 32 | listener_bit | index);
+    return static_cast<socket_id>(std::uint64_t{listeners_.all().generation(index)} << 32 |
+                                  listener_bit | index);
   }
   void queue_event(socket_id id);
 

@@ -1,13 +1,13 @@
-// What arrives and time: packets find their flow, timers their owner, and flush() sends what both left to be sent.
-// See host_impl.hpp.
+// What arrives and time: packets find their flow, timers their owner, and flush() sends what both
+// left to be sent. See host_impl.hpp.
 #include "host_impl.hpp"
 #include "wire/ip.hpp"
 
 namespace weir::stack {
 namespace {
 
-/// Packets between a host's own sockets are taken in this many rounds by one flush(); what is left comes back with the
-/// next, so that two chatty sockets cannot hold the caller.
+/// Packets between a host's own sockets are taken in this many rounds by one flush(); what is left
+/// comes back with the next, so that two chatty sockets cannot hold the caller.
 constexpr int max_loop_rounds = 16;
 
 }  // namespace
@@ -46,25 +46,22 @@ void host::impl::take(instant now, const delivery& what) {
 
 void host::impl::on_segment(instant now, const wire::tcp_segment& segment) {
   counters_.add(counter::segments_received, segment.segment_count());
-  const flow_key flow{{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  const flow_key flow{{segment.destination, segment.destination_port},
+                      {segment.source, segment.source_port}};
   const auto found = find_flow(flow);
   switch (found.what()) {
     case flow_ref::kind::connection: {
       auto ctx = context(now);
       auto& s = sockets_[found.index()];
       s.connection.on_segment(ctx, segment);
-      if (const auto events = s.connection.take_events(); events != ready::none) post(found.index(), events);
+      if (const auto events = s.connection.take_events(); events != ready::none)
+        post(found.index(), events);
       want_flush(found.index());
       return;
     }
-    case flow_ref::kind::half_open:
-      on_half_open_segment(now, found.index(), segment);
-      return;
-    case flow_ref::kind::time_wait:
-      on_time_wait_segment(now, found.index(), segment);
-      return;
-    case flow_ref::kind::none:
-      break;
+    case flow_ref::kind::half_open: on_half_open_segment(now, found.index(), segment); return;
+    case flow_ref::kind::time_wait: on_time_wait_segment(now, found.index(), segment); return;
+    case flow_ref::kind::none: break;
   }
   if (const auto l = listeners_.match(flow.local); l != listener_table::none) {
     on_listener_segment(now, l, segment, tcp::seq{}, false);
@@ -82,13 +79,15 @@ void host::impl::on_icmp(instant now, const icmp_report& report) {
   if (!s.connection.in_flight(tcp::seq(report.sequence))) return;  // RFC 5927 4.1: forged or late
   auto ctx = context(now);
   if (report.kind == icmp_kind::packet_too_big) {
-    // Another connection may have lowered the path's MTU before: this one's segments are too long all the same.
+    // Another connection may have lowered the path's MTU before: this one's segments are too long
+    // all the same.
     (void)ip_.lower_path_mtu(now, report);
     s.connection.on_path_mtu(ctx, ip_.path_mtu(now, report.remote.address));
   } else {
     s.connection.on_icmp(ctx, report);
   }
-  if (const auto events = s.connection.take_events(); events != ready::none) post(found.index(), events);
+  if (const auto events = s.connection.take_events(); events != ready::none)
+    post(found.index(), events);
   want_flush(found.index());
 }
 
@@ -115,14 +114,16 @@ void host::impl::flush(instant now) {
   for (int round = 0; round < max_loop_rounds; ++round) {
     flush_connections(now);
     if (!ip_.has_looped()) return;
-    for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n) take(now, ip_.input_looped(now));
+    for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n)
+      take(now, ip_.input_looped(now));
   }
 }
 
 void host::impl::advance(instant now) {
   ip_.advance(now);
   while (auto* node = wheel_.take_due(now)) on_timer(now, *node);
-  for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n) take(now, ip_.input_looped(now));
+  for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n)
+    take(now, ip_.input_looped(now));
 }
 
 void host::impl::on_timer(instant now, const tcp::timer_node& node) {
@@ -138,19 +139,16 @@ void host::impl::on_timer(instant now, const tcp::timer_node& node) {
       settle(index, now);
       return;
     }
-    case tcp::timer_owner::half_open:
-      on_half_open_timer(now, index);
-      return;
-    case tcp::timer_owner::time_wait:
-      drop_time_wait(index);
-      return;
+    case tcp::timer_owner::half_open: on_half_open_timer(now, index); return;
+    case tcp::timer_owner::time_wait: drop_time_wait(index); return;
   }
 }
 
 instant host::impl::next_deadline() const { return std::min(wheel_.next(), ip_.next_deadline()); }
 
 void host::impl::send_segment(instant now, const wire::tcp_segment& segment,
-                              std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) {
+                              std::span<const std::span<const std::byte>> payload,
+                              std::uint8_t ttl) {
   std::uint64_t count = 1;
   if (segment.gso_size != 0) {
     std::size_t bytes = 0;

@@ -1,5 +1,5 @@
-// Passive opens: SYNs into half-open entries, their last step into connections on the accept queue, and the ways in which
-// both queues overflow (RFC 9293 3.10.7.2, RFC 4987). See host_impl.hpp.
+// Passive opens: SYNs into half-open entries, their last step into connections on the accept queue,
+// and the ways in which both queues overflow (RFC 9293 3.10.7.2, RFC 4987). See host_impl.hpp.
 #include <algorithm>
 
 #include "host_impl.hpp"
@@ -12,8 +12,9 @@ constexpr std::uint8_t syn_ack_retries = 5;
 
 }  // namespace
 
-void host::impl::on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
-                                     tcp::seq iss_floor, bool has_floor) {
+void host::impl::on_listener_segment(instant now, std::uint32_t index,
+                                     const wire::tcp_segment& segment, tcp::seq iss_floor,
+                                     bool has_floor) {
   if (segment.has(wire::rst)) {
     counters_.add(counter::drop_tcp_reset_ignored);
     return;
@@ -49,12 +50,14 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index, const wir
   e.sent = now;
   e.irs = tcp::seq(segment.sequence);
   e.iss = isn_.next(now, e.flow);
-  if (has_floor && e.iss <= iss_floor) e.iss = iss_floor + 65537;  // RFC 6528 3: later than the old incarnation
+  if (has_floor && e.iss <= iss_floor)
+    e.iss = iss_floor + 65537;  // RFC 6528 3: later than the old incarnation
   const auto& offered = segment.options;
   e.peer_mss = offered.mss.value_or(0);
   if (offered.mss && e.peer_mss == 0) e.peer_mss = 1;  // clamped later; 0 means "no option"
   e.scaling = options_.tcp.window_scaling && offered.window_scale.has_value();
-  e.peer_shift = e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
+  e.peer_shift =
+      e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
   e.sack = options_.tcp.sack && offered.sack_permitted;
   e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
   if (e.timestamps) {
@@ -80,7 +83,8 @@ void host::impl::send_syn_ack(instant now, half_open& e) {
   out.acknowledgment = (e.irs + 1).raw();
   out.flags = wire::syn | wire::ack;
   out.window = listen_window();
-  out.options.mss = tcp::mss_for_mtu(ip_.path_mtu(now, e.flow.remote.address), e.flow.local.address.family());
+  out.options.mss =
+      tcp::mss_for_mtu(ip_.path_mtu(now, e.flow.remote.address), e.flow.local.address.family());
   out.options.sack_permitted = e.sack;
   if (e.timestamps) {
     out.options.timestamps =
@@ -90,7 +94,8 @@ void host::impl::send_syn_ack(instant now, half_open& e) {
   send_segment(now, out, {}, options_.tcp.ttl);
 }
 
-void host::impl::on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
+void host::impl::on_half_open_segment(instant now, std::uint32_t index,
+                                      const wire::tcp_segment& segment) {
   auto& e = half_open_[index];
   const auto sequence = tcp::seq(segment.sequence);
   const auto expected = e.irs + 1;
@@ -105,8 +110,8 @@ void host::impl::on_half_open_segment(instant now, std::uint32_t index, const wi
     return;
   }
   if (segment.has(wire::syn)) {
-    // The same SYN again: its answer was lost. Another one: the answer serves as the challenge (RFC 5961 4.2), which a
-    // peer that started anew meets with a reset.
+    // The same SYN again: its answer was lost. Another one: the answer serves as the challenge (RFC
+    // 5961 4.2), which a peer that started anew meets with a reset.
     send_syn_ack(now, e);
     return;
   }
@@ -144,7 +149,8 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
       answer_with_reset(now, segment);
       drop_half_open(index);
     }
-    // Dropped: the entry stays, its SYN-ACK is repeated, and the client's next segment finds room or not.
+    // Dropped: the entry stays, its SYN-ACK is repeated, and the client's next segment finds room
+    // or not.
     return;
   }
   if (sockets_.size() >= options_.limits.connections) {
@@ -186,8 +192,10 @@ void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::hand
   s.connection.open_passive(ctx, agreed);
   s.connection.on_segment(ctx, segment);
   counters_.add(counter::passive_opens);
-  if (l.accept_tail != none) sockets_[l.accept_tail].accept_next = index;
-  else l.accept_head = index;
+  if (l.accept_tail != none)
+    sockets_[l.accept_tail].accept_next = index;
+  else
+    l.accept_head = index;
   l.accept_tail = index;
   ++l.accept_count;
   l.accept_peak = std::max(l.accept_peak, l.accept_count);
@@ -211,7 +219,8 @@ void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& 
     e.timestamp = offered.timestamps->value;
     e.timestamp_offset = isn_.timestamp_offset(e.flow);
     e.scaling = options_.tcp.window_scaling && offered.window_scale.has_value();
-    e.peer_shift = e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
+    e.peer_shift =
+        e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
     e.sack = options_.tcp.sack && offered.sack_permitted;
     const auto shift = e.scaling ? std::optional(e.peer_shift) : std::nullopt;
     const auto clock = tcp::timestamp_clock(now, e.timestamp_offset);
@@ -224,9 +233,11 @@ void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& 
 bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
   auto& l = listeners_[index];
   // Only while cookies may be under way: at any other time an ACK to a listener is an error.
-  const bool recently = l.cookies_sent > 0 && now - l.cookie_at < duration(2 * syn_cookies::period_ns);
+  const bool recently =
+      l.cookies_sent > 0 && now - l.cookie_at < duration(2 * syn_cookies::period_ns);
   if (!recently || segment.has(wire::syn)) return false;
-  const flow_key flow{{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  const flow_key flow{{segment.destination, segment.destination_port},
+                      {segment.source, segment.source_port}};
   const auto irs = tcp::seq(segment.sequence) - 1;
   const auto iss = tcp::seq(segment.acknowledgment) - 1;
   const auto mss = cookies_.check(now, flow, irs, iss);
@@ -278,14 +289,17 @@ void host::impl::on_half_open_timer(instant now, std::uint32_t index) {
   ++e.retransmissions;
   counters_.add(counter::retransmissions);
   send_syn_ack(now, e);
-  wheel_.arm(e.timer, now + std::min(options_.tcp.initial_rto * (1 << e.retransmissions), options_.tcp.max_rto));
+  wheel_.arm(e.timer, now + std::min(options_.tcp.initial_rto * (1 << e.retransmissions),
+                                     options_.tcp.max_rto));
 }
 
 void host::impl::drop_half_open(std::uint32_t index) {
   auto& e = half_open_[index];
   auto& l = listeners_[e.listener];
-  if (e.previous != none) half_open_[e.previous].next = e.next;
-  else l.syn_head = e.next;
+  if (e.previous != none)
+    half_open_[e.previous].next = e.next;
+  else
+    l.syn_head = e.next;
   if (e.next != none) half_open_[e.next].previous = e.previous;
   --l.syn_count;
   wheel_.disarm(e.timer);

@@ -1,4 +1,5 @@
-// The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See host_impl.hpp.
+// The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See
+// host_impl.hpp.
 #include "host_impl.hpp"
 
 namespace weir::stack {
@@ -45,7 +46,8 @@ result<socket_id> host::impl::accept(socket_id id) {
   ++l->accepted;
   s.listener = s.accept_next = none;
   s.owned = true;
-  if (const auto now_ready = s.connection.readiness(); now_ready != ready::none) post(index, now_ready);
+  if (const auto now_ready = s.connection.readiness(); now_ready != ready::none)
+    post(index, now_ready);
   return id_of(index);
 }
 
@@ -124,8 +126,10 @@ void host::impl::abort(instant now, socket_id id) {
 }
 
 void host::impl::set_user(socket_id id, void* user) {
-  if (auto* s = find(id)) s->user = user;
-  else if (auto* l = find_listener(id)) l->user = user;
+  if (auto* s = find(id))
+    s->user = user;
+  else if (auto* l = find_listener(id))
+    l->user = user;
 }
 
 endpoint host::impl::local_endpoint(socket_id id) {

@@ -1,6 +1,7 @@
-// Chunks: the blocks that send and receive queues are made of. The pool owns the recycled ones (last in, first out, so
-// that the hot one comes back first), and charges each at its true size to the host's account. It never gives out more
-// than the account's limit, and makes no system call beyond the allocator's.
+// Chunks: the blocks that send and receive queues are made of. The pool owns the recycled ones
+// (last in, first out, so that the hot one comes back first), and charges each at its true size to
+// the host's account. It never gives out more than the account's limit, and makes no system call
+// beyond the allocator's.
 #pragma once
 
 #include <array>
@@ -30,13 +31,15 @@ class memory_account {
   std::uint64_t used_ = 0;
 };
 
-/// A block of bytes with its place in a stream. Filled from begin to end; which part is valid is its queue's to know.
+/// A block of bytes with its place in a stream. Filled from begin to end; which part is valid is
+/// its queue's to know.
 struct chunk {
   chunk* next = nullptr;
-  std::uint64_t offset = 0;     ///< stream offset of data()[0]
-  std::uint32_t capacity = 0;   ///< bytes behind the header
-  std::uint32_t limit = 0;      ///< bytes of them that may be used: less where the next chunk begins earlier
-  std::uint32_t end = 0;        ///< send queue: bytes filled
+  std::uint64_t offset = 0;    ///< stream offset of data()[0]
+  std::uint32_t capacity = 0;  ///< bytes behind the header
+  std::uint32_t limit =
+      0;  ///< bytes of them that may be used: less where the next chunk begins earlier
+  std::uint32_t end = 0;  ///< send queue: bytes filled
   std::uint8_t size_class = 0;
 
   std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
@@ -55,11 +58,12 @@ class chunk_pool {
   chunk_pool(const chunk_pool&) = delete;
   chunk_pool& operator=(const chunk_pool&) = delete;
 
-  /// A chunk of the smallest class that holds `wanted` bytes, else of the largest class. Null: the account is full.
+  /// A chunk of the smallest class that holds `wanted` bytes, else of the largest class. Null: the
+  /// account is full.
   chunk* take(std::size_t wanted);
   void give(chunk* c);
-  /// The largest capacity that is not above `bytes`, or the smallest: how a queue of `bytes` grows, so that it is never
-  /// charged much more than twice what it holds.
+  /// The largest capacity that is not above `bytes`, or the smallest: how a queue of `bytes` grows,
+  /// so that it is never charged much more than twice what it holds.
   static std::uint32_t grown(std::size_t bytes);
   /// What take(wanted) would charge.
   static std::uint32_t cost(std::size_t wanted);

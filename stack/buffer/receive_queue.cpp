@@ -1,5 +1,6 @@
-// Reassembly in place; see receive_queue.hpp. Chunks beyond a gap begin on a grid of `cell` bytes counted from the
-// chunk before them, so that a flood of one-byte segments, in whatever order, shares cells instead of taking one each.
+// Reassembly in place; see receive_queue.hpp. Chunks beyond a gap begin on a grid of `cell` bytes
+// counted from the chunk before them, so that a flood of one-byte segments, in whatever order,
+// shares cells instead of taking one each.
 #include "buffer/receive_queue.hpp"
 
 #include <algorithm>
@@ -18,8 +19,8 @@ std::span<const byte_range> receive_queue::ranges() const {
   return {range_array(), ranges_->end};
 }
 
-receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
-                                            std::uint32_t limit) {
+receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at,
+                                            std::span<const std::byte> bytes, std::uint32_t limit) {
   assert(at >= next_);
   if (bytes.empty()) return status::duplicate;
   if (at == next_ && ranges_ == nullptr) {  // the common case: in order, nothing beyond
@@ -44,7 +45,8 @@ receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at, 
       continue;
     }
     const auto gap_end = i < held.size() ? std::min(end, held[i].begin) : end;
-    full = !write(pool, position, bytes.subspan(position - at, gap_end - position), limit, stored_to);
+    full =
+        !write(pool, position, bytes.subspan(position - at, gap_end - position), limit, stored_to);
     fresh = fresh || stored_to > position;
     position = stored_to;
   }
@@ -54,14 +56,15 @@ receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at, 
     next_ = stored_to;
     absorb_ranges(pool);
   } else if (const auto added = add_range(pool, at, stored_to, limit); added != status::stored) {
-    consume(pool, 0);  // the bytes written stay unmarked; in an idle queue their chunks go back at once
+    consume(pool,
+            0);  // the bytes written stay unmarked; in an idle queue their chunks go back at once
     return added;
   }
   return full ? status::no_memory : status::stored;
 }
 
-bool receive_queue::write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes, std::uint32_t limit,
-                          std::uint64_t& stored_to) {
+bool receive_queue::write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
+                          std::uint32_t limit, std::uint64_t& stored_to) {
   while (!bytes.empty()) {
     auto* c = place_for(pool, at, bytes.size(), limit);
     if (c == nullptr) return false;
@@ -76,12 +79,17 @@ bool receive_queue::write(chunk_pool& pool, std::uint64_t at, std::span<const st
   return true;
 }
 
-chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted, std::uint32_t limit) {
+chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted,
+                                std::uint32_t limit) {
   chunk* before = nullptr;
-  if (tail_ != nullptr && tail_->offset <= at) before = tail_;
-  else if (hint_ != nullptr && hint_->offset <= at) before = hint_;
-  else if (head_ != nullptr && head_->offset <= at) before = head_;
-  while (before != nullptr && before->next != nullptr && before->next->offset <= at) before = before->next;
+  if (tail_ != nullptr && tail_->offset <= at)
+    before = tail_;
+  else if (hint_ != nullptr && hint_->offset <= at)
+    before = hint_;
+  else if (head_ != nullptr && head_->offset <= at)
+    before = head_;
+  while (before != nullptr && before->next != nullptr && before->next->offset <= at)
+    before = before->next;
   if (before != nullptr && at < before->offset + before->limit) return before;
 
   chunk* after = before != nullptr ? before->next : head_;
@@ -89,8 +97,10 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   auto start = at;
   if (at != next_) start = free_from + (at - free_from) / cell * cell;  // beyond a gap: on the grid
   auto room = wanted + (at - start);
-  if (at == next_) room = std::max<std::size_t>(room, chunk_pool::grown(readable()));
-  else room = std::max<std::size_t>(room, cell);
+  if (at == next_)
+    room = std::max<std::size_t>(room, chunk_pool::grown(readable()));
+  else
+    room = std::max<std::size_t>(room, cell);
   if (after != nullptr) room = std::min<std::size_t>(room, after->offset - start);
   if (charged_ + chunk_pool::cost(room) > limit) {
     if (at != next_) return nullptr;
@@ -102,22 +112,26 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   if (fresh == nullptr) return nullptr;
   fresh->offset = start;
   if (after != nullptr) {
-    fresh->limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(fresh->capacity, after->offset - start));
+    fresh->limit =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(fresh->capacity, after->offset - start));
   }
   fresh->next = after;
-  if (before != nullptr) before->next = fresh;
-  else head_ = fresh;
+  if (before != nullptr)
+    before->next = fresh;
+  else
+    head_ = fresh;
   if (after == nullptr) tail_ = fresh;
   charged_ += fresh->true_size();
   return fresh;
 }
 
-receive_queue::status receive_queue::add_range(chunk_pool& pool, std::uint64_t begin, std::uint64_t end,
-                                               std::uint32_t limit) {
+receive_queue::status receive_queue::add_range(chunk_pool& pool, std::uint64_t begin,
+                                               std::uint64_t end, std::uint32_t limit) {
   if (ranges_ == nullptr && !grow_ranges(pool, limit)) return status::no_memory;
   auto* array = range_array();
   auto count = ranges_->end;
-  auto* first = std::find_if(array, array + count, [&](const byte_range& r) { return r.end >= begin; });
+  auto* first =
+      std::find_if(array, array + count, [&](const byte_range& r) { return r.end >= begin; });
   auto* last = first;
   std::uint64_t covered = 0;
   auto joined = byte_range{begin, end};
@@ -130,14 +144,17 @@ receive_queue::status receive_queue::add_range(chunk_pool& pool, std::uint64_t b
   if (first == last) {
     if (count == max_ranges) return status::no_range;
     const auto index = first - array;
-    if ((count + 1) * sizeof(byte_range) > ranges_->capacity && !grow_ranges(pool, limit)) return status::no_memory;
+    if ((count + 1) * sizeof(byte_range) > ranges_->capacity && !grow_ranges(pool, limit))
+      return status::no_memory;
     array = range_array();
-    std::memmove(array + index + 1, array + index, (count - static_cast<std::uint32_t>(index)) * sizeof(byte_range));
+    std::memmove(array + index + 1, array + index,
+                 (count - static_cast<std::uint32_t>(index)) * sizeof(byte_range));
     array[index] = joined;
     ++ranges_->end;
   } else {
     *first = joined;
-    std::memmove(first + 1, last, static_cast<std::size_t>(array + count - last) * sizeof(byte_range));
+    std::memmove(first + 1, last,
+                 static_cast<std::size_t>(array + count - last) * sizeof(byte_range));
     ranges_->end -= static_cast<std::uint32_t>(last - first - 1);
   }
   out_of_order_ += static_cast<std::uint32_t>(joined.end - joined.begin - covered);
@@ -146,7 +163,8 @@ receive_queue::status receive_queue::add_range(chunk_pool& pool, std::uint64_t b
 
 bool receive_queue::grow_ranges(chunk_pool& pool, std::uint32_t limit) {
   const auto wanted = ranges_ == nullptr ? std::size_t{1} : std::size_t{ranges_->capacity} + 1;
-  if (charged_ + chunk_pool::cost(wanted) > std::uint64_t{limit} + chunk_pool::cost(1)) return false;
+  if (charged_ + chunk_pool::cost(wanted) > std::uint64_t{limit} + chunk_pool::cost(1))
+    return false;
   auto* fresh = pool.take(wanted);
   if (fresh == nullptr) return false;
   if (ranges_ != nullptr) {

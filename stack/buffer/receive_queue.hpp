@@ -1,7 +1,8 @@
-// The receive queue: bytes in order that wait for the reader, and bytes beyond a gap that wait for what is missing
-// (RFC 9293 SHLD-31). Each byte is copied once, to its place in the stream, so that reassembly never moves data and
-// what peek() showed stays where it is. The first copy of a byte wins. Bounded in bytes and in ranges; it owns no
-// chunk when empty. Windows and acknowledgements are tcp/receive.cpp's.
+// The receive queue: bytes in order that wait for the reader, and bytes beyond a gap that wait for
+// what is missing (RFC 9293 SHLD-31). Each byte is copied once, to its place in the stream, so that
+// reassembly never moves data and what peek() showed stays where it is. The first copy of a byte
+// wins. Bounded in bytes and in ranges; it owns no chunk when empty. Windows and acknowledgements
+// are tcp/receive.cpp's.
 #pragma once
 
 #include <cstddef>
@@ -25,10 +26,10 @@ class receive_queue {
   static constexpr std::size_t max_ranges = 1024;
 
   enum class status : std::uint8_t {
-    stored,      ///< all of it, or all of it that was missing
-    duplicate,   ///< every byte was here already
-    no_memory,   ///< the connection's or the host's bound is met; a prefix may be stored
-    no_range     ///< max_ranges is met
+    stored,     ///< all of it, or all of it that was missing
+    duplicate,  ///< every byte was here already
+    no_memory,  ///< the connection's or the host's bound is met; a prefix may be stored
+    no_range    ///< max_ranges is met
   };
 
   /// Bytes in order, not yet consumed.
@@ -41,9 +42,10 @@ class receive_queue {
   /// Ranges beyond gaps, ascending, never touching each other or next_offset().
   std::span<const byte_range> ranges() const;
 
-  /// Stores `bytes` at stream offset `at`, which is next_offset() or more; next_offset() moves if a gap closes. `limit`
-  /// bounds charged().
-  status insert(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes, std::uint32_t limit);
+  /// Stores `bytes` at stream offset `at`, which is next_offset() or more; next_offset() moves if a
+  /// gap closes. `limit` bounds charged().
+  status insert(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
+                std::uint32_t limit);
 
   /// The contiguous bytes at the head; valid until consume() or clear(). insert() never moves them.
   std::span<const std::byte> peek() const;
@@ -54,8 +56,8 @@ class receive_queue {
   void clear(chunk_pool& pool);
 
  private:
-  bool write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes, std::uint32_t limit,
-             std::uint64_t& stored_to);
+  bool write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
+             std::uint32_t limit, std::uint64_t& stored_to);
   chunk* place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted, std::uint32_t limit);
   status add_range(chunk_pool& pool, std::uint64_t begin, std::uint64_t end, std::uint32_t limit);
   bool grow_ranges(chunk_pool& pool, std::uint32_t limit);
@@ -63,12 +65,12 @@ class receive_queue {
   byte_range* range_array() const { return reinterpret_cast<byte_range*>(ranges_->data()); }
   void release_ranges(chunk_pool& pool);
 
-  chunk* head_ = nullptr;        // ascending by offset; gaps between chunks are possible
+  chunk* head_ = nullptr;  // ascending by offset; gaps between chunks are possible
   chunk* tail_ = nullptr;
-  chunk* hint_ = nullptr;        // where the last byte was written
-  chunk* ranges_ = nullptr;      // an array of byte_range; `end` counts them
-  std::uint64_t read_ = 0;       // stream offset of the first unread byte
-  std::uint64_t next_ = 0;       // stream offset of the first missing byte
+  chunk* hint_ = nullptr;    // where the last byte was written
+  chunk* ranges_ = nullptr;  // an array of byte_range; `end` counts them
+  std::uint64_t read_ = 0;   // stream offset of the first unread byte
+  std::uint64_t next_ = 0;   // stream offset of the first missing byte
   std::uint32_t out_of_order_ = 0;
   std::uint32_t charged_ = 0;
 };

@@ -23,14 +23,17 @@ std::size_t send_queue::append_one(chunk_pool& pool, std::span<const std::byte> 
   std::size_t done = 0;
   while (done < bytes.size()) {
     if (tail_ == nullptr || tail_->end == tail_->capacity) {
-      // Chunks grow with the queue: a request takes a small one, a bulk transfer ends up with the largest.
+      // Chunks grow with the queue: a request takes a small one, a bulk transfer ends up with the
+      // largest.
       const auto wanted = std::max<std::size_t>(bytes.size() - done, chunk_pool::grown(size_));
       auto* fresh = pool.take(wanted);
       if (fresh == nullptr) break;
       fresh->offset = base_ + size_;
       charged_ += fresh->true_size();
-      if (tail_ != nullptr) tail_->next = fresh;
-      else head_ = fresh;
+      if (tail_ != nullptr)
+        tail_->next = fresh;
+      else
+        head_ = fresh;
       tail_ = fresh;
     }
     const auto n = std::min<std::size_t>(bytes.size() - done, tail_->capacity - tail_->end);

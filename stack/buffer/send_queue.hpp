@@ -1,6 +1,7 @@
-// The send queue: bytes that the application gave and the peer has not acknowledged, in chunks, addressed by their
-// distance from the oldest. It owns no chunk when empty, hands bytes out as gathered parts without a copy, and never
-// drops one before it is acknowledged (RFC 2018 8). What is sent when is tcp/send.cpp's.
+// The send queue: bytes that the application gave and the peer has not acknowledged, in chunks,
+// addressed by their distance from the oldest. It owns no chunk when empty, hands bytes out as
+// gathered parts without a copy, and never drops one before it is acknowledged (RFC 2018 8). What
+// is sent when is tcp/send.cpp's.
 #pragma once
 
 #include <cstddef>
@@ -18,12 +19,15 @@ class send_queue {
   /// What the chunks cost, headers included.
   std::uint32_t charged() const { return charged_; }
 
-  /// Copies at most `room` bytes of `parts` to the end; returns how many. Fewer when the host's memory is full.
-  std::size_t append(chunk_pool& pool, std::span<const std::span<const std::byte>> parts, std::size_t room);
-  /// Gathers up to `length` bytes from `offset` on into `parts`; `count` says how many parts. Returns the bytes
-  /// gathered: fewer than `length` when the parts run out. The parts are valid until consume() or clear().
-  std::size_t gather(std::uint32_t offset, std::size_t length, std::span<std::span<const std::byte>> parts,
-                     std::size_t& count);
+  /// Copies at most `room` bytes of `parts` to the end; returns how many. Fewer when the host's
+  /// memory is full.
+  std::size_t append(chunk_pool& pool, std::span<const std::span<const std::byte>> parts,
+                     std::size_t room);
+  /// Gathers up to `length` bytes from `offset` on into `parts`; `count` says how many parts.
+  /// Returns the bytes gathered: fewer than `length` when the parts run out. The parts are valid
+  /// until consume() or clear().
+  std::size_t gather(std::uint32_t offset, std::size_t length,
+                     std::span<std::span<const std::byte>> parts, std::size_t& count);
   /// Forgets the oldest `n` bytes: they were acknowledged.
   void consume(chunk_pool& pool, std::uint32_t n);
   void clear(chunk_pool& pool);
@@ -33,8 +37,8 @@ class send_queue {
 
   chunk* head_ = nullptr;
   chunk* tail_ = nullptr;
-  chunk* cursor_ = nullptr;      // where the last gather() ended: the next one usually goes on there
-  std::uint64_t base_ = 0;       // stream offset of the oldest byte
+  chunk* cursor_ = nullptr;  // where the last gather() ended: the next one usually goes on there
+  std::uint64_t base_ = 0;   // stream offset of the oldest byte
   std::uint32_t size_ = 0;
   std::uint32_t charged_ = 0;
 };

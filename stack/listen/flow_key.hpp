@@ -33,7 +33,8 @@ struct flow_key {
 /// Hash of one endpoint, for listeners.
 template <int C, int D>
 std::uint64_t hash_endpoint(siphash_key key, const endpoint& e) {
-  std::uint64_t words[3] = {0, 0, std::uint64_t{e.port} << 8 | static_cast<std::uint64_t>(e.address.family())};
+  std::uint64_t words[3] = {
+      0, 0, std::uint64_t{e.port} << 8 | static_cast<std::uint64_t>(e.address.family())};
   std::memcpy(words, e.address.bytes().data(), e.address.bytes().size());
   return siphash_words<C, D>(key, words);
 }

@@ -1,5 +1,6 @@
-// The one table in which a segment finds its flow: established, half-open or in TIME_WAIT. It stores a tag of the keyed
-// hash and where the entry lives; the entry itself holds the key. One probe in the common case.
+// The one table in which a segment finds its flow: established, half-open or in TIME_WAIT. It
+// stores a tag of the keyed hash and where the entry lives; the entry itself holds the key. One
+// probe in the common case.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,8 @@ class flow_ref {
   enum class kind : std::uint8_t { connection, half_open, time_wait, none };
 
   constexpr flow_ref() = default;
-  constexpr flow_ref(kind k, std::uint32_t index) : raw_(static_cast<std::uint32_t>(k) << 30 | index) {}
+  constexpr flow_ref(kind k, std::uint32_t index)
+      : raw_(static_cast<std::uint32_t>(k) << 30 | index) {}
   static constexpr flow_ref from_raw(std::uint32_t raw) {
     flow_ref out;
     out.raw_ = raw;
@@ -37,11 +39,13 @@ class flow_table {
   /// `key_of(flow_ref)` tells an entry's key.
   template <class KeyOf>
   flow_ref find(const flow_key& flow, KeyOf&& key_of) const {
-    return flow_ref::from_raw(
-        index_.find(hash(flow), [&](std::uint32_t raw) { return key_of(flow_ref::from_raw(raw)) == flow; }));
+    return flow_ref::from_raw(index_.find(
+        hash(flow), [&](std::uint32_t raw) { return key_of(flow_ref::from_raw(raw)) == flow; }));
   }
   void insert(const flow_key& flow, flow_ref at) { index_.insert(hash(flow), at.raw()); }
-  void replace(const flow_key& flow, flow_ref from, flow_ref to) { index_.replace(hash(flow), from.raw(), to.raw()); }
+  void replace(const flow_key& flow, flow_ref from, flow_ref to) {
+    index_.replace(hash(flow), from.raw(), to.raw());
+  }
   void erase(const flow_key& flow, flow_ref at) { index_.erase(hash(flow), at.raw()); }
   std::size_t size() const { return index_.size(); }
 

@@ -1,5 +1,6 @@
-// A handshake that waits for its last step: what the SYN said and what was answered, in at most 128 bytes, so that a
-// flood of SYNs costs little (RFC 4987 3.5). No connection object exists before the handshake is complete.
+// A handshake that waits for its last step: what the SYN said and what was answered, in at most 128
+// bytes, so that a flood of SYNs costs little (RFC 4987 3.5). No connection object exists before
+// the handshake is complete.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,12 @@ namespace weir::stack {
 struct half_open {
   flow_key flow;
   tcp::timer_node timer;
-  instant sent;                       ///< the SYN-ACK's first transmission
+  instant sent;  ///< the SYN-ACK's first transmission
   tcp::seq iss, irs;
   std::uint32_t timestamp = 0, timestamp_offset = 0;
   std::uint32_t listener = 0;
   std::uint32_t previous = 0xffffffff, next = 0xffffffff;  ///< the listener's list
-  std::uint16_t peer_mss = 0;         ///< 0: no option
+  std::uint16_t peer_mss = 0;                              ///< 0: no option
   std::uint8_t peer_shift = 0;
   std::uint8_t retransmissions = 0;
   bool scaling : 1 = false;

@@ -1,6 +1,7 @@
-// An open-addressing table of 8-byte slots: a 32-bit tag of the key's hash and a 32-bit value that says where the owner
-// keeps the rest. Linear probing at a load of at most one half, deletion by shifting back: one cache line in the common
-// case whatever the number of entries, and no tombstones that an attacker could pile up.
+// An open-addressing table of 8-byte slots: a 32-bit tag of the key's hash and a 32-bit value that
+// says where the owner keeps the rest. Linear probing at a load of at most one half, deletion by
+// shifting back: one cache line in the common case whatever the number of entries, and no
+// tombstones that an attacker could pile up.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +32,9 @@ class hash_index {
     ++size_;
   }
   /// Replaces `from`, which is there, by `to`.
-  void replace(std::uint64_t hash, std::uint32_t from, std::uint32_t to) { slots_[position(hash, from)].value = to; }
+  void replace(std::uint64_t hash, std::uint32_t from, std::uint32_t to) {
+    slots_[position(hash, from)].value = to;
+  }
   /// Removes `value`, which is there.
   void erase(std::uint64_t hash, std::uint32_t value) {
     auto hole = position(hash, value);

@@ -1,5 +1,6 @@
-// One listening socket: an address, a port, two bounded queues and a policy. The SYN queue holds half-open entries, the
-// accept queue connections in order of completion; both are lists through the entries, so that neither allocates.
+// One listening socket: an address, a port, two bounded queues and a policy. The SYN queue holds
+// half-open entries, the accept queue connections in order of completion; both are lists through
+// the entries, so that neither allocates.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,9 @@ struct listener {
   std::uint32_t syn_count = 0;
   std::uint32_t accept_head = none, accept_tail = none;
   std::uint32_t accept_count = 0, accept_peak = 0;
-  instant cookie_at;            ///< when the last SYN cookie was sent
-  std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0, cookies_sent = 0;
+  instant cookie_at;  ///< when the last SYN cookie was sent
+  std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
+                cookies_sent = 0;
 
   bool accept_full() const { return accept_count >= options.backlog; }
   bool syn_full() const { return syn_count >= options.syn_backlog; }

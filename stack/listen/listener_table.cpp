@@ -41,7 +41,8 @@ bool listener_table::conflicts(const endpoint& local, const listen_options& opti
   for (std::uint32_t i = 0; i < listeners_.capacity(); ++i) {
     if (!listeners_.live(i)) continue;
     const auto& other = listeners_[i];
-    if (other.local.port != local.port || other.local.address.family() != local.address.family()) continue;
+    if (other.local.port != local.port || other.local.address.family() != local.address.family())
+      continue;
     if (other.local.address == local.address) return true;
     if (!other.local.address.is_unspecified() && !local.address.is_unspecified()) continue;
     const bool one_owner = options.key != owner_key::none && options.key == other.options.key;

@@ -1,6 +1,6 @@
-// Which listener a SYN belongs to: the one on that very address, else the wildcard of its family. Two probes of a hash
-// table, whatever the number of listeners. It decides whether an address may be listened on (address_in_use); what
-// happens on a listener is the host's.
+// Which listener a SYN belongs to: the one on that very address, else the wildcard of its family.
+// Two probes of a hash table, whatever the number of listeners. It decides whether an address may
+// be listened on (address_in_use); what happens on a listener is the host's.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,9 @@ class listener_table {
 
   /// The listener for segments to `local`; none when there is no such.
   std::uint32_t match(const endpoint& local) const;
-  /// Whether a new listener would take connections from one that is there: the same address, or a wildcard on either
-  /// side, on the same port and family. Members of a sharing group with one key may stand beside each other's wildcard.
+  /// Whether a new listener would take connections from one that is there: the same address, or a
+  /// wildcard on either side, on the same port and family. Members of a sharing group with one key
+  /// may stand beside each other's wildcard.
   bool conflicts(const endpoint& local, const listen_options& options) const;
   std::uint32_t add(const endpoint& local, const listen_options& options);
   void remove(std::uint32_t index);

@@ -1,5 +1,6 @@
-// Objects of one type in blocks, at addresses that never move, named by a 32-bit index; freed places are taken again
-// last in, first out. Each place has a generation, so that an index that outlived its object is recognised.
+// Objects of one type in blocks, at addresses that never move, named by a 32-bit index; freed
+// places are taken again last in, first out. Each place has a generation, so that an index that
+// outlived its object is recognised.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
-// The acknowledgement field: what it frees, the window it grants, the round trip it measures (RFC 9293 3.10.7.4,
-// RFC 5961 5, RFC 6298). What it says of losses is recovery.cpp's. See connection.hpp.
+// The acknowledgement field: what it frees, the window it grants, the round trip it measures (RFC
+// 9293 3.10.7.4, RFC 5961 5, RFC 6298). What it says of losses is recovery.cpp's. See
+// connection.hpp.
 #include <algorithm>
 
 #include "tcp/connection.hpp"
@@ -18,7 +19,8 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     una_ = ack;
     syn_acked_ = true;
     // The window of a SYN is never scaled (RFC 7323 2.2).
-    snd_wnd_ = max_wnd_ = std::uint32_t{segment.window} << (segment.has(wire::syn) ? 0 : snd_shift_);
+    snd_wnd_ = max_wnd_ = std::uint32_t{segment.window}
+                          << (segment.has(wire::syn) ? 0 : snd_shift_);
     wl1_ = seq(segment.sequence);
     wl2_ = ack;
     become_established(ctx);
@@ -41,9 +43,10 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
   ack_outcome outcome;
   if (sack_ok_) take_sacks(ctx, segment, outcome);
   const auto window = std::uint32_t{segment.window} << snd_shift_;
-  // RFC 5681 2: a duplicate carries nothing, moves nothing and changes no window, while something is out.
-  const bool duplicate = ack == una_ && una_ != nxt_ && segment.payload.empty() && !segment.has(wire::fin) &&
-                         window == snd_wnd_;
+  // RFC 5681 2: a duplicate carries nothing, moves nothing and changes no window, while something
+  // is out.
+  const bool duplicate = ack == una_ && una_ != nxt_ && segment.payload.empty() &&
+                         !segment.has(wire::fin) && window == snd_wnd_;
   update_send_window(segment, ack);
   if (ack > una_) {
     on_new_ack(ctx, ack, segment, outcome);
@@ -62,7 +65,8 @@ void connection::update_send_window(const wire::tcp_segment& segment, seq ack) {
   // RFC 9293 3.10.7.4: SND.WL1 and SND.WL2 keep an old segment from granting an old window.
   const auto sequence = seq(segment.sequence);
   const auto window = std::uint32_t{segment.window} << snd_shift_;
-  const bool newer = ack > una_ || wl1_ < sequence || (wl1_ == sequence && (wl2_ < ack || window > snd_wnd_));
+  const bool newer =
+      ack > una_ || wl1_ < sequence || (wl1_ == sequence && (wl2_ < ack || window > snd_wnd_));
   if (!newer && !(wl1_ == sequence && wl2_ == ack)) return;
   snd_wnd_ = window;
   wl1_ = sequence;
@@ -83,7 +87,8 @@ void connection::take_sacks(context& ctx, const wire::tcp_segment& segment, ack_
     const auto right = seq(segment.options.sack[i].right);
     if (right <= left || right > nxt_) continue;
     if (left < later(ack, una_)) {
-      // RFC 2883: a D-SACK lies below this packet's own acknowledgement, or inside the second block.
+      // RFC 2883: a D-SACK lies below this packet's own acknowledgement, or inside the second
+      // block.
       if (i == 0 && right <= ack) on_duplicate_report(ctx, left, right);
       continue;
     }
@@ -96,7 +101,8 @@ void connection::take_sacks(context& ctx, const wire::tcp_segment& segment, ack_
   }
 }
 
-void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome) {
+void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment,
+                            ack_outcome& outcome) {
   const auto acked = span_of(una_, ack);
   const bool fin_acked = fin_sent_ && ack == nxt_;
   board_.acknowledge(ctx.pool, ack, outcome);
@@ -120,13 +126,15 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
 }
 
 void connection::refresh_marks() {
-  // Numbers that were passed long ago must stay behind: 2^31 bytes later they would seem to lie ahead.
+  // Numbers that were passed long ago must stay behind: 2^31 bytes later they would seem to lie
+  // ahead.
   small_end_ = later(small_end_, una_);
   if (recover_ < una_) recover_ = una_ - 1;
   if (reorder_round_ < una_) reorder_round_ = una_ - 1;
 }
 
-void connection::measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome) {
+void connection::measure(context& ctx, const wire::tcp_segment& segment,
+                         const ack_outcome& outcome) {
   if (outcome.clean_sent.ns() >= 0) {
     rtt_.sample(ctx.now - outcome.clean_sent, ctx.now);
     return;
@@ -143,14 +151,9 @@ void connection::on_fin_acked(context& ctx) {
       state_ = tcp_state::fin_wait_2;
       keep_at_ = orphaned_ ? ctx.now + options_->fin_wait_2 : instant::never();
       break;
-    case tcp_state::closing:
-      finish(ctx, tcp_state::time_wait);
-      break;
-    case tcp_state::last_ack:
-      finish(ctx, tcp_state::closed);
-      break;
-    default:
-      break;
+    case tcp_state::closing: finish(ctx, tcp_state::time_wait); break;
+    case tcp_state::last_ack: finish(ctx, tcp_state::closed); break;
+    default: break;
   }
 }
 

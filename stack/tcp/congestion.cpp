@@ -7,13 +7,14 @@
 namespace weir::stack::tcp {
 namespace {
 
-constexpr float cubic_c = 0.4f;      // RFC 9438 5.1
-constexpr float cubic_beta = 0.7f;   // RFC 9438 4.6
+constexpr float cubic_c = 0.4f;     // RFC 9438 5.1
+constexpr float cubic_beta = 0.7f;  // RFC 9438 4.6
 constexpr std::uint32_t max_window = 1u << 30;
 
 }  // namespace
 
-void congestion_control::start(congestion_algorithm algorithm, std::uint32_t mss, std::uint32_t initial_segments) {
+void congestion_control::start(congestion_algorithm algorithm, std::uint32_t mss,
+                               std::uint32_t initial_segments) {
   algorithm_ = algorithm;
   mss_ = mss;
   window_ = mss * std::max<std::uint32_t>(1, initial_segments);
@@ -21,8 +22,8 @@ void congestion_control::start(congestion_algorithm algorithm, std::uint32_t mss
 
 void congestion_control::on_ack(instant now, std::uint32_t acked, duration rtt) {
   if (in_slow_start()) {
-    // RFC 5681 3.1 (2), with the byte counting of RFC 3465 not limited to L=2: Linux's choice, tempered by the ACK
-    // clock of receivers that coalesce.
+    // RFC 5681 3.1 (2), with the byte counting of RFC 3465 not limited to L=2: Linux's choice,
+    // tempered by the ACK clock of receivers that coalesce.
     const auto grow = std::min(acked, threshold_ - window_);
     set_window(window_ + grow);
     acked -= grow;
@@ -54,13 +55,15 @@ void congestion_control::cubic_increase(instant now, std::uint32_t acked, durati
   const auto d = t - k_;
   auto target = std::clamp(cubic_c * d * d * d + window_max_, segments, 1.5f * segments);
   // RFC 9438 4.3: alpha is 1 once the estimate has reached the window before the reduction.
-  const auto alpha = window_estimate_ >= window_max_ ? 1.0f : 3.0f * (1.0f - cubic_beta) / (1.0f + cubic_beta);
+  const auto alpha =
+      window_estimate_ >= window_max_ ? 1.0f : 3.0f * (1.0f - cubic_beta) / (1.0f + cubic_beta);
   window_estimate_ += alpha * acked_segments / segments;
   // Growth is kept in bytes, so that small steps add up.
   auto grow = (target - segments) / segments * acked_segments * mss;
   if (window_estimate_ > target) grow = std::max(0.0f, (window_estimate_ - segments) * mss);
   const auto whole = static_cast<std::uint32_t>(grow);
-  acked_ += static_cast<std::uint32_t>((grow - static_cast<float>(whole)) * 256.0f);  // the fraction, in 1/256 byte
+  acked_ += static_cast<std::uint32_t>((grow - static_cast<float>(whole)) *
+                                       256.0f);  // the fraction, in 1/256 byte
   set_window(window_ + whole + acked_ / 256);
   acked_ %= 256;
 }
@@ -99,7 +102,9 @@ void congestion_control::on_timeout(instant, std::uint32_t flight, bool first) {
   window_ = mss_;
 }
 
-void congestion_control::set_window(std::uint32_t bytes) { window_ = std::clamp(bytes, mss_, max_window); }
+void congestion_control::set_window(std::uint32_t bytes) {
+  window_ = std::clamp(bytes, mss_, max_window);
+}
 
 void congestion_control::restart_after_idle(std::uint32_t restart_window) {
   epoch_ns_ = -1;
@@ -117,8 +122,10 @@ void congestion_control::undo() {
 }
 
 void congestion_control::set_mss(std::uint32_t mss) {
-  // RFC 5681 3.1: a window counted in old segments shrinks with them when path MTU discovery cut them.
-  if (mss < mss_) window_ = std::max(mss, static_cast<std::uint32_t>(std::uint64_t{window_} * mss / mss_));
+  // RFC 5681 3.1: a window counted in old segments shrinks with them when path MTU discovery cut
+  // them.
+  if (mss < mss_)
+    window_ = std::max(mss, static_cast<std::uint32_t>(std::uint64_t{window_} * mss / mss_));
   mss_ = mss;
 }
 

@@ -11,7 +11,8 @@ namespace {
 constexpr std::uint32_t initial_receive_space = 65536;
 constexpr std::uint32_t initial_send_space = 256u << 10;
 constexpr duration cork_limit = std::chrono::milliseconds(200);
-/// With the host's memory full and nothing queued, no acknowledgement will say when to try again: this does.
+/// With the host's memory full and nothing queued, no acknowledgement will say when to try again:
+/// this does.
 constexpr duration memory_retry = std::chrono::milliseconds(10);
 
 }  // namespace
@@ -28,18 +29,22 @@ std::uint8_t window_shift_for(std::uint32_t receive_buffer) {
 }
 
 std::uint16_t syn_window(std::uint32_t receive_buffer) {
-  return static_cast<std::uint16_t>(std::min<std::uint32_t>({receive_buffer, initial_receive_space, 65535}));
+  return static_cast<std::uint16_t>(
+      std::min<std::uint32_t>({receive_buffer, initial_receive_space, 65535}));
 }
 
-void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offset, std::uint16_t mtu) {
+void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offset,
+                             std::uint16_t mtu) {
   active_ = true;
   state_ = tcp_state::syn_sent;
   iss_ = una_ = recover_ = iss;
   nxt_ = iss + 1;
   ts_offset_ = timestamp_offset;
   mtu_ = mtu;
-  rcv_space_ = std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
-  rcv_shift_ = options_->window_scaling ? window_shift_for(options_->receive_buffer) : std::uint8_t{0};
+  rcv_space_ =
+      std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
+  rcv_shift_ =
+      options_->window_scaling ? window_shift_for(options_->receive_buffer) : std::uint8_t{0};
   last_sent_ = ctx.now;
   progress_at_ = last_received_ = stamp(ctx.now);
   emit_syn(ctx);
@@ -54,7 +59,8 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
   syn_acked_ = true;
   irs_ = agreed.irs;
   rcv_nxt_ = last_ack_sent_ = agreed.irs + 1;
-  rcv_space_ = std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
+  rcv_space_ =
+      std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
   rcv_edge_ = rcv_nxt_ + agreed.our_window;
   scaling_ = agreed.scaling;
   snd_shift_ = scaling_ ? std::min(agreed.peer_shift, max_window_shift) : std::uint8_t{0};
@@ -79,7 +85,8 @@ void connection::become_established(context& ctx) {
   congestion_.start(options_->congestion, mss_, 1);
   set_mss(peer_mss_);
   // RFC 6928 2; a handshake that lost more than one SYN starts with one segment (RFC 5681 3.1).
-  congestion_.start(options_->congestion, mss_, syn_retransmissions_ > 1 ? 1u : options_->initial_window);
+  congestion_.start(options_->congestion, mss_,
+                    syn_retransmissions_ > 1 ? 1u : options_->initial_window);
   rcv_mss_ = std::min<std::uint32_t>(mss_, rcv_space_);
   attempts_ = 0;
   backoff_ = 0;
@@ -93,7 +100,9 @@ void connection::become_established(context& ctx) {
 
 void connection::set_mss(std::uint16_t peer) {
   const auto family = flow_.local.address.family();
-  peer_mss_ = peer != 0 ? std::max(peer, min_mss) : family == ip_family::v4 ? default_mss_v4 : default_mss_v6;
+  peer_mss_ = peer != 0                 ? std::max(peer, min_mss)
+              : family == ip_family::v4 ? default_mss_v4
+                                        : default_mss_v6;
   const auto whole = std::min(peer_mss_, mss_for_mtu(mtu_, family));
   // RFC 9293 MUST-16: options that every segment carries come off.
   mss_ = static_cast<std::uint16_t>(whole - (timestamps_ ? 12 : 0));
@@ -101,11 +110,13 @@ void connection::set_mss(std::uint16_t peer) {
 }
 
 std::uint32_t connection::send_limit() const {
-  const auto tuned = std::max<std::uint64_t>(initial_send_space, std::uint64_t{congestion_.window()} * 2);
+  const auto tuned =
+      std::max<std::uint64_t>(initial_send_space, std::uint64_t{congestion_.window()} * 2);
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(tuned, options_->send_buffer));
 }
 
-result<std::size_t> connection::send(context& ctx, std::span<const std::span<const std::byte>> parts) {
+result<std::size_t> connection::send(context& ctx,
+                                     std::span<const std::span<const std::byte>> parts) {
   if (error_ != std::errc{}) return error();
   if (state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received) {
     if (fin_queued_) return std::errc::broken_pipe;
@@ -173,7 +184,8 @@ void connection::consume(context& ctx, std::size_t n) {
 std::error_code connection::shutdown_send(context& ctx) {
   if (error_ != std::errc{}) return error();
   if (fin_queued_) return {};
-  if (!may_send() && state_ != tcp_state::syn_received) return std::make_error_code(std::errc::not_connected);
+  if (!may_send() && state_ != tcp_state::syn_received)
+    return std::make_error_code(std::errc::not_connected);
   fin_queued_ = true;
   corked_ = false;
   cork_at_ = instant::never();
@@ -202,22 +214,21 @@ void connection::close(context& ctx) {
 }
 
 void connection::abort(context& ctx) {
-  // RFC 9293 3.10.5: a reset where the peer still holds a connection, nothing in CLOSING, LAST-ACK, TIME-WAIT.
+  // RFC 9293 3.10.5: a reset where the peer still holds a connection, nothing in CLOSING, LAST-ACK,
+  // TIME-WAIT.
   switch (state_) {
     case tcp_state::syn_received:
     case tcp_state::established:
     case tcp_state::fin_wait_1:
     case tcp_state::fin_wait_2:
-    case tcp_state::close_wait:
-      emit_reset(ctx);
-      break;
+    case tcp_state::close_wait: emit_reset(ctx); break;
     case tcp_state::last_ack:
     case tcp_state::closing:
-      // Linux's reading where the FIN still waits behind data: the peer has not seen the end, so tell it.
+      // Linux's reading where the FIN still waits behind data: the peer has not seen the end, so
+      // tell it.
       if (!fin_sent_) emit_reset(ctx);
       break;
-    default:
-      break;
+    default: break;
   }
   orphaned_ = true;
   ctx.counters.add(counter::connections_aborted);

@@ -1,8 +1,9 @@
-// One TCP connection (RFC 9293): pure. A segment, a timer or a user call goes in with the instant; segments leave
-// through the context, and events, deadlines and the need to acknowledge are read off afterwards. It performs no I/O,
-// reads no clock, draws no random number, and nothing that arrives can assert or make it allocate without bound.
-// connection.cpp: opening, closing, user calls. receive.cpp, acknowledge.cpp: what arrives. send.cpp: what leaves.
-// recovery.cpp: losses. timers.cpp: time.
+// One TCP connection (RFC 9293): pure. A segment, a timer or a user call goes in with the instant;
+// segments leave through the context, and events, deadlines and the need to acknowledge are read
+// off afterwards. It performs no I/O, reads no clock, draws no random number, and nothing that
+// arrives can assert or make it allocate without bound. connection.cpp: opening, closing, user
+// calls. receive.cpp, acknowledge.cpp: what arrives. send.cpp: what leaves. recovery.cpp: losses.
+// timers.cpp: time.
 #pragma once
 
 #include <cstddef>
@@ -42,20 +43,21 @@ std::uint16_t syn_window(std::uint32_t receive_buffer);
 /// What a completed passive handshake agreed on.
 struct handshake {
   seq iss, irs;
-  std::uint16_t peer_mss = 0;           ///< 0: no option
+  std::uint16_t peer_mss = 0;  ///< 0: no option
   std::uint16_t mtu = 1500;
-  std::uint32_t peer_window = 0;        ///< of the completing segment, scaled
-  std::uint32_t our_window = 0;         ///< what the SYN-ACK advertised
+  std::uint32_t peer_window = 0;  ///< of the completing segment, scaled
+  std::uint32_t our_window = 0;   ///< what the SYN-ACK advertised
   bool scaling = false, sack = false, timestamps = false;
   std::uint8_t peer_shift = 0, our_shift = 0;
   std::uint32_t timestamp_offset = 0, peer_timestamp = 0;
-  std::uint8_t retransmissions = 0;     ///< of the SYN-ACK
-  duration rtt{};                       ///< 0: not measured
+  std::uint8_t retransmissions = 0;  ///< of the SYN-ACK
+  duration rtt{};                    ///< 0: not measured
 };
 
 class connection {
  public:
-  connection(const flow_key& flow, options_ref options) : flow_(flow), options_(std::move(options)) {}
+  connection(const flow_key& flow, options_ref options)
+      : flow_(flow), options_(std::move(options)) {}
 
   // --- Opening.
   void open_active(context& ctx, seq iss, std::uint32_t timestamp_offset, std::uint16_t mtu);
@@ -88,7 +90,8 @@ class connection {
     return error_ == std::errc{} ? std::error_code{} : std::make_error_code(error_);
   }
   std::error_code shutdown_send(context& ctx);
-  /// No reader any more: FIN after what is queued, or a reset when bytes were left unread (RFC 9293 SHLD-3).
+  /// No reader any more: FIN after what is queued, or a reset when bytes were left unread (RFC 9293
+  /// SHLD-3).
   void close(context& ctx);
   void abort(context& ctx);
   void set_options(context& ctx, options_ref options);
@@ -112,7 +115,9 @@ class connection {
   // For a TIME_WAIT entry:
   seq send_next() const { return nxt_; }
   seq receive_next() const { return rcv_nxt_; }
-  std::uint16_t last_window_field() const { return static_cast<std::uint16_t>(window_left() >> rcv_shift_); }
+  std::uint16_t last_window_field() const {
+    return static_cast<std::uint16_t>(window_left() >> rcv_shift_);
+  }
   std::uint32_t recent_timestamp() const { return ts_recent_; }
   std::uint32_t timestamp_offset() const { return ts_offset_; }
   bool uses_timestamps() const { return timestamps_; }
@@ -153,7 +158,8 @@ class connection {
   void on_fin_acked(context& ctx);
   void become_established(context& ctx);
   // recovery.cpp
-  void on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before, bool duplicate, ack_outcome& outcome);
+  void on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before, bool duplicate,
+                      ack_outcome& outcome);
   bool reno_on_duplicate(context& ctx, ack_outcome& outcome);
   void reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
   void mark_front_lost(context& ctx);
@@ -202,16 +208,19 @@ class connection {
   std::uint32_t send_limit() const;
   void set_mss(std::uint16_t mss);
   seq data_end() const { return (syn_acked_ ? una_ : una_ + 1) + out_.size(); }
-  bool may_send() const { return state_ == tcp_state::established || state_ == tcp_state::close_wait; }
+  bool may_send() const {
+    return state_ == tcp_state::established || state_ == tcp_state::close_wait;
+  }
   bool synchronized() const {
-    return state_ != tcp_state::closed && state_ != tcp_state::syn_sent && state_ != tcp_state::listen;
+    return state_ != tcp_state::closed && state_ != tcp_state::syn_sent &&
+           state_ != tcp_state::listen;
   }
 
   // --- Who and what.
   flow_key flow_;
   options_ref options_;
-  std::errc error_{};                 // what ended it
-  std::errc soft_error_{};            // what ICMP said while the connection was being opened
+  std::errc error_{};       // what ended it
+  std::errc soft_error_{};  // what ICMP said while the connection was being opened
   tcp_state state_ = tcp_state::closed;
   ready events_ = ready::none;
   ack_need ack_ = ack_need::none;
@@ -221,49 +230,51 @@ class connection {
   bool orphaned_ : 1 = false;
   bool corked_ : 1 = false;
   bool want_writable_ : 1 = false;
-  bool fin_queued_ : 1 = false;       // FIN follows what is in the queue
+  bool fin_queued_ : 1 = false;  // FIN follows what is in the queue
   bool fin_sent_ : 1 = false;
-  bool fin_received_ : 1 = false;     // and everything before it
-  bool fin_seen_ : 1 = false;         // beyond a gap: at fin_at_
+  bool fin_received_ : 1 = false;  // and everything before it
+  bool fin_seen_ : 1 = false;      // beyond a gap: at fin_at_
   bool syn_acked_ : 1 = false;
   bool scaling_ : 1 = false;
   bool sack_ok_ : 1 = false;
   bool timestamps_ : 1 = false;
-  bool active_ : 1 = false;           // opened by us (RFC 9293 MUST-11)
-  bool window_limited_ : 1 = false;   // the congestion window was what stopped the last output
+  bool active_ : 1 = false;          // opened by us (RFC 9293 MUST-11)
+  bool window_limited_ : 1 = false;  // the congestion window was what stopped the last output
   bool reordering_seen_ : 1 = false;
   bool tail_probe_out_ : 1 = false;
   bool probe_was_retransmission_ : 1 = false;
   bool tail_probe_duplicate_ : 1 = false;  // a D-SACK says that the original arrived too
-  bool timeout_undo_ : 1 = false;     // a spurious timeout can still be recognised
+  bool timeout_undo_ : 1 = false;          // a spurious timeout can still be recognised
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
-  seq small_end_;                     // end of the last segment under an MSS (Minshall's Nagle)
-  seq recover_;                       // RFC 6582: recovery ends when this is acknowledged
+  seq small_end_;  // end of the last segment under an MSS (Minshall's Nagle)
+  seq recover_;    // RFC 6582: recovery ends when this is acknowledged
   seq tail_probe_end_;
-  seq reorder_round_;                 // RFC 8985 6.2: the window for reordering grows once per round trip
+  seq reorder_round_;  // RFC 8985 6.2: the window for reordering grows once per round trip
   std::uint32_t snd_wnd_ = 0, max_wnd_ = 0;
-  std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4, mtu_ = 1500;  // mss_: payload bytes, fixed options taken off
+  std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4,
+                mtu_ = 1500;  // mss_: payload bytes, fixed options taken off
   std::uint8_t snd_shift_ = 0, rcv_shift_ = 0;
-  std::uint8_t attempts_ = 0;         // retransmission timeouts, or probes, in a row
+  std::uint8_t attempts_ = 0;  // retransmission timeouts, or probes, in a row
   std::uint8_t backoff_ = 0;
   std::uint8_t duplicate_acks_ = 0;
   std::uint8_t keep_probes_ = 0;
   std::uint8_t syn_retransmissions_ = 0;
-  std::uint8_t reorder_steps_ = 1;    // RFC 8985 6.2: reo_wnd_mult
+  std::uint8_t reorder_steps_ = 1;  // RFC 8985 6.2: reo_wnd_mult
   std::uint8_t reorder_persist_ = 0;
   std::uint8_t quick_acks_ = 16;
 
   // --- Receive sequence space.
-  seq irs_, rcv_nxt_, rcv_edge_;      // edge: right end of what was ever advertised
-  seq last_ack_sent_;                 // what the peer has been told of (RFC 7323 4.3: Last.ACK.sent)
+  seq irs_, rcv_nxt_, rcv_edge_;  // edge: right end of what was ever advertised
+  seq last_ack_sent_;             // what the peer has been told of (RFC 7323 4.3: Last.ACK.sent)
   seq fin_at_;
-  std::uint32_t rcv_space_ = 65536;   // the receive buffer as tuned so far
-  std::uint32_t rcv_mss_ = 536;       // the largest segment seen: the estimate behind "every second segment"
+  std::uint32_t rcv_space_ = 65536;  // the receive buffer as tuned so far
+  std::uint32_t rcv_mss_ =
+      536;  // the largest segment seen: the estimate behind "every second segment"
   std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
-  seq duplicate_from_, duplicate_to_; // a D-SACK to report once; empty when equal
-  seq newest_out_of_order_;           // 2018-4: its range is reported first
+  seq duplicate_from_, duplicate_to_;  // a D-SACK to report once; empty when equal
+  seq newest_out_of_order_;            // 2018-4: its range is reported first
   // Receive buffer tuning: bytes the reader took within one round trip.
   std::uint32_t tune_taken_ = 0;
 
@@ -275,7 +286,8 @@ class connection {
   // --- Estimators.
   rtt_estimator rtt_;
   congestion_control congestion_;
-  std::uint32_t reno_sacked_ = 0;     // bytes that duplicate acknowledgements say have left the network
+  std::uint32_t reno_sacked_ =
+      0;  // bytes that duplicate acknowledgements say have left the network
   std::uint32_t prr_delivered_ = 0, prr_out_ = 0, prr_flight_ = 0;
   instant rack_sent_;
   seq rack_end_;
@@ -284,7 +296,7 @@ class connection {
   // --- Time.
   instant timer_at_ = instant::never();  // what timer_ says
   instant ack_at_ = instant::never();
-  instant keep_at_ = instant::never();   // keep-alive, or the end of an orphan's patience
+  instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
   instant cork_at_ = instant::never();
   instant last_sent_, ts_recent_at_, tune_at_, timeout_at_;
   stamp last_received_, last_data_, challenge_at_, progress_at_;

@@ -1,5 +1,5 @@
-// What a connection is handed with every call: the instant, the memory, the counters and the way out. A connection keeps
-// none of them, so that it stays a value without an environment.
+// What a connection is handed with every call: the instant, the memory, the counters and the way
+// out. A connection keeps none of them, so that it stays a value without an environment.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,8 @@ class egress {
  public:
   /// Addresses, ports and header fields are set; `payload` is valid during the call only.
   virtual void send_segment(instant now, const wire::tcp_segment& segment,
-                            std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) = 0;
+                            std::span<const std::span<const std::byte>> payload,
+                            std::uint8_t ttl) = 0;
 
  protected:
   ~egress() = default;

@@ -1,5 +1,6 @@
-// Initial sequence numbers and timestamp offsets (RFC 6528 3, RFC 7323 5.4): a clock plus a keyed hash of the 4-tuple,
-// so that nobody outside computes them and the same 4-tuple, opened again, starts later than it ended.
+// Initial sequence numbers and timestamp offsets (RFC 6528 3, RFC 7323 5.4): a clock plus a keyed
+// hash of the 4-tuple, so that nobody outside computes them and the same 4-tuple, opened again,
+// starts later than it ended.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ class isn_source {
     const auto clock = static_cast<std::uint32_t>(static_cast<std::uint64_t>(now.ns()) >> 12);
     return seq(clock + static_cast<std::uint32_t>(flow.hash<2, 4>(key_)));
   }
-  /// Added to the timestamp clock of every connection of this 4-tuple (stable, so that PAWS and RFC 6191 work).
+  /// Added to the timestamp clock of every connection of this 4-tuple (stable, so that PAWS and RFC
+  /// 6191 work).
   std::uint32_t timestamp_offset(const flow_key& flow) const {
     return static_cast<std::uint32_t>(flow.hash<2, 4>(key_) >> 32);
   }

@@ -1,5 +1,5 @@
-// Per-connection settings, shared: the thousands of connections that one listener accepted hold one copy between them.
-// A host is one thread, so the count is a plain number.
+// Per-connection settings, shared: the thousands of connections that one listener accepted hold one
+// copy between them. A host is one thread, so the count is a plain number.
 #pragma once
 
 #include <cstdint>

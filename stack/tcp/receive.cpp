@@ -1,5 +1,5 @@
-// What arrives (RFC 9293 3.10.7): acceptability, resets, SYNs, data, FIN, and the decision when to acknowledge. The
-// acknowledgement field is acknowledge.cpp's. See connection.hpp.
+// What arrives (RFC 9293 3.10.7): acceptability, resets, SYNs, data, FIN, and the decision when to
+// acknowledge. The acknowledgement field is acknowledge.cpp's. See connection.hpp.
 #include <algorithm>
 
 #include "tcp/connection.hpp"
@@ -8,8 +8,9 @@
 namespace weir::stack::tcp {
 namespace {
 
-/// RFC 5961 7: at most one challenge in this time per connection, so that nobody can make us a reflector, and no counter
-/// is shared between connections (CVE-2016-5696). Linux's tcp_invalid_ratelimit.
+/// RFC 5961 7: at most one challenge in this time per connection, so that nobody can make us a
+/// reflector, and no counter is shared between connections (CVE-2016-5696). Linux's
+/// tcp_invalid_ratelimit.
 constexpr duration challenge_interval = std::chrono::milliseconds(500);
 /// RFC 7323 5.5: a timestamp that was not refreshed for so long says nothing.
 constexpr duration timestamp_lifetime = std::chrono::hours(24 * 24);
@@ -39,7 +40,8 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
     return;
   }
   if (segment.has(wire::syn)) {
-    // RFC 5961 4.2: whatever its number. A SYN in SYN-RECEIVED that repeats the first gets the SYN-ACK again.
+    // RFC 5961 4.2: whatever its number. A SYN in SYN-RECEIVED that repeats the first gets the
+    // SYN-ACK again.
     if (!on_repeated_syn(ctx, segment)) challenge(ctx);
     return;
   }
@@ -47,7 +49,8 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
     ctx.counters.add(counter::drop_tcp_no_ack);
     return;
   }
-  // RFC 7323 4.3: the timestamp to echo is that of the segment which the next acknowledgement covers first.
+  // RFC 7323 4.3: the timestamp to echo is that of the segment which the next acknowledgement
+  // covers first.
   if (timestamps_ && segment.options.timestamps && sequence <= last_ack_sent_ &&
       static_cast<std::int32_t>(segment.options.timestamps->value - ts_recent_) >= 0) {
     ts_recent_ = segment.options.timestamps->value;
@@ -132,10 +135,13 @@ bool connection::check_timestamps(context& ctx, const wire::tcp_segment& segment
   if (static_cast<std::int32_t>(value - ts_recent_) >= 0) return true;
   if (ctx.now - ts_recent_at_ > timestamp_lifetime) return true;
   if (segment.has(wire::syn)) return true;
-  // RFC 7323 5.3 R1: an old duplicate; acknowledge and drop. One without data is held to the challenge's rate.
+  // RFC 7323 5.3 R1: an old duplicate; acknowledge and drop. One without data is held to the
+  // challenge's rate.
   ctx.counters.add(counter::drop_tcp_paws);
-  if (segment.sequence_length() > 0) ack_ = ack_need::now;
-  else challenge(ctx);
+  if (segment.sequence_length() > 0)
+    ack_ = ack_need::now;
+  else
+    challenge(ctx);
   return false;
 }
 
@@ -155,8 +161,8 @@ bool connection::acceptable(seq sequence, std::uint32_t length) const {
 void connection::on_unacceptable(context& ctx, const wire::tcp_segment& segment) {
   const auto sequence = seq(segment.sequence);
   if (segment.has(wire::rst)) {
-    // RFC 5961 3.2: outside the window silently dropped. A reset exactly at RCV.NXT counts with a zero window too, which
-    // acceptable() has let through.
+    // RFC 5961 3.2: outside the window silently dropped. A reset exactly at RCV.NXT counts with a
+    // zero window too, which acceptable() has let through.
     ctx.counters.add(counter::drop_tcp_reset_ignored);
     return;
   }
@@ -167,12 +173,13 @@ void connection::on_unacceptable(context& ctx, const wire::tcp_segment& segment)
   const auto length = segment.sequence_length();
   const bool old = length > 0 && sequence + length <= rcv_nxt_;
   ctx.counters.add(old ? counter::drop_tcp_old_duplicate : counter::drop_tcp_out_of_window);
-  // With a zero window valid ACKs, URGs and RSTs are still processed (RFC 9293 3.10.7.4): one that begins at RCV.NXT.
+  // With a zero window valid ACKs, URGs and RSTs are still processed (RFC 9293 3.10.7.4): one that
+  // begins at RCV.NXT.
   if (segment.has(wire::ack) && sequence == rcv_nxt_) (void)on_ack(ctx, segment);
   if (state_ == tcp_state::closed) return;
   if (old) note_duplicate(sequence, sequence + length);
-  // Data is always answered, as its sender may have lost our ACK; a bare segment at the challenge's rate only, or two
-  // confused ends would exchange them for ever.
+  // Data is always answered, as its sender may have lost our ACK; a bare segment at the challenge's
+  // rate only, or two confused ends would exchange them for ever.
   if (length > 0) {
     ack_ = ack_need::now;
     if (!segment.payload.empty()) quick_acks_ = std::max<std::uint8_t>(quick_acks_, 2);
@@ -185,7 +192,8 @@ bool connection::on_repeated_syn(context& ctx, const wire::tcp_segment& segment)
   if (state_ != tcp_state::syn_received || seq(segment.sequence) != irs_) return false;
   const auto ack = seq(segment.acknowledgment);
   if (segment.has(wire::ack) && una_ < ack && ack <= nxt_) {
-    // The other half of a simultaneous open: a SYN-ACK with the number that we know already (RFC 9293 figure 7).
+    // The other half of a simultaneous open: a SYN-ACK with the number that we know already (RFC
+    // 9293 figure 7).
     if (on_ack(ctx, segment)) ack_ = ack_need::now;
   } else if (!segment.has(wire::ack)) {
     emit_syn(ctx);  // our SYN-ACK was lost
@@ -256,8 +264,9 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
       return;
     }
     rcv_mss_ = std::max<std::uint32_t>(
-        rcv_mss_, std::min<std::uint32_t>(segment.gso_size != 0 ? segment.gso_size
-                                                                : static_cast<std::uint32_t>(segment.payload.size()),
+        rcv_mss_, std::min<std::uint32_t>(segment.gso_size != 0
+                                              ? segment.gso_size
+                                              : static_cast<std::uint32_t>(segment.payload.size()),
                                           mss_for_mtu(mtu_, flow_.local.address.family())));
     store(ctx, at, bytes, segment.segment_count());
   } else if (end <= rcv_nxt_ && !segment.payload.empty()) {
@@ -272,7 +281,8 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
   if (fin_seen_ && rcv_nxt_ == fin_at_) on_fin(ctx);
 }
 
-void connection::store(context& ctx, seq at, std::span<const std::byte> bytes, std::uint32_t segments) {
+void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
+                       std::uint32_t segments) {
   using status = buffer::receive_queue::status;
   last_data_ = stamp(ctx.now);
   const auto before = in_.next_offset();
@@ -289,8 +299,10 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes, s
   rcv_nxt_ += advanced;
   if (advanced > 0) {
     if (was_readable == 0) raise(ready::readable);
-    if (had_gap) ack_ = ack_need::now;  // RFC 5681 4.2: a gap was filled, wholly or partly
-    else schedule_ack(advanced, segments);
+    if (had_gap)
+      ack_ = ack_need::now;  // RFC 5681 4.2: a gap was filled, wholly or partly
+    else
+      schedule_ack(advanced, segments);
     return;
   }
   // Beyond a gap: at once, so that the sender learns of it (RFC 5681 3.2).
@@ -311,18 +323,13 @@ void connection::on_fin(context& ctx) {
   raise(ready::readable);
   switch (state_) {
     case tcp_state::syn_received:
-    case tcp_state::established:
-      state_ = tcp_state::close_wait;
-      break;
+    case tcp_state::established: state_ = tcp_state::close_wait; break;
     case tcp_state::fin_wait_1:
       // Our FIN may still wait in the queue: CLOSING in either case.
       state_ = tcp_state::closing;
       break;
-    case tcp_state::fin_wait_2:
-      finish(ctx, tcp_state::time_wait);
-      break;
-    default:
-      break;
+    case tcp_state::fin_wait_2: finish(ctx, tcp_state::time_wait); break;
+    default: break;
   }
 }
 
@@ -332,8 +339,10 @@ void connection::schedule_ack(std::uint32_t bytes, std::uint32_t segments) {
     return;
   }
   // RFC 9293 SHLD-19: every second full segment, a super-segment counted as what it carries.
-  if (segments >= 2 || bytes > rcv_mss_ || span_of(last_ack_sent_, rcv_nxt_) > rcv_mss_) ack_ = ack_need::now;
-  else if (ack_ == ack_need::none) ack_ = ack_need::delayed;
+  if (segments >= 2 || bytes > rcv_mss_ || span_of(last_ack_sent_, rcv_nxt_) > rcv_mss_)
+    ack_ = ack_need::now;
+  else if (ack_ == ack_need::none)
+    ack_ = ack_need::delayed;
 }
 
 std::uint32_t connection::free_space() const {
@@ -342,8 +351,8 @@ std::uint32_t connection::free_space() const {
 }
 
 std::uint32_t connection::select_window(const context& ctx) {
-  // One place decides every window. The right edge moves right by a segment or half the buffer at least (RFC 9293
-  // 3.8.6.2.2), and never left (SHLD-14).
+  // One place decides every window. The right edge moves right by a segment or half the buffer at
+  // least (RFC 9293 3.8.6.2.2), and never left (SHLD-14).
   const auto unit = 1u << rcv_shift_;
   auto space = std::min<std::uint64_t>(free_space(), std::uint64_t{65535} << rcv_shift_);
   const auto& memory = ctx.pool.account();
@@ -354,7 +363,8 @@ std::uint32_t connection::select_window(const context& ctx) {
   if (rounded >= left + step) rcv_edge_ = rcv_nxt_ + rounded;
   auto window = window_left();
   if (window % unit != 0) {
-    // What was advertised is honoured; a remainder that the shift cannot say is rounded up while there is room.
+    // What was advertised is honoured; a remainder that the shift cannot say is rounded up while
+    // there is room.
     if (space >= unit) {
       window = std::min((window / unit + 1) * unit, 65535u << rcv_shift_);
       rcv_edge_ = later(rcv_edge_, rcv_nxt_ + window);
@@ -377,13 +387,14 @@ void connection::emit_window_update(context& ctx) {
 }
 
 void connection::tune_receive_buffer(context& ctx) {
-  // The reader took this much in a round trip: twice as much must fit, or the window would be the limit (Linux's
-  // dynamic right-sizing).
+  // The reader took this much in a round trip: twice as much must fit, or the window would be the
+  // limit (Linux's dynamic right-sizing).
   const auto round_trip = std::max<duration>(rtt_.smoothed(), std::chrono::microseconds(100));
   if (ctx.now - tune_at_ < round_trip) return;
   const auto most = options_->receive_buffer;
   if (tune_taken_ > rcv_space_ / 2 && rcv_space_ < most && !ctx.pool.account().pressure()) {
-    const auto wanted = std::min<std::uint64_t>(std::uint64_t{tune_taken_} * 2 + 16 * rcv_mss_, most);
+    const auto wanted =
+        std::min<std::uint64_t>(std::uint64_t{tune_taken_} * 2 + 16 * rcv_mss_, most);
     rcv_space_ = std::max(rcv_space_, static_cast<std::uint32_t>(wanted));
   }
   tune_taken_ = 0;
@@ -410,21 +421,24 @@ void connection::fill_sack(wire::tcp_option_set& options) const {
   const std::size_t room = timestamps_ ? 3 : 4;
   std::size_t n = 0;
   // RFC 2883 4: a duplicate comes first, once.
-  if (duplicate_from_ != duplicate_to_) options.sack[n++] = {duplicate_from_.raw(), duplicate_to_.raw()};
+  if (duplicate_from_ != duplicate_to_)
+    options.sack[n++] = {duplicate_from_.raw(), duplicate_to_.raw()};
   if (!ranges.empty()) {
     const auto as_seq = [&](std::uint64_t offset) {
       return rcv_nxt_ + static_cast<std::uint32_t>(offset - in_.next_offset());
     };
-    // RFC 2018 4: the block that the newest segment belongs to, then the others, latest in the stream first: what was
-    // reported of late is repeated.
-    const auto newest = in_.next_offset() + span_of(rcv_nxt_, later(rcv_nxt_, newest_out_of_order_));
+    // RFC 2018 4: the block that the newest segment belongs to, then the others, latest in the
+    // stream first: what was reported of late is repeated.
+    const auto newest =
+        in_.next_offset() + span_of(rcv_nxt_, later(rcv_nxt_, newest_out_of_order_));
     std::size_t first = ranges.size();
     for (std::size_t i = 0; i < ranges.size(); ++i)
       if (ranges[i].begin <= newest && newest < ranges[i].end) first = i;
     if (first < ranges.size() && n < room)
       options.sack[n++] = {as_seq(ranges[first].begin).raw(), as_seq(ranges[first].end).raw()};
     for (auto i = ranges.size(); i-- > 0 && n < room;) {
-      if (i != first) options.sack[n++] = {as_seq(ranges[i].begin).raw(), as_seq(ranges[i].end).raw()};
+      if (i != first)
+        options.sack[n++] = {as_seq(ranges[i].begin).raw(), as_seq(ranges[i].end).raw()};
     }
   }
   options.sack_count = static_cast<std::uint8_t>(n);

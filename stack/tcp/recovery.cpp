@@ -1,6 +1,7 @@
-// Losses: which bytes are lost, and how fast what is lost and what is new may leave meanwhile. With SACK by time (RACK,
-// RFC 8985), without it by counting duplicates (NewReno, RFC 6582); in both the window shrinks proportionally
-// (RFC 6937), and the bytes in the network are counted, not guessed from an inflated window. See connection.hpp.
+// Losses: which bytes are lost, and how fast what is lost and what is new may leave meanwhile. With
+// SACK by time (RACK, RFC 8985), without it by counting duplicates (NewReno, RFC 6582); in both the
+// window shrinks proportionally (RFC 6937), and the bytes in the network are counted, not guessed
+// from an inflated window. See connection.hpp.
 #include <algorithm>
 
 #include "tcp/connection.hpp"
@@ -8,8 +9,8 @@
 namespace weir::stack::tcp {
 namespace {
 
-constexpr std::uint8_t duplicate_threshold = 3;  // RFC 5681 3.2
-constexpr std::uint8_t reorder_persistence = 16; // RFC 8985 6.2
+constexpr std::uint8_t duplicate_threshold = 3;   // RFC 5681 3.2
+constexpr std::uint8_t reorder_persistence = 16;  // RFC 8985 6.2
 
 }  // namespace
 
@@ -19,8 +20,8 @@ std::uint32_t connection::flight() const {
   return out > gone ? out - gone : 0;
 }
 
-void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before, bool duplicate,
-                                ack_outcome& outcome) {
+void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before,
+                                bool duplicate, ack_outcome& outcome) {
   const auto advanced = span_of(before, una_);
   bool lost = false;
   if (sack_ok_) {
@@ -39,20 +40,25 @@ void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_b
       } else if (advanced > 0) {
         // RFC 7661: no growth while the application, not the window, is the limit.
         const auto window = congestion_.window();
-        const bool limited = window_limited_ || (congestion_.in_slow_start() && flight_before * 2 > window) ||
+        const bool limited = window_limited_ ||
+                             (congestion_.in_slow_start() && flight_before * 2 > window) ||
                              flight_before + mss_ > window;
         if (limited) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
       }
       break;
     case congestion_state::recovery:
-      if (una_ >= recover_) leave_recovery();
-      else reduce_by_rate(outcome.delivered);
+      if (una_ >= recover_)
+        leave_recovery();
+      else
+        reduce_by_rate(outcome.delivered);
       break;
     case congestion_state::loss:
       if (timeout_undo_ && advanced > 0) check_spurious_timeout(outcome);
       if (congestion_state_ != congestion_state::loss) break;
-      if (una_ >= recover_) leave_recovery();
-      else if (advanced > 0) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
+      if (una_ >= recover_)
+        leave_recovery();
+      else if (advanced > 0)
+        congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
       break;
   }
 }
@@ -60,16 +66,18 @@ void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_b
 // --- Without SACK (RFC 5681 3.2, RFC 6582).
 
 bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
-  // Each duplicate says that one segment has left the network: that alone lets new data out on the first two (limited
-  // transmit, RFC 3042) and during recovery (RFC 5681's inflation).
+  // Each duplicate says that one segment has left the network: that alone lets new data out on the
+  // first two (limited transmit, RFC 3042) and during recovery (RFC 5681's inflation).
   const auto out = span_of(una_, nxt_);
   const auto most = out > mss_ ? out - mss_ : 0;
   const auto fresh = std::min<std::uint32_t>(mss_, most > reno_sacked_ ? most - reno_sacked_ : 0);
   reno_sacked_ += fresh;
   outcome.delivered += fresh;
   if (duplicate_acks_ < 255) ++duplicate_acks_;
-  if (congestion_state_ != congestion_state::open || duplicate_acks_ < duplicate_threshold) return false;
-  // RFC 6582 3.2 step 2: one reduction for one window, whatever duplicates the retransmissions cause.
+  if (congestion_state_ != congestion_state::open || duplicate_acks_ < duplicate_threshold)
+    return false;
+  // RFC 6582 3.2 step 2: one reduction for one window, whatever duplicates the retransmissions
+  // cause.
   if (una_ <= recover_) return false;
   mark_front_lost(ctx);
   return true;
@@ -77,7 +85,8 @@ bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
 
 void connection::reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome) {
   if (congestion_state_ == congestion_state::recovery && una_ < recover_) {
-    // A partial acknowledgement: the retransmission arrived and what follows is the next hole (RFC 6582 3.2 step 3).
+    // A partial acknowledgement: the retransmission arrived and what follows is the next hole (RFC
+    // 6582 3.2 step 3).
     const auto known = std::min(reno_sacked_, advanced > mss_ ? advanced - mss_ : 0);
     reno_sacked_ -= known;
     outcome.delivered -= std::min(outcome.delivered, known);
@@ -92,7 +101,8 @@ void connection::reno_on_advance(context& ctx, std::uint32_t advanced, ack_outco
 void connection::mark_front_lost(context& ctx) {
   if (board_.empty()) return;
   if (board_[0].has(sent_record::retransmitted)) return;
-  if (board_[0].length > mss_ && !board_[0].has(sent_record::lost)) (void)board_.split(ctx.pool, 0, mss_);
+  if (board_[0].length > mss_ && !board_[0].has(sent_record::lost))
+    (void)board_.split(ctx.pool, 0, mss_);
   board_.mark_lost(0);
   // Never more gone than is out.
   const auto out = span_of(una_, nxt_);
@@ -107,8 +117,10 @@ void connection::rack_update(context& ctx, const ack_outcome& outcome) {
   const auto took = ctx.now - outcome.newest_sent;
   // A retransmission "acknowledged" sooner than any round trip: it was the original that arrived.
   if (outcome.newest_retransmitted && took < rtt_.minimum()) return;
-  rack_rtt_us_ = static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count() / 1000, 0, 1 << 30));
-  if (outcome.newest_sent > rack_sent_ || (outcome.newest_sent == rack_sent_ && outcome.newest_end > rack_end_)) {
+  rack_rtt_us_ =
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count() / 1000, 0, 1 << 30));
+  if (outcome.newest_sent > rack_sent_ ||
+      (outcome.newest_sent == rack_sent_ && outcome.newest_end > rack_end_)) {
     rack_sent_ = outcome.newest_sent;
     rack_end_ = outcome.newest_end;
   }
@@ -134,7 +146,8 @@ bool connection::rack_detect(context& ctx) {
     if (r.has(sent_record::lost) && !r.has(sent_record::retransmitted)) continue;
     const bool sent_before = r.sent < rack_sent_ || (r.sent == rack_sent_ && r.end() < rack_end_);
     if (!sent_before) {
-      // Never retransmitted records are in order of time: what follows is younger still, unless it was sent again.
+      // Never retransmitted records are in order of time: what follows is younger still, unless it
+      // was sent again.
       if (board_.lost() == 0 && !r.has(sent_record::ever_retransmitted)) break;
       continue;
     }
@@ -157,9 +170,10 @@ bool connection::rack_detect(context& ctx) {
 }
 
 void connection::on_duplicate_report(context&, seq left, seq right) {
-  // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it grows once per
-  // round trip and is kept for 16 recoveries.
-  if (tail_probe_out_ && probe_was_retransmission_ && right >= tail_probe_end_ && left < tail_probe_end_) {
+  // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it
+  // grows once per round trip and is kept for 16 recoveries.
+  if (tail_probe_out_ && probe_was_retransmission_ && right >= tail_probe_end_ &&
+      left < tail_probe_end_) {
     tail_probe_duplicate_ = true;  // the original and the probe both arrived: nothing was lost
     return;
   }
@@ -210,8 +224,9 @@ void connection::leave_recovery() {
 }
 
 void connection::check_spurious_timeout(const ack_outcome& outcome) {
-  // In the manner of F-RTO (RFC 5682) on the scoreboard: the first acknowledgement after the timeout that covers bytes
-  // never sent again shows that the originals were only late. Without SACK the answer stays conservative.
+  // In the manner of F-RTO (RFC 5682) on the scoreboard: the first acknowledgement after the
+  // timeout that covers bytes never sent again shows that the originals were only late. Without
+  // SACK the answer stays conservative.
   if (!sack_ok_) {
     timeout_undo_ = false;
     return;

@@ -1,5 +1,6 @@
-// Round-trip estimation and the retransmission timeout (RFC 6298), and the smallest round trip of late for RACK
-// (RFC 8985 6.2). Microseconds inside. Samples of retransmitted segments never get here (Karn, RFC 6298 3).
+// Round-trip estimation and the retransmission timeout (RFC 6298), and the smallest round trip of
+// late for RACK (RFC 8985 6.2). Microseconds inside. Samples of retransmitted segments never get
+// here (Karn, RFC 6298 3).
 #pragma once
 
 #include <algorithm>
@@ -25,7 +26,8 @@ class rtt_estimator {
       smoothed_us_ = smoothed_us_ - smoothed_us_ / 8 + us / 8;
       if (smoothed_us_ == 0) smoothed_us_ = 1;
     }
-    // A windowed minimum: two halves of five seconds each, so that an old path is forgotten (RFC 8985 6.2).
+    // A windowed minimum: two halves of five seconds each, so that an old path is forgotten (RFC
+    // 8985 6.2).
     const auto window = static_cast<std::uint32_t>(now.ns() / 5'000'000'000);
     if (window != window_) {
       previous_min_us_ = window == window_ + 1 ? current_min_us_ : us;
@@ -38,16 +40,19 @@ class rtt_estimator {
   bool measured() const { return smoothed_us_ != 0; }
   duration smoothed() const { return std::chrono::microseconds(smoothed_us_); }
   duration variance() const { return std::chrono::microseconds(variance_us_); }
-  duration minimum() const { return std::chrono::microseconds(std::min(current_min_us_, previous_min_us_)); }
+  duration minimum() const {
+    return std::chrono::microseconds(std::min(current_min_us_, previous_min_us_));
+  }
 
-  /// Before back-off. As Linux reads RFC 6298 2.4: the variance term, not the sum, is at least `floor`.
+  /// Before back-off. As Linux reads RFC 6298 2.4: the variance term, not the sum, is at least
+  /// `floor`.
   duration timeout(duration initial, duration floor, duration ceiling) const {
     if (!measured()) return std::min(initial, ceiling);
     return std::min(smoothed() + std::max(floor, variance() * 4), ceiling);
   }
 
  private:
-  std::uint32_t smoothed_us_ = 0;      // 0: no sample yet
+  std::uint32_t smoothed_us_ = 0;  // 0: no sample yet
   std::uint32_t variance_us_ = 0;
   std::uint32_t current_min_us_ = UINT32_MAX;
   std::uint32_t previous_min_us_ = UINT32_MAX;

@@ -8,7 +8,8 @@
 namespace weir::stack::tcp {
 namespace {
 
-/// Records of one instant are joined up to this many bytes: no more than one retransmission can carry.
+/// Records of one instant are joined up to this many bytes: no more than one retransmission can
+/// carry.
 constexpr std::uint32_t max_record = 61440;
 
 }  // namespace
@@ -41,14 +42,16 @@ bool scoreboard::reserve(buffer::chunk_pool& pool) {
 void scoreboard::push(seq start, std::uint32_t length, instant now, bool with_fin) {
   if (count_ > 0) {
     auto& last = (*this)[count_ - 1];
-    if (last.sent == now && last.flags == 0 && last.end() == start && last.length + length <= max_record) {
+    if (last.sent == now && last.flags == 0 && last.end() == start &&
+        last.length + length <= max_record) {
       last.length += length;
       if (with_fin) last.flags |= sent_record::fin;
       return;
     }
   }
   assert(first_ + count_ < capacity());
-  records()[first_ + count_] = {now, start, length, static_cast<std::uint8_t>(with_fin ? sent_record::fin : 0)};
+  records()[first_ + count_] = {now, start, length,
+                                static_cast<std::uint8_t>(with_fin ? sent_record::fin : 0)};
   ++count_;
 }
 
@@ -60,7 +63,8 @@ void scoreboard::unaccount(const sent_record& r) {
 
 void scoreboard::deliver(sent_record& r, ack_outcome& outcome) {
   outcome.delivered += r.length;
-  if (r.sent > outcome.newest_sent || (r.sent == outcome.newest_sent && r.end() > outcome.newest_end)) {
+  if (r.sent > outcome.newest_sent ||
+      (r.sent == outcome.newest_sent && r.end() > outcome.newest_end)) {
     outcome.newest_sent = r.sent;
     outcome.newest_end = r.end();
     outcome.newest_retransmitted = r.has(sent_record::ever_retransmitted);
@@ -99,8 +103,10 @@ void scoreboard::sack(buffer::chunk_pool& pool, seq left, seq right, ack_outcome
   auto high = count_;
   while (low < high) {
     const auto middle = (low + high) / 2;
-    if ((*this)[middle].end() <= left) low = middle + 1;
-    else high = middle;
+    if ((*this)[middle].end() <= left)
+      low = middle + 1;
+    else
+      high = middle;
   }
   for (auto i = low; i < count_ && (*this)[i].start < right; ++i) {
     if ((*this)[i].has(sent_record::sacked)) continue;
@@ -113,8 +119,8 @@ void scoreboard::sack(buffer::chunk_pool& pool, seq left, seq right, ack_outcome
     deliver(r, outcome);
     outcome.newly_sacked += r.length;
     unaccount(r);
-    r.flags = static_cast<std::uint8_t>((r.flags & ~(sent_record::lost | sent_record::retransmitted)) |
-                                        sent_record::sacked);
+    r.flags = static_cast<std::uint8_t>(
+        (r.flags & ~(sent_record::lost | sent_record::retransmitted)) | sent_record::sacked);
     if (sacked_ == 0 || r.end() > highest_sacked_) highest_sacked_ = r.end();
     sacked_ += r.length;
   }

@@ -1,7 +1,8 @@
-// The scoreboard: what is in flight, in records of contiguous bytes that were sent at one time, each with its fate so
-// far (RFC 6675 3, RFC 8985 5.2). It counts the bytes that are selectively acknowledged, lost and retransmitted, so that
-// what is in the network is a subtraction. It takes one chunk while something is in flight, and none when idle. Which
-// record is lost and when to send is recovery.cpp's and send.cpp's.
+// The scoreboard: what is in flight, in records of contiguous bytes that were sent at one time,
+// each with its fate so far (RFC 6675 3, RFC 8985 5.2). It counts the bytes that are selectively
+// acknowledged, lost and retransmitted, so that what is in the network is a subtraction. It takes
+// one chunk while something is in flight, and none when idle. Which record is lost and when to send
+// is recovery.cpp's and send.cpp's.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +16,13 @@ namespace weir::stack::tcp {
 struct sent_record {
   enum flag : std::uint8_t {
     sacked = 1,
-    lost = 2,             ///< thought lost; to be sent again, or sent again if `retransmitted`
-    retransmitted = 4,    ///< a retransmission of it is in flight
+    lost = 2,           ///< thought lost; to be sent again, or sent again if `retransmitted`
+    retransmitted = 4,  ///< a retransmission of it is in flight
     ever_retransmitted = 8,
-    fin = 16              ///< its last octet is the FIN
+    fin = 16  ///< its last octet is the FIN
   };
 
-  instant sent;           ///< the latest transmission
+  instant sent;  ///< the latest transmission
   seq start;
   std::uint32_t length = 0;
   std::uint8_t flags = 0;
@@ -32,13 +33,15 @@ struct sent_record {
 
 /// What one acknowledgement brought, gathered over the records that it covered.
 struct ack_outcome {
-  std::uint32_t delivered = 0;         ///< bytes newly known to have arrived
+  std::uint32_t delivered = 0;  ///< bytes newly known to have arrived
   std::uint32_t newly_sacked = 0;
   instant newest_sent = instant::from_ns(-1);  ///< latest transmission among them; negative: none
   seq newest_end;
   bool newest_retransmitted = false;
-  instant clean_sent = instant::from_ns(-1);   ///< latest among those sent only once (Karn); negative: none
-  bool reordered = false;              ///< a never retransmitted byte below the highest sacked one was delivered
+  instant clean_sent =
+      instant::from_ns(-1);  ///< latest among those sent only once (Karn); negative: none
+  bool reordered =
+      false;  ///< a never retransmitted byte below the highest sacked one was delivered
 };
 
 class scoreboard {
@@ -67,8 +70,8 @@ class scoreboard {
   void mark_retransmitted(std::uint32_t i, instant now);
   /// The retransmission of record `i` is lost too.
   void unmark_retransmitted(std::uint32_t i);
-  /// Everything that is not sacked is lost (a retransmission timeout, RFC 6298 5.4). `forget_sacks`: sacked bytes too,
-  /// as the receiver may have reneged (RFC 2018 8).
+  /// Everything that is not sacked is lost (a retransmission timeout, RFC 6298 5.4).
+  /// `forget_sacks`: sacked bytes too, as the receiver may have reneged (RFC 2018 8).
   void mark_all_lost(bool forget_sacks);
   /// Nothing is lost after all (a spurious timeout).
   void unmark_all_lost();
@@ -81,7 +84,8 @@ class scoreboard {
  private:
   sent_record* records() const { return reinterpret_cast<sent_record*>(store_->data()); }
   std::uint32_t capacity() const {
-    return store_ == nullptr ? 0 : store_->capacity / static_cast<std::uint32_t>(sizeof(sent_record));
+    return store_ == nullptr ? 0
+                             : store_->capacity / static_cast<std::uint32_t>(sizeof(sent_record));
   }
   void deliver(sent_record& r, ack_outcome& outcome);
   void unaccount(const sent_record& r);

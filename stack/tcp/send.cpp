@@ -1,5 +1,6 @@
-// What leaves: new data cut by windows, Nagle and cork, retransmissions in the room that recovery grants, FIN, and the
-// one place that writes every acknowledgement (RFC 9293 3.8.6, 3.7.4). See connection.hpp.
+// What leaves: new data cut by windows, Nagle and cork, retransmissions in the room that recovery
+// grants, FIN, and the one place that writes every acknowledgement (RFC 9293 3.8.6, 3.7.4). See
+// connection.hpp.
 #include <algorithm>
 #include <array>
 
@@ -25,7 +26,8 @@ wire::tcp_segment connection::base_segment(context& ctx, std::uint8_t flags, seq
   out.traffic_class = static_cast<std::uint8_t>(options_->traffic_class & 0xfc);
   if ((flags & wire::ack) != 0) {
     out.acknowledgment = rcv_nxt_.raw();
-    if ((flags & wire::rst) == 0) out.window = static_cast<std::uint16_t>(select_window(ctx) >> rcv_shift_);
+    if ((flags & wire::rst) == 0)
+      out.window = static_cast<std::uint16_t>(select_window(ctx) >> rcv_shift_);
   }
   if (timestamps_) {
     // RFC 7323 3.2: TSecr is valid only with ACK.
@@ -40,15 +42,14 @@ void connection::output(context& ctx) {
   switch (state_) {
     case tcp_state::closed:
     case tcp_state::listen:
-    case tcp_state::syn_sent:
-      return;
+    case tcp_state::syn_sent: return;
     case tcp_state::syn_received:
-    case tcp_state::time_wait:
-      break;
+    case tcp_state::time_wait: break;
     default:
       retransmit_lost(ctx);
       send_new_data(ctx);
-      if (una_ == nxt_ && !fin_sent_ && (nxt_ < data_end() || fin_queued_) && cork_at_.is_never()) arm_persist(ctx);
+      if (una_ == nxt_ && !fin_sent_ && (nxt_ < data_end() || fin_queued_) && cork_at_.is_never())
+        arm_persist(ctx);
       break;
   }
   if (ack_ == ack_need::now) {
@@ -81,8 +82,8 @@ std::uint32_t connection::sendable(std::uint32_t mss) {
   }
   if (n < unsent) {
     if (n >= mss) return n - n % mss;
-    // A piece: never for want of congestion window; for want of the peer's only if it is half of its largest
-    // (RFC 9293 3.8.6.2.1 (3)).
+    // A piece: never for want of congestion window; for want of the peer's only if it is half of
+    // its largest (RFC 9293 3.8.6.2.1 (3)).
     if (by_congestion) return 0;
     return n * 2 >= max_wnd_ ? n : 0;
   }
@@ -99,7 +100,8 @@ void connection::send_new_data(context& ctx) {
     if (unsent == 0 && !fin_queued_) return;
     const auto n = unsent > 0 ? sendable(mss) : 0;
     if (unsent > 0 && n == 0) return;
-    const bool with_fin = fin_queued_ && n == unsent && nxt_ + n < una_ + std::max(snd_wnd_, 1u) + (n > 0 ? 1u : 0u);
+    const bool with_fin =
+        fin_queued_ && n == unsent && nxt_ + n < una_ + std::max(snd_wnd_, 1u) + (n > 0 ? 1u : 0u);
     if (unsent == 0 && (!with_fin || snd_wnd_ == 0)) return;
     if (!board_.reserve(ctx.pool)) return;
     if (n % mss != 0) small_end_ = nxt_ + n;
@@ -108,8 +110,10 @@ void connection::send_new_data(context& ctx) {
     nxt_ += n + (with_fin ? 1u : 0u);
     if (with_fin) fin_sent_ = true;
     emit_data(ctx, from, n, with_fin, false);
-    if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);
-    else if (timer_ == timer_mode::tail_probe || tail_probe_allowed()) arm_retransmit(ctx);
+    if (timer_ == timer_mode::off || timer_ == timer_mode::persist)
+      arm_retransmit(ctx);
+    else if (timer_ == timer_mode::tail_probe || tail_probe_allowed())
+      arm_retransmit(ctx);
     if (with_fin) return;
   }
 }
@@ -146,12 +150,14 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
   return true;
 }
 
-void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin, bool retransmission) {
+void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin,
+                           bool retransmission) {
   std::array<std::span<const std::byte>, ip_layer::max_parts> parts;
   do {
     std::size_t count = 0;
     auto taken = static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts, count));
-    if (taken == 0 && length > 0) return;  // nothing there to send: a record never reaches beyond the queue
+    if (taken == 0 && length > 0)
+      return;  // nothing there to send: a record never reaches beyond the queue
     if (taken < length && taken > mss_) {
       // Many small chunks: end on a segment's border and go on with the rest.
       auto surplus = taken % mss_;
@@ -177,7 +183,8 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     bytes_sent_ += retransmission ? 0 : taken;
     if (congestion_state_ == congestion_state::recovery) prr_out_ += taken;
     last_sent_ = ctx.now;
-    // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's pingpong mode).
+    // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's
+    // pingpong mode).
     if (!last_data_.never() && last_data_.since(ctx.now) < options_->delayed_ack) quick_acks_ = 0;
     acknowledged_now(ctx);
     ctx.out.send_segment(ctx.now, segment, std::span(parts).first(count), options_->ttl);
@@ -226,7 +233,8 @@ void connection::emit_syn(context& ctx) {
   // A SYN-ACK offers only what the SYN offered (RFC 7323 2.2, 3.2; RFC 2018 2).
   if (answering ? sack_ok_ : options_->sack) out.options.sack_permitted = true;
   if (answering ? timestamps_ : options_->timestamps) {
-    out.options.timestamps = wire::tcp_timestamps{timestamp_clock(ctx.now, ts_offset_), answering ? ts_recent_ : 0};
+    out.options.timestamps =
+        wire::tcp_timestamps{timestamp_clock(ctx.now, ts_offset_), answering ? ts_recent_ : 0};
   }
   if (answering ? scaling_ : options_->window_scaling) out.options.window_scale = rcv_shift_;
   if (answering) {

@@ -1,5 +1,6 @@
-// Sequence numbers: a type of their own, compared modulo 2^32 (RFC 9293 3.4). Two numbers are comparable while they lie
-// within 2^31 of each other, which windows of at most 2^30 bytes guarantee (RFC 7323 2.3).
+// Sequence numbers: a type of their own, compared modulo 2^32 (RFC 9293 3.4). Two numbers are
+// comparable while they lie within 2^31 of each other, which windows of at most 2^30 bytes
+// guarantee (RFC 7323 2.3).
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,9 @@ class seq {
     return *this;
   }
   /// Signed distance: positive when this one is later.
-  constexpr std::int32_t operator-(seq other) const { return static_cast<std::int32_t>(raw_ - other.raw_); }
+  constexpr std::int32_t operator-(seq other) const {
+    return static_cast<std::int32_t>(raw_ - other.raw_);
+  }
 
   constexpr bool operator==(const seq&) const = default;
   constexpr bool operator<(seq other) const { return *this - other < 0; }

@@ -1,5 +1,5 @@
-// An instant in four bytes: milliseconds, modulo 49 days, zero for "never". For what is compared with spans of up to some
-// days and may be a millisecond off; a connection keeps several of them.
+// An instant in four bytes: milliseconds, modulo 49 days, zero for "never". For what is compared
+// with spans of up to some days and may be a millisecond off; a connection keeps several of them.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,9 @@ class stamp {
   duration since(instant now) const { return std::chrono::milliseconds(clock(now) - ms_); }
 
  private:
-  static std::uint32_t clock(instant now) { return static_cast<std::uint32_t>(now.ns() / 1'000'000); }
+  static std::uint32_t clock(instant now) {
+    return static_cast<std::uint32_t>(now.ns() / 1'000'000);
+  }
 
   std::uint32_t ms_ = 0;
 };

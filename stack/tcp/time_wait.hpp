@@ -1,5 +1,5 @@
-// What is left of a connection in TIME_WAIT (RFC 9293 3.6.1): enough to acknowledge a repeated FIN, to ignore resets
-// (RFC 1337) and to judge a new SYN (RFC 6191). No queue, no connection object.
+// What is left of a connection in TIME_WAIT (RFC 9293 3.6.1): enough to acknowledge a repeated FIN,
+// to ignore resets (RFC 1337) and to judge a new SYN (RFC 6191). No queue, no connection object.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,9 @@ namespace weir::stack::tcp {
 struct time_wait_entry {
   flow_key flow;
   timer_node timer;
-  instant answered;                  ///< the last acknowledgement, to limit their rate
-  std::uint32_t previous = 0xffffffff, next = 0xffffffff;  ///< by age: the oldest goes when the bound is met
+  instant answered;  ///< the last acknowledgement, to limit their rate
+  std::uint32_t previous = 0xffffffff,
+                next = 0xffffffff;  ///< by age: the oldest goes when the bound is met
   seq send_next, receive_next;
   std::uint32_t timestamp = 0, timestamp_offset = 0;
   std::uint16_t window = 0;

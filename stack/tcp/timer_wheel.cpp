@@ -1,5 +1,5 @@
-// See timer_wheel.hpp. Level n's slots are 64^n ticks wide; a node lives on the lowest level whose span its distance
-// fits, and moves down when the wheel reaches its slot.
+// See timer_wheel.hpp. Level n's slots are 64^n ticks wide; a node lives on the lowest level whose
+// span its distance fits, and moves down when the wheel reaches its slot.
 #include "tcp/timer_wheel.hpp"
 
 #include <algorithm>

@@ -1,6 +1,6 @@
-// The host's timers: a hierarchical wheel of intrusive nodes, constant time to arm, move and disarm. A deadline is
-// rounded up to the wheel's tick, never down. Owners re-arm lazily: a node whose deadline moves later stays where it is
-// and is looked at when it fires.
+// The host's timers: a hierarchical wheel of intrusive nodes, constant time to arm, move and
+// disarm. A deadline is rounded up to the wheel's tick, never down. Owners re-arm lazily: a node
+// whose deadline moves later stays where it is and is looked at when it fires.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ struct timer_node {
   timer_node* previous = nullptr;
   timer_node* next = nullptr;
   std::int64_t tick = 0;
-  std::uint32_t index = 0;              ///< of the owner in its table
+  std::uint32_t index = 0;  ///< of the owner in its table
   timer_owner owner = timer_owner::connection;
   std::uint8_t level = 0;
   std::uint8_t slot = 0;
@@ -27,9 +27,9 @@ struct timer_node {
 
 class timer_wheel {
  public:
-  static constexpr int tick_shift = 17;   ///< 131 us
+  static constexpr int tick_shift = 17;  ///< 131 us
   static constexpr int slot_bits = 6;
-  static constexpr int levels = 8;        ///< 2^48 ticks: over a thousand years
+  static constexpr int levels = 8;  ///< 2^48 ticks: over a thousand years
 
   timer_wheel();
   timer_wheel(const timer_wheel&) = delete;
@@ -41,7 +41,9 @@ class timer_wheel {
   void arm_by(timer_node& node, instant deadline);
   void disarm(timer_node& node);
   /// When `node` will fire, which may be after the deadline it was armed with by less than a tick.
-  static instant fires_at(const timer_node& node) { return instant::from_ns(node.tick << tick_shift); }
+  static instant fires_at(const timer_node& node) {
+    return instant::from_ns(node.tick << tick_shift);
+  }
 
   /// Takes one node that is due at `now`, disarmed; null when there is none left.
   timer_node* take_due(instant now);
@@ -55,7 +57,7 @@ class timer_wheel {
 
   std::array<std::array<timer_node, slots>, levels> wheel_;
   std::array<std::uint64_t, levels> occupied_{};
-  std::int64_t tick_ = 0;   // everything before it has fired
+  std::int64_t tick_ = 0;  // everything before it has fired
 };
 
 }  // namespace weir::stack::tcp

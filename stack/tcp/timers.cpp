@@ -1,5 +1,6 @@
-// Time: retransmission, persistence, tail probes, reordering, delayed acknowledgements, keep-alive and the patience with
-// orphans. A connection keeps deadlines; the host's wheel holds one node for the nearest. See connection.hpp.
+// Time: retransmission, persistence, tail probes, reordering, delayed acknowledgements, keep-alive
+// and the patience with orphans. A connection keeps deadlines; the host's wheel holds one node for
+// the nearest. See connection.hpp.
 #include <algorithm>
 
 #include "tcp/connection.hpp"
@@ -9,7 +10,8 @@ namespace {
 
 /// An orphan that nobody answers is given up after so many attempts (Linux's tcp_orphan_retries).
 constexpr std::uint32_t orphan_attempts = 8;
-/// RFC 6298 5.7: after a lost SYN the data phase starts with this, unless a round trip was measured.
+/// RFC 6298 5.7: after a lost SYN the data phase starts with this, unless a round trip was
+/// measured.
 constexpr duration timeout_after_lost_syn = std::chrono::seconds(3);
 
 }  // namespace
@@ -18,7 +20,8 @@ instant connection::deadline() const { return std::min({timer_at_, ack_at_, keep
 
 duration connection::current_rto() const {
   auto base = rtt_.timeout(options_->initial_rto, options_->min_rto, options_->max_rto);
-  if (!rtt_.measured() && syn_acked_ && syn_retransmissions_ > 0) base = std::max(base, timeout_after_lost_syn);
+  if (!rtt_.measured() && syn_acked_ && syn_retransmissions_ > 0)
+    base = std::max(base, timeout_after_lost_syn);
   const auto doubled = base.count() << std::min<int>(backoff_, 20);
   return std::min(duration(doubled), options_->max_rto);
 }
@@ -56,8 +59,8 @@ void connection::on_timer(context& ctx) {
 
 bool connection::tail_probe_allowed() const {
   // RFC 8985 7.2: with SACK, in the open state, nothing sacked, no probe out.
-  return sack_ok_ && congestion_state_ == congestion_state::open && board_.sacked() == 0 && board_.lost() == 0 &&
-         !tail_probe_out_ && backoff_ == 0 && rtt_.measured() &&
+  return sack_ok_ && congestion_state_ == congestion_state::open && board_.sacked() == 0 &&
+         board_.lost() == 0 && !tail_probe_out_ && backoff_ == 0 && rtt_.measured() &&
          (state_ == tcp_state::established || state_ == tcp_state::close_wait || fin_sent_);
 }
 
@@ -68,8 +71,10 @@ void connection::arm_retransmit(context& ctx) {
   if (!tail_probe_allowed()) return;
   // RFC 8985 7.2: two round trips, and the peer's delayed acknowledgement if one segment is out.
   auto wait = rtt_.smoothed() * 2;
-  if (span_of(una_, nxt_) <= mss_) wait += options_->min_rto;
-  else wait += std::chrono::milliseconds(2);
+  if (span_of(una_, nxt_) <= mss_)
+    wait += options_->min_rto;
+  else
+    wait += std::chrono::milliseconds(2);
   if (wait >= rto) return;
   timer_ = timer_mode::tail_probe;
   timer_at_ = ctx.now + wait;
@@ -86,8 +91,10 @@ void connection::arm_persist(context& ctx) {
 bool connection::gave_up(context& ctx, std::uint32_t attempts) {
   const auto& o = *options_;
   bool over = false;
-  if (o.user_timeout.count() > 0) over = progress_at_.since(ctx.now) >= o.user_timeout;
-  else over = attempts > o.retries;
+  if (o.user_timeout.count() > 0)
+    over = progress_at_.since(ctx.now) >= o.user_timeout;
+  else
+    over = attempts > o.retries;
   if (orphaned_ && attempts > orphan_attempts) {
     over = true;
     ctx.counters.add(counter::orphans_reaped);
@@ -98,7 +105,8 @@ bool connection::gave_up(context& ctx, std::uint32_t attempts) {
 
 void connection::on_syn_timer(context& ctx) {
   if (attempts_ >= options_->syn_retries ||
-      (options_->user_timeout.count() > 0 && progress_at_.since(ctx.now) >= options_->user_timeout)) {
+      (options_->user_timeout.count() > 0 &&
+       progress_at_.since(ctx.now) >= options_->user_timeout)) {
     fail(ctx, soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
     return;
   }
@@ -123,10 +131,14 @@ void connection::on_retransmit_timer(context& ctx) {
     return;
   }
   if (attempts_ < 255) ++attempts_;
-  // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out while the peer answers.
-  const bool shut = snd_wnd_ == 0 && last_received_.since(ctx.now) < current_rto() * 2 && !orphaned_;
-  if (shut) attempts_ = 1;
-  else if (gave_up(ctx, attempts_)) return;
+  // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out
+  // while the peer answers.
+  const bool shut =
+      snd_wnd_ == 0 && last_received_.since(ctx.now) < current_rto() * 2 && !orphaned_;
+  if (shut)
+    attempts_ = 1;
+  else if (gave_up(ctx, attempts_))
+    return;
   ++timeouts_;
   ctx.counters.add(counter::timeouts);
   const bool first = congestion_state_ != congestion_state::loss;
@@ -173,7 +185,8 @@ void connection::on_persist_timer(context& ctx) {
     emit_data(ctx, from, n, false, false);
     return;
   }
-  // As Linux: a segment just before the window, which must be answered with the window as it is now.
+  // As Linux: a segment just before the window, which must be answered with the window as it is
+  // now.
   emit_control(ctx, wire::ack, una_ - 1);
 }
 
@@ -223,8 +236,8 @@ void connection::on_tail_probe_timer(context& ctx) {
 void connection::on_tail_probe_acked(context& ctx) {
   tail_probe_out_ = false;
   if (!probe_was_retransmission_ || congestion_state_ != congestion_state::open) return;
-  // RFC 8985 7.4.2: only the probe's copy arrived, as no D-SACK came with this or before: the tail was lost, which
-  // costs what a fast recovery costs.
+  // RFC 8985 7.4.2: only the probe's copy arrived, as no D-SACK came with this or before: the tail
+  // was lost, which costs what a fast recovery costs.
   if (tail_probe_duplicate_) {
     tail_probe_duplicate_ = false;
     return;
@@ -263,7 +276,8 @@ void connection::on_keep_timer(context& ctx) {
     keep_at_ = ctx.now + options_->keep_alive_idle;
     return;
   }
-  if (const auto idle = last_received_.since(ctx.now); idle < options_->keep_alive_idle && keep_probes_ == 0) {
+  if (const auto idle = last_received_.since(ctx.now);
+      idle < options_->keep_alive_idle && keep_probes_ == 0) {
     keep_at_ = ctx.now + (options_->keep_alive_idle - idle);
     return;
   }
@@ -278,27 +292,19 @@ void connection::on_keep_timer(context& ctx) {
 }
 
 void connection::on_icmp(context& ctx, const icmp_report& report) {
-  // RFC 5927 4.1: only about what is in flight. RFC 9293 3.9.2.2, RFC 5927 4.2: hard errors end an attempt to connect,
-  // never a connection; soft ones are remembered and told if the attempt times out (RFC 5461).
+  // RFC 5927 4.1: only about what is in flight. RFC 9293 3.9.2.2, RFC 5927 4.2: hard errors end an
+  // attempt to connect, never a connection; soft ones are remembered and told if the attempt times
+  // out (RFC 5461).
   if (!in_flight(seq(report.sequence))) return;
   const bool opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
   if (!opening) return;
   switch (report.kind) {
     case icmp_kind::port_unreachable:
-    case icmp_kind::protocol_unreachable:
-      fail(ctx, std::errc::connection_refused);
-      break;
-    case icmp_kind::prohibited:
-      fail(ctx, std::errc::host_unreachable);
-      break;
-    case icmp_kind::network_unreachable:
-      soft_error_ = std::errc::network_unreachable;
-      break;
-    case icmp_kind::host_unreachable:
-      soft_error_ = std::errc::host_unreachable;
-      break;
-    default:
-      break;
+    case icmp_kind::protocol_unreachable: fail(ctx, std::errc::connection_refused); break;
+    case icmp_kind::prohibited: fail(ctx, std::errc::host_unreachable); break;
+    case icmp_kind::network_unreachable: soft_error_ = std::errc::network_unreachable; break;
+    case icmp_kind::host_unreachable: soft_error_ = std::errc::host_unreachable; break;
+    default: break;
   }
 }
 

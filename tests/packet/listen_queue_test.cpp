@@ -69,13 +69,13 @@ TEST_CASE("listen_final_ack_dropped_when_the_accept_queue_is_full_completes_late
   t.after(900ms);
   t.skip();
   CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
-  CHECK(t.until_sent(2s) < 2s);   // the SYN-ACK comes again
+  CHECK(t.until_sent(2s) < 2s);  // the SYN-ACK comes again
   t.out("S. 0 ack 1");
   t.in(". 1 ack 1");
   t.quiet();
   CHECK(t.count(counter::accept_queue_overflow) == 1);
   CHECK(t.accept());
-  t.in("P. 1:6 ack 1");           // the client, which believes to be connected, goes on
+  t.in("P. 1:6 ack 1");  // the client, which believes to be connected, goes on
   CHECK(t.accept());
   CHECK(t.read() == script::stream(0, 5));
 }
@@ -247,7 +247,8 @@ TEST_CASE("listen_rst_for_another_connection_is_not_swallowed") {
 }
 
 TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
-  for (const char* source : {"224.0.0.5", "255.255.255.255", "10.0.0.255", "0.0.0.0", "127.0.0.1"}) {
+  for (const char* source :
+       {"224.0.0.5", "255.255.255.255", "10.0.0.255", "0.0.0.0", "127.0.0.1"}) {
     CAPTURE(source);
     script t;
     t.listen();
@@ -373,7 +374,7 @@ TEST_CASE("syn_cookie_round_trip_with_timestamps_keeps_window_scale_and_sack") {
   CHECK(answer.options.window_scale == 7);
   CHECK(answer.options.sack_permitted);
   CHECK(answer.options.timestamps->echo == 500);
-  CHECK(t.h().memory_in_use() == 0);                // no state
+  CHECK(t.h().memory_in_use() == 0);  // no state
   const auto ts = std::to_string(answer.options.timestamps->value);
   t.after(100ms);
   t.in(". 1 ack 1 win 100 <TS 600 " + ts + ">");
@@ -382,11 +383,12 @@ TEST_CASE("syn_cookie_round_trip_with_timestamps_keeps_window_scale_and_sack") {
   CHECK(t.info().send_window == 100 << 9);
   CHECK(t.info().sack);
   CHECK(t.info().timestamps);
-  CHECK(t.info().send_mss == 1360 - 12);            // the nearest that the cookie can say
+  CHECK(t.info().send_mss == 1360 - 12);  // the nearest that the cookie can say
   CHECK(t.send(10u).value() == 10);
   const auto data = t.take();
   // The clock does not run backwards for the peer's PAWS.
-  CHECK(static_cast<std::int32_t>(data.options.timestamps->value - answer.options.timestamps->value) >= 0);
+  CHECK(static_cast<std::int32_t>(data.options.timestamps->value -
+                                  answer.options.timestamps->value) >= 0);
   CHECK(t.h().info_listener(t.listener)->cookies_sent == 1);
   CHECK(t.count(counter::syn_cookies_accepted) == 1);
 }
@@ -410,10 +412,10 @@ TEST_CASE("syn_cookie_expired_or_forged_is_refused") {
     t.listen(80, {.syn_backlog = 0});
     t.in("S 0 <mss 1460>");
     (void)t.take();
-    if (how == 0) t.after(200s);                    // expired
-    if (how == 1) t.peer_port = 40001;              // another flow
-    if (how == 2) t.peer_isn += 1;                  // another SYN
-    t.in(how == 3 ? ". 1 ack 33" : ". 1 ack 1");    // another cookie
+    if (how == 0) t.after(200s);                  // expired
+    if (how == 1) t.peer_port = 40001;            // another flow
+    if (how == 2) t.peer_isn += 1;                // another SYN
+    t.in(how == 3 ? ". 1 ack 33" : ". 1 ack 1");  // another cookie
     CHECK(t.take().has(wire::rst));
     CHECK_FALSE(t.accept());
     CHECK(t.h().memory_in_use() == 0);
@@ -436,7 +438,7 @@ TEST_CASE("syn_cookie_late_ack_that_carries_data") {
   t.listen(80, {.syn_backlog = 0});
   t.in("S 0 <mss 1460>");
   t.out("S. 0 ack 1");
-  t.in("P. 1:11 ack 1");                            // the bare ACK was lost
+  t.in("P. 1:11 ack 1");  // the bare ACK was lost
   t.out(". 1 ack 11");
   REQUIRE(t.accept());
   CHECK(t.read() == script::stream(0, 10));
@@ -459,14 +461,14 @@ TEST_CASE("syn_cookie_ack_with_a_full_accept_queue_is_dropped_and_tried_again") 
   t.peer_port = 1003;
   t.in("S 0 <mss 1460>");
   (void)t.take();
-  handshake(t, 1004);                               // takes the place
+  handshake(t, 1004);  // takes the place
   CHECK(t.h().info_listener(t.listener)->accept_queue == 1);
 }
 
 TEST_CASE("syn_cookies_only_under_pressure_and_legitimate_clients_connect_during_a_flood") {
   script t;
   t.listen(80, {.syn_backlog = 16});
-  for (std::uint16_t p = 1; p <= 1000; ++p) {       // a flood from spoofed ports
+  for (std::uint16_t p = 1; p <= 1000; ++p) {  // a flood from spoofed ports
     t.peer_port = static_cast<std::uint16_t>(10000 + p);
     t.in("S 0 <mss 1460>");
     t.skip();

@@ -25,7 +25,8 @@ std::string_view word(std::string_view& rest) {
 std::uint32_t number(std::string_view text) {
   std::uint32_t out = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (ec != std::errc{} || end != text.data() + text.size()) throw std::invalid_argument("number: " + std::string(text));
+  if (ec != std::errc{} || end != text.data() + text.size())
+    throw std::invalid_argument("number: " + std::string(text));
   return out;
 }
 
@@ -37,9 +38,12 @@ std::pair<std::uint32_t, std::uint32_t> range(std::string_view text) {
 
 void parse_options(std::string_view text, wire::tcp_option_set& out) {
   for (auto w = word(text); !w.empty(); w = word(text)) {
-    if (w == "mss") out.mss = static_cast<std::uint16_t>(number(word(text)));
-    else if (w == "sackOK") out.sack_permitted = true;
-    else if (w == "wscale") out.window_scale = static_cast<std::uint8_t>(number(word(text)));
+    if (w == "mss")
+      out.mss = static_cast<std::uint16_t>(number(word(text)));
+    else if (w == "sackOK")
+      out.sack_permitted = true;
+    else if (w == "wscale")
+      out.window_scale = static_cast<std::uint8_t>(number(word(text)));
     else if (w == "TS") {
       const auto value = number(word(text));
       out.timestamps = wire::tcp_timestamps{value, number(word(text))};
@@ -72,9 +76,12 @@ notation parse_notation(std::string_view text) {
   }
   std::tie(out.begin, out.end) = range(word(text));
   for (auto w = word(text); !w.empty(); w = word(text)) {
-    if (w == "ack") out.ack = number(word(text));
-    else if (w == "win") out.window = static_cast<std::uint16_t>(number(word(text)));
-    else throw std::invalid_argument("word: " + std::string(w));
+    if (w == "ack")
+      out.ack = number(word(text));
+    else if (w == "win")
+      out.window = static_cast<std::uint16_t>(number(word(text)));
+    else
+      throw std::invalid_argument("word: " + std::string(w));
   }
   return out;
 }
@@ -192,7 +199,8 @@ std::string script::describe(const wire::tcp_segment& s) const {
   if (s.options.sack_permitted) out += " sackOK";
   if (s.options.window_scale) out += " wscale " + std::to_string(*s.options.window_scale);
   if (s.options.timestamps) {
-    out += " TS " + std::to_string(s.options.timestamps->value) + " " + std::to_string(s.options.timestamps->echo);
+    out += " TS " + std::to_string(s.options.timestamps->value) + " " +
+           std::to_string(s.options.timestamps->echo);
   }
   for (std::size_t i = 0; i < s.options.sack_count; ++i) {
     out += (i == 0 ? " sack " : " ") + std::to_string(s.options.sack[i].left - peer_isn) + ":" +
@@ -232,7 +240,8 @@ void script::out_payload(std::string_view text, std::string_view payload) {
       CHECK(got.options.window_scale == want.options.window_scale);
       CHECK(got.options.timestamps.has_value() == want.options.timestamps.has_value());
     }
-    if (want.options.timestamps) CHECK(got.options.timestamps->echo == want.options.timestamps->echo);
+    if (want.options.timestamps)
+      CHECK(got.options.timestamps->echo == want.options.timestamps->echo);
     CHECK(got.options.sack_count == want.options.sack_count);
     for (std::size_t i = 0; i < want.options.sack_count; ++i) {
       CHECK(got.options.sack[i].left - peer_isn == want.options.sack[i].left);
@@ -240,7 +249,8 @@ void script::out_payload(std::string_view text, std::string_view payload) {
     }
   }
   if (!payload.empty()) {
-    CHECK(std::string_view(reinterpret_cast<const char*>(got.payload.data()), got.payload.size()) == payload);
+    CHECK(std::string_view(reinterpret_cast<const char*>(got.payload.data()), got.payload.size()) ==
+          payload);
   }
 }
 
@@ -308,7 +318,8 @@ void script::establish(std::string_view syn, std::uint16_t window) {
   // Timestamps, where negotiated, must be on the ACK too.
   if (answer.options.timestamps) {
     const auto next = parse_notation("S 0 " + std::string(syn)).options.timestamps->value + 1;
-    in(". 1 ack 1 <TS " + std::to_string(next) + " " + std::to_string(answer.options.timestamps->value) + ">");
+    in(". 1 ack 1 <TS " + std::to_string(next) + " " +
+       std::to_string(answer.options.timestamps->value) + ">");
   } else {
     in(". 1 ack 1");
   }

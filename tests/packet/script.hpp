@@ -1,19 +1,17 @@
-// Packet scripts: a compact notation for what a peer sends and what must come back, in the manner of packetdrill.
+// Packet scripts: a compact notation for what a peer sends and what must come back, in the manner
+// of packetdrill.
 //
-//   script t;                                     // a host, 10.0.0.1, and a peer played by the test, 10.0.0.2
-//   t.listen(80);
-//   t.in("S 0 win 65535 <mss 1460>");             // the peer sends; numbers count from its SYN
-//   t.out("S. 0 ack 1 <mss 1460>");               // the host must have sent this next; numbers count from its SYN
-//   t.in(". 1 ack 1");
-//   t.accept();
-//   t.in("P. 1:11 ack 1");                        // ten bytes, each told by its place in the stream
-//   t.after(40ms);                                // time passes, timers run
-//   t.out(". 1 ack 11");
-//   t.quiet();                                    // nothing else was sent
+//   script t;                                     // a host, 10.0.0.1, and a peer played by the
+//   test, 10.0.0.2 t.listen(80); t.in("S 0 win 65535 <mss 1460>");             // the peer sends;
+//   numbers count from its SYN t.out("S. 0 ack 1 <mss 1460>");               // the host must have
+//   sent this next; numbers count from its SYN t.in(". 1 ack 1"); t.accept(); t.in("P. 1:11 ack
+//   1");                        // ten bytes, each told by its place in the stream t.after(40ms);
+//   // time passes, timers run t.out(". 1 ack 11"); t.quiet(); // nothing else was sent
 //
-// A segment is: flags (S F R P U E C, and . for ACK), first sequence number or first:past-the-last, then optionally
-// "ack N", "win N" (as in the header), and options in <>: mss N, sackOK, wscale N, TS value echo, sack a:b c:d, nop.
-// out() checks what it names and nothing else; PSH only if named. Times count from the script's start.
+// A segment is: flags (S F R P U E C, and . for ACK), first sequence number or first:past-the-last,
+// then optionally "ack N", "win N" (as in the header), and options in <>: mss N, sackOK, wscale N,
+// TS value echo, sack a:b c:d, nop. out() checks what it names and nothing else; PSH only if named.
+// Times count from the script's start.
 #pragma once
 
 #include <cstdint>
@@ -81,7 +79,8 @@ class script final : public packet_sink {
   /// Takes a connection; it becomes `socket`.
   bool accept();
   void connect(const tcp_options& options = {});
-  /// Opens a passive connection all the way: SYN, SYN-ACK, ACK, accept. `syn` are the peer's options, `window` its field.
+  /// Opens a passive connection all the way: SYN, SYN-ACK, ACK, accept. `syn` are the peer's
+  /// options, `window` its field.
   void establish(std::string_view syn = "<mss 1460>", std::uint16_t window = 65535);
   result<std::size_t> send(std::size_t bytes);
   result<std::size_t> send(std::string_view text);
@@ -115,13 +114,14 @@ class script final : public packet_sink {
     std::vector<std::byte> bytes;
     instant at;
   };
-  bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta& meta) override;
+  bool transmit(std::span<const std::span<const std::byte>> parts,
+                const transmit_meta& meta) override;
   static void CHECK_ok(std::error_code ec);
   wire::tcp_segment parse(const record& r) const;
 
   std::unique_ptr<host> host_;
   std::deque<record> sent_;
-  mutable std::deque<record> taken_;   // keeps the bytes that take() points into
+  mutable std::deque<record> taken_;  // keeps the bytes that take() points into
   instant now_ = instant::from_ns(1'000'000'000);
   std::uint32_t our_isn_ = 0;
   std::uint64_t written_ = 0;

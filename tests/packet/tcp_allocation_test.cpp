@@ -1,4 +1,5 @@
-// In steady state a request and its reply take nothing from the allocator: neither host, both counted together.
+// In steady state a request and its reply take nothing from the allocator: neither host, both
+// counted together.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -43,7 +44,8 @@ namespace {
 
 /// A device that keeps packets in buffers of its own, made before anything is counted.
 struct fixed_sink final : packet_sink {
-  std::vector<std::vector<std::byte>> packets = std::vector<std::vector<std::byte>>(64, std::vector<std::byte>(70000));
+  std::vector<std::vector<std::byte>> packets =
+      std::vector<std::vector<std::byte>>(64, std::vector<std::byte>(70000));
   std::vector<std::size_t> lengths = std::vector<std::size_t>(64);
   std::size_t count = 0;
   bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta&) override {
@@ -76,7 +78,8 @@ TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
   receive_meta meta;
   meta.checksum_good = true;
   const auto deliver = [&](host& h, fixed_sink& from) {
-    for (std::size_t i = 0; i < from.count; ++i) h.input(now, std::span(from.packets[i]).first(from.lengths[i]), meta);
+    for (std::size_t i = 0; i < from.count; ++i)
+      h.input(now, std::span(from.packets[i]).first(from.lengths[i]), meta);
     from.count = 0;
   };
   const auto listener = *right.listen({"10.0.0.2", 80}, {});

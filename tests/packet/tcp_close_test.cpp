@@ -1,4 +1,5 @@
-// Closing: every path of the state diagram, resets, TIME_WAIT, orphans (TCP.md rows 31, 56-60; RFC 5961).
+// Closing: every path of the state diagram, resets, TIME_WAIT, orphans (TCP.md rows 31, 56-60; RFC
+// 5961).
 #include <doctest/doctest.h>
 
 #include "packet/script.hpp"
@@ -14,7 +15,7 @@ TEST_CASE("close_active_fin_wait_1_2_time_wait") {
   CHECK(t.state() == tcp_state::fin_wait_1);
   t.in(". 1 ack 2");
   CHECK(t.state() == tcp_state::fin_wait_2);
-  t.in("P. 1:6 ack 2");                       // half-closed: data still flows in
+  t.in("P. 1:6 ack 2");  // half-closed: data still flows in
   t.skip();
   CHECK(t.read() == script::stream(0, 5));
   t.in("F. 6 ack 2");
@@ -38,7 +39,7 @@ TEST_CASE("close_passive_close_wait_last_ack") {
   CHECK(t.state() == tcp_state::close_wait);
   CHECK(any(t.events(), ready::readable));
   CHECK(t.h().at_end(t.socket));
-  CHECK(t.send(5u).value() == 5);             // SEND in CLOSE-WAIT is allowed
+  CHECK(t.send(5u).value() == 5);  // SEND in CLOSE-WAIT is allowed
   t.out("P. 1:6 ack 2");
   t.shutdown();
   t.out("F. 6 ack 2");
@@ -113,7 +114,7 @@ TEST_CASE("lost_last_ack_is_sent_again_from_time_wait") {
   t.out(". 2 ack 2");
   t.close();
   t.after(30s);
-  t.in("F. 1 ack 2");                         // row 59: a repeated FIN is acknowledged and extends
+  t.in("F. 1 ack 2");  // row 59: a repeated FIN is acknowledged and extends
   t.out(". 2 ack 2");
   t.after(45s);
   CHECK(t.h().memory_in_use() > 0);
@@ -145,7 +146,7 @@ TEST_CASE("time_wait_a_new_syn_reopens") {
   t.in("F. 1 ack 2");
   t.out(". 2 ack 2");
   t.close();
-  t.in("S 0");                                // not newer: silently dropped (RFC 6191)
+  t.in("S 0");  // not newer: silently dropped (RFC 6191)
   t.quiet();
   t.peer_isn += 100;
   t.in("S 0");
@@ -164,7 +165,7 @@ TEST_CASE("time_wait_reopens_by_timestamp") {
   t.in("F. 1 ack 2 <TS 200 " + echo + ">");
   t.skip();
   t.close();
-  t.peer_isn -= 5000;                         // an older number, but a newer timestamp
+  t.peer_isn -= 5000;  // an older number, but a newer timestamp
   t.in("S 0 <TS 200 0>");
   t.quiet();
   t.in("S 0 <TS 201 0>");

@@ -16,7 +16,8 @@ TEST_CASE("connect_syn_has_linux_options_and_completes") {
   CHECK(syn.options.timestamps.has_value());
   CHECK(syn.options.window_scale == 7);
   CHECK(syn.window == 65535);
-  t.in("S. 0 ack 1 <mss 1400,sackOK,TS 10 " + std::to_string(syn.options.timestamps->value) + ",wscale 2>");
+  t.in("S. 0 ack 1 <mss 1400,sackOK,TS 10 " + std::to_string(syn.options.timestamps->value) +
+       ",wscale 2>");
   t.out(". 1 ack 1 <TS 0 10>");
   CHECK(any(t.events(), ready::connected));
   CHECK(t.state() == tcp_state::established);
@@ -46,7 +47,7 @@ TEST_CASE("connect_refused_by_a_reset_that_acknowledges_the_syn") {
   script t;
   t.connect();
   t.out("S 0");
-  t.in("R 0 win 0");        // no ACK: ignored (RFC 5961 3.2)
+  t.in("R 0 win 0");  // no ACK: ignored (RFC 5961 3.2)
   CHECK(t.state() == tcp_state::syn_sent);
   t.in("R. 0 ack 1");
   t.quiet();
@@ -75,7 +76,7 @@ TEST_CASE("simultaneous_open_connects_both") {
   t.in("S 0 <mss 1460>");
   t.out("S. 0 ack 1");
   CHECK(t.state() == tcp_state::syn_received);
-  t.in("S. 0 ack 1 <mss 1460>");   // the peer's answer to our SYN
+  t.in("S. 0 ack 1 <mss 1460>");  // the peer's answer to our SYN
   t.skip();
   t.in(". 1 ack 1");
   CHECK(t.state() == tcp_state::established);
@@ -142,8 +143,8 @@ TEST_CASE("window_shift_above_14_counts_as_14") {
 }
 
 TEST_CASE("mss_zero_or_tiny_is_clamped_and_absent_is_536") {
-  for (const auto& [option, expected] :
-       std::vector<std::pair<std::string, int>>{{"<mss 0>", 64}, {"<mss 1>", 64}, {"", 536}, {"<mss 9000>", 1460}}) {
+  for (const auto& [option, expected] : std::vector<std::pair<std::string, int>>{
+           {"<mss 0>", 64}, {"<mss 1>", 64}, {"", 536}, {"<mss 9000>", 1460}}) {
     CAPTURE(option);
     script t;
     t.establish(option);
@@ -165,9 +166,16 @@ TEST_CASE("effective_mss_subtracts_option_bytes") {
 }
 
 TEST_CASE("malformed_option_lengths_do_no_harm") {
-  // The bytes after the fixed header, wherever they come from, end the parsing; the SYN itself still counts.
-  for (std::vector<std::uint8_t> options : {std::vector<std::uint8_t>{2, 0, 0, 0}, {2, 1, 5, 5}, {2, 40, 0, 0}, {8, 10, 1, 1},
-                                            {1, 1, 1, 3}, {0, 9, 9, 9}, {5, 255, 0, 0}, {254, 3, 1, 2}}) {
+  // The bytes after the fixed header, wherever they come from, end the parsing; the SYN itself
+  // still counts.
+  for (std::vector<std::uint8_t> options : {std::vector<std::uint8_t>{2, 0, 0, 0},
+                                            {2, 1, 5, 5},
+                                            {2, 40, 0, 0},
+                                            {8, 10, 1, 1},
+                                            {1, 1, 1, 3},
+                                            {0, 9, 9, 9},
+                                            {5, 255, 0, 0},
+                                            {254, 3, 1, 2}}) {
     script t;
     t.listen();
     auto p = t.packet("S 0");
@@ -198,7 +206,8 @@ TEST_CASE("bad_checksum_is_dropped_without_a_reply") {
   script t;
   t.listen();
   const auto p = t.packet("S 0");
-  receive_meta meta;  // the device vouches for nothing, and the notation leaves the checksum at zero
+  receive_meta
+      meta;  // the device vouches for nothing, and the notation leaves the checksum at zero
   t.h().input(t.now(), p, meta);
   t.flush();
   t.quiet();
@@ -219,7 +228,8 @@ TEST_CASE("connect_validates_its_arguments") {
   host_options only_v4;
   only_v4.addresses = {*ip_prefix::parse("10.0.0.1/24")};
   script four(only_v4);
-  CHECK(four.h().connect(four.now(), at("fd00::9", 80), {}, {}).error() == std::errc::network_unreachable);
+  CHECK(four.h().connect(four.now(), at("fd00::9", 80), {}, {}).error() ==
+        std::errc::network_unreachable);
   REQUIRE(t.h().connect(t.now(), {t.them, 80}, {t.us, 5000}, {}));
   CHECK(why({t.them, 80}, {t.us, 5000}) == std::errc::address_in_use);
   REQUIRE(t.h().connect(t.now(), {t.them, 81}, {t.us, 5000}, {}));
@@ -276,7 +286,8 @@ TEST_CASE("icmp_is_believed_only_about_what_is_in_flight") {
     inner.total_length = 60;
     wire::emit_ipv4(p.data() + 28, inner);
     const auto put = [&](std::size_t at, std::uint32_t v, int n) {
-      for (int i = 0; i < n; ++i) p[at + static_cast<std::size_t>(i)] = static_cast<std::byte>(v >> (8 * (n - 1 - i)));
+      for (int i = 0; i < n; ++i)
+        p[at + static_cast<std::size_t>(i)] = static_cast<std::byte>(v >> (8 * (n - 1 - i)));
     };
     put(48, syn.source_port, 2);
     put(50, syn.destination_port, 2);
@@ -289,10 +300,10 @@ TEST_CASE("icmp_is_believed_only_about_what_is_in_flight") {
     t.in_raw(p);
     t.flush();
   };
-  unreachable(3, syn.sequence + 1000);   // forged: not in flight
+  unreachable(3, syn.sequence + 1000);  // forged: not in flight
   CHECK(t.state() == tcp_state::syn_sent);
-  unreachable(1, syn.sequence);          // soft: keeps trying (MUST-56)
+  unreachable(1, syn.sequence);  // soft: keeps trying (MUST-56)
   CHECK(t.state() == tcp_state::syn_sent);
-  unreachable(3, syn.sequence);          // hard
+  unreachable(3, syn.sequence);  // hard
   CHECK(t.error() == std::errc::connection_refused);
 }

@@ -1,5 +1,6 @@
-// Whatever arrives: random and mutated segments against a host with live connections, random user calls under a bad
-// network, and no allocation in steady state. What is checked: no crash (the sanitizer builds), bounds, no leak.
+// Whatever arrives: random and mutated segments against a host with live connections, random user
+// calls under a bad network, and no allocation in steady state. What is checked: no crash (the
+// sanitizer builds), bounds, no leak.
 #include <doctest/doctest.h>
 
 #include <cstdlib>
@@ -34,7 +35,8 @@ TEST_CASE("random_segments_never_break_bounds_or_leak") {
       std::uint32_t sequence = 1, acknowledgment = 1;
       if (!open.empty() && random() % 4 != 0) {
         const auto s = open[random() % open.size()];
-        t.peer_port = t.h().remote_endpoint(s).port == 0 ? t.peer_port : t.h().remote_endpoint(s).port;
+        t.peer_port =
+            t.h().remote_endpoint(s).port == 0 ? t.peer_port : t.h().remote_endpoint(s).port;
         if (const auto info = t.h().info(s)) {
           sequence = static_cast<std::uint32_t>(info->bytes_received) + 1;
           acknowledgment = static_cast<std::uint32_t>(info->bytes_sent) + 1;
@@ -47,21 +49,29 @@ TEST_CASE("random_segments_never_break_bounds_or_leak") {
       if (random() % 8 == 0) flags = "S";
       const auto begin = near(sequence);
       const auto length = static_cast<std::uint32_t>(random() % 3 == 0 ? 0 : random() % 1400);
-      std::string line = flags + " " + std::to_string(begin) + ":" + std::to_string(begin + length) + " ack " +
-                         std::to_string(near(acknowledgment)) + " win " + std::to_string(random() % 65536);
+      std::string line =
+          flags + " " + std::to_string(begin) + ":" + std::to_string(begin + length) + " ack " +
+          std::to_string(near(acknowledgment)) + " win " + std::to_string(random() % 65536);
       std::string options;
-      if (random() % 3 == 0) options += " TS " + std::to_string(random() % 2000) + " " + std::to_string(random() % 2000);
+      if (random() % 3 == 0)
+        options += " TS " + std::to_string(random() % 2000) + " " + std::to_string(random() % 2000);
       if (random() % 3 == 0) {
         const auto left = near(acknowledgment);
-        options += " sack " + std::to_string(left) + ":" + std::to_string(static_cast<std::uint32_t>(left + random() % 3000));
+        options += " sack " + std::to_string(left) + ":" +
+                   std::to_string(static_cast<std::uint32_t>(left + random() % 3000));
       }
-      if (random() % 4 == 0) options += " mss " + std::to_string(random() % 65536) + " sackOK wscale " + std::to_string(random() % 256);
+      if (random() % 4 == 0)
+        options += " mss " + std::to_string(random() % 65536) + " sackOK wscale " +
+                   std::to_string(random() % 256);
       // The sack list must come last in the notation.
-      if (const auto at = options.find(" sack "); at != std::string::npos && options.find(" mss") != std::string::npos) {
+      if (const auto at = options.find(" sack ");
+          at != std::string::npos && options.find(" mss") != std::string::npos) {
         options = options.substr(0, at);
       }
-      auto packet = t.packet(begin + length < begin ? flags + " " + std::to_string(begin) : line + " <" + options + ">");
-      if (random() % 10 == 0 && !packet.empty()) packet[20 + random() % (packet.size() - 20)] ^= std::byte{0x55};
+      auto packet = t.packet(begin + length < begin ? flags + " " + std::to_string(begin)
+                                                    : line + " <" + options + ">");
+      if (random() % 10 == 0 && !packet.empty())
+        packet[20 + random() % (packet.size() - 20)] ^= std::byte{0x55};
       receive_meta meta;
       meta.checksum_good = true;
       if (random() % 10 == 0) meta.gso_size = static_cast<std::uint16_t>(random() % 2000);
@@ -79,8 +89,10 @@ TEST_CASE("random_segments_never_break_bounds_or_leak") {
           case 3: (void)t.h().shutdown_send(t.now(), open[i]); break;
           case 4:
             if (random() % 5 == 0) {
-              if (random() % 2 == 0) t.h().close(t.now(), open[i]);
-              else t.h().abort(t.now(), open[i]);
+              if (random() % 2 == 0)
+                t.h().close(t.now(), open[i]);
+              else
+                t.h().abort(t.now(), open[i]);
               open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
             }
             break;
@@ -117,7 +129,8 @@ TEST_CASE("random_lives_under_a_bad_network_end_and_leak_nothing") {
     std::vector<std::pair<host*, socket_id>> all;
     for (int step = 0; step < 600; ++step) {
       if (all.size() < 30 && random() % 3 == 0) {
-        if (auto c = net.a().connect(net.now(), at("10.0.0.2", 80), {}, small.tcp)) all.emplace_back(&net.a(), *c);
+        if (auto c = net.a().connect(net.now(), at("10.0.0.2", 80), {}, small.tcp))
+          all.emplace_back(&net.a(), *c);
       }
       if (auto got = net.b().accept(l)) all.emplace_back(&net.b(), *got);
       if (!all.empty()) {

@@ -103,7 +103,7 @@ TEST_CASE("partial_overlap_with_the_window_is_trimmed") {
   script t(o);
   t.establish();
   t.in(data(1, 801));
-  t.in(data(701, 1301));     // old on the left, beyond the window on the right
+  t.in(data(701, 1301));  // old on the left, beyond the window on the right
   t.skip();
   CHECK(t.read() == script::stream(0, 1000));
   CHECK(t.h().memory_in_use() == 0);
@@ -271,7 +271,7 @@ TEST_CASE("d_sack_is_reported_once") {
   t.out(". 1 ack 101 <sack 1:101>");
   t.in(data(201, 301));
   t.out(". 1 ack 101 <sack 201:301>");
-  t.in(data(201, 301));                       // a duplicate beyond a gap: inside the second block
+  t.in(data(201, 301));  // a duplicate beyond a gap: inside the second block
   t.out(". 1 ack 101 <sack 201:301 201:301>");
 }
 
@@ -285,7 +285,7 @@ TEST_CASE("paws_drops_old_segments_and_acknowledges") {
   CHECK(t.count(counter::drop_tcp_paws) == 1);
   t.in("P. 11:21 ack 1 <TS 1001 0>");
   CHECK(t.read() == script::stream(0, 20));
-  t.in("R 21 win 0 <TS 5 0>");                // never tested on a reset
+  t.in("R 21 win 0 <TS 5 0>");  // never tested on a reset
   CHECK(t.error() == std::errc::connection_reset);
 }
 
@@ -393,7 +393,7 @@ TEST_CASE("zero_window_still_takes_acks_and_resets") {
   t.skip();
   t.in(". 1001 ack 11");
   CHECK(t.info().unacknowledged == 0);
-  t.in("P. 1001:1002 ack 11");               // a window probe: answered, not taken
+  t.in("P. 1001:1002 ack 11");  // a window probe: answered, not taken
   t.out(". 11 ack 1001 win 0");
   t.in("R 1001 win 0");
   CHECK(t.error() == std::errc::connection_reset);
@@ -416,7 +416,7 @@ TEST_CASE("two_zero_windows_do_not_exchange_pure_acks_for_ever") {
   net.run_for(10s);
   const auto before = net.packets();
   net.run_for(600s);
-  CHECK(net.packets() - before < 200);       // probes and their answers only
+  CHECK(net.packets() - before < 200);  // probes and their answers only
   // And both come back to life.
   std::size_t at_a = 0, at_b = 0;
   net.application = [&] {

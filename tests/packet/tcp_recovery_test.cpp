@@ -1,4 +1,5 @@
-// Losses: timeouts, duplicates, SACK, tail probes, reordering (TCP.md rows 46-51; RFC 6298, 6582, 6675, 8985).
+// Losses: timeouts, duplicates, SACK, tail probes, reordering (TCP.md rows 46-51; RFC 6298, 6582,
+// 6675, 8985).
 #include <doctest/doctest.h>
 
 #include "packet/script.hpp"
@@ -14,7 +15,8 @@ host_options reno() {
   return o;
 }
 
-/// A round trip of 100 ms is measured on `n` segments of 1000 bytes; returns the next sequence number.
+/// A round trip of 100 ms is measured on `n` segments of 1000 bytes; returns the next sequence
+/// number.
 std::uint32_t warm_up(script& t, int n = 1) {
   std::uint32_t at = 1;
   for (int i = 0; i < n; ++i) {
@@ -26,7 +28,9 @@ std::uint32_t warm_up(script& t, int n = 1) {
   }
   return at;
 }
-std::string r(std::uint32_t from, std::uint32_t to) { return std::to_string(from) + ":" + std::to_string(to); }
+std::string r(std::uint32_t from, std::uint32_t to) {
+  return std::to_string(from) + ":" + std::to_string(to);
+}
 
 }  // namespace
 
@@ -75,7 +79,7 @@ TEST_CASE("rto_restarts_on_a_partial_ack") {
   t.after(rto - 50ms);
   t.in(". 1 ack " + std::to_string(at + 1000));
   const auto took = t.until_sent();
-  CHECK(took >= 200ms);                      // a whole timeout from the acknowledgement on
+  CHECK(took >= 200ms);  // a whole timeout from the acknowledgement on
   t.out(". " + r(at + 1000, at + 2000) + " ack 1");
 }
 
@@ -130,7 +134,7 @@ TEST_CASE("three_duplicate_acks_retransmit_window_updates_do_not_count") {
   CHECK(t.send(10000u).value() == 10000);
   t.skip();
   for (int w : {30001, 30002, 30003, 30004}) t.in(". 1 ack 1 win " + std::to_string(w));
-  t.quiet();                                 // four window updates
+  t.quiet();  // four window updates
   for (int i = 0; i < 2; ++i) {
     t.in(". 1 ack 1 win 30004");
     t.quiet();
@@ -196,7 +200,7 @@ TEST_CASE("no_second_fast_retransmit_for_the_same_window") {
   CHECK(t.send(5000u).value() == 5000);
   t.skip();
   for (int i = 0; i < 3; ++i) t.in(". 1 ack 10001");
-  CHECK(t.info().fast_retransmits == 1);     // RFC 6582: "recover" is not passed yet
+  CHECK(t.info().fast_retransmits == 1);  // RFC 6582: "recover" is not passed yet
 }
 
 TEST_CASE("retransmission_may_be_cut_differently_and_a_partial_ack_of_it_counts") {
@@ -208,7 +212,7 @@ TEST_CASE("retransmission_may_be_cut_differently_and_a_partial_ack_of_it_counts"
   (void)t.until_sent();
   CHECK(t.sent() == 1);
   t.skip();
-  t.in(". 1 ack 151");                       // half of the first piece
+  t.in(". 1 ack 151");  // half of the first piece
   CHECK(t.info().send_queued == 450);
   t.in(". 1 ack 601");
   CHECK(t.info().send_queued == 0);
@@ -226,8 +230,8 @@ TEST_CASE("sack_retransmits_only_what_is_missing") {
   t.in(". 1 ack " + std::to_string(at + 1000));
   t.in(". 1 ack " + std::to_string(at + 1000) + " <sack " + r(at + 2000, at + 3000) + ">");
   t.in(". 1 ack " + std::to_string(at + 1000) + " <sack " + r(at + 2000, at + 4000) + ">");
-  t.in(". 1 ack " + std::to_string(at + 1000) + " <sack " + r(at + 5000, at + 6000) + " " + r(at + 2000, at + 4000) +
-       ">");
+  t.in(". 1 ack " + std::to_string(at + 1000) + " <sack " + r(at + 5000, at + 6000) + " " +
+       r(at + 2000, at + 4000) + ">");
   std::vector<std::uint32_t> sent;
   const auto collect = [&] {
     while (t.sent() > 0) {
@@ -235,8 +239,8 @@ TEST_CASE("sack_retransmits_only_what_is_missing") {
       if (!s.payload.empty()) sent.push_back(s.sequence);
     }
   };
-  t.in(". 1 ack " + std::to_string(at + 1000) + " <sack " + r(at + 5000, at + 10000) + " " + r(at + 2000, at + 4000) +
-       ">");
+  t.in(". 1 ack " + std::to_string(at + 1000) + " <sack " + r(at + 5000, at + 10000) + " " +
+       r(at + 2000, at + 4000) + ">");
   t.after(50ms);
   collect();
   CHECK(sent.size() == 2);
@@ -258,10 +262,10 @@ TEST_CASE("lost_retransmission_is_recovered_without_rto") {
   // The first is lost; everything after it arrives.
   t.in(". 1 ack " + std::to_string(at) + " <sack " + r(at + 1000, at + flight) + ">");
   t.after(30ms);
-  CHECK(t.info().retransmissions == 1);      // ... and so is its retransmission
+  CHECK(t.info().retransmissions == 1);  // ... and so is its retransmission
   const auto second = t.info().unacknowledged;
   t.skip();
-  CHECK(second > flight);                    // new data went out beside it
+  CHECK(second > flight);  // new data went out beside it
   t.after(75ms);
   t.in(". 1 ack " + std::to_string(at) + " <sack " + r(at + 1000, at + second) + ">");
   t.after(60ms);
@@ -276,7 +280,7 @@ TEST_CASE("tail_loss_is_recovered_by_a_probe") {
   CHECK(t.send(5000u).value() == 5000);
   t.skip();
   t.after(100ms);
-  t.in(". 1 ack " + std::to_string(at + 3000));   // the last two are lost
+  t.in(". 1 ack " + std::to_string(at + 3000));  // the last two are lost
   const auto took = t.until_sent();
   CHECK(took < t.info().rto);
   CHECK(t.count(counter::tail_loss_probes) == 1);
@@ -315,7 +319,7 @@ TEST_CASE("spurious_timeout_is_taken_back") {
   CHECK(t.send(10000u).value() == 10000);
   const auto window = t.info().congestion_window;
   t.skip();
-  t.after(2s);                               // the path stalls: timeouts
+  t.after(2s);  // the path stalls: timeouts
   CHECK(t.info().timeouts >= 1);
   t.skip();
   // Then the originals' acknowledgements arrive, beyond what was sent again.
@@ -346,7 +350,8 @@ TEST_CASE("reneging_receiver_is_survived") {
       const auto s = t.take();
       const auto info = t.info();
       (void)info;
-      if (!s.payload.empty()) reached += reached < at + 5000 ? static_cast<std::uint32_t>(s.payload.size()) : 0;
+      if (!s.payload.empty())
+        reached += reached < at + 5000 ? static_cast<std::uint32_t>(s.payload.size()) : 0;
     }
     t.in(". 1 ack " + std::to_string(std::min(reached, at + 5000)));
   }
@@ -358,7 +363,8 @@ TEST_CASE("hostile_sack_blocks_do_no_harm") {
   t.establish("<mss 1000,sackOK>");
   CHECK(t.send(5000u).value() == 5000);
   t.skip();
-  for (const char* blocks : {"1:1", "5000:2", "100000:200000", "4000000000:1", "1:4294967295", "1:5001", "0:3"}) {
+  for (const char* blocks :
+       {"1:1", "5000:2", "100000:200000", "4000000000:1", "1:4294967295", "1:5001", "0:3"}) {
     CAPTURE(blocks);
     t.in(std::string(". 1 ack 1 <sack ") + blocks + ">");
     t.skip();

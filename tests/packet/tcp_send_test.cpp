@@ -1,4 +1,5 @@
-// Sending: cutting, Nagle, cork, windows of the peer and of congestion, probes (TCP.md rows 42-46, 52-54).
+// Sending: cutting, Nagle, cork, windows of the peer and of congestion, probes (TCP.md rows 42-46,
+// 52-54).
 #include <doctest/doctest.h>
 
 #include "packet/script.hpp"
@@ -63,7 +64,7 @@ TEST_CASE("nagle_the_last_piece_is_not_held_for_ever") {
   CHECK(t.send(10u).value() == 10);
   CHECK(t.send(10u).value() == 10);
   t.skip();
-  t.shutdown();                              // FIN: nothing more can be added
+  t.shutdown();  // FIN: nothing more can be added
   t.out("FP. 11:21 ack 1");
 }
 
@@ -113,7 +114,7 @@ TEST_CASE("initial_window_is_ten_segments") {
   CHECK(t.send(50000u).value() == 50000);
   CHECK(t.sent() == 10);
   t.skip();
-  t.in(". 1 ack 10001");                     // slow start: two for each acknowledged
+  t.in(". 1 ack 10001");  // slow start: two for each acknowledged
   CHECK(t.sent() == 20);
 }
 
@@ -123,7 +124,7 @@ TEST_CASE("peer_window_bounds_what_is_sent") {
   CHECK(t.send(5000u).value() == 5000);
   t.out(". 1:1001 ack 1");
   t.out(". 1001:2001 ack 1");
-  t.quiet();                                 // 500 more would be silly
+  t.quiet();  // 500 more would be silly
   t.in(". 1 ack 2001 win 2500");
   t.out(". 2001:3001 ack 1");
   t.out(". 3001:4001 ack 1");
@@ -166,7 +167,7 @@ TEST_CASE("zero_window_probe_backs_off_and_lives_as_long_as_it_is_answered") {
     if (i > 0 && i < 8) CHECK(took > previous * 19 / 10);
     CHECK(took <= 121s);
     previous = took;
-    t.out(". 1000 ack 1");                   // just before the window: must be answered
+    t.out(". 1000 ack 1");  // just before the window: must be answered
     t.in(". 1 ack 1001 win 0");
   }
   CHECK(t.state() == tcp_state::established);
@@ -192,10 +193,10 @@ TEST_CASE("peer_shrinks_its_window") {
   CHECK(t.send(8000u).value() == 8000);
   CHECK(t.sent() == 5);
   t.skip();
-  t.in(". 1 ack 1001 win 1000");             // the edge moves from 5001 to 2001
-  t.quiet();                                 // no new data (SHLD-15)
+  t.in(". 1 ack 1001 win 1000");  // the edge moves from 5001 to 2001
+  t.quiet();                      // no new data (SHLD-15)
   (void)t.until_sent();
-  t.out(". 1001:2001 ack 1");                // old data within the window is sent again (SHLD-16)
+  t.out(". 1001:2001 ack 1");  // old data within the window is sent again (SHLD-16)
   t.in(". 1 ack 5001 win 5000");
   t.out(". 5001:6001 ack 1");
   CHECK(t.error() == std::error_code{});
@@ -224,10 +225,10 @@ TEST_CASE("window_update_needs_a_newer_segment") {
   t.establish("<mss 1460>", 1000);
   CHECK(t.send(3000u).value() == 3000);
   t.skip();
-  t.in("P. 11:21 ack 1 win 2000");           // newer sequence: taken
+  t.in("P. 11:21 ack 1 win 2000");  // newer sequence: taken
   CHECK(t.info().send_window == 2000);
   t.skip();
-  t.in("P. 1:11 ack 1 win 500");             // older sequence: an old window
+  t.in("P. 1:11 ack 1 win 500");  // older sequence: an old window
   CHECK(t.info().send_window == 2000);
 }
 
@@ -309,7 +310,8 @@ TEST_CASE("path_mtu_drop_cuts_again_what_is_queued") {
   inner.total_length = 1500;
   wire::emit_ipv4(p.data() + 28, inner);
   const auto put = [&](std::size_t where, std::uint32_t v, int n) {
-    for (int i = 0; i < n; ++i) p[where + static_cast<std::size_t>(i)] = static_cast<std::byte>(v >> (8 * (n - 1 - i)));
+    for (int i = 0; i < n; ++i)
+      p[where + static_cast<std::size_t>(i)] = static_cast<std::byte>(v >> (8 * (n - 1 - i)));
   };
   const auto finish = [&](std::uint32_t sequence) {
     put(20, 0x0304, 2);
@@ -326,7 +328,7 @@ TEST_CASE("path_mtu_drop_cuts_again_what_is_queued") {
     t.in_raw(p);
     t.flush();
   };
-  finish(first.sequence + 100000);           // forged: ignored (RFC 5927)
+  finish(first.sequence + 100000);  // forged: ignored (RFC 5927)
   t.quiet();
   finish(first.sequence);
   t.out(". 1:961 ack 1");
@@ -349,7 +351,7 @@ TEST_CASE("keep_alive_probes_only_when_idle_and_gives_up_in_the_end") {
   t.skip();
   CHECK(t.until_sent(200s) >= 99s);
   t.out(". 0 ack 2");
-  t.in(". 2 ack 1");                         // one answer: all is well
+  t.in(". 2 ack 1");  // one answer: all is well
   t.quiet();
   t.after(99s);
   t.quiet();
@@ -391,7 +393,8 @@ TEST_CASE("send_that_found_the_memory_full_is_told_when_to_try_again") {
   t.peer_port = 40001;
   t.establish();
   CHECK(send_text(t.h(), t.now(), other, script::stream(0, 400)).value() == 400);
-  CHECK(t.send(400u).error() == std::errc::operation_would_block);  // beside the scoreboard nothing is left
+  CHECK(t.send(400u).error() ==
+        std::errc::operation_would_block);  // beside the scoreboard nothing is left
   (void)t.events();
   t.after(11ms);
   CHECK(any(t.events(), ready::writable));

@@ -1,5 +1,5 @@
-// Two hosts talk through a wire in memory: opening, transfer, closing, loss. Behaviour that can be seen on the wire
-// segment by segment is in the packet scripts beside this file.
+// Two hosts talk through a wire in memory: opening, transfer, closing, loss. Behaviour that can be
+// seen on the wire segment by segment is in the packet scripts beside this file.
 #include <doctest/doctest.h>
 
 #include "packet/two_hosts.hpp"
@@ -13,7 +13,8 @@ struct pair_of_sockets {
   socket_id client, server, listener;
 };
 
-pair_of_sockets open(two_hosts& net, const tcp_options& options = {}, const listen_options& listening = {}) {
+pair_of_sockets open(two_hosts& net, const tcp_options& options = {},
+                     const listen_options& listening = {}) {
   const auto listener = *net.b().listen(at("10.0.0.2", 80), listening);
   const auto client = *net.a().connect(net.now(), at("10.0.0.2", 80), {}, options);
   socket_id server = socket_id::none;
@@ -25,12 +26,16 @@ pair_of_sockets open(two_hosts& net, const tcp_options& options = {}, const list
   return {client, server, listener};
 }
 
-/// Sends `total` patterned bytes from a to b; returns how many arrived in order and unharmed before `limit`.
-std::uint64_t transfer(two_hosts& net, const pair_of_sockets& s, std::uint64_t total, duration limit) {
+/// Sends `total` patterned bytes from a to b; returns how many arrived in order and unharmed before
+/// `limit`.
+std::uint64_t transfer(two_hosts& net, const pair_of_sockets& s, std::uint64_t total,
+                       duration limit) {
   std::vector<std::byte> chunk(64 * 1024);
   std::uint64_t sent = 0, received = 0;
   bool intact = true, finished = false;
-  const auto pattern = [](std::uint64_t i) { return static_cast<std::byte>((i * 2654435761u) >> 13); };
+  const auto pattern = [](std::uint64_t i) {
+    return static_cast<std::byte>((i * 2654435761u) >> 13);
+  };
   net.application = [&] {
     while (sent < total) {
       const auto n = std::min<std::uint64_t>(chunk.size(), total - sent);
@@ -90,7 +95,8 @@ TEST_CASE("tcp_echo_costs_one_packet_each_way") {
     CHECK(send_text(net.a(), net.now(), s.client, "ping").value() == 4);
     CHECK(net.run_until([&] { return !receive_text(net.a(), net.now(), s.client).empty(); }, 1s));
   }
-  // Ten requests, ten replies; the first round may still be acknowledged at once, the last reply by timer.
+  // Ten requests, ten replies; the first round may still be acknowledged at once, the last reply by
+  // timer.
   CHECK(net.packets() - before <= 22);
 }
 
@@ -133,7 +139,8 @@ TEST_CASE("tcp_bulk_survives_loss_reordering_and_duplication") {
 namespace {
 
 /// Mbit/s that one flow from a to b gets through in ten seconds of a link of 100 Mbit/s and 20 ms.
-double goodput(const wire_faults& faults, const host_options& options = {}, std::uint64_t seed = 1) {
+double goodput(const wire_faults& faults, const host_options& options = {},
+               std::uint64_t seed = 1) {
   auto f = faults;
   f.delay = 10ms;
   f.bits_per_second = 100e6;

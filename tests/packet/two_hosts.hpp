@@ -1,5 +1,6 @@
-// Two hosts in one thread, joined by a wire in memory with a delay and, where asked for, seeded loss, reordering and
-// duplication, under a virtual clock. For tests of the stack alone; the simulator of whole networks is stack/sim's.
+// Two hosts in one thread, joined by a wire in memory with a delay and, where asked for, seeded
+// loss, reordering and duplication, under a virtual clock. For tests of the stack alone; the
+// simulator of whole networks is stack/sim's.
 #pragma once
 
 #include <cstddef>
@@ -29,13 +30,14 @@ struct wire_faults {
   double loss = 0, duplicate = 0, reorder = 0;
   duration delay = 5ms;
   duration reorder_by = 3ms;
-  double bits_per_second = 0;           ///< of each direction; 0: no limit
-  std::size_t queue_bytes = 256u << 10; ///< that wait for their turn; what comes beyond is dropped
+  double bits_per_second = 0;            ///< of each direction; 0: no limit
+  std::size_t queue_bytes = 256u << 10;  ///< that wait for their turn; what comes beyond is dropped
 };
 
 class two_hosts {
  public:
-  explicit two_hosts(wire_faults faults = {}, host_options a = {}, host_options b = {}, std::uint64_t seed = 1)
+  explicit two_hosts(wire_faults faults = {}, host_options a = {}, host_options b = {},
+                     std::uint64_t seed = 1)
       : faults_(faults), random_(seed), to_a_(*this, 0), to_b_(*this, 1) {
     if (a.addresses.empty()) a.addresses = {*ip_prefix::parse("10.0.0.1/24")};
     if (b.addresses.empty()) b.addresses = {*ip_prefix::parse("10.0.0.2/24")};
@@ -80,7 +82,8 @@ class two_hosts {
   class side final : public packet_sink {
    public:
     side(two_hosts& net, int to) : net_(net), to_(to) {}
-    bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta&) override {
+    bool transmit(std::span<const std::span<const std::byte>> parts,
+                  const transmit_meta&) override {
       net_.send(to_, parts);
       return true;
     }
@@ -105,9 +108,12 @@ class two_hosts {
     if (faults_.bits_per_second > 0) {
       auto& free_at = free_at_[to];
       leaves = std::max(now_, free_at);
-      const auto waiting = static_cast<double>((leaves - now_).count()) * 1e-9 * faults_.bits_per_second / 8;
-      if (waiting + static_cast<double>(bytes.size()) > static_cast<double>(faults_.queue_bytes)) return;
-      leaves += duration(static_cast<std::int64_t>(static_cast<double>(bytes.size()) * 8e9 / faults_.bits_per_second));
+      const auto waiting =
+          static_cast<double>((leaves - now_).count()) * 1e-9 * faults_.bits_per_second / 8;
+      if (waiting + static_cast<double>(bytes.size()) > static_cast<double>(faults_.queue_bytes))
+        return;
+      leaves += duration(static_cast<std::int64_t>(static_cast<double>(bytes.size()) * 8e9 /
+                                                   faults_.bits_per_second));
       free_at = leaves;
     }
     auto at = leaves + faults_.delay;

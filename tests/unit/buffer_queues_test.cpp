@@ -14,7 +14,9 @@ using namespace weir::stack::buffer;
 
 namespace {
 
-std::span<const std::byte> as_bytes(const std::string& s) { return std::as_bytes(std::span(s.data(), s.size())); }
+std::span<const std::byte> as_bytes(const std::string& s) {
+  return std::as_bytes(std::span(s.data(), s.size()));
+}
 
 std::string pattern(std::uint64_t from, std::size_t n) {
   std::string out;
@@ -28,7 +30,8 @@ std::string gathered(send_queue& q, std::uint32_t offset, std::size_t n) {
   while (n > 0) {
     std::size_t count = 0;
     const auto got = q.gather(offset, n, parts, count);
-    for (std::size_t i = 0; i < count; ++i) out.append(reinterpret_cast<const char*>(parts[i].data()), parts[i].size());
+    for (std::size_t i = 0; i < count; ++i)
+      out.append(reinterpret_cast<const char*>(parts[i].data()), parts[i].size());
     offset += static_cast<std::uint32_t>(got);
     n -= got;
   }
@@ -46,7 +49,8 @@ TEST_CASE("send_queue_matches_a_string") {
   for (int i = 0; i < 5000; ++i) {
     const auto n = random() % (i % 50 == 0 ? 100000 : 700);
     const auto text = pattern(written, n);
-    const std::span<const std::byte> parts[] = {as_bytes(text).first(n / 2), as_bytes(text).subspan(n / 2)};
+    const std::span<const std::byte> parts[] = {as_bytes(text).first(n / 2),
+                                                as_bytes(text).subspan(n / 2)};
     const auto taken = q.append(pool, parts, 200000 - std::min<std::size_t>(200000, model.size()));
     model += text.substr(0, taken);
     written += taken;
@@ -92,7 +96,8 @@ TEST_CASE("receive_queue_matches_a_map_of_bytes") {
       const auto at = next + skip;
       const auto text = pattern(at, n);
       const auto outcome = q.insert(pool, at, as_bytes(text), 1u << 20);
-      REQUIRE((outcome == receive_queue::status::stored || outcome == receive_queue::status::duplicate));
+      REQUIRE((outcome == receive_queue::status::stored ||
+               outcome == receive_queue::status::duplicate));
       for (std::size_t k = 0; k < n; ++k) beyond.emplace(at + k, text[k]);
       while (!beyond.empty() && beyond.begin()->first == next) {
         beyond.erase(beyond.begin());
@@ -111,7 +116,8 @@ TEST_CASE("receive_queue_matches_a_map_of_bytes") {
       if (random() % 4 == 0) {
         const auto head = q.peek();
         const auto take = head.empty() ? 0 : 1 + random() % head.size();
-        REQUIRE(std::string(reinterpret_cast<const char*>(head.data()), take) == pattern(read, take));
+        REQUIRE(std::string(reinterpret_cast<const char*>(head.data()), take) ==
+                pattern(read, take));
         q.consume(pool, static_cast<std::uint32_t>(take));
         read += take;
       }
@@ -128,7 +134,8 @@ TEST_CASE("receive_queue_bounds_ranges_and_memory") {
   const std::string one = "x";
   std::size_t refused = 0;
   for (std::uint64_t i = 0; i < 3000; ++i) {
-    if (q.insert(pool, 2 + i * 2, as_bytes(one), 1u << 20) == receive_queue::status::no_range) ++refused;
+    if (q.insert(pool, 2 + i * 2, as_bytes(one), 1u << 20) == receive_queue::status::no_range)
+      ++refused;
   }
   CHECK(q.ranges().size() == receive_queue::max_ranges);
   CHECK(refused == 3000 - receive_queue::max_ranges);

@@ -27,7 +27,8 @@ TEST_CASE("hash_index_matches_a_map_under_insertion_and_removal") {
         model.emplace(next++, hash);
       } else {
         auto victim = model.begin();
-        std::advance(victim, static_cast<std::ptrdiff_t>(random() % std::min<std::size_t>(model.size(), 10)));
+        std::advance(victim, static_cast<std::ptrdiff_t>(random() %
+                                                         std::min<std::size_t>(model.size(), 10)));
         index.erase(victim->second, victim->first);
         model.erase(victim);
       }
@@ -60,9 +61,10 @@ TEST_CASE("flow_keys_hash_by_every_field_and_by_the_secret") {
 
 TEST_CASE("siphash_2_4_gives_the_published_vectors") {
   // From the reference implementation: key 00..0f, messages 00, 00 01, ...
-  const std::uint64_t expected[] = {0x726fdb47dd0e0e31ull, 0x74f839c593dc67fdull, 0x0d6c8009d9a94f5aull,
-                                    0x85676696d7fb7e2dull, 0xcf2794e0277187b7ull, 0x18765564cd99a68dull,
-                                    0xcbc9466e58fee3ceull, 0xab0200f58b01d137ull, 0x93f5f5799a932462ull};
+  const std::uint64_t expected[] = {
+      0x726fdb47dd0e0e31ull, 0x74f839c593dc67fdull, 0x0d6c8009d9a94f5aull,
+      0x85676696d7fb7e2dull, 0xcf2794e0277187b7ull, 0x18765564cd99a68dull,
+      0xcbc9466e58fee3ceull, 0xab0200f58b01d137ull, 0x93f5f5799a932462ull};
   const siphash_key key{0x0706050403020100ull, 0x0f0e0d0c0b0a0908ull};
   std::vector<std::byte> message;
   for (std::size_t i = 0; i < std::size(expected); ++i) {
@@ -73,7 +75,8 @@ TEST_CASE("siphash_2_4_gives_the_published_vectors") {
 
 TEST_CASE("listener_table_prefers_the_specific_address") {
   listener_table table({7, 8});
-  const endpoint specific("10.0.0.1", 80), other("10.0.0.2", 80), wildcard("0.0.0.0", 80), six("::", 80);
+  const endpoint specific("10.0.0.1", 80), other("10.0.0.2", 80), wildcard("0.0.0.0", 80),
+      six("::", 80);
   CHECK(table.match(specific) == listener_table::none);
   const auto w = table.add(wildcard, {});
   CHECK(table.match(specific) == w);
@@ -93,12 +96,14 @@ TEST_CASE("ports_walk_the_whole_range_before_repeating") {
   std::set<std::uint16_t> seen;
   const endpoint remote("10.0.0.2", 80);
   for (std::uint32_t i = 0; i < port_allocator::count; ++i) {
-    const auto p = ports.choose(*ip_address::parse("10.0.0.1"), remote, [](std::uint16_t) { return true; });
+    const auto p =
+        ports.choose(*ip_address::parse("10.0.0.1"), remote, [](std::uint16_t) { return true; });
     REQUIRE(p);
     seen.insert(*p);
   }
   CHECK(seen.size() == port_allocator::count);
-  CHECK_FALSE(ports.choose(*ip_address::parse("10.0.0.1"), remote, [](std::uint16_t) { return false; }));
+  CHECK_FALSE(
+      ports.choose(*ip_address::parse("10.0.0.1"), remote, [](std::uint16_t) { return false; }));
 }
 
 TEST_CASE("slab_recognises_indexes_that_outlived_their_object") {

@@ -1,4 +1,5 @@
-// Parts of a connection by themselves: sequence numbers, estimators, windows, the scoreboard, the timer wheel.
+// Parts of a connection by themselves: sequence numbers, estimators, windows, the scoreboard, the
+// timer wheel.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -47,9 +48,9 @@ TEST_CASE("rtt_follows_rfc_6298") {
   e.sample(100ms, instant::from_ns(0));
   CHECK(e.smoothed() == 100ms);
   CHECK(e.variance() == 50ms);
-  CHECK(e.timeout(1s, 200ms, 120s) == 300ms);   // 100 + max(200, 4 * 50)
+  CHECK(e.timeout(1s, 200ms, 120s) == 300ms);  // 100 + max(200, 4 * 50)
   e.sample(200ms, instant::from_ns(0));
-  CHECK(e.variance() == 62500us);               // 3/4 * 50 + 1/4 * 100: before the mean moves
+  CHECK(e.variance() == 62500us);  // 3/4 * 50 + 1/4 * 100: before the mean moves
   CHECK(e.smoothed() == 112500us);
   CHECK(e.timeout(1s, 200ms, 120s) == 112500us + 250ms);
   for (int i = 0; i < 200; ++i) e.sample(10ms, instant::from_ns(0));
@@ -72,14 +73,14 @@ TEST_CASE("reno_window_grows_and_shrinks_as_rfc_5681_says") {
   c.finish_recovery();
   CHECK(c.window() == 10000);
   for (int i = 0; i < 10; ++i) c.on_ack({}, 1000, 10ms);
-  CHECK(c.window() == 11000);                   // one segment per window
+  CHECK(c.window() == 11000);  // one segment per window
   c.on_timeout({}, 11000, true);
   CHECK(c.window() == 1000);
   CHECK(c.threshold() == 5500);
   c.on_timeout({}, 1000, false);
   CHECK(c.threshold() == 5500);
   c.on_loss({}, 1500);
-  CHECK(c.threshold() == 2000);                 // never under two segments
+  CHECK(c.threshold() == 2000);  // never under two segments
   c.set_mss(500);
   CHECK(c.window() == 500);
 }
@@ -101,7 +102,7 @@ TEST_CASE("cubic_returns_to_its_plateau_and_then_probes") {
   }
   CHECK(per_second[3] > 97000);
   CHECK(per_second[3] < 103000);
-  CHECK(per_second[0] - 70000 > per_second[3] - per_second[2]);   // concave before the plateau
+  CHECK(per_second[0] - 70000 > per_second[3] - per_second[2]);  // concave before the plateau
   CHECK(per_second[7] - per_second[6] > per_second[4] - per_second[3]);  // convex after it
 }
 
@@ -110,7 +111,7 @@ TEST_CASE("cubic_fast_convergence_lowers_the_plateau") {
   c.start(congestion_algorithm::cubic, 1000, 100);
   c.on_loss({}, 100000);
   c.finish_recovery();
-  c.on_loss({}, 70000);                          // pushed down again below the last plateau
+  c.on_loss({}, 70000);  // pushed down again below the last plateau
   c.finish_recovery();
   CHECK(c.window() == 49000);
   c.undo();
@@ -124,7 +125,7 @@ TEST_CASE("scoreboard_counts_match_a_byte_map_under_random_fates") {
     std::mt19937 random(seed);
     scoreboard board;
     seq una(0xfffff000u), nxt = una;
-    std::map<std::uint32_t, int> fate;            // offset from the first una -> flags
+    std::map<std::uint32_t, int> fate;  // offset from the first una -> flags
     const auto first = una;
     for (int i = 0; i < 1500; ++i) {
       const auto what = random() % 10;
@@ -205,7 +206,7 @@ TEST_CASE("timer_wheel_fires_each_node_once_in_order_and_never_early") {
       const auto next = wheel.next();
       for (std::size_t k = 0; k < due.size(); ++k) {
         if (due[k] < 0) continue;
-        REQUIRE(due[k] > now - tick);            // nothing overdue by more than a tick is left
+        REQUIRE(due[k] > now - tick);  // nothing overdue by more than a tick is left
         REQUIRE(next.ns() <= due[k] + tick);
       }
     }
@@ -253,8 +254,8 @@ TEST_CASE("objects_are_as_small_as_the_design_says") {
 
 TEST_CASE("marks_of_long_ago_do_not_come_to_lie_ahead_after_2_gib") {
   struct silent final : egress {
-    void send_segment(instant, const wire::tcp_segment&, std::span<const std::span<const std::byte>>,
-                      std::uint8_t) override {}
+    void send_segment(instant, const wire::tcp_segment&,
+                      std::span<const std::span<const std::byte>>, std::uint8_t) override {}
   } nowhere;
   buffer::chunk_pool pool(1u << 30);
   host_counters counters;
