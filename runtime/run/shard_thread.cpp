@@ -1,9 +1,9 @@
 // shard_thread: one shard on a thread of its own, for tests and tools.
 #include <pthread.h>
 
-#include <atomic>
 #include <exception>
 #include <future>
+#include <latch>
 #include <thread>
 #include <utility>
 
@@ -30,12 +30,15 @@ struct shard_thread::impl {
     promise.set_value(mine.get());
     detail::ending end(*mine);
     mine->run_until([&] { return asked_to_end && end.reached(); });
+    // Who posts looks at the shard once more after the message may have been read.
+    let_go.wait();
   }
 
   config settings;
   unsigned index;
   weir::shard* made = nullptr;
   bool asked_to_end = false;  // the shard's thread only
+  std::latch let_go{1};       // its owner will not touch the shard any more
   std::thread thread;
 };
 
@@ -59,6 +62,7 @@ shard_thread::shard_thread(config settings, unsigned index)
 shard_thread::~shard_thread() {
   impl_->made->request_cancel();
   impl_->made->post([inside = impl_.get()] { inside->asked_to_end = true; });
+  impl_->let_go.count_down();
   impl_->thread.join();
 }
 
