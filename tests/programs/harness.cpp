@@ -192,7 +192,8 @@ client::client(const std::string& address, std::uint16_t port) {
   int on = 1;
   ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   auto connected = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), length);
-  INFO("connecting to ", address, " ", port, ": ", std::strerror(errno));
+  auto why = std::string(std::strerror(errno));
+  INFO("connecting to ", address, " ", port, ": ", why);
   REQUIRE(connected == 0);
 }
 
@@ -207,7 +208,7 @@ bool client::try_send(std::string_view bytes) {
     auto n = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      REQUIRE_MESSAGE((errno == EPIPE || errno == ECONNRESET), std::strerror(errno));
+      REQUIRE_MESSAGE((errno == EPIPE || errno == ECONNRESET), std::string(std::strerror(errno)));
       return false;
     }
     bytes.remove_prefix(static_cast<std::size_t>(n));
@@ -224,7 +225,8 @@ std::string client::receive(std::size_t size) {
   while (filled < size) {
     auto n = ::recv(fd_, out.data() + filled, size - filled, 0);
     if (n < 0 && errno == EINTR) continue;
-    INFO("received ", filled, " of ", size, ": ", n < 0 ? std::strerror(errno) : "end of stream");
+    auto why = std::string(n < 0 ? std::strerror(errno) : "end of stream");
+    INFO("received ", filled, " of ", size, ": ", why);
     REQUIRE(n > 0);
     filled += static_cast<std::size_t>(n);
   }
@@ -238,7 +240,7 @@ std::string client::receive_all() {
     auto n = ::recv(fd_, buffer.data(), buffer.size(), 0);
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
-      REQUIRE_MESSAGE((n == 0 || errno == ECONNRESET), std::strerror(errno));
+      REQUIRE_MESSAGE((n == 0 || errno == ECONNRESET), std::string(std::strerror(errno)));
       return out;
     }
     out.append(buffer, 0, static_cast<std::size_t>(n));
