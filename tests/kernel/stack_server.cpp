@@ -3,6 +3,7 @@
 
 #include <array>
 #include <future>
+#include <latch>
 #include <thread>
 
 #include "core/driver.hpp"
@@ -76,7 +77,8 @@ struct stack_server::impl {
   std::thread thread;
   shard* made = nullptr;
   weir::detail::stack_transport* transport = nullptr;
-  std::atomic<bool> stopping{false};
+  bool stopping = false;  // the server's thread only
+  std::latch let_go{1};   // nobody else will touch the shard any more
   std::string failure;
   std::size_t roots_left = 0;
 
@@ -113,11 +115,12 @@ struct stack_server::impl {
       return;
     }
     ready.set_value();
-    weir::detail::ending end(
-        *mine);  // as run() does: closed connections get a bounded time to deliver what is left
-    mine->run_until([&] { return stopping.load() && end.reached(); });
+    // As run() does: closed connections get a bounded time to deliver what is left.
+    weir::detail::ending end(*mine);
+    mine->run_until([&] { return stopping && end.reached(); });
     if (transport->sockets() != 0)
       failure = std::to_string(transport->sockets()) + " sockets were left over";
+    let_go.wait();
   }
 };
 
@@ -134,7 +137,7 @@ stack_server::stack_server(const std::string& driver, weir::config settings)
   impl_->driver = driver;
   std::promise<void> ready;
   auto is_ready = ready.get_future();
-  impl_->thread = std::thread([this, &ready] { impl_->main(ready); });
+  impl_->thread = std::thread([this, p = std::move(ready)]() mutable { impl_->main(p); });
   try {
     is_ready.get();
   } catch (...) {
@@ -149,14 +152,16 @@ std::string stack_server::stop() {
   if (!impl_->thread.joinable()) return impl_->failure;
   impl_->made->request_stop();
   impl_->made->post([this] { impl_->stopping = true; });
+  impl_->let_go.count_down();
   impl_->thread.join();
   return impl_->failure;
 }
 
 void stack_server::on_shard(const std::function<void()>& f) {
-  std::promise<void> done;
-  impl_->made->post([&] { f(), done.set_value(); });
-  done.get_future().get();
+  auto done = std::make_shared<std::promise<void>>();
+  auto is_done = done->get_future();
+  impl_->made->post([&f, done] { f(), done->set_value(); });
+  is_done.get();
 }
 
 std::uint64_t stack_server::counter(weir::stack::counter c) {
