@@ -119,7 +119,9 @@ void uring_transport::release(lent_bytes& lent) noexcept {
 void uring_transport::arm_receive(uring_stream& s, bool starved) noexcept {
   bool lends = s.reader != nullptr && s.reader->lend;
   if (wants_direct(s, starved)) return arm_direct(s);
-  if (lends && (!driver_.features().multishot_receive || buffers_.offered() == 0)) return arm_lent(s);
+  // A buffer of its own only for bytes that are there: a connection that waits for its peer must not hold one.
+  bool nothing_offered = starved && buffers_.offered() == 0;
+  if (lends && (!driver_.features().multishot_receive || nothing_offered)) return arm_lent(s);
   auto& entry = driver_.sqe();
   entry.opcode = IORING_OP_RECV;
   entry.fd = s.fd;
@@ -294,7 +296,7 @@ void uring_transport::serve_buffer_queue() noexcept {
     first_waiting_ = s.next_waiting;
     if (first_waiting_ == nullptr) last_waiting_ = nullptr;
     s.waits_for_buffer = false;
-    arm_receive(s, false);
+    arm_receive(s, true);
     if (s.waits_for_buffer) return;
   }
 }
