@@ -1,4 +1,5 @@
-// An echo server, whole: it stands in the README as it stands here. Port 7 needs root; try --backend asio.
+// An echo server, whole: it stands in the README as it stands here. Port 7 needs root; try
+// --backend asio.
 #include <array>
 #include <weir/weir.hpp>
 using namespace std::chrono_literals;

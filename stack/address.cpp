@@ -1,5 +1,6 @@
-// Text forms of addresses, prefixes and endpoints. Parsing is strict: the whole text must be the thing it names
-// (RFC 4291 2.2 and RFC 5952 for IPv6, dotted decimal without leading zeros' octal meaning for IPv4).
+// Text forms of addresses, prefixes and endpoints. Parsing is strict: the whole text must be the
+// thing it names (RFC 4291 2.2 and RFC 5952 for IPv6, dotted decimal without leading zeros' octal
+// meaning for IPv4).
 #include "weir/stack/address.hpp"
 
 #include <arpa/inet.h>
@@ -35,7 +36,8 @@ template <class Number>
 std::optional<Number> parse_number(std::string_view text, Number highest) {
   Number value{};
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value > highest) return std::nullopt;
+  if (error != std::errc{} || end != text.data() + text.size() || value > highest)
+    return std::nullopt;
   return value;
 }
 
@@ -88,7 +90,8 @@ std::optional<endpoint> endpoint::parse(std::string_view text) {
   bool bracketed = host.size() >= 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   auto address = ip_address::parse(host);
-  // An IPv6 address needs its brackets, else its last group would be read as the port (RFC 3986 3.2.2).
+  // An IPv6 address needs its brackets, else its last group would be read as the port (RFC
+  // 3986 3.2.2).
   if (!address || address->is_v6() != bracketed) return std::nullopt;
   auto port = parse_number<std::uint16_t>(text.substr(colon + 1), 65535);
   if (!port) return std::nullopt;

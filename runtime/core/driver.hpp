@@ -1,8 +1,10 @@
-// A driver: where a shard's completions and its time come from (io_uring, Asio, a virtual clock). Also the packet ports
-// through which a stack's packets pass, since they must go through the same ring or reactor.
+// A driver: where a shard's completions and its time come from (io_uring, Asio, a virtual clock).
+// Also the packet ports through which a stack's packets pass, since they must go through the same
+// ring or reactor.
 //
-// Everything but wake() is called from the shard's thread. A driver resumes no coroutine: what it finds goes to its
-// clients (transports, packet ports), which complete operations, which fills the shard's ready queue.
+// Everything but wake() is called from the shard's thread. A driver resumes no coroutine: what it
+// finds goes to its clients (transports, packet ports), which complete operations, which fills the
+// shard's ready queue.
 #pragma once
 
 #include <cstddef>
@@ -29,16 +31,16 @@ class packet_receiver {
 /// What a port counts.
 struct packet_port_counters {
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
-  std::uint64_t send_failed = 0;     ///< the device refused (full, too long)
-  std::uint64_t no_buffer = 0;       ///< reception paused for lack of buffers
+  std::uint64_t send_failed = 0;  ///< the device refused (full, too long)
+  std::uint64_t no_buffer = 0;    ///< reception paused for lack of buffers
 };
 
 /// One queue of a packet device, read and written through a driver.
 class packet_port {
  public:
   virtual ~packet_port() = default;
-  /// Sends one frame, gathered from parts that are valid during the call only: a port copies what it queues, or writes
-  /// at once. False when the device has no room.
+  /// Sends one frame, gathered from parts that are valid during the call only: a port copies what
+  /// it queues, or writes at once. False when the device has no room.
   virtual bool send(std::span<const std::span<const std::byte>> parts) = 0;
   virtual const packet_port_counters& counters() const = 0;
 };
@@ -49,13 +51,14 @@ class driver {
   virtual std::string_view name() const = 0;
   /// The driver's clock: CLOCK_MONOTONIC, or virtual time.
   virtual instant now() = 0;
-  /// One turn: submits what was queued; waits until `deadline` (not at all when that is past) for completions or a
-  /// wake(); spins first where configured; hands the completions out.
+  /// One turn: submits what was queued; waits until `deadline` (not at all when that is past) for
+  /// completions or a wake(); spins first where configured; hands the completions out.
   virtual void turn(instant deadline) = 0;
   /// Ends a wait, or the next one. Any thread.
   virtual void wake() noexcept = 0;
-  /// Reads and writes frames on a non-blocking packet device (TUN). `receiver` outlives the port; `frame_limit` is the
-  /// longest frame. The descriptor stays the caller's. The virtual driver has none: operation_not_supported.
+  /// Reads and writes frames on a non-blocking packet device (TUN). `receiver` outlives the port;
+  /// `frame_limit` is the longest frame. The descriptor stays the caller's. The virtual driver has
+  /// none: operation_not_supported.
   virtual result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                                 packet_receiver& receiver) = 0;
   /// System calls made so far by this driver and its clients, as counted in the code.

@@ -8,12 +8,9 @@ const std::error_category& error_category() noexcept {
     const char* name() const noexcept override { return "weir"; }
     std::string message(int code) const override {
       switch (static_cast<weir::error>(code)) {
-        case weir::error::end_of_stream:
-          return "End of stream before all that was asked for";
-        case weir::error::limit_exceeded:
-          return "Limit exceeded";
-        case weir::error::closed:
-          return "Closed";
+        case weir::error::end_of_stream: return "End of stream before all that was asked for";
+        case weir::error::limit_exceeded: return "Limit exceeded";
+        case weir::error::closed: return "Closed";
       }
       return "Unknown error " + std::to_string(code);
     }

@@ -1,6 +1,7 @@
-// The frame pool: coroutine frames and other small blocks of coroutine life come from free lists of size classes, one set
-// per thread, so that a steady server takes no frame from the heap. Blocks that a burst left over stay for the next one,
-// up to a bound per class. Under AddressSanitizer every frame is the heap's own, so that its checks keep their sight.
+// The frame pool: coroutine frames and other small blocks of coroutine life come from free lists of
+// size classes, one set per thread, so that a steady server takes no frame from the heap. Blocks
+// that a burst left over stay for the next one, up to a bound per class. Under AddressSanitizer
+// every frame is the heap's own, so that its checks keep their sight.
 #include <array>
 #include <cstddef>
 #include <new>
@@ -24,8 +25,8 @@ namespace weir::detail {
 namespace {
 
 constexpr std::size_t class_bytes = 64;
-constexpr std::size_t largest = 4096;             // bigger frames are rare: straight from the heap
-constexpr std::size_t kept_bytes = 1u << 20;      // per class: what a free list holds at most
+constexpr std::size_t largest = 4096;         // bigger frames are rare: straight from the heap
+constexpr std::size_t kept_bytes = 1u << 20;  // per class: what a free list holds at most
 
 struct free_block {
   free_block* next;
@@ -41,7 +42,8 @@ struct frame_pool {
   ~frame_pool();
 };
 
-// Null before the first use on a thread and after its pool went: frames freed that late go to the heap.
+// Null before the first use on a thread and after its pool went: frames freed that late go to the
+// heap.
 thread_local frame_pool* current = nullptr;
 
 frame_pool::~frame_pool() {
@@ -62,7 +64,9 @@ frame_pool::~frame_pool() {
   return current;
 }
 
-constexpr std::size_t class_of(std::size_t size) { return (size + class_bytes - 1) / class_bytes - 1; }
+constexpr std::size_t class_of(std::size_t size) {
+  return (size + class_bytes - 1) / class_bytes - 1;
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// The few lines that the runtime itself has to say (a task failed, descriptors ran out). One line each, to stderr.
+// The few lines that the runtime itself has to say (a task failed, descriptors ran out). One line
+// each, to stderr.
 #pragma once
 
 #include <string_view>

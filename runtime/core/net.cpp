@@ -8,8 +8,10 @@ namespace weir {
 namespace detail {
 
 void read_awaiter::begin(read_operation& op) noexcept {
-  if (op.socket->reader != nullptr) return op.complete(std::make_error_code(std::errc::device_or_resource_busy));
-  if (!op.lend && op.into.empty()) return op.complete(std::make_error_code(std::errc::invalid_argument));
+  if (op.socket->reader != nullptr)
+    return op.complete(std::make_error_code(std::errc::device_or_resource_busy));
+  if (!op.lend && op.into.empty())
+    return op.complete(std::make_error_code(std::errc::invalid_argument));
   op.owner().transport().start_read(op);
 }
 
@@ -56,7 +58,8 @@ void connect_awaiter::request_cancel(operation& op) noexcept {
 void tcp_stream::close() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  assert(s.reader == nullptr && s.first_writer == nullptr && "a stream was closed under a pending operation");
+  assert(s.reader == nullptr && s.first_writer == nullptr &&
+         "a stream was closed under a pending operation");
   s.owner->forget_spent(s);
   s.owner->transport().close(s);
 }
@@ -64,7 +67,8 @@ void tcp_stream::close() noexcept {
 void tcp_stream::abort() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  assert(s.reader == nullptr && s.first_writer == nullptr && "a stream was aborted under a pending operation");
+  assert(s.reader == nullptr && s.first_writer == nullptr &&
+         "a stream was aborted under a pending operation");
   s.owner->forget_spent(s);
   s.owner->transport().abort(s);
 }
@@ -80,11 +84,14 @@ void tcp_stream::shutdown_send(std::error_code& error) noexcept {
 }
 
 void tcp_stream::set_options(const stream_options& options) {
-  if (auto error = owner().transport().set_options(socket(), options)) throw io_error(error, "set_options");
+  if (auto error = owner().transport().set_options(socket(), options))
+    throw io_error(error, "set_options");
 }
 
 endpoint tcp_stream::local_endpoint() const { return owner().transport().local_endpoint(socket()); }
-endpoint tcp_stream::remote_endpoint() const { return owner().transport().remote_endpoint(socket()); }
+endpoint tcp_stream::remote_endpoint() const {
+  return owner().transport().remote_endpoint(socket());
+}
 
 void tcp_listener::close() noexcept {
   if (socket_ == nullptr) return;

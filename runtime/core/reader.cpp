@@ -17,7 +17,8 @@ std::size_t buffered_reader::find(std::string_view delimiter, std::size_t length
   return at == std::string_view::npos ? 0 : at + delimiter.size();
 }
 
-task<std::error_code> buffered_reader::fill(std::string_view delimiter, std::size_t length, duration limit) {
+task<std::error_code> buffered_reader::fill(std::string_view delimiter, std::size_t length,
+                                            duration limit) {
   auto& owner = stream_->owner();
   auto deadline = limit.count() < 0 ? instant::never() : owner.now() + limit;
   if (length > storage_.size()) co_return make_error_code(error::limit_exceeded);

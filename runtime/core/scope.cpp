@@ -1,5 +1,5 @@
-// The scope's state: children, their ends, and the one coroutine that waits for the last of them. It lives apart from the
-// scope object, so that children can outlive a scope that goes early.
+// The scope's state: children, their ends, and the one coroutine that waits for the last of them.
+// It lives apart from the scope object, so that children can outlive a scope that goes early.
 #include "weir/scope.hpp"
 
 #include <cassert>
@@ -37,9 +37,11 @@ class scope_state {
 
 namespace {
 
-// From the frame pool, so that a server that spawns a session per connection takes nothing from the heap.
+// From the frame pool, so that a server that spawns a session per connection takes nothing from the
+// heap.
 struct child : completion, ready_node {
-  child(scope_state& s, std::coroutine_handle<task_promise<void>> f) : completion{&child::ended}, state(&s), frame(f) {
+  child(scope_state& s, std::coroutine_handle<task_promise<void>> f)
+      : completion{&child::ended}, state(&s), frame(f) {
     handle = f;
   }
   static void* operator new(std::size_t size) { return allocate_frame(size); }
@@ -126,7 +128,8 @@ drain_result drain_awaiter::await_resume() {
 
 }  // namespace detail
 
-scope::scope(shard& owner, scope_options options) : state_(new detail::scope_state(owner, options)) {}
+scope::scope(shard& owner, scope_options options)
+    : state_(new detail::scope_state(owner, options)) {}
 
 scope::~scope() {
   assert(state_->waiter == nullptr);
@@ -142,7 +145,8 @@ scope::~scope() {
 bool scope::spawn(task<> child) {
   if (state_->full()) {
     if (state_->refused++ == 0 && !state_->cancel.requested())
-      detail::log_line("a scope is full (" + std::to_string(state_->options.max) + " tasks): refusing more");
+      detail::log_line("a scope is full (" + std::to_string(state_->options.max) +
+                       " tasks): refusing more");
     return false;
   }
   state_->start(std::move(child));
@@ -152,7 +156,9 @@ bool scope::spawn(task<> child) {
 std::size_t scope::size() const { return state_->size; }
 std::uint64_t scope::refused() const { return state_->refused; }
 std::uint64_t scope::io_errors() const { return state_->io_errors; }
-void scope::on_failure(std::function<void(std::exception_ptr)> handler) { state_->handler = std::move(handler); }
+void scope::on_failure(std::function<void(std::exception_ptr)> handler) {
+  state_->handler = std::move(handler);
+}
 void scope::cancel() noexcept { state_->cancel.request(); }
 
 }  // namespace weir

@@ -1,5 +1,6 @@
-// The shard's loop: fire timers, read the mailbox, resume what is ready, let the transport send, wait in the driver. One
-// driver turn per turn of the loop, and coroutines are resumed here and nowhere else.
+// The shard's loop: fire timers, read the mailbox, resume what is ready, let the transport send,
+// wait in the driver. One driver turn per turn of the loop, and coroutines are resumed here and
+// nowhere else.
 #include "weir/shard.hpp"
 
 #include <cassert>
@@ -95,7 +96,9 @@ void shard::request_cancel() noexcept {
   if (!cancel_request_.sent.exchange(true)) deliver(cancel_request_);
 }
 
-void shard::on_stop(detail::message& m) noexcept { static_cast<request&>(m).target->stopping_.request(); }
+void shard::on_stop(detail::message& m) noexcept {
+  static_cast<request&>(m).target->stopping_.request();
+}
 
 void shard::on_cancel(detail::message& m) noexcept {
   auto& self = *static_cast<request&>(m).target;
@@ -121,7 +124,9 @@ void shard::start(task<> root_task, std::function<void(std::exception_ptr)> on_e
   ready_.push(*new root(*this, std::move(root_task), std::move(on_end)));
 }
 
-void shard::arm(detail::timer_node& timer, instant deadline) noexcept { timers_->arm(timer, deadline); }
+void shard::arm(detail::timer_node& timer, instant deadline) noexcept {
+  timers_->arm(timer, deadline);
+}
 
 bool shard::spend_budget() noexcept {
   if (budget_ == 0) {
@@ -207,8 +212,9 @@ namespace detail {
 
 void make_ready(shard& owner, ready_node& node) noexcept { owner.make_ready(node); }
 void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
-  // A coroutine may have computed for long since this turn began, and a short wait must not end early for it. Long ones
-  // are armed with nearly every read of a server: there the turn's own clock reading will do.
+  // A coroutine may have computed for long since this turn began, and a short wait must not end
+  // early for it. Long ones are armed with nearly every read of a server: there the turn's own
+  // clock reading will do.
   constexpr duration short_wait = std::chrono::seconds(1);
   owner.arm(node, (from_now < short_wait ? owner.driver().now() : owner.now()) + from_now);
 }

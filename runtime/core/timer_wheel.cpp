@@ -57,13 +57,15 @@ timer_wheel::position timer_wheel::first_occupied() {
       auto shift = level * slot_bits;
       auto here = static_cast<unsigned>(tick_ >> shift) & (slots - 1);
       // place() only uses slots ahead of the present one, within this level's present turn.
-      auto slot = here + static_cast<unsigned>(std::countr_zero(std::rotr(occupied_[level], static_cast<int>(here))));
+      auto slot = here + static_cast<unsigned>(
+                             std::countr_zero(std::rotr(occupied_[level], static_cast<int>(here))));
       slot &= slots - 1;
       if (is_empty(slots_[level][slot])) {
         occupied_[level] &= ~(std::uint64_t{1} << slot);
         continue;
       }
-      auto turn = shift + slot_bits >= 64 ? 0 : (tick_ >> (shift + slot_bits)) << (shift + slot_bits);
+      auto turn =
+          shift + slot_bits >= 64 ? 0 : (tick_ >> (shift + slot_bits)) << (shift + slot_bits);
       return {level, slot, turn + (static_cast<std::uint64_t>(slot) << shift), true};
     }
   }

@@ -1,6 +1,7 @@
-// A hierarchical timer wheel: arming, disarming and firing a timer cost a constant few instructions and no memory of
-// their own (timers are linked in place). Nine levels of 64 slots; one tick is 1024 ns, so a timer fires at most a
-// microsecond late and never early. It reads no clock: expire() is told the time.
+// A hierarchical timer wheel: arming, disarming and firing a timer cost a constant few instructions
+// and no memory of their own (timers are linked in place). Nine levels of 64 slots; one tick is
+// 1024 ns, so a timer fires at most a microsecond late and never early. It reads no clock: expire()
+// is told the time.
 #pragma once
 
 #include <array>
@@ -24,9 +25,11 @@ class timer_wheel {
   ~timer_wheel();
 
   void arm(timer_node& timer, instant deadline);
-  /// Fires what is due at `now`, in order of their ticks; returns how many. Callbacks may arm and disarm any timer.
+  /// Fires what is due at `now`, in order of their ticks; returns how many. Callbacks may arm and
+  /// disarm any timer.
   std::size_t expire(instant now);
-  /// When expire() must be called next at the latest; may be earlier than the first timer, never later.
+  /// When expire() must be called next at the latest; may be earlier than the first timer, never
+  /// later.
   instant next();
 
  private:
@@ -42,7 +45,8 @@ class timer_wheel {
     return t.ns() <= 0 ? 0 : static_cast<std::uint64_t>(t.ns()) >> tick_bits;
   }
   static std::uint64_t tick_at_or_after(instant t) {
-    return t.ns() <= 0 ? 0 : (static_cast<std::uint64_t>(t.ns()) + (1u << tick_bits) - 1) >> tick_bits;
+    return t.ns() <= 0 ? 0
+                       : (static_cast<std::uint64_t>(t.ns()) + (1u << tick_bits) - 1) >> tick_bits;
   }
   static void make_empty(timer_node& list) { list.prev_ = list.next_ = &list; }
   static bool is_empty(const timer_node& list) { return list.next_ == &list; }
@@ -54,7 +58,8 @@ class timer_wheel {
   std::size_t fire(timer_node& list);
 
   std::uint64_t tick_;
-  std::array<std::uint64_t, levels> occupied_{};  // a set bit may be stale (its timers were disarmed), a clear one is not
+  std::array<std::uint64_t, levels>
+      occupied_{};  // a set bit may be stale (its timers were disarmed), a clear one is not
   std::array<std::array<timer_node, slots>, levels> slots_;
   timer_node due_;
 };

@@ -140,7 +140,8 @@ struct accept_can_be_cancelled {
   }
   static task<> subject(side& s) {
     auto listener = s.listen();
-    auto raced = co_await weir::when_any(accepts(listener), []() -> task<> { co_await sleep_for(5ms); }());
+    auto raced =
+        co_await weir::when_any(accepts(listener), []() -> task<> { co_await sleep_for(5ms); }());
     CHECK(raced.index() == 1);
   }
   static task<> peer(side&) { co_return; }
@@ -287,7 +288,8 @@ CONFORMANCE(connect_gives_a_stream_with_both_endpoints);
 struct connect_to_a_port_without_a_listener_is_refused {
   static task<> subject(side& s) {
     auto port = co_await s.wait(1);
-    auto stream = co_await weir::connect({s.other->address, static_cast<std::uint16_t>(port)}).nothrow();
+    auto stream =
+        co_await weir::connect({s.other->address, static_cast<std::uint16_t>(port)}).nothrow();
     REQUIRE_FALSE(stream.has_value());
     CHECK(stream.error() == std::errc::connection_refused);
     s.signal(2);
@@ -353,7 +355,8 @@ struct connect_into_a_full_accept_queue_can_time_out {
     auto to = co_await s.target();
     std::vector<tcp_stream> held;
     bool timed_out = false;
-    // Linux admits backlog + 1, and the client may count itself connected a little longer than that.
+    // Linux admits backlog + 1, and the client may count itself connected a little longer than
+    // that.
     for (int i = 0; i < 16 && !timed_out; ++i) {
       auto stream = co_await weir::connect(to).timeout(50ms).nothrow();
       if (stream)
@@ -383,7 +386,8 @@ struct many_connections_at_once {
   }
   static task<> echo(tcp_stream stream) {
     std::array<std::byte, 512> buffer;
-    while (auto n = co_await stream.read_some(buffer)) co_await stream.write_all(std::span(buffer).first(n));
+    while (auto n = co_await stream.read_some(buffer))
+      co_await stream.write_all(std::span(buffer).first(n));
   }
   static task<> subject(side& s) {
     auto listener = s.listen();

@@ -1,5 +1,5 @@
-// Puts the two sides of a case onto their shards: one shard for both on kernel sockets, two threads for the stack on TUN
-// (the kernel's TCP is its peer), two simulated hosts for the simulator.
+// Puts the two sides of a case onto their shards: one shard for both on kernel sockets, two threads
+// for the stack on TUN (the kernel's TCP is its peer), two simulated hosts for the simulator.
 #include "conformance/harness.hpp"
 
 #include <atomic>
@@ -210,11 +210,14 @@ void run_against_the_kernel(coroutine subject, coroutine peer) {
   auto settings = settings_for("stack");
   static int device = 0;
   settings.stack.device = "weirc" + std::to_string(device++);
-  settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"), *weir::ip_prefix::parse("fd00:18::2/64")};
-  settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"), *weir::ip_prefix::parse("fd00:18::1/64")};
+  settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"),
+                            *weir::ip_prefix::parse("fd00:18::2/64")};
+  settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"),
+                                 *weir::ip_prefix::parse("fd00:18::1/64")};
   weir::shard_thread judged(settings);
   weir::shard_thread kernel(settings_for("asio"));
-  side first(judged.shard(), "stack", settings.stack.address[0].address, settings.stack.address[1].address);
+  side first(judged.shard(), "stack", settings.stack.address[0].address,
+             settings.stack.address[1].address);
   side second(kernel.shard(), "stack", settings.stack.host_address[0].address,
               settings.stack.host_address[1].address);
   first.other = &second;

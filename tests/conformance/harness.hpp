@@ -1,6 +1,7 @@
-// The conformance suite: what every back end must do alike. A case is two coroutines, the subject on the back end that is
-// being judged and its peer: on kernel sockets and in the simulator both run on that back end; for the stack on TUN the
-// peer is the kernel's own TCP, on a thread of its own. The two order their steps by signals, never by sleeping.
+// The conformance suite: what every back end must do alike. A case is two coroutines, the subject
+// on the back end that is being judged and its peer: on kernel sockets and in the simulator both
+// run on that back end; for the stack on TUN the peer is the kernel's own TCP, on a thread of its
+// own. The two order their steps by signals, never by sleeping.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -35,8 +36,8 @@ class side {
       : here(s), backend(back_end), address(own), address_v6(own_v6) {}
 
   weir::shard& here;
-  std::string_view backend;       ///< of the subject
-  weir::ip_address address;       ///< where this side listens
+  std::string_view backend;  ///< of the subject
+  weir::ip_address address;  ///< where this side listens
   weir::ip_address address_v6;
   side* other = nullptr;
 
@@ -75,8 +76,10 @@ std::vector<std::byte> pattern(std::size_t size, std::uint64_t from = 0);
 std::string text_of(std::span<const std::byte> bytes);
 
 /// Reads until end of stream (or `limit`), comparing with the pattern; gives how many bytes came.
-task<std::uint64_t> read_pattern(tcp_stream& stream, std::uint64_t limit = UINT64_MAX, std::uint64_t from = 0);
-task<std::uint64_t> write_pattern(tcp_stream& stream, std::uint64_t size, std::size_t chunk = 64 * 1024);
+task<std::uint64_t> read_pattern(tcp_stream& stream, std::uint64_t limit = UINT64_MAX,
+                                 std::uint64_t from = 0);
+task<std::uint64_t> write_pattern(tcp_stream& stream, std::uint64_t size,
+                                  std::size_t chunk = 64 * 1024);
 /// Reads until the end and gives all as text.
 task<std::string> read_text(tcp_stream& stream);
 
@@ -86,10 +89,11 @@ void run_case(std::string_view backend, coroutine subject, coroutine peer);
 
 }  // namespace conformance
 
-/// Registers struct `name` { static task<> subject(side&); static task<> peer(side&); } for every back end.
-#define CONFORMANCE(name)                                                                          \
-  TEST_CASE("uring: " #name) { conformance::run_case("uring", &name::subject, &name::peer); }      \
-  TEST_CASE("asio: " #name) { conformance::run_case("asio", &name::subject, &name::peer); }        \
-  TEST_CASE("stack: " #name) { conformance::run_case("stack", &name::subject, &name::peer); }      \
-  TEST_CASE("sim: " #name) { conformance::run_case("sim", &name::subject, &name::peer); }          \
+/// Registers struct `name` { static task<> subject(side&); static task<> peer(side&); } for every
+/// back end.
+#define CONFORMANCE(name)                                                                     \
+  TEST_CASE("uring: " #name) { conformance::run_case("uring", &name::subject, &name::peer); } \
+  TEST_CASE("asio: " #name) { conformance::run_case("asio", &name::subject, &name::peer); }   \
+  TEST_CASE("stack: " #name) { conformance::run_case("stack", &name::subject, &name::peer); } \
+  TEST_CASE("sim: " #name) { conformance::run_case("sim", &name::subject, &name::peer); }     \
   static_assert(true, "")

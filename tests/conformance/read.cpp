@@ -56,7 +56,8 @@ struct small_buffer_keeps_the_rest_for_the_next_read {
     co_await s.wait(1);
     std::array<std::byte, 7> buffer;
     std::vector<std::byte> all;
-    while (auto n = co_await stream.read_some(buffer)) all.insert(all.end(), buffer.begin(), buffer.begin() + static_cast<long>(n));
+    while (auto n = co_await stream.read_some(buffer))
+      all.insert(all.end(), buffer.begin(), buffer.begin() + static_cast<long>(n));
     CHECK(all == pattern(1000));
   }
   static task<> peer(side& s) {
@@ -184,7 +185,8 @@ struct read_can_be_cancelled_and_the_stream_goes_on {
   }
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
-    auto raced = co_await weir::when_any(reads(stream), []() -> task<> { co_await sleep_for(5ms); }());
+    auto raced =
+        co_await weir::when_any(reads(stream), []() -> task<> { co_await sleep_for(5ms); }());
     CHECK(raced.index() == 1);
     s.signal(1);
     CHECK(co_await read_text(stream) == "still here");

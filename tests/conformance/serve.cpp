@@ -1,4 +1,5 @@
-// Whole servers: the echo server of the README, its scope, its bounds, its shutdown, and clients that misbehave.
+// Whole servers: the echo server of the README, its scope, its bounds, its shutdown, and clients
+// that misbehave.
 #include "conformance/harness.hpp"
 
 namespace conformance {
@@ -38,7 +39,8 @@ struct echo_server_serves_a_hundred_clients {
   static task<> subject(side& s) {
     auto listener = s.listen();
     weir::scope sessions(s.here, {.max = 10'000});
-    co_await weir::when_any(serve(listener, sessions), [](side& me) -> task<> { co_await me.wait(1); }(s));
+    co_await weir::when_any(serve(listener, sessions),
+                            [](side& me) -> task<> { co_await me.wait(1); }(s));
     auto drained = co_await sessions.drain(5s);
     CHECK(drained.in_time);
     CHECK(sessions.io_errors() == 0);
@@ -60,7 +62,8 @@ struct full_scope_closes_what_it_cannot_serve {
   static task<> subject(side& s) {
     auto listener = s.listen();
     weir::scope sessions(s.here, {.max = 2});
-    co_await weir::when_any(serve(listener, sessions), [](side& me) -> task<> { co_await me.wait(1); }(s));
+    co_await weir::when_any(serve(listener, sessions),
+                            [](side& me) -> task<> { co_await me.wait(1); }(s));
     CHECK(sessions.refused() == 1);
     co_await sessions.drain(0s);
   }
@@ -131,7 +134,8 @@ struct session_that_is_reset_does_not_end_the_server {
   static task<> subject(side& s) {
     auto listener = s.listen();
     weir::scope sessions(s.here);
-    co_await weir::when_any(serve(listener, sessions), [](side& me) -> task<> { co_await me.wait(1); }(s));
+    co_await weir::when_any(serve(listener, sessions),
+                            [](side& me) -> task<> { co_await me.wait(1); }(s));
     CHECK(sessions.io_errors() == 1);
     co_await sessions.drain(5s);
   }
@@ -251,7 +255,8 @@ struct stop_under_load_drains {
     {
       auto listener = s.listen();
       s.here.post([&s] { s.signal(7); });
-      co_await weir::when_any(serve(listener, sessions), [](side& me) -> task<> { co_await me.wait(1); }(s));
+      co_await weir::when_any(serve(listener, sessions),
+                              [](side& me) -> task<> { co_await me.wait(1); }(s));
     }
     co_await sessions.drain(5s);
     CHECK(sessions.size() == 0);
@@ -336,7 +341,8 @@ struct slow_reader_does_not_hold_up_others {
     auto slow = co_await listener.accept();
     REQUIRE(slow.has_value());
     sessions.spawn(floods(std::move(*slow)));
-    co_await weir::when_any(serve(listener, sessions), [](side& me) -> task<> { co_await me.wait(1); }(s));
+    co_await weir::when_any(serve(listener, sessions),
+                            [](side& me) -> task<> { co_await me.wait(1); }(s));
     co_await sessions.drain(0s);
   }
   static task<> peer(side& s) {
@@ -361,7 +367,8 @@ struct fast_writer_does_not_hold_up_others {
     auto flood = co_await listener.accept();
     REQUIRE(flood.has_value());
     sessions.spawn(absorb(std::move(*flood)));
-    co_await weir::when_any(serve(listener, sessions), [](side& me) -> task<> { co_await me.wait(1); }(s));
+    co_await weir::when_any(serve(listener, sessions),
+                            [](side& me) -> task<> { co_await me.wait(1); }(s));
     co_await sessions.drain(0s);
   }
   static task<> floods(tcp_stream& stream, bool& enough) {
@@ -384,7 +391,9 @@ struct fast_writer_does_not_hold_up_others {
 CONFORMANCE(fast_writer_does_not_hold_up_others);
 
 struct million_synchronous_awaits_need_no_stack {
-  static task<std::size_t> nothing(tcp_stream& stream) { co_return co_await stream.write_all(std::span<const std::byte>()); }
+  static task<std::size_t> nothing(tcp_stream& stream) {
+    co_return co_await stream.write_all(std::span<const std::byte>());
+  }
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
     std::size_t sum = 0;

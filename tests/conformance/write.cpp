@@ -1,4 +1,5 @@
-// Writing: that every byte goes, once and in order, whatever the sizes, and what ends a write early.
+// Writing: that every byte goes, once and in order, whatever the sizes, and what ends a write
+// early.
 #include "conformance/harness.hpp"
 
 namespace conformance {
@@ -51,8 +52,10 @@ struct gathered_write_keeps_the_order_of_its_parts {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
     auto bytes = pattern(500 * 501 / 2);
-    std::vector<std::span<const std::byte>> parts;  // 500 parts of 0, 1, 2, ... bytes: more than one sendmsg takes well
-    for (std::size_t i = 0, at = 0; i <= 500; at += i, ++i) parts.push_back(std::span<const std::byte>(bytes).subspan(at, i));
+    std::vector<std::span<const std::byte>>
+        parts;  // 500 parts of 0, 1, 2, ... bytes: more than one sendmsg takes well
+    for (std::size_t i = 0, at = 0; i <= 500; at += i, ++i)
+      parts.push_back(std::span<const std::byte>(bytes).subspan(at, i));
     CHECK(co_await stream.write_all(parts) == bytes.size());
   }
   static task<> peer(side& s) {
@@ -66,7 +69,8 @@ struct gathered_write_of_large_parts {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
     auto bytes = pattern(3 << 20);
-    std::array<std::span<const std::byte>, 3> parts = {std::span(bytes).first(1), std::span(bytes).subspan(1, 2 << 20),
+    std::array<std::span<const std::byte>, 3> parts = {std::span(bytes).first(1),
+                                                       std::span(bytes).subspan(1, 2 << 20),
                                                        std::span(bytes).subspan((2 << 20) + 1)};
     CHECK(co_await stream.write_all(parts) == bytes.size());
   }

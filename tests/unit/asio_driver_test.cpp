@@ -217,7 +217,9 @@ TEST_CASE("packet_port_goes_while_it_waits_and_leaves_the_descriptor_open") {
   collector got;
   auto port = driver.open_packet_port(device.ends[0], 2048, got);
   REQUIRE(port.has_value());
-  { auto gone = std::move(*port); }
+  {
+    auto gone = std::move(*port);
+  }
   REQUIRE(::send(device.ends[1], "late", 4, 0) == 4);
   driver.turn(driver.now() + 1ms);
   CHECK(got.frames.empty());

@@ -1,4 +1,5 @@
-// What transports on kernel sockets share: which options are refused, what the kernel is told, how errors are named.
+// What transports on kernel sockets share: which options are refused, what the kernel is told, how
+// errors are named.
 #include <doctest/doctest.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,7 +22,8 @@ int option(int fd, int level, int name) {
   return value;
 }
 
-std::error_code listen_error(const endpoint& where, const listen_options& options, const config& settings = {}) {
+std::error_code listen_error(const endpoint& where, const listen_options& options,
+                             const config& settings = {}) {
   auto fd = open_listener(where, options, settings, mode::non_blocking);
   return fd ? std::error_code{} : fd.error();
 }
@@ -75,7 +77,8 @@ TEST_CASE("options_that_a_kernel_listener_lacks_are_refused") {
 
 TEST_CASE("options_that_a_kernel_listener_lacks_are_refused_from_the_configuration_too") {
   config settings;
-  settings.listen.syn_backlog = 99;  // a key of the stack, so that one file can serve every back end
+  settings.listen.syn_backlog =
+      99;  // a key of the stack, so that one file can serve every back end
   CHECK(!listen_error(any_port, {}, settings));
   settings = {};
   settings.listen.overflow = weir::overflow::reset;
@@ -146,7 +149,8 @@ TEST_CASE("the_accept_queue_holds_as_many_as_the_backlog_says") {
   tcp_info info{};
   socklen_t size = sizeof info;
   REQUIRE(::getsockopt(listener->get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
-  CHECK(info.tcpi_sacked == 2);  // of a listener: the limit, which the kernel lets its queue exceed by one
+  CHECK(info.tcpi_sacked ==
+        2);  // of a listener: the limit, which the kernel lets its queue exceed by one
 }
 
 TEST_CASE("errors_equal_their_std_errc") {

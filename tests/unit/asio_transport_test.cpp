@@ -1,4 +1,5 @@
-// Kernel sockets through Asio: streams, listeners, connecting, cancelling, running out of descriptors, shutting down.
+// Kernel sockets through Asio: streams, listeners, connecting, cancelling, running out of
+// descriptors, shutting down.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <netinet/in.h>
@@ -154,24 +155,26 @@ TEST_CASE("echo_over_ipv6") {
   w.run([](shard& s) -> task<> {
     auto listener = s.try_listen({"::1", 0});
     if (!listener) {
-      std::printf("SKIPPED: no IPv6 on the loopback interface: %s\n", listener.error().message().c_str());
+      std::printf("SKIPPED: no IPv6 on the loopback interface: %s\n",
+                  listener.error().message().c_str());
       co_return;
     }
     tcp_stream client;
-    co_await weir::when_all(connect_to(listener->local_endpoint(), client),
-                            [](tcp_listener& l) -> task<> {
-                              auto peer = co_await l.accept();
-                              CHECK(peer->remote_endpoint().address.is_v6());
-                              co_await echo(std::move(*peer));
-                            }(*listener),
-                            [](tcp_stream& c) -> task<> {
-                              while (!c) co_await weir::yield();
-                              co_await c.write_all("six");
-                              c.shutdown_send();
-                              std::array<std::byte, 8> back;
-                              auto n = co_await c.read_some(back);
-                              CHECK(n == 3);
-                            }(client));
+    co_await weir::when_all(
+        connect_to(listener->local_endpoint(), client),
+        [](tcp_listener& l) -> task<> {
+          auto peer = co_await l.accept();
+          CHECK(peer->remote_endpoint().address.is_v6());
+          co_await echo(std::move(*peer));
+        }(*listener),
+        [](tcp_stream& c) -> task<> {
+          while (!c) co_await weir::yield();
+          co_await c.write_all("six");
+          c.shutdown_send();
+          std::array<std::byte, 8> back;
+          auto n = co_await c.read_some(back);
+          CHECK(n == 3);
+        }(client));
   });
 }
 
@@ -181,9 +184,9 @@ TEST_CASE("ten_mebibytes_pass_both_ways_at_once_byte_for_byte") {
     constexpr std::size_t total = 10 << 20;
     pair p;
     co_await make_pair(s, p);
-    auto [a, b, got_at_server, got_at_client] =
-        co_await weir::when_all(send_pattern(p.client, total, 65536), send_pattern(p.server, total, 10'007),
-                                expect_pattern(p.server, 3'001), expect_pattern_lent(p.client));
+    auto [a, b, got_at_server, got_at_client] = co_await weir::when_all(
+        send_pattern(p.client, total, 65536), send_pattern(p.server, total, 10'007),
+        expect_pattern(p.server, 3'001), expect_pattern_lent(p.client));
     CHECK(got_at_server == total);
     CHECK(got_at_client == total);
   });
@@ -196,7 +199,8 @@ TEST_CASE("gathered_write_of_many_parts_is_one_write") {
   w.run([](shard& s) -> task<> {
     pair p;
     co_await make_pair(s, p);
-    // More parts than one sendmsg(2) takes here, empty ones among them, more bytes than the socket takes at once.
+    // More parts than one sendmsg(2) takes here, empty ones among them, more bytes than the socket
+    // takes at once.
     std::vector<std::byte> data(6 << 20);
     for (std::size_t i = 0; i < data.size(); ++i) data[i] = pattern(i);
     std::vector<std::span<const std::byte>> parts;
@@ -206,12 +210,14 @@ TEST_CASE("gathered_write_of_many_parts_is_one_write") {
       if (parts.size() % 7 == 0) parts.push_back({});
       at += n;
     }
-    auto write = [](tcp_stream& to, std::span<const std::span<const std::byte>> what) -> task<std::size_t> {
+    auto write = [](tcp_stream& to,
+                    std::span<const std::span<const std::byte>> what) -> task<std::size_t> {
       auto n = co_await to.write_all(what);
       to.shutdown_send();
       co_return n;
     };
-    auto [written, got] = co_await weir::when_all(write(p.client, parts), expect_pattern(p.server, 50'000));
+    auto [written, got] =
+        co_await weir::when_all(write(p.client, parts), expect_pattern(p.server, 50'000));
     CHECK(written == data.size());
     CHECK(got == data.size());
   });
@@ -234,7 +240,8 @@ TEST_CASE("overlapping_writes_are_carried_out_whole_and_in_order") {
     CHECK(n == got.size());
     co_await writers.join();
     std::size_t wrong = 0;
-    for (std::size_t i = 0; i < got.size(); ++i) wrong += got[i] != static_cast<std::byte>('a' + i / size);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      wrong += got[i] != static_cast<std::byte>('a' + i / size);
     CHECK(wrong == 0);
   });
 }

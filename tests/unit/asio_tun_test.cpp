@@ -1,5 +1,5 @@
-// The Asio driver's packet port on a real TUN device, in a child process with a network namespace of its own: datagrams of
-// the kernel come in as frames and, turned round, go back to it.
+// The Asio driver's packet port on a real TUN device, in a child process with a network namespace
+// of its own: datagrams of the kernel come in as frames and, turned round, go back to it.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
@@ -24,7 +24,8 @@ namespace {
 
 constexpr std::size_t vnet_header = 10;
 
-/// Sends every IPv4 UDP frame back to where it came from. Addresses and ports change places, so the sums stay right.
+/// Sends every IPv4 UDP frame back to where it came from. Addresses and ports change places, so the
+/// sums stay right.
 class reflector : public weir::detail::packet_receiver {
  public:
   weir::detail::packet_port* port = nullptr;
@@ -39,14 +40,16 @@ class reflector : public weir::detail::packet_receiver {
     if (ip[9] != std::byte{17}) return;
     std::swap_ranges(ip + 12, ip + 16, ip + 16);
     std::swap_ranges(ip + 20, ip + 22, ip + 22);
-    std::array<std::span<const std::byte>, 2> parts{std::span(copy).first(vnet_header),
-                                                    std::span(copy).subspan(vnet_header, frame.size() - vnet_header)};
+    std::array<std::span<const std::byte>, 2> parts{
+        std::span(copy).first(vnet_header),
+        std::span(copy).subspan(vnet_header, frame.size() - vnet_header)};
     reflected += port->send(parts);
   }
   void device_failed(std::error_code) override {}
 };
 
-/// Nothing on success, else what went wrong; a text that starts with SKIPPED where the machine forbids the test.
+/// Nothing on success, else what went wrong; a text that starts with SKIPPED where the machine
+/// forbids the test.
 std::string reflect_datagrams() {
   std::string why;
   if (weir::stack::enter_private_network(why)) return "SKIPPED: " + why;
@@ -65,10 +68,12 @@ std::string reflect_datagrams() {
 
   weir::detail::kernel::unique_fd udp(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
   weir::detail::kernel::socket_address to({"198.18.0.2", 4000});
-  if (::connect(udp.get(), to.data(), to.size) != 0) return "connect: " + std::string(std::strerror(errno));
+  if (::connect(udp.get(), to.data(), to.size) != 0)
+    return "connect: " + std::string(std::strerror(errno));
   int answered = 0;
   for (int i = 0; i < 1000; ++i) {
-    if (::send(udp.get(), &i, sizeof i, 0) != sizeof i) return "send: " + std::string(std::strerror(errno));
+    if (::send(udp.get(), &i, sizeof i, 0) != sizeof i)
+      return "send: " + std::string(std::strerror(errno));
     int echoed = -1;
     while (::recv(udp.get(), &echoed, sizeof echoed, 0) < 0) driver.turn(weir::instant::never());
     answered += echoed == i;
@@ -78,7 +83,8 @@ std::string reflect_datagrams() {
   for (int i = 0; i < 400; ++i) ::send(udp.get(), &i, sizeof i, 0);
   while (back.reflected < 1400) driver.turn(weir::instant::never());
   auto& seen = (*port)->counters();
-  if (seen.frames_out != 1400 || seen.frames_in < 1400 || seen.send_failed != 0) return "the counters are wrong";
+  if (seen.frames_out != 1400 || seen.frames_in < 1400 || seen.send_failed != 0)
+    return "the counters are wrong";
   return "";
 }
 

@@ -1,4 +1,5 @@
-// One shard on the Asio back end, made by hand, for tests that look at the driver and the transport from close by.
+// One shard on the Asio back end, made by hand, for tests that look at the driver and the transport
+// from close by.
 #pragma once
 
 #include <exception>

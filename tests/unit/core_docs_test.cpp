@@ -1,5 +1,5 @@
-// The snippets of docs/lifetimes.md, docs/errors.md and docs/cancellation.md, compiled and run; and a check that the
-// pages show nothing that does not stand here.
+// The snippets of docs/lifetimes.md, docs/errors.md and docs/cancellation.md, compiled and run; and
+// a check that the pages show nothing that does not stand here.
 #include <doctest/doctest.h>
 
 #include <array>
@@ -25,7 +25,8 @@ weir::task<> session(weir::tcp_stream peer) {  // by value: lives in the frame, 
   }
 }
 
-weir::task<> count_bytes(weir::tcp_stream& peer, std::size_t& total) {  // by reference: the caller waits
+weir::task<> count_bytes(weir::tcp_stream& peer,
+                         std::size_t& total) {  // by reference: the caller waits
   for (;;) {
     auto lent = co_await peer.receive();
     if (!lent) break;  // end of stream
@@ -44,7 +45,7 @@ weir::task<> both_at_once(weir::shard& shard, weir::tcp_stream& a, weir::tcp_str
   weir::scope readers(shard);  // after what its tasks refer to
   readers.spawn(count_bytes(a, total));
   readers.spawn(count_bytes(b, total));
-  co_await readers.join();     // before any of it goes
+  co_await readers.join();  // before any of it goes
   CHECK(total == 10);
 }
 
@@ -75,7 +76,8 @@ weir::task<bool> reachable(weir::endpoint server) {
   co_return false;
 }
 
-weir::task<> send_or_say_how_far(weir::tcp_stream& peer, std::span<const std::byte> all, std::size_t& sent) {
+weir::task<> send_or_say_how_far(weir::tcp_stream& peer, std::span<const std::byte> all,
+                                 std::size_t& sent) {
   auto done = co_await peer.write_all(all).timeout(10s).nothrow();
   sent = done.n;  // true whether or not done.ec says why it stopped
 }
@@ -169,7 +171,8 @@ TEST_CASE("the_pages_show_only_code_that_is_compiled_here") {
   for (auto page : {"lifetimes", "errors", "cancellation"}) {
     auto blocks = cpp_blocks(read_file(root + "/docs/" + page + ".md"));
     CHECK_MESSAGE(!blocks.empty(), page);
-    for (auto& block : blocks) CHECK_MESSAGE(here.find(without_space(block)) != std::string::npos, block);
+    for (auto& block : blocks)
+      CHECK_MESSAGE(here.find(without_space(block)) != std::string::npos, block);
   }
 }
 

@@ -222,7 +222,9 @@ TEST_CASE("a_cancelled_waiter_still_waits_for_the_tasks") {
       co_await inner.join();
       CHECK(done);
     };
-    auto bounded = [](task<> child) -> task<> { co_await weir::with_timeout(1ms, std::move(child)); };
+    auto bounded = [](task<> child) -> task<> {
+      co_await weir::with_timeout(1ms, std::move(child));
+    };
     co_await bounded(nest(s, clean));
     CHECK(clean);
   });
@@ -261,7 +263,8 @@ TEST_CASE("ten_thousand_tasks_come_and_go") {
   w.run([](shard& s) -> task<> {
     int ended = 0, cancelled = 0;
     weir::scope scope(s, {.max = 10'000});
-    for (int i = 0; i < 10'000; ++i) scope.spawn(sleeps(std::chrono::microseconds(i * 7919 % 10'000), ended, cancelled));
+    for (int i = 0; i < 10'000; ++i)
+      scope.spawn(sleeps(std::chrono::microseconds(i * 7919 % 10'000), ended, cancelled));
     CHECK(!scope.spawn(sleeps(0s, ended, cancelled)));
     co_await scope.join();
     CHECK(ended == 10'000);

@@ -160,7 +160,9 @@ TEST_CASE("a_cancelled_shard_cancels_what_others_submitted_to_it") {
       co_await waits_on(never, flag);
     };
     auto caller = [](shard& to, task<> work, std::error_code& ec) -> task<> {
-      auto call = [](shard& target, task<> what) -> task<> { co_await weir::submit_to(target, std::move(what)); };
+      auto call = [](shard& target, task<> what) -> task<> {
+        co_await weir::submit_to(target, std::move(what));
+      };
       ec = co_await core_test::error_of(call(to, std::move(work)));
     };
     weir::scope scope(s);

@@ -219,7 +219,9 @@ TEST_CASE("a_closed_channel_drains_and_then_gives_nothing") {
     co_await numbers.send(1);
     co_await numbers.send(2);
     std::error_code seen;
-    auto blocked = [](weir::channel<int>& to, std::error_code& ec) -> task<> { ec = co_await to.send(3).nothrow(); };
+    auto blocked = [](weir::channel<int>& to, std::error_code& ec) -> task<> {
+      ec = co_await to.send(3).nothrow();
+    };
     weir::scope scope(s);
     scope.spawn(blocked(numbers, seen));
     co_await weir::yield();

@@ -1,4 +1,5 @@
-// task<T>: laziness, results, exceptions, what a child inherits, and the depth of the machine's stack.
+// task<T>: laziness, results, exceptions, what a child inherits, and the depth of the machine's
+// stack.
 #include <doctest/doctest.h>
 
 #include <memory>
@@ -132,7 +133,9 @@ TEST_CASE("a_task_that_never_ran_gives_back_what_it_held") {
 TEST_CASE("results_of_every_kind_come_back") {
   world w;
   w.run([](shard&) -> task<> {
-    auto only_movable = [](int n) -> task<std::unique_ptr<int>> { co_return std::make_unique<int>(n); };
+    auto only_movable = [](int n) -> task<std::unique_ptr<int>> {
+      co_return std::make_unique<int>(n);
+    };
     auto pointer = co_await only_movable(7);
     CHECK(*pointer == 7);
     int here = 1;

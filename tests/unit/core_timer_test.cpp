@@ -1,4 +1,5 @@
-// The timer wheel against a plain model, and what coroutines see of it: sleep_for, timeouts, with_timeout.
+// The timer wheel against a plain model, and what coroutines see of it: sleep_for, timeouts,
+// with_timeout.
 #include <doctest/doctest.h>
 
 #include <map>
@@ -37,7 +38,8 @@ constexpr instant start = instant::from_ns(1024 * std::int64_t{5'000'000});
 }  // namespace
 
 TEST_CASE("timers_fire_when_due_and_never_before") {
-  for (auto delay : {0ns, 1ns, 999ns, 1000ns, 65'000ns, 70'000ns, 1'000'000ns, 123'456'789ns, 7'200'000'000'000ns}) {
+  for (auto delay : {0ns, 1ns, 999ns, 1000ns, 65'000ns, 70'000ns, 1'000'000ns, 123'456'789ns,
+                     7'200'000'000'000ns}) {
     timer_wheel wheel(start);
     test_timer timer;
     wheel.arm(timer, start + delay);
@@ -235,7 +237,9 @@ TEST_CASE("with_timeout_cancels_what_is_late_and_says_timed_out") {
       } at_end(flag);
       co_await weir::sleep_for(1h);
     };
-    auto bounded = [](task<> child) -> task<> { co_await weir::with_timeout(5ms, std::move(child)); };
+    auto bounded = [](task<> child) -> task<> {
+      co_await weir::with_timeout(5ms, std::move(child));
+    };
     auto began = s.now();
     auto ec = co_await core_test::error_of(bounded(slow(unwound)));
     CHECK(ec == std::errc::timed_out);
@@ -265,8 +269,12 @@ TEST_CASE("an_outer_cancellation_is_no_timeout") {
   w.run([](shard& s) -> task<> {
     std::error_code seen;
     auto waits = []() -> task<> { co_await weir::sleep_for(1h); };
-    auto bounded = [](task<> child) -> task<> { co_await weir::with_timeout(1min, std::move(child)); };
-    auto notes = [](task<> child, std::error_code& ec) -> task<> { ec = co_await core_test::error_of(std::move(child)); };
+    auto bounded = [](task<> child) -> task<> {
+      co_await weir::with_timeout(1min, std::move(child));
+    };
+    auto notes = [](task<> child, std::error_code& ec) -> task<> {
+      ec = co_await core_test::error_of(std::move(child));
+    };
     weir::scope scope(s);
     scope.spawn(notes(bounded(waits()), seen));
     co_await weir::yield();
@@ -280,7 +288,9 @@ TEST_CASE("nested_timeouts_end_at_the_nearest") {
   world w;
   w.run([](shard& s) -> task<> {
     auto waits = []() -> task<> { co_await weir::sleep_for(1h); };
-    auto inner = [](task<> child) -> task<> { co_await weir::with_timeout(1min, std::move(child)); };
+    auto inner = [](task<> child) -> task<> {
+      co_await weir::with_timeout(1min, std::move(child));
+    };
     auto outer = [](task<> child) -> task<> { co_await weir::with_timeout(1s, std::move(child)); };
     auto began = s.now();
     auto ec = co_await core_test::error_of(outer(inner(waits())));

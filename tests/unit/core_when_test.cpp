@@ -1,4 +1,5 @@
-// when_all and when_any: results, the first failure, the first to end; nothing outlives the expression.
+// when_all and when_any: results, the first failure, the first to end; nothing outlives the
+// expression.
 #include <doctest/doctest.h>
 
 #include <stdexcept>
@@ -45,7 +46,8 @@ TEST_CASE("when_all_gives_all_results_in_order_after_the_slowest") {
   world w;
   w.run([](shard& s) -> task<> {
     auto began = s.now();
-    auto all = co_await weir::when_all(after(3s, 1), after(1s, std::string("two")), nothing_after(2s), at_once(4));
+    auto all = co_await weir::when_all(after(3s, 1), after(1s, std::string("two")),
+                                       nothing_after(2s), at_once(4));
     CHECK(std::get<0>(all) == 1);
     CHECK(std::get<1>(all) == "two");
     CHECK(std::get<3>(all) == 4);
@@ -85,7 +87,8 @@ TEST_CASE("when_all_cancels_the_rest_at_the_first_failure_and_waits_for_them") {
     std::string what;
     auto began = s.now();
     try {
-      co_await weir::when_all(notes_its_end(1h, ended), fails_after(1ms, "first"), fails_after(1s, "second"));
+      co_await weir::when_all(notes_its_end(1h, ended), fails_after(1ms, "first"),
+                              fails_after(1s, "second"));
     } catch (const std::runtime_error& e) {
       what = e.what();
       CHECK(ended);
@@ -100,7 +103,8 @@ TEST_CASE("when_any_gives_the_first_result_and_cancels_the_others") {
   w.run([](shard& s) -> task<> {
     bool ended = false;
     auto began = s.now();
-    auto first = co_await weir::when_any(notes_its_end(1h, ended), after(1ms, std::string("quick")), nothing_after(1s));
+    auto first = co_await weir::when_any(notes_its_end(1h, ended), after(1ms, std::string("quick")),
+                                         nothing_after(1s));
     CHECK(first.index() == 1);
     CHECK(std::get<1>(first) == "quick");
     CHECK(ended);

@@ -1,5 +1,5 @@
-// A shard without sockets under a clock that only moves when everybody waits: for tests of the core alone. Nothing here
-// depends on the machine's speed; a wake-up from another thread is a real one.
+// A shard without sockets under a clock that only moves when everybody waits: for tests of the core
+// alone. Nothing here depends on the machine's speed; a wake-up from another thread is a real one.
 #pragma once
 
 #include <condition_variable>
@@ -50,7 +50,8 @@ class no_transport final : public weir::detail::transport {
  public:
   void attach(weir::shard&) override {}
   std::string_view name() const override { return "none"; }
-  weir::result<weir::detail::socket_base*> listen(const weir::endpoint&, const weir::listen_options&) override {
+  weir::result<weir::detail::socket_base*> listen(const weir::endpoint&,
+                                                  const weir::listen_options&) override {
     return error::operation_not_supported;
   }
   void start_accept(weir::detail::accept_operation& op) override { op.complete(refused()); }
@@ -68,7 +69,9 @@ class no_transport final : public weir::detail::transport {
   void settle(weir::detail::socket_base*) noexcept override {}
   weir::endpoint local_endpoint(const weir::detail::socket_base&) const override { return {}; }
   weir::endpoint remote_endpoint(const weir::detail::socket_base&) const override { return {}; }
-  std::error_code set_options(weir::detail::socket_base&, const weir::stream_options&) override { return refused(); }
+  std::error_code set_options(weir::detail::socket_base&, const weir::stream_options&) override {
+    return refused();
+  }
   void before_wait(weir::instant) override {}
   weir::instant next_deadline() const override { return weir::instant::never(); }
   std::size_t closing() const override { return 0; }
@@ -80,7 +83,9 @@ class no_transport final : public weir::detail::transport {
 
 class world {
  public:
-  world() : shard_(0, settings_, std::make_unique<jumping_driver>(), std::make_unique<no_transport>()) {}
+  world()
+      : shard_(0, settings_, std::make_unique<jumping_driver>(), std::make_unique<no_transport>()) {
+  }
 
   weir::shard& shard() { return shard_; }
 
@@ -117,7 +122,8 @@ class second_shard {
  private:
   void serve() {
     weir::config settings;
-    weir::shard mine(1, settings, std::make_unique<jumping_driver>(), std::make_unique<no_transport>());
+    weir::shard mine(1, settings, std::make_unique<jumping_driver>(),
+                     std::make_unique<no_transport>());
     {
       std::lock_guard lock(mutex_);
       shard_ = &mine;

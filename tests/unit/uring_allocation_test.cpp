@@ -1,4 +1,5 @@
-// Counts heap allocations: none per request once an io_uring echo server is warm. Replaces operator new for this program.
+// Counts heap allocations: none per request once an io_uring echo server is warm. Replaces operator
+// new for this program.
 #include <doctest/doctest.h>
 
 #include <array>

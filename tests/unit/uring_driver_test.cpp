@@ -1,5 +1,5 @@
-// The io_uring driver from close by: waiting, waking, full queues, the pool of buffers, the packet port. The port is tested
-// on a pair of datagram sockets, which needs no device.
+// The io_uring driver from close by: waiting, waking, full queues, the pool of buffers, the packet
+// port. The port is tested on a pair of datagram sockets, which needs no device.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -41,7 +41,9 @@ void queue_no_op(uring_driver& driver, const ring_client& client, unsigned tag) 
 
 /// The two ends of a datagram pair; the first plays the device.
 struct wire {
-  wire() { REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0); }
+  wire() {
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0);
+  }
   ~wire() {
     hang_up();
     ::close(ends[0]);
@@ -150,7 +152,8 @@ TEST_CASE("wake_from_other_threads_ends_a_wait") {
           driver.wake();
         }
       });
-    // Every post is followed by a wake-up that is seen after it: never() is never waited for in vain.
+    // Every post is followed by a wake-up that is seen after it: never() is never waited for in
+    // vain.
     while (posted.load() < rounds * threads) driver.turn(instant::never());
     for (auto& other : others) other.join();
     while (driver.counters().wakes == 0) driver.turn(instant::never());  // it may be waiting still
@@ -244,7 +247,8 @@ TEST_CASE("packet_port_hands_over_frames_in_order") {
       while (got.frames.size() < sent) driver.turn(instant::never());
     }
     bool in_order = true;
-    for (std::size_t i = 0; i < sent; ++i) in_order &= got.frames[i] == "frame " + std::to_string(i);
+    for (std::size_t i = 0; i < sent; ++i)
+      in_order &= got.frames[i] == "frame " + std::to_string(i);
     CHECK(in_order);
     CHECK((*port)->counters().frames_in == sent);
     CHECK(got.failures == 0);
@@ -304,7 +308,8 @@ TEST_CASE("packet_port_sends_more_in_one_turn_than_it_has_slots") {
   for (; accepted < 260; ++accepted)
     if (!send(**port, std::to_string(accepted))) break;
   CHECK(accepted > 256);
-  while ((*port)->counters().frames_out < static_cast<std::uint64_t>(accepted)) driver.turn(instant::never());
+  while ((*port)->counters().frames_out < static_cast<std::uint64_t>(accepted))
+    driver.turn(instant::never());
   bool in_order = true;
   for (int i = 0; i < accepted; ++i) in_order &= w.get() == std::to_string(i);
   CHECK(in_order);

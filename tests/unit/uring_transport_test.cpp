@@ -1,5 +1,6 @@
-// Kernel sockets through io_uring from close by: what the conformance suite cannot see, since it is about this transport's
-// own queues and pools, and what must hold on kernels that lack the newer requests.
+// Kernel sockets through io_uring from close by: what the conformance suite cannot see, since it is
+// about this transport's own queues and pools, and what must hold on kernels that lack the newer
+// requests.
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -138,14 +139,15 @@ TEST_CASE("megabytes_pass_both_ways_byte_for_byte_in_every_shape") {
       co_await make_pair(s, q);
       auto [a, b, c, d, e, f] = co_await weir::when_all(
           send_pattern(p.client, total, 65536), send_pattern(p.server, total, 10'007),
-          expect_pattern(p.server, 3'001), expect_pattern_lent(p.client), send_pattern(q.client, total, 1 << 20),
-          expect_pattern_exactly(q.server, total));
+          expect_pattern(p.server, 3'001), expect_pattern_lent(p.client),
+          send_pattern(q.client, total, 1 << 20), expect_pattern_exactly(q.server, total));
       CHECK(c == total);
       CHECK(d == total);
       CHECK(f == total);
     });
     CHECK(w.transport().open_sockets() == 0);
-    CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() == w.transport().buffers().count());
+    CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() ==
+          w.transport().buffers().count());
   }
 }
 
@@ -163,7 +165,8 @@ TEST_CASE("many_connections_echo_through_a_pool_smaller_than_their_number") {
           auto peer = co_await weir::connect(to);
           std::vector<std::byte> data(static_cast<std::size_t>(1 + me * 97)), back(data.size());
           for (int round = 0; round < 20; ++round) {
-            for (std::size_t k = 0; k < data.size(); ++k) data[k] = pattern(k + static_cast<std::size_t>(round));
+            for (std::size_t k = 0; k < data.size(); ++k)
+              data[k] = pattern(k + static_cast<std::size_t>(round));
             co_await peer.write_all(data);
             co_await peer.read_exactly(back);
             count += back == data;
@@ -184,7 +187,8 @@ TEST_CASE("a_reader_gets_its_bytes_while_others_hold_every_buffer") {
   if (!allowed()) return;
   world w(with_buffers(4, 1024));
   w.run([&](shard& s) -> task<> {
-    // Streams that are read once, so that they receive, and then not at all: they take what there is.
+    // Streams that are read once, so that they receive, and then not at all: they take what there
+    // is.
     std::vector<pair> greedy(8);
     std::array<std::byte, 1> one;
     for (auto& p : greedy) {
@@ -196,7 +200,8 @@ TEST_CASE("a_reader_gets_its_bytes_while_others_hold_every_buffer") {
     co_await make_pair(s, p);
     std::string much(8192, 'm');
     for (auto& g : greedy) co_await g.client.write_all(much);
-    co_await until([&] { return w.transport().buffers().spares() + w.transport().buffers().offered() == 0; });
+    co_await until(
+        [&] { return w.transport().buffers().spares() + w.transport().buffers().offered() == 0; });
     for (int i = 0; i < 3; ++i) {
       co_await p.client.write_all("through");
       std::array<std::byte, 7> got;
@@ -279,8 +284,8 @@ TEST_CASE("large_reads_go_straight_into_the_readers_memory") {
   w.run([&](shard& s) -> task<> {
     pair p;
     co_await make_pair(s, p);
-    auto [a, got] =
-        co_await weir::when_all(send_pattern(p.client, 4 << 20, 64 << 10), expect_pattern(p.server, 64 << 10));
+    auto [a, got] = co_await weir::when_all(send_pattern(p.client, 4 << 20, 64 << 10),
+                                            expect_pattern(p.server, 64 << 10));
     CHECK(got == 4 << 20);
   });
   CHECK(w.transport().counters().direct_receives >= 8);
@@ -388,7 +393,8 @@ TEST_CASE("a_full_queue_of_unclaimed_connections_withdraws_the_accept") {
   w.run([&](shard& s) -> task<> {
     auto listener = s.listen({"127.0.0.1", 0});
     std::vector<tcp_stream> clients, servers;
-    for (int i = 0; i < 30; ++i) clients.push_back(co_await weir::connect(listener.local_endpoint()));
+    for (int i = 0; i < 30; ++i)
+      clients.push_back(co_await weir::connect(listener.local_endpoint()));
     for (int i = 0; i < 30; ++i) {
       auto peer = co_await listener.accept();
       servers.push_back(std::move(*peer));
@@ -409,9 +415,13 @@ TEST_CASE("connections_that_nobody_accepted_are_reset_with_their_listener") {
   w.run([&](shard& s) -> task<> {
     auto listener = s.listen({"127.0.0.1", 0});
     std::vector<tcp_stream> clients;
-    for (int i = 0; i < 3; ++i) clients.push_back(co_await weir::connect(listener.local_endpoint()));
-    auto one = co_await listener.accept();  // the others are in the transport's queue or the kernel's
-    co_await until([&] { return w.transport().counters().accepted == 3 || !w.driver().features().multishot_accept; });
+    for (int i = 0; i < 3; ++i)
+      clients.push_back(co_await weir::connect(listener.local_endpoint()));
+    auto one =
+        co_await listener.accept();  // the others are in the transport's queue or the kernel's
+    co_await until([&] {
+      return w.transport().counters().accepted == 3 || !w.driver().features().multishot_accept;
+    });
     listener.close();
     std::array<std::byte, 1> buffer;
     for (int i = 1; i < 3; ++i) {
@@ -446,7 +456,8 @@ TEST_CASE("a_lack_of_descriptors_is_waited_out_without_spinning") {
     auto& counters = w.transport().counters();
     while (counters.accept_exhausted < 4) co_await weir::sleep_for(5ms);
     // The first attempt and one for each delay that has passed, no more.
-    auto delays = static_cast<std::uint64_t>((s.now() - began) / weir::detail::kernel::accept_retry_delay);
+    auto delays =
+        static_cast<std::uint64_t>((s.now() - began) / weir::detail::kernel::accept_retry_delay);
     CHECK(counters.accept_exhausted <= delays + 2);
     CHECK(!peer);
     others.spawn([](tcp_stream stream) -> task<> {
@@ -627,7 +638,8 @@ TEST_CASE("an_echo_costs_few_system_calls_under_load") {
     weir::scope sessions(s), acceptors(s), clients(s);
     acceptors.spawn(serve_echo(listener, sessions));
     std::vector<tcp_stream> streams;
-    for (std::size_t i = 0; i < peers; ++i) streams.push_back(co_await weir::connect(listener.local_endpoint()));
+    for (std::size_t i = 0; i < peers; ++i)
+      streams.push_back(co_await weir::connect(listener.local_endpoint()));
     auto before = w.driver().system_calls();
     for (auto& stream : streams)
       clients.spawn([](tcp_stream& peer) -> task<> {

@@ -1,5 +1,5 @@
-// The packet port on a real TUN device, in a network namespace of this program's own: what the kernel routes there arrives,
-// and what is sent there reaches the kernel's sockets.
+// The packet port on a real TUN device, in a network namespace of this program's own: what the
+// kernel routes there arrives, and what is sent there reaches the kernel's sockets.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -26,7 +26,6 @@ using weir::detail::uring_driver;
 namespace {
 
 constexpr std::size_t net_header = 10;  // virtio_net_hdr
-
 
 /// Enters a network namespace of our own; false, with the reason said, where that is forbidden.
 bool enter_namespace() {
@@ -65,7 +64,8 @@ int open_device() {
 std::uint16_t checksum(const void* data, std::size_t size) {
   std::uint32_t sum = 0;
   auto* bytes = static_cast<const std::uint8_t*>(data);
-  for (std::size_t i = 0; i + 1 < size; i += 2) sum += static_cast<std::uint32_t>(bytes[i] << 8 | bytes[i + 1]);
+  for (std::size_t i = 0; i + 1 < size; i += 2)
+    sum += static_cast<std::uint32_t>(bytes[i] << 8 | bytes[i + 1]);
   while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
   return htons(static_cast<std::uint16_t>(~sum));
 }
@@ -121,7 +121,8 @@ void reflect_datagrams(const uring_driver::options& options, int device) {
     for (unsigned i = 0; i < 20; ++i) {
       char back[32];
       auto n = ::recv(user, back, sizeof back, MSG_DONTWAIT);
-      CHECK(std::string(back, n > 0 ? static_cast<std::size_t>(n) : 0) == std::to_string(round * 20 + i));
+      CHECK(std::string(back, n > 0 ? static_cast<std::size_t>(n) : 0) ==
+            std::to_string(round * 20 + i));
     }
   }
   CHECK(mirror.sent == 1000);

@@ -1,4 +1,5 @@
-// One shard on the io_uring back end, made by hand, for tests that look at the driver and the transport from close by.
+// One shard on the io_uring back end, made by hand, for tests that look at the driver and the
+// transport from close by.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -22,7 +23,8 @@ inline weir::config uring_config() {
   return settings;
 }
 
-/// Whether this machine allows io_uring; says so in the words that ctest counts as skipped when it does not.
+/// Whether this machine allows io_uring; says so in the words that ctest counts as skipped when it
+/// does not.
 inline bool allowed() {
   auto found = weir::detail::probe_uring(uring_config());
   if (!found.usable) std::printf("SKIPPED: %s\n", found.reason.c_str());
@@ -36,9 +38,11 @@ struct shape {
 
 class world {
  public:
-  explicit world(const shape& form = {}, weir::config settings = uring_config()) : settings_(std::move(settings)) {
+  explicit world(const shape& form = {}, weir::config settings = uring_config())
+      : settings_(std::move(settings)) {
     auto driver = std::make_unique<weir::detail::uring_driver>(form.driver);
-    auto transport = std::make_unique<weir::detail::uring_transport>(*driver, settings_, form.transport);
+    auto transport =
+        std::make_unique<weir::detail::uring_transport>(*driver, settings_, form.transport);
     driver_ = driver.get();
     transport_ = transport.get();
     shard_ = std::make_unique<weir::shard>(0, settings_, std::move(driver), std::move(transport));

@@ -1,5 +1,5 @@
-// See asio_driver.hpp. Handlers only note what happened and complete operations; coroutines run later, from the shard's
-// loop.
+// See asio_driver.hpp. Handlers only note what happened and complete operations; coroutines run
+// later, from the shard's loop.
 #include "driver/asio/asio_driver.hpp"
 
 #include <algorithm>
@@ -23,7 +23,8 @@ void relax() {
 }
 }  // namespace
 
-/// Ends a wait by being there. Its memory is given back before it runs, so clearing the flag frees the slot.
+/// Ends a wait by being there. Its memory is given back before it runs, so clearing the flag frees
+/// the slot.
 class asio_driver::wake_handler {
  public:
   using allocator_type = slot_allocator<wake_handler>;
@@ -40,7 +41,8 @@ asio_driver::asio_driver(duration spin) : spin_(spin) {}
 asio_driver::~asio_driver() = default;
 
 instant asio_driver::now() {
-  return instant::from_ns(std::chrono::duration_cast<duration>(clock::now().time_since_epoch()).count());
+  return instant::from_ns(
+      std::chrono::duration_cast<duration>(clock::now().time_since_epoch()).count());
 }
 
 void asio_driver::wake() noexcept {
@@ -64,9 +66,10 @@ void asio_driver::turn(instant deadline) {
   if (ran > 0) run_batch(ran);
 }
 
-/// Runs what the reactor's last look found. The io_context does not tell when that is all: the next call after it looks
-/// again, in vain where the load is light, at the price of a system call. So the batch is bounded by how many there lately
-/// were; a batch that was full several times in a row may grow.
+/// Runs what the reactor's last look found. The io_context does not tell when that is all: the next
+/// call after it looks again, in vain where the load is light, at the price of a system call. So
+/// the batch is bounded by how many there lately were; a batch that was full several times in a row
+/// may grow.
 std::size_t asio_driver::run_batch(std::size_t done) {
   constexpr unsigned full_before_growth = 8;
   while (done < batch_limit_ && context_.poll_one() != 0) ++done;
@@ -93,7 +96,8 @@ bool asio_driver::spin(instant deadline) {
   return false;
 }
 
-result<std::unique_ptr<packet_port>> asio_driver::open_packet_port(int device, std::size_t frame_limit,
+result<std::unique_ptr<packet_port>> asio_driver::open_packet_port(int device,
+                                                                   std::size_t frame_limit,
                                                                    packet_receiver& receiver) {
   return asio_packet_port::open(*this, device, frame_limit, receiver);
 }

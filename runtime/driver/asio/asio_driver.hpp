@@ -1,8 +1,9 @@
-// The driver on Asio's io_context, with its epoll reactor: where this build's portable back end gets completions and time
-// from. Private to driver/asio and transport/asio, the only folders that include Asio.
+// The driver on Asio's io_context, with its epoll reactor: where this build's portable back end
+// gets completions and time from. Private to driver/asio and transport/asio, the only folders that
+// include Asio.
 //
-// Waits are as exact as epoll_wait(2), which counts milliseconds: a deadline is met up to one millisecond late, never
-// early, and costs no timerfd call.
+// Waits are as exact as epoll_wait(2), which counts milliseconds: a deadline is met up to one
+// millisecond late, never early, and costs no timerfd call.
 #pragma once
 
 #include <asio/executor_work_guard.hpp>
@@ -34,7 +35,8 @@ class asio_driver final : public driver {
   void count_system_call() noexcept { ++system_calls_; }
 
  private:
-  /// Handlers in one turn: a bound, so that a flood of events cannot keep coroutines and timers from running.
+  /// Handlers in one turn: a bound, so that a flood of events cannot keep coroutines and timers
+  /// from running.
   static constexpr std::size_t handlers_per_turn = 512;
 
   class wake_handler;
@@ -42,8 +44,8 @@ class asio_driver final : public driver {
   std::size_t run_batch(std::size_t done);
   bool spin(instant deadline);
 
-  // Set from wake() until its handler runs, so that there is one such handler at most and its memory can be one slot.
-  // Before the context, which throws a pending handler away when it goes.
+  // Set from wake() until its handler runs, so that there is one such handler at most and its
+  // memory can be one slot. Before the context, which throws a pending handler away when it goes.
   std::atomic<bool> woken_{false};
   handler_slot wake_slot_;
   asio::io_context context_{1};

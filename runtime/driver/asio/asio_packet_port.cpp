@@ -28,12 +28,17 @@ class asio_packet_port::reader final : public watched_descriptor {
   asio_packet_port* port_;
 };
 
-asio_packet_port::asio_packet_port(asio_driver& driver, std::size_t frame_limit, packet_receiver& receiver)
-    : driver_(&driver), receiver_(&receiver), reader_(new reader(driver, *this)), frame_(frame_limit) {}
+asio_packet_port::asio_packet_port(asio_driver& driver, std::size_t frame_limit,
+                                   packet_receiver& receiver)
+    : driver_(&driver),
+      receiver_(&receiver),
+      reader_(new reader(driver, *this)),
+      frame_(frame_limit) {}
 
 asio_packet_port::~asio_packet_port() { reader_->leave(); }
 
-result<std::unique_ptr<packet_port>> asio_packet_port::open(asio_driver& driver, int device, std::size_t frame_limit,
+result<std::unique_ptr<packet_port>> asio_packet_port::open(asio_driver& driver, int device,
+                                                            std::size_t frame_limit,
                                                             packet_receiver& receiver) {
   std::unique_ptr<asio_packet_port> port(new asio_packet_port(driver, frame_limit, receiver));
   if (auto error = port->reader_->assign(device)) return error;

@@ -1,5 +1,6 @@
-// One queue of a packet device (TUN) in Asio's reactor. Reads when the device is readable, one frame per read(2), up to a
-// bound per turn; writes at once. The descriptor is the caller's: it is taken out of the reactor, never closed.
+// One queue of a packet device (TUN) in Asio's reactor. Reads when the device is readable, one
+// frame per read(2), up to a bound per turn; writes at once. The descriptor is the caller's: it is
+// taken out of the reactor, never closed.
 #pragma once
 
 #include <sys/uio.h>
@@ -14,7 +15,8 @@ namespace weir::detail {
 
 class asio_packet_port final : public packet_port {
  public:
-  static result<std::unique_ptr<packet_port>> open(asio_driver& driver, int device, std::size_t frame_limit,
+  static result<std::unique_ptr<packet_port>> open(asio_driver& driver, int device,
+                                                   std::size_t frame_limit,
                                                    packet_receiver& receiver);
   ~asio_packet_port() override;
 

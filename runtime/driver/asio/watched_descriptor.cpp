@@ -1,5 +1,6 @@
-// See watched_descriptor.hpp. Waits are armed in the reactor only when somebody wants them: a wait that nobody needs any
-// more (its operation was cancelled) is left to end by itself and then found without a use.
+// See watched_descriptor.hpp. Waits are armed in the reactor only when somebody wants them: a wait
+// that nobody needs any more (its operation was cancelled) is left to end by itself and then found
+// without a use.
 #include "driver/asio/watched_descriptor.hpp"
 
 #include <unistd.h>

@@ -1,9 +1,11 @@
-// A descriptor in Asio's reactor: at most one wait for reading and one for writing, each with its handler in memory of the
-// descriptor's own, so that waiting allocates nothing. Transfers nothing itself.
+// A descriptor in Asio's reactor: at most one wait for reading and one for writing, each with its
+// handler in memory of the descriptor's own, so that waiting allocates nothing. Transfers nothing
+// itself.
 //
-// Life: counted references. The owner holds one, each wait that is under way another, because Asio hands an ended wait's
-// handler back only later, from a turn of the driver, or throws it away when the io_context goes. So an owner may drop
-// its reference at any time: the object goes when the last handler has.
+// Life: counted references. The owner holds one, each wait that is under way another, because Asio
+// hands an ended wait's handler back only later, from a turn of the driver, or throws it away when
+// the io_context goes. So an owner may drop its reference at any time: the object goes when the
+// last handler has.
 #pragma once
 
 #include <asio/io_context.hpp>
@@ -18,7 +20,8 @@ namespace weir::detail {
 
 class asio_driver;
 
-/// Memory for one handler at a time. What does not fit, or comes while it is taken, goes to the heap and is counted.
+/// Memory for one handler at a time. What does not fit, or comes while it is taken, goes to the
+/// heap and is counted.
 class handler_slot {
  public:
   handler_slot() = default;
@@ -74,11 +77,13 @@ class watched_descriptor {
   /// -1 once it was closed or released.
   int fd() const { return fd_; }
 
-  /// readable() or writable() follows, once, from a turn of the driver. Asking again meanwhile changes nothing.
+  /// readable() or writable() follows, once, from a turn of the driver. Asking again meanwhile
+  /// changes nothing.
   void wait_readable();
   void wait_writable();
 
-  /// Takes the descriptor out of the reactor, without or with closing it. No readable() or writable() comes any more.
+  /// Takes the descriptor out of the reactor, without or with closing it. No readable() or
+  /// writable() comes any more.
   int release() noexcept;
   void close() noexcept;
 
@@ -87,7 +92,9 @@ class watched_descriptor {
     if (--references_ == 0) delete this;
   }
   /// Handlers that did not fit into their slots.
-  std::uint64_t heap_handlers() const { return reading_.slot.from_heap() + writing_.slot.from_heap(); }
+  std::uint64_t heap_handlers() const {
+    return reading_.slot.from_heap() + writing_.slot.from_heap();
+  }
 
  protected:
   /// Also at an error or a hang-up; may come without a cause.
@@ -109,9 +116,14 @@ class watched_descriptor {
    public:
     using allocator_type = slot_allocator<handler>;
 
-    handler(watched_descriptor& target, bool reads) : target_(&target), reads_(reads) { target.retain(); }
-    handler(const handler& other) : target_(other.target_), reads_(other.reads_) { target_->retain(); }
-    handler(handler&& other) noexcept : target_(std::exchange(other.target_, nullptr)), reads_(other.reads_) {}
+    handler(watched_descriptor& target, bool reads) : target_(&target), reads_(reads) {
+      target.retain();
+    }
+    handler(const handler& other) : target_(other.target_), reads_(other.reads_) {
+      target_->retain();
+    }
+    handler(handler&& other) noexcept
+        : target_(std::exchange(other.target_, nullptr)), reads_(other.reads_) {}
     ~handler() {
       if (target_ != nullptr) target_->drop();
     }

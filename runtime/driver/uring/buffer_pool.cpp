@@ -16,14 +16,19 @@ namespace {
 
 void* map(std::size_t size) {
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) throw io_error(std::make_error_code(std::errc::not_enough_memory), "receive buffers");
+  if (memory == MAP_FAILED)
+    throw io_error(std::make_error_code(std::errc::not_enough_memory), "receive buffers");
   return memory;
 }
 
 }  // namespace
 
 buffer_pool::buffer_pool(uring_driver& driver, shape wanted)
-    : driver_(driver), size_(wanted.size), count_(wanted.count), in_ring_(wanted.in_ring), spare_(wanted.count) {
+    : driver_(driver),
+      size_(wanted.size),
+      count_(wanted.count),
+      in_ring_(wanted.in_ring),
+      spare_(wanted.count) {
   assert(count_ <= 32768 && in_ring_ <= count_ && (in_ring_ & (in_ring_ - 1)) == 0);
   memory_ = static_cast<std::byte*>(map(size_ * count_));
   for (unsigned id = count_; id > 0; --id) give_back(id - 1);
@@ -62,7 +67,8 @@ void buffer_pool::refill() noexcept {
   int mask = static_cast<int>(in_ring_ - 1);
   for (unsigned i = 0; i < n; ++i) {
     auto id = spare_[--spares_];
-    io_uring_buf_ring_add(ring_, data(id), static_cast<unsigned>(size_), id, mask, static_cast<int>(i));
+    io_uring_buf_ring_add(ring_, data(id), static_cast<unsigned>(size_), id, mask,
+                          static_cast<int>(i));
   }
   io_uring_buf_ring_advance(ring_, static_cast<int>(n));
   offered_ += n;

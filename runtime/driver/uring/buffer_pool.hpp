@@ -1,6 +1,7 @@
-// A pool of equal buffers that the kernel fills: some of them lie in a ring that is shared with the kernel (provided
-// buffers), the rest on a stack. Who got a buffer gives it back, and the one that was given back last is the next to go
-// out, because it is still in the cache. Never grows; whoever finds it empty waits for what comes back.
+// A pool of equal buffers that the kernel fills: some of them lie in a ring that is shared with the
+// kernel (provided buffers), the rest on a stack. Who got a buffer gives it back, and the one that
+// was given back last is the next to go out, because it is still in the cache. Never grows; whoever
+// finds it empty waits for what comes back.
 #pragma once
 
 #include <cstddef>
@@ -17,12 +18,13 @@ class uring_driver;
 class buffer_pool {
  public:
   struct shape {
-    unsigned count = 256;         ///< buffers, at most 32768
-    unsigned in_ring = 64;        ///< of these, offered to the kernel at a time: a power of two
-    std::size_t size = 16384;     ///< bytes of each
+    unsigned count = 256;      ///< buffers, at most 32768
+    unsigned in_ring = 64;     ///< of these, offered to the kernel at a time: a power of two
+    std::size_t size = 16384;  ///< bytes of each
   };
 
-  /// Throws io_error (out of memory, or of locked memory). Without buffer rings in the kernel only take() works.
+  /// Throws io_error (out of memory, or of locked memory). Without buffer rings in the kernel only
+  /// take() works.
   buffer_pool(uring_driver& driver, shape wanted);
   ~buffer_pool();
   buffer_pool(const buffer_pool&) = delete;
@@ -37,7 +39,8 @@ class buffer_pool {
   /// Takes one for ourselves.
   std::optional<unsigned> take() noexcept;
   void give_back(unsigned id) noexcept { spare_[spares_++] = static_cast<std::uint16_t>(id); }
-  /// Offers what came back to the kernel, up to the ring's share. Once per turn, or when the ring ran dry.
+  /// Offers what came back to the kernel, up to the ring's share. Once per turn, or when the ring
+  /// ran dry.
   void refill() noexcept;
 
   unsigned offered() const { return offered_; }

@@ -1,7 +1,8 @@
 // See uring_driver.hpp.
 //
-// Waking: a message into the ring from whichever thread, without a ring of its own where the kernel offers that, else an
-// eventfd that the ring reads. Both are sticky and async-signal-safe: what arrives while nobody waits ends the next wait.
+// Waking: a message into the ring from whichever thread, without a ring of its own where the kernel
+// offers that, else an eventfd that the ring reads. Both are sticky and async-signal-safe: what
+// arrives while nobody waits ends the next wait.
 #include "driver/uring/uring_driver.hpp"
 
 #include <sys/eventfd.h>
@@ -36,12 +37,16 @@ void relax() noexcept {
 
 }  // namespace
 
-uring_driver::uring_driver(const options& wanted) : spin_for_(std::chrono::microseconds(wanted.busy_poll_us)) {
-  if (int error = open_ring(ring_, wanted.sq_entries, wanted.cq_entries, features_); error < 0) fail_setup(-error);
+uring_driver::uring_driver(const options& wanted)
+    : spin_for_(std::chrono::microseconds(wanted.busy_poll_us)) {
+  if (int error = open_ring(ring_, wanted.sq_entries, wanted.cq_entries, features_); error < 0)
+    fail_setup(-error);
   if (wanted.oldest) {
-    bool defer = features_.defer_taskrun, flag = features_.task_run_flag, registered = features_.registered_ring;
+    bool defer = features_.defer_taskrun, flag = features_.task_run_flag,
+         registered = features_.registered_ring;
     features_ = {};
-    features_.defer_taskrun = defer, features_.task_run_flag = flag, features_.registered_ring = registered;
+    features_.defer_taskrun = defer, features_.task_run_flag = flag,
+    features_.registered_ring = registered;
   }
   enter_flags_ = IORING_ENTER_EXT_ARG;
   if (features_.registered_ring) enter_flags_ |= IORING_ENTER_REGISTERED_RING;
@@ -59,7 +64,8 @@ uring_driver::uring_driver(const options& wanted) : spin_for_(std::chrono::micro
 uring_driver::~uring_driver() {
   // The pending read targets this object's memory: it must be over before that goes.
   if (event_armed_) cancel(event);
-  for (int tries = 0; event_armed_ && tries < 100; ++tries) turn(now() + std::chrono::milliseconds(10));
+  for (int tries = 0; event_armed_ && tries < 100; ++tries)
+    turn(now() + std::chrono::milliseconds(10));
   io_uring_queue_exit(&ring_);
   ::close(event_);
 }
@@ -78,8 +84,8 @@ int uring_driver::enter(unsigned wait_for, unsigned flags, const __kernel_timesp
   io_uring_getevents_arg extra{};
   extra.ts = reinterpret_cast<std::uint64_t>(timeout);
   ++counters_.enters;
-  auto done = ::syscall(__NR_io_uring_enter, ring_.enter_ring_fd, count, wait_for, flags | enter_flags_, &extra,
-                        sizeof extra);
+  auto done = ::syscall(__NR_io_uring_enter, ring_.enter_ring_fd, count, wait_for,
+                        flags | enter_flags_, &extra, sizeof extra);
   if (done >= 0) {
     counters_.submitted += static_cast<std::uint64_t>(done);
     return 0;
@@ -115,7 +121,8 @@ bool uring_driver::spin(instant until) {
   constexpr int looks_per_clock = 32;
   do {
     for (int i = 0; i < looks_per_clock; ++i) {
-      if (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) enter(0, IORING_ENTER_GETEVENTS, nullptr);
+      if (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
+        enter(0, IORING_ENTER_GETEVENTS, nullptr);
       if (ready() != 0) {
         ++counters_.spins;
         return true;
@@ -146,7 +153,8 @@ void uring_driver::dispatch(const io_uring_cqe& cqe) {
   ++counters_.completions;
   if (cqe.user_data > ring_client::tag_mask) {
     auto* client = reinterpret_cast<ring_client*>(cqe.user_data & ~ring_client::tag_mask);
-    client->completed(*client, static_cast<unsigned>(cqe.user_data & ring_client::tag_mask), cqe.res, cqe.flags);
+    client->completed(*client, static_cast<unsigned>(cqe.user_data & ring_client::tag_mask),
+                      cqe.res, cqe.flags);
     return;
   }
   if (cqe.user_data == nobody) return;
@@ -156,7 +164,8 @@ void uring_driver::dispatch(const io_uring_cqe& cqe) {
     arm_event();
   }
   ++counters_.wakes;
-  // After this, a new wake-up is a new message; whatever was posted before it is seen by this turn's reader.
+  // After this, a new wake-up is a new message; whatever was posted before it is seen by this
+  // turn's reader.
   wake_pending_.exchange(false, std::memory_order_seq_cst);
 }
 
@@ -174,8 +183,8 @@ void uring_driver::make_room() {
   for (;;) {
     enter(0, flags, nullptr);
     if (queued() < ring_.sq.ring_entries) return;
-    // Refused because completions must be collected first. Their handlers must not run here, in the middle of
-    // somebody's request: keep them for the next turn.
+    // Refused because completions must be collected first. Their handlers must not run here, in the
+    // middle of somebody's request: keep them for the next turn.
     while (ready() != 0) {
       unsigned head = *ring_.cq.khead;
       kept_.push_back(ring_.cq.cqes[head & ring_.cq.ring_mask]);
@@ -225,9 +234,11 @@ void uring_driver::wake() noexcept {
   errno = saved;
 }
 
-result<std::unique_ptr<packet_port>> uring_driver::open_packet_port(int device, std::size_t frame_limit,
+result<std::unique_ptr<packet_port>> uring_driver::open_packet_port(int device,
+                                                                    std::size_t frame_limit,
                                                                     packet_receiver& receiver) {
-  return std::unique_ptr<packet_port>(std::make_unique<uring_packet_port>(*this, device, frame_limit, receiver));
+  return std::unique_ptr<packet_port>(
+      std::make_unique<uring_packet_port>(*this, device, frame_limit, receiver));
 }
 
 std::unique_ptr<driver> make_uring_driver(const config& settings) {

@@ -1,6 +1,7 @@
-// The io_uring driver: one ring per shard, owned by the thread that made it. Every turn of the shard's loop makes at most
-// one io_uring_enter(2), which submits what was queued, waits, and collects; completions go to their clients by a pointer
-// in user_data, so a request costs no lookup and no allocation. Timers are the shard's: only the nearest deadline gets in.
+// The io_uring driver: one ring per shard, owned by the thread that made it. Every turn of the
+// shard's loop makes at most one io_uring_enter(2), which submits what was queued, waits, and
+// collects; completions go to their clients by a pointer in user_data, so a request costs no lookup
+// and no allocation. Timers are the shard's: only the nearest deadline gets in.
 //
 // It resumes no coroutine and knows no socket; transports and packet ports are its clients.
 #pragma once
@@ -18,24 +19,29 @@ namespace weir::detail {
 
 /// Gets completions. The low four bits of user_data are the client's own (which of its requests).
 struct alignas(16) ring_client {
-  using handler = void (*)(ring_client&, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+  using handler = void (*)(ring_client&, unsigned tag, std::int32_t result,
+                           std::uint32_t flags) noexcept;
   static constexpr std::uint64_t tag_mask = 15;
 
   explicit ring_client(handler h) : completed(h) {}
-  std::uint64_t user_data(unsigned tag) const { return reinterpret_cast<std::uint64_t>(this) | tag; }
+  std::uint64_t user_data(unsigned tag) const {
+    return reinterpret_cast<std::uint64_t>(this) | tag;
+  }
   handler completed;
 };
 
 struct uring_counters {
-  std::uint64_t enters = 0;            ///< io_uring_enter(2)
-  std::uint64_t submitted = 0;         ///< requests
+  std::uint64_t enters = 0;     ///< io_uring_enter(2)
+  std::uint64_t submitted = 0;  ///< requests
   std::uint64_t completions = 0;
-  std::uint64_t submission_full = 0;   ///< the submission queue had to be flushed in the middle of a turn
-  std::uint64_t submission_refused = 0;  ///< EAGAIN or EBUSY: retried after completions were collected
-  std::uint64_t overflows = 0;         ///< the completion queue was too short; the kernel kept the rest
-  std::uint64_t wakes = 0;             ///< from other threads
-  std::uint64_t spins = 0;             ///< waits that ended while spinning
-  std::uint64_t sleeps = 0;            ///< waits in the kernel
+  std::uint64_t submission_full =
+      0;  ///< the submission queue had to be flushed in the middle of a turn
+  std::uint64_t submission_refused =
+      0;                        ///< EAGAIN or EBUSY: retried after completions were collected
+  std::uint64_t overflows = 0;  ///< the completion queue was too short; the kernel kept the rest
+  std::uint64_t wakes = 0;      ///< from other threads
+  std::uint64_t spins = 0;      ///< waits that ended while spinning
+  std::uint64_t sleeps = 0;     ///< waits in the kernel
 };
 
 class uring_driver final : public driver {
@@ -66,10 +72,11 @@ class uring_driver final : public driver {
 
   /// The next submission entry, zeroed. Never fails: a full queue is flushed first.
   io_uring_sqe& sqe();
-  /// Asks for the end of the request with this user_data. Its own completion is silent, except that `report` (or 0) gets
-  /// the error when there was nothing to cancel.
+  /// Asks for the end of the request with this user_data. Its own completion is silent, except that
+  /// `report` (or 0) gets the error when there was nothing to cancel.
   void cancel(std::uint64_t target, std::uint64_t report = 0);
-  /// Submits what is queued now and runs what the kernel has put off; completions wait for the next turn.
+  /// Submits what is queued now and runs what the kernel has put off; completions wait for the next
+  /// turn.
   void flush();
   /// Of requests that are silent on success: flags for the entry.
   std::uint8_t silent_flag() const { return features_.skip_success ? IOSQE_CQE_SKIP_SUCCESS : 0; }
@@ -90,8 +97,12 @@ class uring_driver final : public driver {
   void dispatch(const io_uring_cqe& cqe);
   void make_room();
   void arm_event();
-  unsigned queued() const { return ring_.sq.sqe_tail - __atomic_load_n(ring_.sq.khead, __ATOMIC_ACQUIRE); }
-  unsigned ready() const { return __atomic_load_n(ring_.cq.ktail, __ATOMIC_ACQUIRE) - *ring_.cq.khead; }
+  unsigned queued() const {
+    return ring_.sq.sqe_tail - __atomic_load_n(ring_.sq.khead, __ATOMIC_ACQUIRE);
+  }
+  unsigned ready() const {
+    return __atomic_load_n(ring_.cq.ktail, __ATOMIC_ACQUIRE) - *ring_.cq.khead;
+  }
   unsigned kernel_flags() const { return __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED); }
 
   io_uring ring_{};
@@ -102,7 +113,8 @@ class uring_driver final : public driver {
   unsigned next_group_ = 1;
   duration spin_for_{};
   instant last_now_;
-  std::vector<io_uring_cqe> kept_;  // completions that had to be taken out of the queue before their turn
+  std::vector<io_uring_cqe>
+      kept_;  // completions that had to be taken out of the queue before their turn
   int event_ = -1;
   bool event_armed_ = false;
   std::uint64_t event_value_ = 0;

@@ -1,5 +1,5 @@
-// See uring_packet_port.hpp. A device that refuses a frame (full, too long, down) costs that frame, as a wire would; a
-// device whose reads keep failing is reported once and left alone.
+// See uring_packet_port.hpp. A device that refuses a frame (full, too long, down) costs that frame,
+// as a wire would; a device whose reads keep failing is reported once and left alone.
 #include "driver/uring/uring_packet_port.hpp"
 
 #include <poll.h>
@@ -14,7 +14,8 @@ namespace weir::detail {
 
 namespace {
 
-// Few and hot: the pool is cycled through, and what it touches should stay in the second-level cache.
+// Few and hot: the pool is cycled through, and what it touches should stay in the second-level
+// cache.
 buffer_pool::shape pool_for(std::size_t frame_limit) {
   unsigned count = frame_limit > 16384 ? 8 : 64;
   return {count, count, (frame_limit + 63) & ~std::size_t{63}};
@@ -97,7 +98,8 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
     ++counters_.no_buffer;
     return arm();
   }
-  if (counters_.frames_in == 0 && (result == -EINVAL || result == -EOPNOTSUPP || result == -EBADFD)) {
+  if (counters_.frames_in == 0 &&
+      (result == -EINVAL || result == -EOPNOTSUPP || result == -EBADFD)) {
     multishot_ = false;  // a device that cannot do it; if it is broken, plain reads will say so
     return arm();
   }
@@ -126,8 +128,8 @@ void uring_packet_port::on_poll(std::int32_t result) noexcept {
 }
 
 void uring_packet_port::arm_or_give_up(int error) noexcept {
-  bool transient = error == EAGAIN || error == EINTR || error == ECANCELED || error == ENOMEM || error == EINVAL ||
-                   error == EIO;
+  bool transient = error == EAGAIN || error == EINTR || error == ECANCELED || error == ENOMEM ||
+                   error == EINVAL || error == EIO;
   if (error != 0 && (!transient || ++failures_ >= failures_in_row)) {
     failed_ = true;
     receiver_.device_failed(std::error_code(error, std::generic_category()));
@@ -148,7 +150,8 @@ bool uring_packet_port::send(std::span<const std::span<const std::byte>> parts) 
   return write_now(parts, size);
 }
 
-bool uring_packet_port::queue_write(std::span<const std::span<const std::byte>> parts, std::size_t size) {
+bool uring_packet_port::queue_write(std::span<const std::span<const std::byte>> parts,
+                                    std::size_t size) {
   auto& s = *free_slots_;
   free_slots_ = s.next;
   auto* at = s.bytes;
@@ -169,7 +172,8 @@ bool uring_packet_port::queue_write(std::span<const std::span<const std::byte>> 
   return true;
 }
 
-void uring_packet_port::on_written(ring_client& client, unsigned, std::int32_t result, std::uint32_t) noexcept {
+void uring_packet_port::on_written(ring_client& client, unsigned, std::int32_t result,
+                                   std::uint32_t) noexcept {
   auto& s = static_cast<slot&>(client);
   auto& self = *s.port;
   if (result == static_cast<std::int32_t>(s.size)) {
@@ -183,7 +187,8 @@ void uring_packet_port::on_written(ring_client& client, unsigned, std::int32_t r
   self.free_slots_ = &s;
 }
 
-bool uring_packet_port::write_now(std::span<const std::span<const std::byte>> parts, std::size_t size) {
+bool uring_packet_port::write_now(std::span<const std::span<const std::byte>> parts,
+                                  std::size_t size) {
   constexpr std::size_t most = 64;
   std::array<iovec, most> vectors;
   std::size_t n = 0;

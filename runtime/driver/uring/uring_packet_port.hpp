@@ -1,6 +1,7 @@
-// One queue of a packet device (TUN) through the ring. Frames come by a multishot read into a small pool of buffers, which
-// are handed to the receiver one by one and offered again at once; on kernels without it, by a poll and plain reads. Small
-// frames leave as requests that the turn's one enter submits, long ones (super-segments) by writev(2), always in order.
+// One queue of a packet device (TUN) through the ring. Frames come by a multishot read into a small
+// pool of buffers, which are handed to the receiver one by one and offered again at once; on
+// kernels without it, by a poll and plain reads. Small frames leave as requests that the turn's one
+// enter submits, long ones (super-segments) by writev(2), always in order.
 #pragma once
 
 #include <memory>
@@ -13,17 +14,18 @@ namespace weir::detail {
 
 class uring_packet_port final : public packet_port, private ring_client {
  public:
-  uring_packet_port(uring_driver& driver, int device, std::size_t frame_limit, packet_receiver& receiver);
+  uring_packet_port(uring_driver& driver, int device, std::size_t frame_limit,
+                    packet_receiver& receiver);
   ~uring_packet_port() override;
 
   bool send(std::span<const std::span<const std::byte>> parts) override;
   const packet_port_counters& counters() const override { return counters_; }
 
  private:
-  static constexpr std::size_t slot_bytes = 2048;   // what is longer is not copied
+  static constexpr std::size_t slot_bytes = 2048;  // what is longer is not copied
   static constexpr std::size_t slot_count = 256;
   static constexpr int reads_per_poll = 64;
-  static constexpr int failures_in_row = 16;        // of reads, then the device is given up
+  static constexpr int failures_in_row = 16;  // of reads, then the device is given up
   enum tag : unsigned { read_tag, poll_tag };
 
   struct slot : ring_client {
@@ -34,8 +36,10 @@ class uring_packet_port final : public packet_port, private ring_client {
     std::byte bytes[slot_bytes];
   };
 
-  static void on_completed(ring_client& self, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
-  static void on_written(ring_client& self, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+  static void on_completed(ring_client& self, unsigned tag, std::int32_t result,
+                           std::uint32_t flags) noexcept;
+  static void on_written(ring_client& self, unsigned tag, std::int32_t result,
+                         std::uint32_t flags) noexcept;
   void on_read(std::int32_t result, std::uint32_t flags) noexcept;
   void on_poll(std::int32_t result) noexcept;
   void arm();
@@ -53,10 +57,10 @@ class uring_packet_port final : public packet_port, private ring_client {
   bool failed_ = false;
   int failures_ = 0;
   std::unique_ptr<buffer_pool> buffers_;
-  std::vector<std::byte> frame_;           // of the polling form
+  std::vector<std::byte> frame_;  // of the polling form
   std::unique_ptr<slot[]> slots_;
   slot* free_slots_ = nullptr;
-  std::size_t writing_ = 0;                // slots that the kernel may still read
+  std::size_t writing_ = 0;  // slots that the kernel may still read
   packet_port_counters counters_;
 };
 

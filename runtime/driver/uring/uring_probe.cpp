@@ -1,4 +1,5 @@
-// See uring_probe.hpp. The ladder of setup flags goes from what is best to what every kernel since 5.11 takes.
+// See uring_probe.hpp. The ladder of setup flags goes from what is best to what every kernel
+// since 5.11 takes.
 #include "driver/uring/uring_probe.hpp"
 
 #include <sys/mman.h>
@@ -24,7 +25,8 @@ void detect_operations(io_uring& ring, uring_features& features) {
   std::unique_ptr<io_uring_probe, probe_deleter> probe(io_uring_get_probe_ring(&ring));
   if (probe == nullptr) return;
   auto knows = [&](unsigned op) {
-    return op <= probe->last_op && op < probe->ops_len && (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
+    return op <= probe->last_op && op < probe->ops_len &&
+           (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
   };
   features.multishot_accept = knows(uring::op_socket);    // the same release
   features.multishot_receive = knows(uring::op_send_zc);  // the same release
@@ -52,7 +54,8 @@ bool takes_message_by_call(io_uring& ring) {
   message.opcode = uring::op_msg_ring;
   message.fd = ring.ring_fd;
   message.addr = uring::msg_data;
-  if (io_uring_register(static_cast<unsigned>(-1), uring::register_send_msg_ring, &message, 1) < 0) return false;
+  if (io_uring_register(static_cast<unsigned>(-1), uring::register_send_msg_ring, &message, 1) < 0)
+    return false;
   io_uring_cqe* arrived = nullptr;
   if (io_uring_wait_cqe(&ring, &arrived) < 0) return false;
   io_uring_cqe_seen(&ring, arrived);
@@ -115,8 +118,10 @@ std::string explain_setup_error(int error_number) {
   text += std::strerror(error_number);
   switch (error_number) {
     case ENOSYS:
-      return text + " (the kernel lacks io_uring, or a seccomp filter, as container runtimes install, hides it); "
-                    "allow io_uring in the container's seccomp profile, or use --backend asio";
+      return text +
+             " (the kernel lacks io_uring, or a seccomp filter, as container runtimes install, "
+             "hides it); "
+             "allow io_uring in the container's seccomp profile, or use --backend asio";
     case EPERM:
     case EACCES: {
       int disabled = 0;
@@ -128,17 +133,21 @@ std::string explain_setup_error(int error_number) {
         text += " (sysctl kernel.io_uring_disabled is " + std::to_string(disabled) +
                 "); set it to 0, or use --backend asio";
       else
-        text += " (a seccomp filter or a security module forbids io_uring); allow it there, or use --backend asio";
+        text +=
+            " (a seccomp filter or a security module forbids io_uring); allow it there, or use "
+            "--backend asio";
       return text;
     }
     case ENOMEM:
-      return text + " (the limit on locked memory is too low for the ring); raise it (ulimit -l), or use "
-                    "--backend asio";
+      return text +
+             " (the limit on locked memory is too low for the ring); raise it (ulimit -l), or use "
+             "--backend asio";
     case EMFILE:
     case ENFILE: return text + "; raise the limit on open files (ulimit -n)";
     case EINVAL:
     case EOPNOTSUPP:
-      return text + " (this kernel's io_uring is too old, Linux 5.11 is the least); use --backend asio";
+      return text +
+             " (this kernel's io_uring is too old, Linux 5.11 is the least); use --backend asio";
     default: return text + "; use --backend asio";
   }
 }
@@ -146,12 +155,15 @@ std::string explain_setup_error(int error_number) {
 availability probe_uring(const config&) {
   io_uring ring;
   uring_features features;
-  if (int error = open_ring(ring, 8, 16, features); error < 0) return {false, explain_setup_error(-error)};
+  if (int error = open_ring(ring, 8, 16, features); error < 0)
+    return {false, explain_setup_error(-error)};
   int error = check_ring(ring);
   io_uring_queue_exit(&ring);
-  if (error < 0) return {false, std::string("io_uring: a no-op failed: ") + std::strerror(-error) +
-                                    "; use --backend asio"};
-  return {true, features.defer_taskrun ? "io_uring, deferred completions" : "io_uring, an older kernel's"};
+  if (error < 0)
+    return {false, std::string("io_uring: a no-op failed: ") + std::strerror(-error) +
+                       "; use --backend asio"};
+  return {true, features.defer_taskrun ? "io_uring, deferred completions"
+                                       : "io_uring, an older kernel's"};
 }
 
 }  // namespace weir::detail

@@ -1,5 +1,5 @@
-// What the running kernel's io_uring can do, found out on a real ring: version numbers lie (vendors backport, containers
-// forbid). Opens a ring, runs a no-op through it, closes it; keeps nothing.
+// What the running kernel's io_uring can do, found out on a real ring: version numbers lie (vendors
+// backport, containers forbid). Opens a ring, runs a no-op through it, closes it; keeps nothing.
 #pragma once
 
 #include <string>
@@ -22,7 +22,8 @@ struct uring_features {
   bool message_by_call = false;    ///< a wake-up from a thread without a ring (6.13)
 };
 
-/// Sets up `ring` with the best flags that this kernel takes, and fills `features` in. Gives 0 or a negative errno.
+/// Sets up `ring` with the best flags that this kernel takes, and fills `features` in. Gives 0 or a
+/// negative errno.
 int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, uring_features& features);
 
 /// Runs a no-op through the ring and waits for its completion. Gives 0 or a negative errno.

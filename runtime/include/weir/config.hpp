@@ -1,6 +1,7 @@
-// The configuration: one set of names everywhere (DESIGN.md, section 4). Defaults, then a TOML file, then the environment
-// (WEIR_STACK_ADDRESS), then the command line (--stack.address). A key that is unknown or a value that cannot be is an
-// error that names the place, the key and the nearest known key.
+// The configuration: one set of names everywhere (DESIGN.md, section 4). Defaults, then a TOML
+// file, then the environment (WEIR_STACK_ADDRESS), then the command line (--stack.address). A key
+// that is unknown or a value that cannot be is an error that names the place, the key and the
+// nearest known key.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +26,10 @@ class config_error : public std::runtime_error {
 enum class placement : std::uint8_t { inline_, dedicated };
 
 struct config {
-  std::string backend = "auto";         ///< uring, asio, stack, sim, auto
-  unsigned shards = 1;                  ///< threads; 0 = one per core
-  bool pin = false;                     ///< pin each shard to its core
-  std::uint32_t busy_poll_us = 0;       ///< spin this long for completions before sleeping
+  std::string backend = "auto";    ///< uring, asio, stack, sim, auto
+  unsigned shards = 1;             ///< threads; 0 = one per core
+  bool pin = false;                ///< pin each shard to its core
+  std::uint32_t busy_poll_us = 0;  ///< spin this long for completions before sleeping
 
   struct listen_section {
     std::uint32_t backlog = 1024;
@@ -41,9 +42,9 @@ struct config {
 
   struct tcp_section {
     bool nodelay = true;
-    std::uint32_t receive_buffer = 0;   ///< bytes; 0 = auto
-    std::uint32_t send_buffer = 0;      ///< bytes; 0 = auto
-    std::string congestion = "cubic";   ///< cubic, reno
+    std::uint32_t receive_buffer = 0;  ///< bytes; 0 = auto
+    std::uint32_t send_buffer = 0;     ///< bytes; 0 = auto
+    std::string congestion = "cubic";  ///< cubic, reno
   } tcp;
 
   struct stack_section {
@@ -52,14 +53,14 @@ struct config {
     std::vector<ip_prefix> host_address;  ///< empty: 198.18.0.1/24
     std::uint16_t mtu = 1500;
     bool offload = true;
-    unsigned queues = 0;                  ///< 0 = as many as shards
+    unsigned queues = 0;  ///< 0 = as many as shards
     weir::placement placement = placement::inline_;
     bool private_net = false;
   } stack;
 
   struct observe_section {
-    std::string listen;                 ///< ADDR:PORT of the admin endpoint; empty = off
-    std::string pcap;                   ///< pcapng file; empty = off
+    std::string listen;  ///< ADDR:PORT of the admin endpoint; empty = off
+    std::string pcap;    ///< pcapng file; empty = off
   } observe;
 
   /// Addresses with their default applied.
@@ -68,13 +69,15 @@ struct config {
   /// shards, with 0 resolved to the number of usable cores.
   unsigned shard_count() const;
 
-  /// For programs without options of their own: --help prints and exits 0; an error is printed and exits 2.
+  /// For programs without options of their own: --help prints and exits 0; an error is printed and
+  /// exits 2.
   static config from_args(int argc, char** argv);
   /// The effective configuration as a TOML file (--print-config).
   std::string to_toml() const;
 };
 
-/// A program's command line: weir's keys plus its own options. Used by services, http_server, the examples and tools.
+/// A program's command line: weir's keys plus its own options. Used by services, http_server, the
+/// examples and tools.
 class config_parser {
  public:
   /// `name` and `summary` head the help text.
@@ -83,16 +86,20 @@ class config_parser {
   config_parser(const config_parser&) = delete;
   config_parser& operator=(const config_parser&) = delete;
 
-  /// An option that may be given any number of times, --echo ADDR:PORT. `accept` returns an error text or nothing.
+  /// An option that may be given any number of times, --echo ADDR:PORT. `accept` returns an error
+  /// text or nothing.
   void repeated(const std::string& option, const std::string& placeholder, const std::string& help,
                 std::function<std::string(std::string_view)> accept);
   /// An option with one value and a default shown in the help.
-  void value(const std::string& option, const std::string& placeholder, const std::string& help, std::string& target);
+  void value(const std::string& option, const std::string& placeholder, const std::string& help,
+             std::string& target);
   void flag(const std::string& option, const std::string& help, bool& target);
 
   /// Throws config_error. `environment` is "NAME=value" strings, the process's own by default.
-  config parse(const std::vector<std::string>& arguments, const std::vector<std::string>& environment) const;
-  /// The same for main(): --help and --print-config print and exit 0; errors go to stderr and exit 2.
+  config parse(const std::vector<std::string>& arguments,
+               const std::vector<std::string>& environment) const;
+  /// The same for main(): --help and --print-config print and exit 0; errors go to stderr and
+  /// exit 2.
   config parse_or_exit(int argc, char** argv) const;
   /// What --help prints.
   std::string help() const;

@@ -1,9 +1,11 @@
-// TCP for servers and clients: tcp_listener, tcp_stream, connect. The same on every back end; docs/backends.md lists the
-// few options that one of them cannot honour, which are then operation_not_supported.
+// TCP for servers and clients: tcp_listener, tcp_stream, connect. The same on every back end;
+// docs/backends.md lists the few options that one of them cannot honour, which are then
+// operation_not_supported.
 //
-// Every operation is awaited on the shard that owns the stream. Each throws io_error; .nothrow() hands the error back
-// instead; .timeout(d) bounds it (timed_out). Cancelling (a scope's, a timeout's) ends a wait with operation_canceled
-// unless the result was there first. Buffers are the caller's and are in use until the co_await returns.
+// Every operation is awaited on the shard that owns the stream. Each throws io_error; .nothrow()
+// hands the error back instead; .timeout(d) bounds it (timed_out). Cancelling (a scope's, a
+// timeout's) ends a wait with operation_canceled unless the result was there first. Buffers are the
+// caller's and are in use until the co_await returns.
 #pragma once
 
 #include <optional>
@@ -15,8 +17,9 @@
 
 namespace weir {
 
-/// Received bytes that the back end lends without a copy. They are given back when the object goes, which is what lets
-/// the peer send more; hold few of them, and only for a short time. Must go before its shard does.
+/// Received bytes that the back end lends without a copy. They are given back when the object goes,
+/// which is what lets the peer send more; hold few of them, and only for a short time. Must go
+/// before its shard does.
 class lent_buffer {
  public:
   lent_buffer() = default;
@@ -48,8 +51,9 @@ class lent_buffer {
   detail::lent_bytes lent_;
 };
 
-/// A connected TCP socket. Move-only; closes when it goes: what was written is still delivered, unread data makes it a
-/// reset. At most one read at a time (device_or_resource_busy); writes may overlap and are carried out whole, in order.
+/// A connected TCP socket. Move-only; closes when it goes: what was written is still delivered,
+/// unread data makes it a reset. At most one read at a time (device_or_resource_busy); writes may
+/// overlap and are carried out whole, in order.
 class tcp_stream {
  public:
   tcp_stream() = default;
@@ -67,9 +71,13 @@ class tcp_stream {
   explicit operator bool() const { return socket_ != nullptr; }
 
   /// At least one byte, as many as are there. Gives their number; 0 at end of stream.
-  /// Errors: connection_reset, timed_out (the connection's own, or timeout()'s), invalid_argument (an empty buffer).
-  detail::read_awaiter read_some(std::span<std::byte> into) { return {socket(), into, 1, "read_some"}; }
-  /// Fills the buffer. Gives its size; error::end_of_stream when the peer ends before (nothrow: n tells how far it got).
+  /// Errors: connection_reset, timed_out (the connection's own, or timeout()'s), invalid_argument
+  /// (an empty buffer).
+  detail::read_awaiter read_some(std::span<std::byte> into) {
+    return {socket(), into, 1, "read_some"};
+  }
+  /// Fills the buffer. Gives its size; error::end_of_stream when the peer ends before (nothrow: n
+  /// tells how far it got).
   detail::read_awaiter read_exactly(std::span<std::byte> into) {
     return {socket(), into, into.size(), "read_exactly", true};
   }
@@ -78,19 +86,29 @@ class tcp_stream {
 
   /// Writes at least one byte, as many as the socket takes at once. Gives their number.
   /// Errors: broken_pipe, connection_reset, timed_out.
-  detail::write_awaiter write_some(std::span<const std::byte> bytes) { return {socket(), bytes, false, "write_some"}; }
-  /// Writes everything: returns when the socket has taken it all. On an error, nothrow's n tells how much went.
-  detail::write_awaiter write_all(std::span<const std::byte> bytes) { return {socket(), bytes, true, "write_all"}; }
-  detail::write_awaiter write_all(std::string_view text) { return write_all(std::as_bytes(std::span(text))); }
-  /// Writes all parts in order, as one write. The array of parts stays valid until the co_await returns.
+  detail::write_awaiter write_some(std::span<const std::byte> bytes) {
+    return {socket(), bytes, false, "write_some"};
+  }
+  /// Writes everything: returns when the socket has taken it all. On an error, nothrow's n tells
+  /// how much went.
+  detail::write_awaiter write_all(std::span<const std::byte> bytes) {
+    return {socket(), bytes, true, "write_all"};
+  }
+  detail::write_awaiter write_all(std::string_view text) {
+    return write_all(std::as_bytes(std::span(text)));
+  }
+  /// Writes all parts in order, as one write. The array of parts stays valid until the co_await
+  /// returns.
   detail::write_awaiter write_all(std::span<const std::span<const std::byte>> parts) {
     return {socket(), parts, true, "write_all"};
   }
 
-  /// Half-close: the peer reads end of stream after what was written; reading goes on. Throws not_connected.
+  /// Half-close: the peer reads end of stream after what was written; reading goes on. Throws
+  /// not_connected.
   void shutdown_send();
   void shutdown_send(std::error_code& error) noexcept;
-  /// Ends the connection with a reset; what was not delivered is dropped. No operation may be pending.
+  /// Ends the connection with a reset; what was not delivered is dropped. No operation may be
+  /// pending.
   void abort() noexcept;
   /// What the destructor does. No operation may be pending on the stream (asserted).
   void close() noexcept;
@@ -127,8 +145,9 @@ class tcp_listener {
 
   explicit operator bool() const { return socket_ != nullptr; }
 
-  /// The next connection; empty once the shard was asked to stop. Many coroutines may wait; they are served in order.
-  /// Errors: too_many_files_open and its like are waited out with a log line, not thrown.
+  /// The next connection; empty once the shard was asked to stop. Many coroutines may wait; they
+  /// are served in order. Errors: too_many_files_open and its like are waited out with a log line,
+  /// not thrown.
   detail::accept_awaiter accept() { return detail::accept_awaiter(socket()); }
 
   void close() noexcept;

@@ -1,5 +1,6 @@
-// Options of listeners, connections and streams. Trivially destructible throughout, so that a braced temporary of one is
-// safe inside a co_await expression (g++ 12.2 destroys others twice). Unset members take the configuration's value.
+// Options of listeners, connections and streams. Trivially destructible throughout, so that a
+// braced temporary of one is safe inside a co_await expression (g++ 12.2 destroys others twice).
+// Unset members take the configuration's value.
 #pragma once
 
 #include <cstdint>
@@ -10,32 +11,34 @@
 
 namespace weir {
 
-/// How listeners on one address and port share what arrives. See docs/backends.md for what each back end honours.
+/// How listeners on one address and port share what arrives. See docs/backends.md for what each
+/// back end honours.
 enum class sharing : std::uint8_t { exclusive, shared, sharded };
 enum class sharding_policy : std::uint8_t { hash, round_robin, least_loaded };
 /// What happens to a handshake that completes while the accept queue is full.
 enum class overflow : std::uint8_t { drop, reset };
 
 struct listen_options {
-  std::optional<std::uint32_t> backlog = {};       ///< accept queue bound, connections
-  std::optional<std::uint32_t> syn_backlog = {};   ///< SYN queue bound, half-open connections (stack)
+  std::optional<std::uint32_t> backlog = {};  ///< accept queue bound, connections
+  std::optional<std::uint32_t> syn_backlog =
+      {};  ///< SYN queue bound, half-open connections (stack)
   std::optional<sharing> share = {};
   std::optional<sharding_policy> policy = {};
   std::optional<overflow> on_overflow = {};
-  std::optional<bool> allow_wildcard = {};         ///< permit 0.0.0.0 and [::]
-  std::uint64_t owner_key = 0;                ///< of a sharded group: who lacks it cannot join (stack)
+  std::optional<bool> allow_wildcard = {};  ///< permit 0.0.0.0 and [::]
+  std::uint64_t owner_key = 0;  ///< of a sharded group: who lacks it cannot join (stack)
 };
 
 struct stream_options {
-  std::optional<bool> nodelay = {};                ///< true: Nagle off
+  std::optional<bool> nodelay = {};                  ///< true: Nagle off
   std::optional<std::uint32_t> receive_buffer = {};  ///< bytes
   std::optional<std::uint32_t> send_buffer = {};     ///< bytes
   std::optional<bool> keep_alive = {};
-  std::optional<bool> cork = {};                   ///< hold segments that are not full until released
+  std::optional<bool> cork = {};  ///< hold segments that are not full until released
 };
 
 struct connect_options {
-  endpoint local = {};                         ///< to bind to; unspecified and port 0: chosen by the back end
+  endpoint local = {};  ///< to bind to; unspecified and port 0: chosen by the back end
   stream_options stream = {};
 };
 

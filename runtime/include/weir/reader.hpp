@@ -1,6 +1,7 @@
-// buffered_reader: reading by lines and lengths, which every text protocol needs. Its buffer is the caller's and is the
-// bound: what does not fit is error::limit_exceeded, and nothing is lost. No allocation but one small coroutine frame,
-// from the shard's pool, where bytes have to be waited for.
+// buffered_reader: reading by lines and lengths, which every text protocol needs. Its buffer is the
+// caller's and is the bound: what does not fit is error::limit_exceeded, and nothing is lost. No
+// allocation but one small coroutine frame, from the shard's pool, where bytes have to be waited
+// for.
 #pragma once
 
 #include <cstddef>
@@ -19,13 +20,15 @@ class buffered_reader;
 
 namespace detail {
 
-/// read_until() and read_exactly() of a buffered_reader. Takes .timeout(d), of the whole, and .nothrow().
+/// read_until() and read_exactly() of a buffered_reader. Takes .timeout(d), of the whole, and
+/// .nothrow().
 template <bool Throws>
 class [[nodiscard]] buffered_read {
  public:
   using bytes = std::span<const std::byte>;
 
-  buffered_read(buffered_reader& reader, std::string_view delimiter, std::size_t length, duration limit)
+  buffered_read(buffered_reader& reader, std::string_view delimiter, std::size_t length,
+                duration limit)
       : reader_(&reader), delimiter_(delimiter), length_(length), limit_(limit) {}
 
   buffered_read timeout(duration d) && { return {*reader_, delimiter_, length_, d}; }
@@ -42,7 +45,10 @@ class [[nodiscard]] buffered_read {
   auto await_resume();
 
   buffered_read(buffered_read&& other) noexcept
-      : reader_(other.reader_), delimiter_(other.delimiter_), length_(other.length_), limit_(other.limit_) {}
+      : reader_(other.reader_),
+        delimiter_(other.delimiter_),
+        length_(other.length_),
+        limit_(other.limit_) {}
   ~buffered_read() {
     if (fill_) fill_.destroy();
   }
@@ -51,25 +57,33 @@ class [[nodiscard]] buffered_read {
   task<std::error_code> start();
 
   buffered_reader* reader_;
-  std::string_view delimiter_;   // empty: by length
+  std::string_view delimiter_;  // empty: by length
   std::size_t length_;
   duration limit_;
-  std::size_t found_ = 0;        // bytes to hand out
+  std::size_t found_ = 0;  // bytes to hand out
   std::coroutine_handle<task_promise<std::error_code>> fill_;
 };
 
 }  // namespace detail
 
-/// Reads a stream through a buffer of fixed size. One read at a time; the stream and the storage outlive the reader.
+/// Reads a stream through a buffer of fixed size. One read at a time; the stream and the storage
+/// outlive the reader.
 class buffered_reader {
  public:
-  buffered_reader(tcp_stream& stream, std::span<std::byte> storage) : stream_(&stream), storage_(storage) {}
+  buffered_reader(tcp_stream& stream, std::span<std::byte> storage)
+      : stream_(&stream), storage_(storage) {}
 
-  /// The bytes up to and including `delimiter`. Errors: error::limit_exceeded (the storage is full and the delimiter has
-  /// not come), error::end_of_stream (it never will), and those of read_some(). What was read stays buffered.
-  detail::buffered_read<true> read_until(std::string_view delimiter) { return {*this, delimiter, 0, duration(-1)}; }
-  /// Exactly `length` bytes. Errors: error::limit_exceeded (more than the storage), error::end_of_stream, as above.
-  detail::buffered_read<true> read_exactly(std::size_t length) { return {*this, {}, length, duration(-1)}; }
+  /// The bytes up to and including `delimiter`. Errors: error::limit_exceeded (the storage is full
+  /// and the delimiter has not come), error::end_of_stream (it never will), and those of
+  /// read_some(). What was read stays buffered.
+  detail::buffered_read<true> read_until(std::string_view delimiter) {
+    return {*this, delimiter, 0, duration(-1)};
+  }
+  /// Exactly `length` bytes. Errors: error::limit_exceeded (more than the storage),
+  /// error::end_of_stream, as above.
+  detail::buffered_read<true> read_exactly(std::size_t length) {
+    return {*this, {}, length, duration(-1)};
+  }
 
   /// What was read from the stream and not handed out yet; for reading on without the reader.
   std::span<const std::byte> buffered() const { return storage_.subspan(begin_, end_ - begin_); }
@@ -88,7 +102,7 @@ class buffered_reader {
   tcp_stream* stream_;
   std::span<std::byte> storage_;
   std::size_t begin_ = 0, end_ = 0;
-  std::size_t searched_ = 0;     // of buffered(), for the present delimiter
+  std::size_t searched_ = 0;  // of buffered(), for the present delimiter
 };
 
 namespace detail {

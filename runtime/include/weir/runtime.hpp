@@ -1,5 +1,5 @@
-// run() and what it is made of: back ends by name, and shards on threads. A program normally calls run() alone; tests,
-// benchmarks and other event loops may make shards themselves.
+// run() and what it is made of: back ends by name, and shards on threads. A program normally calls
+// run() alone; tests, benchmarks and other event loops may make shards themselves.
 #pragma once
 
 #include <functional>
@@ -16,27 +16,32 @@ namespace weir {
 /// Whether a back end can be used here, and if not, why and what to do about it.
 struct availability {
   bool usable = false;
-  std::string reason;  ///< "io_uring_setup: Operation not permitted (sysctl kernel.io_uring_disabled is 2); ..."
+  std::string reason;  ///< "io_uring_setup: Operation not permitted (sysctl
+                       ///< kernel.io_uring_disabled is 2); ..."
 };
 availability probe_backend(std::string_view name, const config& settings);
 /// The back ends that were built in, in the order of preference.
 std::vector<std::string> built_backends();
 
-/// Runs `serve` on every shard (settings.shards) until all have returned; returns the process's exit code. The first
-/// SIGINT or SIGTERM makes accept() end on every shard, the second cancels what still runs. `settings.backend` "auto" is
-/// resolved here, with one line on stderr that says which and why; a named back end that cannot be used is an error on
-/// stderr and exit code 2. An exception out of `serve` is printed, cancels the other shards and gives exit code 1.
+/// Runs `serve` on every shard (settings.shards) until all have returned; returns the process's
+/// exit code. The first SIGINT or SIGTERM makes accept() end on every shard, the second cancels
+/// what still runs. `settings.backend` "auto" is resolved here, with one line on stderr that says
+/// which and why; a named back end that cannot be used is an error on stderr and exit code 2. An
+/// exception out of `serve` is printed, cancels the other shards and gives exit code 1.
 int run(const config& settings, std::function<task<>(shard&)> serve);
 
-/// Resolves "auto" and checks that the back end can be used; throws config_error with the reason and the remedy.
+/// Resolves "auto" and checks that the back end can be used; throws config_error with the reason
+/// and the remedy.
 config resolve_backend(config settings);
 
-/// Makes one shard of a resolved configuration, on the calling thread, which must be the one that runs it (a ring belongs
-/// to its thread). Throws config_error, or io_error where the device cannot be opened.
+/// Makes one shard of a resolved configuration, on the calling thread, which must be the one that
+/// runs it (a ring belongs to its thread). Throws config_error, or io_error where the device cannot
+/// be opened.
 std::unique_ptr<shard> make_shard(unsigned index, const config& settings);
 
-/// Runs `f` on its own thread with a new shard of these settings until its root task ends. For tests and tools that need
-/// a second shard, perhaps of another back end: construct, use shard(), then join().
+/// Runs `f` on its own thread with a new shard of these settings until its root task ends. For
+/// tests and tools that need a second shard, perhaps of another back end: construct, use shard(),
+/// then join().
 class shard_thread {
  public:
   explicit shard_thread(config settings, unsigned index = 0);

@@ -1,5 +1,6 @@
-// scope: structured concurrency. A scope owns the tasks spawned into it, bounds their number, reports their failures,
-// and ends them: drain() waits for a while and then cancels the rest. There is no way to detach a task.
+// scope: structured concurrency. A scope owns the tasks spawned into it, bounds their number,
+// reports their failures, and ends them: drain() waits for a while and then cancels the rest. There
+// is no way to detach a task.
 #pragma once
 
 #include <cstddef>
@@ -20,19 +21,25 @@ struct scope_options {
 
 /// What drain() saw.
 struct drain_result {
-  bool in_time = true;          ///< every task ended before the deadline, none had to be cancelled
-  std::size_t cancelled = 0;    ///< tasks that were cancelled
+  bool in_time = true;        ///< every task ended before the deadline, none had to be cancelled
+  std::size_t cancelled = 0;  ///< tasks that were cancelled
 };
 
 namespace detail {
 class scope_state;
 
-/// Waits until a scope is empty; cancels what is left at the deadline, or at once when the waiter is cancelled. Waiting
-/// itself is never cut short: the tasks may refer to what the waiting coroutine owns.
-class [[nodiscard]] drain_awaiter : public ready_node, private detail::cancel_node, private detail::timer_node {
+/// Waits until a scope is empty; cancels what is left at the deadline, or at once when the waiter
+/// is cancelled. Waiting itself is never cut short: the tasks may refer to what the waiting
+/// coroutine owns.
+class [[nodiscard]] drain_awaiter : public ready_node,
+                                    private detail::cancel_node,
+                                    private detail::timer_node {
  public:
   drain_awaiter(scope_state& state, duration limit)
-      : cancel_node(&drain_awaiter::on_cancel), timer_node(&drain_awaiter::on_deadline), state_(&state), limit_(limit) {}
+      : cancel_node(&drain_awaiter::on_cancel),
+        timer_node(&drain_awaiter::on_deadline),
+        state_(&state),
+        limit_(limit) {}
   bool await_ready() const noexcept;
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
@@ -59,13 +66,14 @@ class [[nodiscard]] drain_awaiter : public ready_node, private detail::cancel_no
 };
 }  // namespace detail
 
-/// Owns the tasks spawned into it. Await drain() or join() before it goes: a scope that goes early (an exception passed
-/// by) cancels its tasks and leaves them to the shard, which does not end before they do - but what they refer to in the
-/// coroutine that owned the scope is gone by then.
+/// Owns the tasks spawned into it. Await drain() or join() before it goes: a scope that goes early
+/// (an exception passed by) cancels its tasks and leaves them to the shard, which does not end
+/// before they do - but what they refer to in the coroutine that owned the scope is gone by then.
 ///
-/// Failures. A task that ends with an io_error met an operating error of its own connection: it is counted
-/// (io_errors()) and the others go on. Any other exception fails the scope: it is logged, the other tasks are cancelled,
-/// and drain() throws it. on_failure() replaces both: the handler gets every exception and nothing else happens.
+/// Failures. A task that ends with an io_error met an operating error of its own connection: it is
+/// counted (io_errors()) and the others go on. Any other exception fails the scope: it is logged,
+/// the other tasks are cancelled, and drain() throws it. on_failure() replaces both: the handler
+/// gets every exception and nothing else happens.
 class scope {
  public:
   explicit scope(shard& owner, scope_options options = {});
@@ -73,11 +81,12 @@ class scope {
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
 
-  /// Starts a task on the scope's shard; it first runs after the caller suspends. False: the scope is full or cancelled;
-  /// the task is destroyed without having run (a stream it held closes), and counted in refused().
+  /// Starts a task on the scope's shard; it first runs after the caller suspends. False: the scope
+  /// is full or cancelled; the task is destroyed without having run (a stream it held closes), and
+  /// counted in refused().
   bool spawn(task<> child);
 
-  std::size_t size() const;          ///< tasks that run
+  std::size_t size() const;  ///< tasks that run
   std::uint64_t refused() const;
   std::uint64_t io_errors() const;
   void on_failure(std::function<void(std::exception_ptr)> handler);

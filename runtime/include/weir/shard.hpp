@@ -1,6 +1,7 @@
-// A shard: one thread's runtime. It owns a driver (where completions and time come from), a transport (where sockets
-// live), a timer wheel, a ready queue and a mailbox. Nothing is shared between shards but what crosses on purpose:
-// submit_to(), post(). Every call below is made on the shard's own thread unless it says otherwise (asserted).
+// A shard: one thread's runtime. It owns a driver (where completions and time come from), a
+// transport (where sockets live), a timer wheel, a ready queue and a mailbox. Nothing is shared
+// between shards but what crosses on purpose: submit_to(), post(). Every call below is made on the
+// shard's own thread unless it says otherwise (asserted).
 #pragma once
 
 #include <atomic>
@@ -33,16 +34,18 @@ struct connect_awaiter;
 
 /// What a shard counts of itself.
 struct shard_counters {
-  std::uint64_t turns = 0;              ///< of the loop
-  std::uint64_t resumed = 0;            ///< coroutines taken from the ready queue
-  std::uint64_t messages = 0;           ///< from other shards
+  std::uint64_t turns = 0;     ///< of the loop
+  std::uint64_t resumed = 0;   ///< coroutines taken from the ready queue
+  std::uint64_t messages = 0;  ///< from other shards
   std::uint64_t timers_fired = 0;
-  std::uint64_t budget_exhausted = 0;   ///< operations that were ready but had to let others run first
+  std::uint64_t budget_exhausted =
+      0;  ///< operations that were ready but had to let others run first
 };
 
 class shard {
  public:
-  /// `settings` outlives the shard. The pieces come from the back end's factory (see weir/runtime.hpp).
+  /// `settings` outlives the shard. The pieces come from the back end's factory (see
+  /// weir/runtime.hpp).
   shard(unsigned index, const config& settings, std::unique_ptr<detail::driver> driver,
         std::unique_ptr<detail::transport> transport);
   ~shard();
@@ -58,13 +61,15 @@ class shard {
   const shard_counters& counters() const { return counters_; }
 
   /// Listens. Options that are not set come from the configuration's [listen].
-  /// Throws io_error: address_in_use, address_not_available, permission_denied (a wildcard without allow_wildcard, a
-  /// privileged port), operation_not_supported (an option that this back end lacks).
+  /// Throws io_error: address_in_use, address_not_available, permission_denied (a wildcard without
+  /// allow_wildcard, a privileged port), operation_not_supported (an option that this back end
+  /// lacks).
   tcp_listener listen(const endpoint& local, const listen_options& options = {});
   /// The same without an exception.
   result<tcp_listener> try_listen(const endpoint& local, const listen_options& options = {});
 
-  /// Connects: co_await gives a tcp_stream. Throws connection_refused, timed_out, network_unreachable, ...
+  /// Connects: co_await gives a tcp_stream. Throws connection_refused, timed_out,
+  /// network_unreachable, ...
   detail::connect_awaiter connect(const endpoint& remote, const connect_options& options = {});
 
   /// Stops accepting: every accept() on this shard gives an empty result from now on. Any thread.
@@ -84,7 +89,8 @@ class shard {
   bool poll();
   /// When poll() has something to do at the latest.
   instant next_deadline();
-  /// Starts a root task: its end, or its exception, goes to `on_end`. Owner thread, or before the thread runs.
+  /// Starts a root task: its end, or its exception, goes to `on_end`. Owner thread, or before the
+  /// thread runs.
   void start(task<> root, std::function<void(std::exception_ptr)> on_end);
   /// Coroutines that were started here, or left behind by a scope that went, and have not ended.
   std::size_t roots() const { return roots_; }

@@ -1,5 +1,6 @@
-// submit_to: runs a task on another shard and brings its result back. The one way between shards. It costs one message
-// each way, and nothing on the heap. The target must be running (run() keeps every shard alive until all are done).
+// submit_to: runs a task on another shard and brings its result back. The one way between shards.
+// It costs one message each way, and nothing on the heap. The target must be running (run() keeps
+// every shard alive until all are done).
 #pragma once
 
 #include <atomic>
@@ -12,13 +13,20 @@ namespace weir {
 
 namespace detail {
 
-/// The call, in the caller's frame. Its parts are touched by one shard at a time; the mailboxes hand them over.
+/// The call, in the caller's frame. Its parts are touched by one shard at a time; the mailboxes
+/// hand them over.
 template <class T>
-class [[nodiscard]] remote_call : public ready_node, private detail::cancel_node, private completion {
+class [[nodiscard]] remote_call : public ready_node,
+                                  private detail::cancel_node,
+                                  private completion {
  public:
   remote_call(shard& target, task<T> work)
-      : cancel_node(&remote_call::on_cancel), completion{&remote_call::on_end}, target_(&target),
-        frame_(work.release()), call_(*this), stop_(*this) {}
+      : cancel_node(&remote_call::on_cancel),
+        completion{&remote_call::on_end},
+        target_(&target),
+        frame_(work.release()),
+        call_(*this),
+        stop_(*this) {}
   remote_call(const remote_call&) = delete;
   ~remote_call() {
     if (frame_) frame_.destroy();
@@ -102,15 +110,16 @@ class [[nodiscard]] remote_call : public ready_node, private detail::cancel_node
   note stop_;
   ready_node remote_start_;
   cancel_state remote_cancel_;
-  bool ended_ = false;      // target's
-  bool returned_ = false;   // caller's
-  bool stop_out_ = false;   // caller's
+  bool ended_ = false;     // target's
+  bool returned_ = false;  // caller's
+  bool stop_out_ = false;  // caller's
 };
 
 }  // namespace detail
 
-/// Runs `work` on `target` and gives its result here. Cancelling the caller cancels the task, and still waits for its
-/// end. References that `work` holds into the caller's frame stay valid: the caller is suspended meanwhile.
+/// Runs `work` on `target` and gives its result here. Cancelling the caller cancels the task, and
+/// still waits for its end. References that `work` holds into the caller's frame stay valid: the
+/// caller is suspended meanwhile.
 template <class T>
 detail::remote_call<T> submit_to(shard& target, task<T> work) {
   return {target, std::move(work)};

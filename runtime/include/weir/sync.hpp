@@ -1,6 +1,7 @@
-// Synchronisation between the coroutines of one shard: event, mutex, semaphore, channel. No locks and no atomics: a shard
-// is one thread; between shards use submit_to(). Waiters are served in order. Every wait takes .timeout(d) and
-// .nothrow(), and ends with operation_canceled when its coroutine is cancelled. Each object outlives its waiters (asserted).
+// Synchronisation between the coroutines of one shard: event, mutex, semaphore, channel. No locks
+// and no atomics: a shard is one thread; between shards use submit_to(). Waiters are served in
+// order. Every wait takes .timeout(d) and .nothrow(), and ends with operation_canceled when its
+// coroutine is cancelled. Each object outlives its waiters (asserted).
 #pragma once
 
 #include <cassert>
@@ -40,7 +41,9 @@ class wait_list {
   wait_list() = default;
   wait_list(const wait_list&) = delete;
   wait_list& operator=(const wait_list&) = delete;
-  ~wait_list() { assert(first_ == nullptr && "a synchronisation object went while coroutines waited for it"); }
+  ~wait_list() {
+    assert(first_ == nullptr && "a synchronisation object went while coroutines waited for it");
+  }
 
   bool empty() const { return first_ == nullptr; }
   wait_operation* first() const { return first_; }
@@ -57,7 +60,8 @@ class wait_list {
   wait_operation* last_ = nullptr;
 };
 
-/// The two forms and the timeout, for every wait: Derived has ready() (take it without waiting), enqueue() and value().
+/// The two forms and the timeout, for every wait: Derived has ready() (take it without waiting),
+/// enqueue() and value().
 template <class Derived>
 class [[nodiscard]] wait_awaiter : public wait_operation {
  public:
@@ -210,8 +214,9 @@ class mutex {
   semaphore permit_{1};
 };
 
-/// A bounded queue between coroutines of one shard. send() waits while it is full, receive() while it is empty; after
-/// close(), send() fails with error::closed and receive() drains what is left, then gives nothing.
+/// A bounded queue between coroutines of one shard. send() waits while it is full, receive() while
+/// it is empty; after close(), send() fails with error::closed and receive() drains what is left,
+/// then gives nothing.
 template <class T>
 class channel {
  public:

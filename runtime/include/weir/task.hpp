@@ -1,9 +1,11 @@
-// task<T>: a lazy, move-only coroutine that is awaited exactly once, and the promise that carries what every coroutine of
-// weir inherits from its parent: the shard that it runs on and the cancellation that governs it.
+// task<T>: a lazy, move-only coroutine that is awaited exactly once, and the promise that carries
+// what every coroutine of weir inherits from its parent: the shard that it runs on and the
+// cancellation that governs it.
 //
-// Awaiting a child never depends on guaranteed tail calls, which g++ leaves out at -O0/-O1 and under sanitizers: the
-// child is resumed from a bool await_suspend that returns false when it has finished at once, and its final suspension
-// transfers to the parent only when that really parked. (One shard is one thread, so "really parked" is a plain flag.)
+// Awaiting a child never depends on guaranteed tail calls, which g++ leaves out at -O0/-O1 and
+// under sanitizers: the child is resumed from a bool await_suspend that returns false when it has
+// finished at once, and its final suspension transfers to the parent only when that really parked.
+// (One shard is one thread, so "really parked" is a plain flag.)
 #pragma once
 
 #include <cassert>
@@ -27,7 +29,8 @@ namespace detail {
 void* allocate_frame(std::size_t size);
 void free_frame(void* frame, std::size_t size) noexcept;
 
-/// What ends a coroutine that no coroutine awaits. Called last in its life; it may destroy the frame.
+/// What ends a coroutine that no coroutine awaits. Called last in its life; it may destroy the
+/// frame.
 struct completion {
   void (*run)(completion&) noexcept;
 };
@@ -57,7 +60,8 @@ struct promise_base {
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) noexcept {
       promise_base& promise = self.promise();
       if (promise.on_done != nullptr) {
-        promise.on_done->run(*promise.on_done);  // the frame, and this awaiter in it, may be gone from here on
+        promise.on_done->run(
+            *promise.on_done);  // the frame, and this awaiter in it, may be gone from here on
         return std::noop_coroutine();
       }
       return promise.parked ? promise.continuation : std::noop_coroutine();
@@ -126,9 +130,9 @@ bool run_child(std::coroutine_handle<Promise> child, std::coroutine_handle<> par
 
 }  // namespace detail
 
-/// A coroutine that runs when it is awaited, on its parent's shard, under its parent's cancellation.
-/// Completion: co_await gives what it returned, or throws what it threw.
-/// Lifetime: the frame goes with the task object; a task that runs must not be destroyed (asserted).
+/// A coroutine that runs when it is awaited, on its parent's shard, under its parent's
+/// cancellation. Completion: co_await gives what it returned, or throws what it threw. Lifetime:
+/// the frame goes with the task object; a task that runs must not be destroyed (asserted).
 template <class T>
 class [[nodiscard("a task runs only when it is awaited or spawned")]] task {
  public:

@@ -1,6 +1,7 @@
-// Time for coroutines: sleep_for, sleep_until, yield, with_timeout. All on the shard's timer wheel: virtual time in a
-// simulation, CLOCK_MONOTONIC elsewhere. A wait under a second is never early; a longer one counts from the start of the
-// present turn of the loop. Either is late by a turn at most.
+// Time for coroutines: sleep_for, sleep_until, yield, with_timeout. All on the shard's timer wheel:
+// virtual time in a simulation, CLOCK_MONOTONIC elsewhere. A wait under a second is never early; a
+// longer one counts from the start of the present turn of the loop. Either is late by a turn at
+// most.
 #pragma once
 
 #include <utility>
@@ -54,7 +55,9 @@ class [[nodiscard]] timeout_awaiter : private detail::timer_node {
   timeout_awaiter(duration limit, task<T> child)
       : timer_node(&timeout_awaiter::on_deadline), limit_(limit), child_(std::move(child)) {}
   timeout_awaiter(timeout_awaiter&& other) noexcept
-      : timer_node(&timeout_awaiter::on_deadline), limit_(other.limit_), child_(std::move(other.child_)) {}
+      : timer_node(&timeout_awaiter::on_deadline),
+        limit_(other.limit_),
+        child_(std::move(other.child_)) {}
   ~timeout_awaiter() {
     if (frame_) frame_.destroy();
   }
@@ -70,14 +73,16 @@ class [[nodiscard]] timeout_awaiter : private detail::timer_node {
     frame_.promise().cancel = &cancel_;
     return run_child(frame_, parent);
   }
-  /// What the task returned or threw; io_error(timed_out) when it ended by the cancellation that the deadline asked for.
+  /// What the task returned or threw; io_error(timed_out) when it ended by the cancellation that
+  /// the deadline asked for.
   T await_resume() {
     disarm();
     cancel_.detach();
     try {
       return frame_.promise().take();
     } catch (const io_error& error) {
-      if (late_ && error.code() == std::errc::operation_canceled) throw io_error(timeout_error(), "with_timeout");
+      if (late_ && error.code() == std::errc::operation_canceled)
+        throw io_error(timeout_error(), "with_timeout");
       throw;
     }
   }
@@ -104,8 +109,8 @@ inline detail::sleep_awaiter sleep_for(duration d) { return detail::sleep_awaite
 /// Lets every other coroutine that is ready run once.
 inline detail::yield_awaiter yield() { return {}; }
 
-/// Awaits `child` for at most `limit`, then cancels it and waits for its end. A result that came in time, or in spite of
-/// the cancellation, counts; otherwise io_error(timed_out).
+/// Awaits `child` for at most `limit`, then cancels it and waits for its end. A result that came in
+/// time, or in spite of the cancellation, counts; otherwise io_error(timed_out).
 template <class T>
 detail::timeout_awaiter<T> with_timeout(duration limit, task<T> child) {
   return {limit, std::move(child)};

@@ -1,6 +1,6 @@
-// when_all and when_any: several tasks at once under one co_await, on this coroutine's shard. Both wait for every task
-// to end before they return, so nothing outlives the expression: when one fails (all) or wins (any) the rest are
-// cancelled and awaited.
+// when_all and when_any: several tasks at once under one co_await, on this coroutine's shard. Both
+// wait for every task to end before they return, so nothing outlives the expression: when one fails
+// (all) or wins (any) the rest are cancelled and awaited.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ struct join_state : ready_node {
   std::size_t running = 0;
   bool parked = false;
   bool first_wins = false;
-  bool decided = false;      // a task won (any) or failed (all); the rest are cancelled
+  bool decided = false;  // a task won (any) or failed (all); the rest are cancelled
   std::size_t winner = 0;
   std::exception_ptr failure;
 
@@ -98,7 +98,8 @@ class join_awaiter {
     state_.owner = parent.promise().owner;
     state_.cancel.attach(parent.promise().cancel);
     state_.handle = parent;
-    state_.running = count + 1;  // one for this function, so that no child ends the wait before all were started
+    state_.running =
+        count + 1;  // one for this function, so that no child ends the wait before all were started
     start_all();
     if (--state_.running == 0) return false;
     state_.parked = true;
@@ -115,7 +116,8 @@ class join_awaiter {
 template <class... Ts>
 class [[nodiscard]] join_tuple : public join_awaiter {
  public:
-  join_tuple(bool first_wins, task<Ts>... tasks) : join_awaiter(first_wins), children_(std::move(tasks)...) {}
+  join_tuple(bool first_wins, task<Ts>... tasks)
+      : join_awaiter(first_wins), children_(std::move(tasks)...) {}
 
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> parent) {
@@ -136,8 +138,9 @@ class [[nodiscard]] all_of_tuple : public join_tuple<Ts...> {
   explicit all_of_tuple(task<Ts>... tasks) : join_tuple<Ts...>(false, std::move(tasks)...) {}
   std::tuple<value_or_none<Ts>...> await_resume() {
     this->finish();
-    return std::apply([](auto&... child) { return std::tuple<value_or_none<Ts>...>(child.take()...); },
-                      this->children_);
+    return std::apply(
+        [](auto&... child) { return std::tuple<value_or_none<Ts>...>(child.take()...); },
+        this->children_);
   }
 };
 
@@ -155,8 +158,9 @@ class [[nodiscard]] any_of_tuple : public join_tuple<Ts...> {
   template <std::size_t... Is>
   value pick(std::index_sequence<Is...>) {
     using picker = value (*)(any_of_tuple&);
-    static constexpr picker pickers[] = {
-        [](any_of_tuple& self) { return value(std::in_place_index<Is>, std::get<Is>(self.children_).take()); }...};
+    static constexpr picker pickers[] = {[](any_of_tuple& self) {
+      return value(std::in_place_index<Is>, std::get<Is>(self.children_).take());
+    }...};
     return pickers[this->state_.winner](*this);
   }
 };
@@ -194,8 +198,8 @@ class [[nodiscard]] all_of_vector : public join_vector<T> {
 
 }  // namespace detail
 
-/// Runs all tasks; gives their results in order (none for void). The first failure cancels the others and is thrown
-/// when they have ended.
+/// Runs all tasks; gives their results in order (none for void). The first failure cancels the
+/// others and is thrown when they have ended.
 template <class... Ts>
 detail::all_of_tuple<Ts...> when_all(task<Ts>... tasks) {
   return detail::all_of_tuple<Ts...>(std::move(tasks)...);
@@ -205,8 +209,9 @@ detail::all_of_vector<T> when_all(std::vector<task<T>> tasks) {
   return detail::all_of_vector<T>(std::move(tasks));
 }
 
-/// Runs all tasks until the first one ends, cancels the others and waits for them. Gives that one's result at its index
-/// of the variant, or throws what it threw. What the others return in spite of the cancellation is dropped.
+/// Runs all tasks until the first one ends, cancels the others and waits for them. Gives that one's
+/// result at its index of the variant, or throws what it threw. What the others return in spite of
+/// the cancellation is dropped.
 template <class... Ts>
   requires(sizeof...(Ts) > 0)
 detail::any_of_tuple<Ts...> when_any(task<Ts>... tasks) {

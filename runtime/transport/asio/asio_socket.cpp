@@ -1,5 +1,5 @@
-// See asio_socket.hpp. Reads go straight into the caller's buffer; a read that got less than it asked for has emptied the
-// kernel's queue, so the next one waits first instead of asking in vain.
+// See asio_socket.hpp. Reads go straight into the caller's buffer; a read that got less than it
+// asked for has emptied the kernel's queue, so the next one waits first instead of asking in vain.
 #include "transport/asio/asio_socket.hpp"
 
 #include <sys/socket.h>
@@ -24,8 +24,8 @@ struct write_cursor {
 constexpr std::size_t parts_per_call = 64;
 
 /// The next parts to send; gives their number and, in `bytes`, their size.
-std::size_t collect(const write_operation& op, const write_cursor& at, std::array<iovec, parts_per_call>& into,
-                    std::size_t& bytes) {
+std::size_t collect(const write_operation& op, const write_cursor& at,
+                    std::array<iovec, parts_per_call>& into, std::size_t& bytes) {
   auto parts = op.parts();
   std::size_t count = 0, offset = at.offset;
   bytes = 0;
@@ -55,7 +55,8 @@ void advance(write_operation& op, write_cursor& at, std::size_t n) {
 
 }  // namespace
 
-asio_socket::asio_socket(asio_transport& home) : watched_descriptor(home.completions()), home_(&home) {
+asio_socket::asio_socket(asio_transport& home)
+    : watched_descriptor(home.completions()), home_(&home) {
   owner = home.owner();
   home.enter(*this);
 }
@@ -88,7 +89,8 @@ void asio_stream::readable() {
   maybe_readable_ = true;
   if (reader == nullptr || starved) return;
   std::error_code error;
-  if (try_read(*reader, error) == progress::finished) return std::exchange(reader, nullptr)->complete(error);
+  if (try_read(*reader, error) == progress::finished)
+    return std::exchange(reader, nullptr)->complete(error);
   if (!starved) wait_readable();
 }
 
@@ -236,13 +238,16 @@ void asio_stream::start_connect(connect_operation& op, const endpoint& to) {
 }
 
 void asio_stream::connect_progress() {
-  // A second connect(2) tells how the first one went: 0, what went wrong, or EALREADY after a wake-up without a cause.
+  // A second connect(2) tells how the first one went: 0, what went wrong, or EALREADY after a
+  // wake-up without a cause.
   kernel::socket_address to(remote_);
   count_system_call();
   if (::connect(fd(), to.data(), to.size) == 0 || errno == EISCONN) {
-    // A port of our own that happened to be chosen as the local one connects to itself; nobody listens there.
+    // A port of our own that happened to be chosen as the local one connects to itself; nobody
+    // listens there.
     bool to_itself = kernel::local_endpoint_of(fd()) == remote_;
-    return finish_connect(to_itself ? std::make_error_code(std::errc::connection_refused) : std::error_code{});
+    return finish_connect(to_itself ? std::make_error_code(std::errc::connection_refused)
+                                    : std::error_code{});
   }
   if (errno == EALREADY || errno == EINPROGRESS || errno == EINTR) return wait_writable();
   finish_connect(kernel::last_error());
@@ -282,10 +287,12 @@ void asio_listener::answer_first(std::error_code error, asio_stream* taken) {
 int asio_listener::accept_one(asio_stream*& taken) {
   kernel::socket_address peer;
   count_system_call();
-  kernel::unique_fd accepted(::accept4(fd(), peer.data(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+  kernel::unique_fd accepted(
+      ::accept4(fd(), peer.data(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!accepted) return errno;
   auto* stream = new asio_stream(home());
-  if (stream->assign(accepted.get())) {  // the reactor is at a limit of its own; the peer is told by a reset
+  if (stream->assign(
+          accepted.get())) {  // the reactor is at a limit of its own; the peer is told by a reset
     kernel::reset_on_close(accepted.get());
     stream->drop();
     return ENOMEM;

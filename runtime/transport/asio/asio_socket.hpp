@@ -1,7 +1,9 @@
-// The sockets of asio_transport: kernel TCP sockets, non-blocking, waited for through Asio's reactor. Transfers are plain
-// system calls into the caller's own buffers, tried first; the reactor is asked only when the kernel has nothing to give.
+// The sockets of asio_transport: kernel TCP sockets, non-blocking, waited for through Asio's
+// reactor. Transfers are plain system calls into the caller's own buffers, tried first; the reactor
+// is asked only when the kernel has nothing to give.
 //
-// So the kernel never holds a buffer of ours: cancelling an operation takes it off its queue, and it is over.
+// So the kernel never holds a buffer of ours: cancelling an operation takes it off its queue, and
+// it is over.
 #pragma once
 
 #include "driver/asio/watched_descriptor.hpp"
@@ -12,12 +14,14 @@ namespace weir::detail {
 
 class asio_transport;
 
-/// What streams, listeners and connection attempts have in common. Each is in its transport's list until it is freed.
+/// What streams, listeners and connection attempts have in common. Each is in its transport's list
+/// until it is freed.
 class asio_socket : public socket_base, public watched_descriptor {
  public:
   explicit asio_socket(asio_transport& home);
 
-  /// The socket's owner gave it up: its descriptor is closed now, its memory goes when no wait refers to it any more.
+  /// The socket's owner gave it up: its descriptor is closed now, its memory goes when no wait
+  /// refers to it any more.
   virtual void give_up() noexcept;
   /// The transport goes before this object does.
   void orphan() noexcept { home_ = nullptr; }
@@ -72,7 +76,7 @@ class asio_stream final : public asio_socket {
 
   endpoint remote_;
   connect_operation* connecting_ = nullptr;
-  bool maybe_readable_ = true;   // false after a read that got less than it asked for
+  bool maybe_readable_ = true;  // false after a read that got less than it asked for
   bool shutdown_wanted_ = false;
 };
 

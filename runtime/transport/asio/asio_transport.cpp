@@ -80,12 +80,20 @@ void asio_transport::start_connect(connect_operation& op) {
   stream->start_connect(op, op.remote);
 }
 
-void asio_transport::start_accept(accept_operation& op) { listener_of(*op.socket).start_accept(op); }
+void asio_transport::start_accept(accept_operation& op) {
+  listener_of(*op.socket).start_accept(op);
+}
 void asio_transport::start_read(read_operation& op) { stream_of(*op.socket).start_read(op); }
 void asio_transport::start_write(write_operation& op) { stream_of(*op.socket).start_write(op); }
-void asio_transport::cancel_accept(accept_operation& op) noexcept { listener_of(*op.socket).cancel_accept(op); }
-void asio_transport::cancel_read(read_operation& op) noexcept { stream_of(*op.socket).cancel_read(op); }
-void asio_transport::cancel_write(write_operation& op) noexcept { stream_of(*op.socket).cancel_write(op); }
+void asio_transport::cancel_accept(accept_operation& op) noexcept {
+  listener_of(*op.socket).cancel_accept(op);
+}
+void asio_transport::cancel_read(read_operation& op) noexcept {
+  stream_of(*op.socket).cancel_read(op);
+}
+void asio_transport::cancel_write(write_operation& op) noexcept {
+  stream_of(*op.socket).cancel_write(op);
+}
 void asio_transport::cancel_connect(connect_operation& op) noexcept {
   op.scratch.as<attempt>().stream->cancel_connect();
 }
@@ -94,7 +102,9 @@ std::error_code asio_transport::shutdown_send(socket_base& socket) noexcept {
   return stream_of(socket).shutdown_send();
 }
 
-void asio_transport::close(socket_base& socket) noexcept { static_cast<asio_socket&>(socket).give_up(); }
+void asio_transport::close(socket_base& socket) noexcept {
+  static_cast<asio_socket&>(socket).give_up();
+}
 
 void asio_transport::abort(socket_base& socket) noexcept {
   auto& stream = stream_of(socket);
@@ -145,7 +155,8 @@ void asio_transport::enter(asio_socket& socket) noexcept {
 }
 
 void asio_transport::leave(asio_socket& socket) noexcept {
-  (socket.previous_socket == nullptr ? sockets_ : socket.previous_socket->next_socket) = socket.next_socket;
+  (socket.previous_socket == nullptr ? sockets_ : socket.previous_socket->next_socket) =
+      socket.next_socket;
   if (socket.next_socket != nullptr) socket.next_socket->previous_socket = socket.previous_socket;
   socket.previous_socket = socket.next_socket = nullptr;
   counters_.heap_handlers += socket.heap_handlers();

@@ -1,5 +1,5 @@
-// The transport on kernel sockets through Asio: one shard's sockets, the buffers that it lends, and the listeners that
-// wait for a descriptor. The transfers themselves are asio_socket's.
+// The transport on kernel sockets through Asio: one shard's sockets, the buffers that it lends, and
+// the listeners that wait for a descriptor. The transfers themselves are asio_socket's.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,8 @@ namespace weir::detail {
 
 class asio_driver;
 
-/// Buffers for receive(). Made when first needed, bounded, taken last in first out so that the hot one is used again.
+/// Buffers for receive(). Made when first needed, bounded, taken last in first out so that the hot
+/// one is used again.
 class lending_pool {
  public:
   static constexpr std::size_t buffer_size = 64 * 1024;
@@ -32,9 +33,10 @@ class lending_pool {
 struct asio_transport_counters {
   std::uint64_t accepted = 0;
   std::uint64_t connected = 0;
-  std::uint64_t accept_exhausted = 0;  ///< times a listener had to wait for a descriptor or for memory
-  std::uint64_t lending_starved = 0;   ///< times a receive() had to wait for a buffer
-  std::uint64_t heap_handlers = 0;     ///< handlers that did not fit into their socket; 0 is expected
+  std::uint64_t accept_exhausted =
+      0;  ///< times a listener had to wait for a descriptor or for memory
+  std::uint64_t lending_starved = 0;  ///< times a receive() had to wait for a buffer
+  std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
 };
 
 class asio_transport final : public transport {

@@ -1,5 +1,5 @@
-// See kernel_socket.hpp. The order of the option calls matters: buffers before listen(2) and connect(2), because the
-// window scale is fixed by the handshake (RFC 7323 2.2).
+// See kernel_socket.hpp. The order of the option calls matters: buffers before listen(2) and
+// connect(2), because the window scale is fixed by the handshake (RFC 7323 2.2).
 #include "transport/kernel/kernel_socket.hpp"
 
 #include <netinet/in.h>
@@ -79,7 +79,8 @@ std::error_code last_error() { return error_from(errno); }
 namespace {
 
 std::error_code set(int fd, int level, int name, int value) {
-  return ::setsockopt(fd, level, name, &value, sizeof value) == 0 ? std::error_code{} : last_error();
+  return ::setsockopt(fd, level, name, &value, sizeof value) == 0 ? std::error_code{}
+                                                                  : last_error();
 }
 
 /// The kernel doubles a buffer size for its own overhead, so this much may be asked for.
@@ -91,7 +92,8 @@ std::error_code set_congestion(int fd, const config& settings) {
   const auto& name = settings.tcp.congestion;
   auto size = static_cast<socklen_t>(name.size());
   if (::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name.data(), size) == 0) return {};
-  // Not built into this kernel, or not allowed to this user. The default is a wish, anything else a demand.
+  // Not built into this kernel, or not allowed to this user. The default is a wish, anything else a
+  // demand.
   if (name == config{}.tcp.congestion) return {};
   return std::make_error_code(std::errc::operation_not_supported);
 }
@@ -102,7 +104,8 @@ std::error_code apply_settings(int fd, const config& settings, const stream_opti
   if (!effective.nodelay) effective.nodelay = settings.tcp.nodelay;
   if (!effective.receive_buffer && settings.tcp.receive_buffer != 0)
     effective.receive_buffer = settings.tcp.receive_buffer;
-  if (!effective.send_buffer && settings.tcp.send_buffer != 0) effective.send_buffer = settings.tcp.send_buffer;
+  if (!effective.send_buffer && settings.tcp.send_buffer != 0)
+    effective.send_buffer = settings.tcp.send_buffer;
   if (auto ec = set_congestion(fd, settings)) return ec;
   return apply(fd, effective);
 }
@@ -111,20 +114,23 @@ result<unique_fd> open_socket(ip_family family, mode how) {
   int kind = SOCK_STREAM | SOCK_CLOEXEC | (how == mode::non_blocking ? SOCK_NONBLOCK : 0);
   unique_fd fd(::socket(family == ip_family::v4 ? AF_INET : AF_INET6, kind, IPPROTO_TCP));
   if (!fd) return last_error();
-  // A v6 socket is v6 only: one that took v4 as well would make a [::] listener reach further than it says.
+  // A v6 socket is v6 only: one that took v4 as well would make a [::] listener reach further than
+  // it says.
   if (family == ip_family::v6)
     if (auto ec = set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, 1)) return ec;
   return fd;
 }
 
-std::error_code check(const endpoint& local, const listen_options& options, const config& settings) {
+std::error_code check(const endpoint& local, const listen_options& options,
+                      const config& settings) {
   const auto& defaults = settings.listen;
   const bool reset = options.on_overflow.value_or(defaults.overflow) != overflow::drop;
   const bool policy = options.policy.value_or(defaults.policy) != sharding_policy::hash;
-  // The kernel's SYN queue has no bound of its own per listener, its groups no key, and it never resets on overflow
-  // unless the whole machine is told to (sysctl tcp_abort_on_overflow). The configuration's syn_backlog is a key of the
-  // stack, which this back end does not read; asking for one in a call to listen() is another matter.
-  // Many coroutines may accept from one listener in any case; handing it to other shards is not done yet.
+  // The kernel's SYN queue has no bound of its own per listener, its groups no key, and it never
+  // resets on overflow unless the whole machine is told to (sysctl tcp_abort_on_overflow). The
+  // configuration's syn_backlog is a key of the stack, which this back end does not read; asking
+  // for one in a call to listen() is another matter. Many coroutines may accept from one listener
+  // in any case; handing it to other shards is not done yet.
   const bool across_shards =
       options.share.value_or(defaults.sharing) == sharing::shared && settings.shards != 1;
   if (reset || policy || across_shards || options.syn_backlog || options.owner_key != 0)
@@ -136,8 +142,8 @@ std::error_code check(const endpoint& local, const listen_options& options, cons
 
 }  // namespace
 
-result<unique_fd> open_listener(const endpoint& local, const listen_options& options, const config& settings,
-                                mode how) {
+result<unique_fd> open_listener(const endpoint& local, const listen_options& options,
+                                const config& settings, mode how) {
   if (auto ec = check(local, options, settings)) return ec;
   auto fd = open_socket(local.address.family(), how);
   if (!fd) return fd;
@@ -147,14 +153,17 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
   if (auto ec = apply_settings(fd->get(), settings, {})) return ec;
   socket_address address(local);
   if (::bind(fd->get(), address.data(), address.size) != 0) return last_error();
-  // The kernel's queue holds one more than it is told (sk_acceptq_is_full), and clamps to somaxconn.
-  auto backlog = std::min<std::uint32_t>(options.backlog.value_or(settings.listen.backlog), INT_MAX);
-  if (::listen(fd->get(), static_cast<int>(backlog > 0 ? backlog - 1 : 0)) != 0) return last_error();
+  // The kernel's queue holds one more than it is told (sk_acceptq_is_full), and clamps to
+  // somaxconn.
+  auto backlog =
+      std::min<std::uint32_t>(options.backlog.value_or(settings.listen.backlog), INT_MAX);
+  if (::listen(fd->get(), static_cast<int>(backlog > 0 ? backlog - 1 : 0)) != 0)
+    return last_error();
   return fd;
 }
 
-result<unique_fd> open_connector(const endpoint& remote, const connect_options& options, const config& settings,
-                                 mode how) {
+result<unique_fd> open_connector(const endpoint& remote, const connect_options& options,
+                                 const config& settings, mode how) {
   // Linux takes a connect to "any" for one to loopback; no other back end does.
   if (remote.address.is_unspecified() || remote.port == 0)
     return std::make_error_code(std::errc::address_not_available);
@@ -165,7 +174,8 @@ result<unique_fd> open_connector(const endpoint& remote, const connect_options& 
   if (!local.address.is_unspecified() || local.port != 0) {
     if (!local.address.is_unspecified() && local.address.family() != remote.address.family())
       return std::make_error_code(std::errc::address_family_not_supported);
-    if (local.port == 0)  // the port is chosen by connect(2), which may then share it between destinations
+    if (local.port ==
+        0)  // the port is chosen by connect(2), which may then share it between destinations
       if (auto ec = set(fd->get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)) return ec;
     // An unspecified address of the other family stands for "any" of this one.
     endpoint bound = local;
@@ -221,8 +231,8 @@ accept_failure classify_accept_error(int number) {
 void log_accept_exhausted(int number, const endpoint& where, instant now, instant& last_logged) {
   if (last_logged != instant{} && now - last_logged < std::chrono::seconds(1)) return;
   last_logged = now;
-  std::fprintf(stderr, "weir: %s: no connection can be accepted for now: %s\n", where.to_string().c_str(),
-               error_from(number).message().c_str());
+  std::fprintf(stderr, "weir: %s: no connection can be accepted for now: %s\n",
+               where.to_string().c_str(), error_from(number).message().c_str());
 }
 
 }  // namespace weir::detail::kernel

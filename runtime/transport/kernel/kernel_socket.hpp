@@ -1,6 +1,7 @@
-// What every transport on kernel sockets shares: addresses as the kernel spells them, sockets opened with weir's options,
-// and the kernel's errors in weir's words. Owns no event loop and waits for nothing; used by transport/uring and
-// transport/asio, so that an option means the same on both.
+// What every transport on kernel sockets shares: addresses as the kernel spells them, sockets
+// opened with weir's options, and the kernel's errors in weir's words. Owns no event loop and waits
+// for nothing; used by transport/uring and transport/asio, so that an option means the same on
+// both.
 #pragma once
 
 #include <sys/socket.h>
@@ -56,24 +57,27 @@ struct socket_address {
 endpoint local_endpoint_of(int fd);
 endpoint remote_endpoint_of(int fd);
 
-/// An errno value as weir reports it: generic category, so that it equals its std::errc. An option or family that this
-/// kernel does not know is operation_not_supported.
+/// An errno value as weir reports it: generic category, so that it equals its std::errc. An option
+/// or family that this kernel does not know is operation_not_supported.
 std::error_code error_from(int number);
 std::error_code last_error();
 
-/// How the descriptor waits: epoll wants non_blocking, io_uring wants blocking (else it answers EAGAIN).
+/// How the descriptor waits: epoll wants non_blocking, io_uring wants blocking (else it answers
+/// EAGAIN).
 enum class mode : std::uint8_t { blocking, non_blocking };
 
-/// Checks the options, then opens, binds and listens. Unset options come from `settings.listen`; buffer sizes, nodelay
-/// and the congestion control of `settings.tcp` are set here, since accepted sockets inherit them.
-/// Errors: permission_denied (a wildcard without allow_wildcard; a privileged port), address_in_use,
-/// address_not_available, operation_not_supported (syn_backlog, owner_key, overflow reset, a policy other than hash,
-/// sharing shared between several shards).
-result<unique_fd> open_listener(const endpoint& local, const listen_options& options, const config& settings, mode how);
+/// Checks the options, then opens, binds and listens. Unset options come from `settings.listen`;
+/// buffer sizes, nodelay and the congestion control of `settings.tcp` are set here, since accepted
+/// sockets inherit them. Errors: permission_denied (a wildcard without allow_wildcard; a privileged
+/// port), address_in_use, address_not_available, operation_not_supported (syn_backlog, owner_key,
+/// overflow reset, a policy other than hash, sharing shared between several shards).
+result<unique_fd> open_listener(const endpoint& local, const listen_options& options,
+                                const config& settings, mode how);
 
-/// A socket that is ready to connect(2) to `remote`: options set, bound where `options.local` says so.
-result<unique_fd> open_connector(const endpoint& remote, const connect_options& options, const config& settings,
-                                 mode how);
+/// A socket that is ready to connect(2) to `remote`: options set, bound where `options.local` says
+/// so.
+result<unique_fd> open_connector(const endpoint& remote, const connect_options& options,
+                                 const config& settings, mode how);
 
 /// Sets what is set; stops at the first that fails.
 std::error_code apply(int fd, const stream_options& options);

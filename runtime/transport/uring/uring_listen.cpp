@@ -1,6 +1,7 @@
-// Listening, accepting and connecting. The multishot accept runs on while coroutines are busy; what it brings waits in a
-// bounded queue, and a full queue withdraws it, so that the kernel's own accept queue, with its bound, does the rest. When
-// descriptors run out, the connections stay where they are until one is freed or a little time has passed.
+// Listening, accepting and connecting. The multishot accept runs on while coroutines are busy; what
+// it brings waits in a bounded queue, and a full queue withdraws it, so that the kernel's own
+// accept queue, with its bound, does the rest. When descriptors run out, the connections stay where
+// they are until one is freed or a little time has passed.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,7 +81,8 @@ void uring_transport::arm_accept(uring_listener& l) noexcept {
   ++l.in_flight;
 }
 
-void uring_transport::on_accept(uring_listener& l, std::int32_t result, std::uint32_t flags) noexcept {
+void uring_transport::on_accept(uring_listener& l, std::int32_t result,
+                                std::uint32_t flags) noexcept {
   if ((flags & IORING_CQE_F_MORE) == 0) {
     l.armed = l.withdrawing = false;
     --l.in_flight;
@@ -177,8 +179,8 @@ void uring_transport::close_listener(uring_listener& l) noexcept {
     l.accepted.pop_front();
   }
   if (l.in_flight != 0) {
-    // The pending accept keeps the socket alive for a while. It must not listen meanwhile: whoever listens on this
-    // address next must find it free.
+    // The pending accept keeps the socket alive for a while. It must not listen meanwhile: whoever
+    // listens on this address next must find it free.
     ::shutdown(l.fd, SHUT_RDWR);
     driver_.cancel(l.user_data(accept_tag));
   }

@@ -1,8 +1,10 @@
-// Receiving. Three ways in: the multishot receive, whose chunks queue per socket up to a cap and are then withdrawn until
-// the reader has caught up; a direct receive into the memory of the reader that waits, when the pool is dry or the reads
-// are large; a direct receive into a buffer of the pool, for lending readers that the ring could not serve.
+// Receiving. Three ways in: the multishot receive, whose chunks queue per socket up to a cap and
+// are then withdrawn until the reader has caught up; a direct receive into the memory of the reader
+// that waits, when the pool is dry or the reads are large; a direct receive into a buffer of the
+// pool, for lending readers that the ring could not serve.
 //
-// A read that is cancelled leaves a multishot receive running: what it brings is for the next read, nothing is lost.
+// A read that is cancelled leaves a multishot receive running: what it brings is for the next read,
+// nothing is lost.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -119,7 +121,8 @@ void uring_transport::release(lent_bytes& lent) noexcept {
 void uring_transport::arm_receive(uring_stream& s, bool starved) noexcept {
   bool lends = s.reader != nullptr && s.reader->lend;
   if (wants_direct(s, starved)) return arm_direct(s);
-  // A buffer of its own only for bytes that are there: a connection that waits for its peer must not hold one.
+  // A buffer of its own only for bytes that are there: a connection that waits for its peer must
+  // not hold one.
   bool nothing_offered = starved && buffers_.offered() == 0;
   if (lends && (!driver_.features().multishot_receive || nothing_offered)) return arm_lent(s);
   auto& entry = driver_.sqe();
@@ -133,8 +136,8 @@ void uring_transport::arm_receive(uring_stream& s, bool starved) noexcept {
   ++s.in_flight;
 }
 
-/// A waiting reader's own memory is better than a buffer when there is no buffer, and when the bytes would only be copied
-/// on: reads that are large and keep being filled.
+/// A waiting reader's own memory is better than a buffer when there is no buffer, and when the
+/// bytes would only be copied on: reads that are large and keep being filled.
 bool uring_transport::wants_direct(const uring_stream& s, bool starved) const noexcept {
   if (s.reader == nullptr || s.reader->lend) return false;
   if (starved || !driver_.features().multishot_receive) return true;
@@ -180,7 +183,8 @@ void uring_transport::withdraw(uring_stream& s) noexcept {
 
 void uring_transport::cancel_read(read_operation& op) noexcept {
   auto& s = static_cast<uring_stream&>(*op.socket);
-  if (s.receive == uring_stream::receiving::direct) {  // the kernel may write into the reader's memory
+  if (s.receive ==
+      uring_stream::receiving::direct) {  // the kernel may write into the reader's memory
     s.reader_canceled = true;
     return driver_.cancel(s.user_data(direct_tag));
   }
@@ -202,7 +206,8 @@ void uring_transport::note_receive_error(uring_stream& s, std::int32_t result) n
   }
 }
 
-void uring_transport::on_multishot(uring_stream& s, std::int32_t result, std::uint32_t flags) noexcept {
+void uring_transport::on_multishot(uring_stream& s, std::int32_t result,
+                                   std::uint32_t flags) noexcept {
   bool ended = (flags & IORING_CQE_F_MORE) == 0;
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
     unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
@@ -250,7 +255,8 @@ void uring_transport::on_direct(uring_stream& s, std::int32_t result) noexcept {
   serve_reader(s, false);
 }
 
-/// After something came, or nothing more will: ends the read that waits, or sees to it that more comes.
+/// After something came, or nothing more will: ends the read that waits, or sees to it that more
+/// comes.
 void uring_transport::serve_reader(uring_stream& s, bool starved) noexcept {
   if (s.reader == nullptr) return;
   auto& op = *s.reader;

@@ -1,6 +1,7 @@
-// Sending. Two sends of one socket in the kernel's hands would interleave their bytes, so there is one at a time; the
-// writes that come meanwhile queue, and leave together in one gathered send. A short send goes on where it stopped. The
-// kernel's answer decides what a cancelled write reports: what went, went.
+// Sending. Two sends of one socket in the kernel's hands would interleave their bytes, so there is
+// one at a time; the writes that come meanwhile queue, and leave together in one gathered send. A
+// short send goes on where it stopped. The kernel's answer decides what a cancelled write reports:
+// what went, went.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -54,12 +55,14 @@ void uring_transport::submit_send(uring_stream& s) noexcept {
 }
 
 void uring_transport::submit_gathered(uring_stream& s) noexcept {
-  if (free_batches_ == nullptr) free_batches_ = batches_.emplace_back(std::make_unique<send_batch>()).get();
+  if (free_batches_ == nullptr)
+    free_batches_ = batches_.emplace_back(std::make_unique<send_batch>()).get();
   auto& batch = *std::exchange(free_batches_, free_batches_->next);
   s.batch = &batch;
   std::size_t n = 0;
   bool all = s.first_writer->all;
-  for (auto* op = s.first_writer; op != nullptr && n < send_batch::most_parts; op = op->next_writer) {
+  for (auto* op = s.first_writer; op != nullptr && n < send_batch::most_parts;
+       op = op->next_writer) {
     if (op != s.first_writer && (!all || !op->all)) break;
     auto skip = op->written;
     for (auto part : op->parts()) {
@@ -128,7 +131,8 @@ void uring_transport::pop_writer(uring_stream& s, std::error_code error) noexcep
   op.complete(error);
 }
 
-void uring_transport::fail_writers(uring_stream& s, std::uint32_t count, std::error_code error) noexcept {
+void uring_transport::fail_writers(uring_stream& s, std::uint32_t count,
+                                   std::error_code error) noexcept {
   while (count-- > 0 && s.first_writer != nullptr) pop_writer(s, error);
 }
 

@@ -1,5 +1,5 @@
-// A kernel socket as the uring transport keeps it. Pooled, never moved; it is given back only when every request on it has
-// had its last completion.
+// A kernel socket as the uring transport keeps it. Pooled, never moved; it is given back only when
+// every request on it has had its last completion.
 #pragma once
 
 #include <netinet/in.h>
@@ -20,7 +20,8 @@ class uring_transport;
 
 /// What streams and listeners have in common.
 struct uring_socket_base : socket_base, ring_client {
-  uring_socket_base(uring_transport& t, bool listens, handler h) : ring_client(h), home(&t), is_listener(listens) {}
+  uring_socket_base(uring_transport& t, bool listens, handler h)
+      : ring_client(h), home(&t), is_listener(listens) {}
 
   uring_transport* home;
   int fd = -1;
@@ -33,12 +34,12 @@ struct uring_socket_base : socket_base, ring_client {
 
 /// Which request of the socket a completion belongs to.
 enum uring_tag : unsigned {
-  multishot_tag,   // receives into the pool until it ends
-  direct_tag,      // one receive, into the reader's own memory or into a buffer taken for it
+  multishot_tag,  // receives into the pool until it ends
+  direct_tag,     // one receive, into the reader's own memory or into a buffer taken for it
   send_tag,
   connect_tag,
   accept_tag,
-  cancel_tag,      // a cancellation that found nothing
+  cancel_tag,  // a cancellation that found nothing
 };
 
 /// The vectors of one gathered send; lent to a socket while the kernel may read them.
@@ -55,18 +56,20 @@ struct uring_stream final : uring_socket_base {
 
   uring_stream(uring_transport& t, handler h) : uring_socket_base(t, false, h) {}
 
-  // Receiving. Received chunks are buffers of the pool, linked by id; the head is what rx_data points into.
+  // Receiving. Received chunks are buffers of the pool, linked by id; the head is what rx_data
+  // points into.
   receiving receive = receiving::nothing;
-  bool withdrawing = false;      // the multishot was asked to end: the reader is behind
+  bool withdrawing = false;  // the multishot was asked to end: the reader is behind
   bool end_of_stream = false;
   bool waits_for_buffer = false;  // in the transport's list
-  bool reader_canceled = false;  // of a direct receive
+  bool reader_canceled = false;   // of a direct receive
   int receive_error = 0;
   std::uint16_t head = none, tail = none;
   std::uint16_t chunks = 0;
   std::uint16_t direct_buffer = none;  // of a lending reader
-  bool reads_large = false;      // the last read's memory is some buffers long
-  std::uint8_t large_reads = 0;  // full buffers in a row for such reads; see uring_transport::wants_direct()
+  bool reads_large = false;            // the last read's memory is some buffers long
+  std::uint8_t large_reads =
+      0;  // full buffers in a row for such reads; see uring_transport::wants_direct()
   uring_stream* next_waiting = nullptr;
 
   // Sending. The first `in_send` writers are in the kernel's hands.
@@ -86,8 +89,8 @@ struct uring_listener final : uring_socket_base {
 
   accept_operation* first_acceptor = nullptr;
   accept_operation* last_acceptor = nullptr;
-  std::deque<int> accepted;      // by the kernel's multishot, before somebody asked
-  std::size_t queue_limit = 0;   // then the multishot is withdrawn
+  std::deque<int> accepted;     // by the kernel's multishot, before somebody asked
+  std::size_t queue_limit = 0;  // then the multishot is withdrawn
   bool armed = false;
   bool withdrawing = false;
   instant retry_at = instant::never();  // descriptors ran out

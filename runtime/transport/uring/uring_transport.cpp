@@ -1,5 +1,6 @@
-// Sockets as such: made, pooled, given up, closed. A pending receive keeps a closed descriptor's connection alive, so a
-// socket that is given up first cancels what the kernel still has, then closes, and goes when the last completion is in.
+// Sockets as such: made, pooled, given up, closed. A pending receive keeps a closed descriptor's
+// connection alive, so a socket that is given up first cancels what the kernel still has, then
+// closes, and goes when the last completion is in.
 #include "transport/uring/uring_transport.hpp"
 
 #include <sys/socket.h>
@@ -15,7 +16,11 @@
 namespace weir::detail {
 
 uring_transport::uring_transport(uring_driver& driver, const config& settings, const limits& wanted)
-    : driver_(driver), settings_(settings), limits_(wanted), buffers_(driver, wanted.buffers), chunks_(wanted.buffers.count) {}
+    : driver_(driver),
+      settings_(settings),
+      limits_(wanted),
+      buffers_(driver, wanted.buffers),
+      chunks_(wanted.buffers.count) {}
 
 uring_transport::~uring_transport() { abandon(); }
 
@@ -30,8 +35,8 @@ void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_
     case connect_tag: return self.on_connect(s, result);
     default: break;
   }
-  // A cancellation that came too early or too late. The socket may be another by now, which then is not closing, or has
-  // nothing to cancel.
+  // A cancellation that came too early or too late. The socket may be another by now, which then is
+  // not closing, or has nothing to cancel.
   if (result < 0 && s.closing && s.in_flight != 0) self.cancel_all(s);
 }
 
@@ -40,7 +45,8 @@ void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_
 uring_stream& uring_transport::new_stream(int fd) {
   if (free_streams_ == nullptr) {
     for (unsigned i = 0; i < slab_size; ++i) {
-      auto& made = streams_.emplace_back(std::make_unique<uring_stream>(*this, &uring_transport::stream_completed));
+      auto& made = streams_.emplace_back(
+          std::make_unique<uring_stream>(*this, &uring_transport::stream_completed));
       made->next_free = std::exchange(free_streams_, made.get());
     }
   }
@@ -57,7 +63,8 @@ void uring_transport::free_stream(uring_stream& s) noexcept {
   auto* next = free_streams_;
   // As new: the pool hands out sockets without a past.
   s.~uring_stream();
-  auto* fresh = ::new (static_cast<void*>(&s)) uring_stream(*this, &uring_transport::stream_completed);
+  auto* fresh =
+      ::new (static_cast<void*>(&s)) uring_stream(*this, &uring_transport::stream_completed);
   fresh->next_free = next;
   free_streams_ = fresh;
 }
@@ -88,7 +95,8 @@ void uring_transport::close_descriptor(int fd) noexcept {
 
 void uring_transport::cancel_all(uring_stream& s) noexcept {
   auto report = s.user_data(cancel_tag);
-  if (s.receive == uring_stream::receiving::multishot) driver_.cancel(s.user_data(multishot_tag), report);
+  if (s.receive == uring_stream::receiving::multishot)
+    driver_.cancel(s.user_data(multishot_tag), report);
   if (s.receive == uring_stream::receiving::direct) driver_.cancel(s.user_data(direct_tag), report);
   if (s.in_send != 0) driver_.cancel(s.user_data(send_tag), report);
   if (s.connecting != nullptr) driver_.cancel(s.user_data(connect_tag), report);
@@ -118,7 +126,8 @@ void uring_transport::request_ended(uring_stream& s) noexcept {
 }
 
 void uring_transport::finish_close(uring_stream& s) noexcept {
-  // What we took from the kernel and nobody read would have made its own close a reset (RFC 2525 2.17).
+  // What we took from the kernel and nobody read would have made its own close a reset (RFC
+  // 2525 2.17).
   if (s.aborted || s.chunks != 0) {
     driver_.count_system_calls();
     kernel::reset_on_close(s.fd);
@@ -142,9 +151,11 @@ void uring_transport::abandon() noexcept {
     }
     s = next;
   }
-  for (int tries = 0; open_ != nullptr && tries < 200; ++tries) driver_.turn(driver_.now() + std::chrono::milliseconds(10));
+  for (int tries = 0; open_ != nullptr && tries < 200; ++tries)
+    driver_.turn(driver_.now() + std::chrono::milliseconds(10));
   assert(open_ == nullptr && "the kernel holds on to a request that was cancelled");
-  // The last descriptors are closed through the ring, and what a late cancellation has to say comes with that.
+  // The last descriptors are closed through the ring, and what a late cancellation has to say comes
+  // with that.
   driver_.flush();
   driver_.turn(instant{});
 }

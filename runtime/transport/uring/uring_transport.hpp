@@ -1,10 +1,11 @@
-// Kernel sockets through io_uring. Connections come from a multishot accept; bytes from a multishot receive into a shared
-// pool of buffers, or, where that pool is dry or the reads are large, straight into the reader's memory, so that a reader
-// that waits never depends on what other connections hold. One send per socket is in the kernel's hands at a time; what is
-// written meanwhile goes out together in the next.
+// Kernel sockets through io_uring. Connections come from a multishot accept; bytes from a multishot
+// receive into a shared pool of buffers, or, where that pool is dry or the reads are large,
+// straight into the reader's memory, so that a reader that waits never depends on what other
+// connections hold. One send per socket is in the kernel's hands at a time; what is written
+// meanwhile goes out together in the next.
 //
-// Never resumes a coroutine, never blocks, allocates nothing per operation. A socket that was given up stays here until
-// the last completion of its requests has come.
+// Never resumes a coroutine, never blocks, allocates nothing per operation. A socket that was given
+// up stays here until the last completion of its requests has come.
 #pragma once
 
 #include <cstdint>
@@ -20,11 +21,12 @@ namespace weir::detail {
 struct uring_transport_counters {
   std::uint64_t accepted = 0;
   std::uint64_t connected = 0;
-  std::uint64_t accept_refused = 0;   ///< arrived while the queue of unclaimed connections was full: reset
+  std::uint64_t accept_refused =
+      0;  ///< arrived while the queue of unclaimed connections was full: reset
   std::uint64_t accept_exhausted = 0;  ///< no descriptor or memory
-  std::uint64_t no_buffers = 0;       ///< the kernel found the ring of buffers empty
-  std::uint64_t withdrawn = 0;        ///< receives that were stopped because the reader was behind
-  std::uint64_t direct_receives = 0;  ///< into the reader's own memory
+  std::uint64_t no_buffers = 0;        ///< the kernel found the ring of buffers empty
+  std::uint64_t withdrawn = 0;         ///< receives that were stopped because the reader was behind
+  std::uint64_t direct_receives = 0;   ///< into the reader's own memory
   std::uint64_t sends = 0;
   std::uint64_t coalesced_sends = 0;  ///< that carried more than one write
 };
@@ -33,8 +35,8 @@ class uring_transport final : public transport {
  public:
   struct limits {
     buffer_pool::shape buffers;
-    unsigned chunks_per_stream = 4;    ///< received and unread, before its receive is withdrawn
-    unsigned accept_queue = 64;        ///< accepted by the kernel and unclaimed, per listener
+    unsigned chunks_per_stream = 4;  ///< received and unread, before its receive is withdrawn
+    unsigned accept_queue = 64;      ///< accepted by the kernel and unclaimed, per listener
   };
 
   uring_transport(uring_driver& driver, const config& settings, const limits& wanted);
@@ -76,8 +78,10 @@ class uring_transport final : public transport {
   static constexpr unsigned slab_size = 64;
   static constexpr std::uint8_t large_reads_in_row = 4;
 
-  static void stream_completed(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
-  static void listener_completed(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+  static void stream_completed(ring_client& c, unsigned tag, std::int32_t result,
+                               std::uint32_t flags) noexcept;
+  static void listener_completed(ring_client& c, unsigned tag, std::int32_t result,
+                                 std::uint32_t flags) noexcept;
 
   // uring_transport.cpp: sockets as such
   uring_stream& new_stream(int fd);
@@ -140,15 +144,15 @@ class uring_transport final : public transport {
   weir::shard* owner_ = nullptr;
   limits limits_;
   buffer_pool buffers_;
-  std::vector<chunk> chunks_;                 // one for each buffer
-  uring_stream* first_waiting_ = nullptr;     // lending readers, while no buffer is left
+  std::vector<chunk> chunks_;              // one for each buffer
+  uring_stream* first_waiting_ = nullptr;  // lending readers, while no buffer is left
   uring_stream* last_waiting_ = nullptr;
   std::vector<std::unique_ptr<uring_stream>> streams_;
   uring_stream* free_streams_ = nullptr;
   std::vector<std::unique_ptr<send_batch>> batches_;
   send_batch* free_batches_ = nullptr;
   std::vector<std::unique_ptr<uring_listener>> listeners_;
-  uring_socket_base* open_ = nullptr;         // every socket that has a descriptor or a request
+  uring_socket_base* open_ = nullptr;  // every socket that has a descriptor or a request
   std::size_t open_count_ = 0;
   std::size_t closing_ = 0;
   instant retry_at_ = instant::never();  // of the listeners

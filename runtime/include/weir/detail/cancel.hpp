@@ -1,6 +1,7 @@
-// Cancellation inside one shard: a tree of states. A task's promise points at the state that governs it; an operation
-// that waits hangs a node into that state. A request reaches every node below, once. It only *starts* the cancelling:
-// the operation's own completion, which may still be a success, ends the wait. No atomics: a shard is one thread.
+// Cancellation inside one shard: a tree of states. A task's promise points at the state that
+// governs it; an operation that waits hangs a node into that state. A request reaches every node
+// below, once. It only *starts* the cancelling: the operation's own completion, which may still be
+// a success, ends the wait. No atomics: a shard is one thread.
 #pragma once
 
 #include <cassert>
@@ -41,7 +42,8 @@ class cancel_state : private cancel_node {
   cancel_state() : cancel_node(&cancel_state::from_parent) { list_.prev_ = list_.next_ = &list_; }
   explicit cancel_state(cancel_state* parent) : cancel_state() { attach(parent); }
   ~cancel_state() {
-    assert(list_.next_ == &list_ && "a cancel_state went while operations were still hooked into it");
+    assert(list_.next_ == &list_ &&
+           "a cancel_state went while operations were still hooked into it");
     list_.prev_ = list_.next_ = nullptr;
   }
 
@@ -76,7 +78,9 @@ class cancel_state : private cancel_node {
   }
 
  private:
-  static void from_parent(cancel_node& node) noexcept { static_cast<cancel_state&>(node).request(); }
+  static void from_parent(cancel_node& node) noexcept {
+    static_cast<cancel_state&>(node).request();
+  }
 
   cancel_node list_;
   bool requested_ = false;

@@ -1,5 +1,6 @@
-// The mailbox of a shard: messages from other threads, many producers and one consumer, without a lock. Messages are
-// owned by their senders and linked in place, so posting allocates nothing. Order is kept per sender.
+// The mailbox of a shard: messages from other threads, many producers and one consumer, without a
+// lock. Messages are owned by their senders and linked in place, so posting allocates nothing.
+// Order is kept per sender.
 #pragma once
 
 #include <atomic>
@@ -9,7 +10,8 @@ namespace weir::detail {
 struct message {
   explicit message(void (*f)(message&) noexcept) : run(f) {}
   message* next = nullptr;
-  void (*run)(message&) noexcept;  // on the receiving shard; the message is the callee's from here on
+  void (*run)(
+      message&) noexcept;  // on the receiving shard; the message is the callee's from here on
 };
 
 class mailbox {
@@ -17,7 +19,8 @@ class mailbox {
   void put(message& m) noexcept {
     auto* head = head_.load(std::memory_order_relaxed);
     do m.next = head;
-    while (!head_.compare_exchange_weak(head, &m, std::memory_order_seq_cst, std::memory_order_relaxed));
+    while (!head_.compare_exchange_weak(head, &m, std::memory_order_seq_cst,
+                                        std::memory_order_relaxed));
   }
   bool empty() const noexcept { return head_.load(std::memory_order_seq_cst) == nullptr; }
 

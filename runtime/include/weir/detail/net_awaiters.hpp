@@ -1,5 +1,5 @@
-// The awaiters behind tcp_listener and tcp_stream. What is queued is taken in await_ready, with neither a virtual call nor
-// a system call; everything else goes to the transport.
+// The awaiters behind tcp_listener and tcp_stream. What is queued is taken in await_ready, with
+// neither a virtual call nor a system call; everything else goes to the transport.
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,9 @@ class [[nodiscard]] read_awaiter : public read_operation {
   /// `exactly`: fewer than `at_least` bytes at the end of the stream are an error.
   read_awaiter(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, const char* name,
                bool exactly = false)
-      : read_operation(s, buffer, at_least, false, &read_awaiter::request_cancel), name_(name), exactly_(exactly) {}
+      : read_operation(s, buffer, at_least, false, &read_awaiter::request_cancel),
+        name_(name),
+        exactly_(exactly) {}
   read_awaiter(read_awaiter&&) = default;
 
   read_awaiter timeout(duration d) && {
@@ -48,7 +50,8 @@ class [[nodiscard]] read_awaiter : public read_operation {
   }
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
-    if (filled >= minimum && filled > 0) return queue_finished(waiter);  // taken already, whatever was cancelled since
+    if (filled >= minimum && filled > 0)
+      return queue_finished(waiter);  // taken already, whatever was cancelled since
     return suspend(waiter, [this] { begin(*this); });
   }
   std::size_t await_resume() {
@@ -64,8 +67,7 @@ class [[nodiscard]] read_awaiter : public read_operation {
  protected:
   transfer outcome() const noexcept {
     auto ec = final_error();
-    if (!ec && exactly_ && filled < minimum)
-      ec = make_error_code(weir::error::end_of_stream);
+    if (!ec && exactly_ && filled < minimum) ec = make_error_code(weir::error::end_of_stream);
     return {ec, filled};
   }
 
@@ -85,7 +87,9 @@ class [[nodiscard]] receive_awaiter : public read_operation {
     set_timeout(d);
     return std::move(*this);
   }
-  nothrow_form<receive_awaiter> nothrow() && { return nothrow_form<receive_awaiter>(std::move(*this)); }
+  nothrow_form<receive_awaiter> nothrow() && {
+    return nothrow_form<receive_awaiter>(std::move(*this));
+  }
 
   bool await_ready() noexcept { return false; }
   template <weir_promise Promise>
@@ -103,7 +107,8 @@ class [[nodiscard]] write_awaiter : public write_operation {
  public:
   write_awaiter(socket_base& s, std::span<const std::byte> bytes, bool whole, const char* name)
       : write_operation(s, bytes, whole, &write_awaiter::request_cancel), name_(name) {}
-  write_awaiter(socket_base& s, std::span<const std::span<const std::byte>> many, bool whole, const char* name)
+  write_awaiter(socket_base& s, std::span<const std::span<const std::byte>> many, bool whole,
+                const char* name)
       : write_operation(s, many, whole, &write_awaiter::request_cancel), name_(name) {}
   write_awaiter(write_awaiter&&) = default;
 
@@ -144,7 +149,9 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
     set_timeout(d);
     return std::move(*this);
   }
-  nothrow_form<accept_awaiter> nothrow() && { return nothrow_form<accept_awaiter>(std::move(*this)); }
+  nothrow_form<accept_awaiter> nothrow() && {
+    return nothrow_form<accept_awaiter>(std::move(*this));
+  }
 
   bool await_ready() noexcept { return false; }
   template <weir_promise Promise>
@@ -182,7 +189,9 @@ struct [[nodiscard]] connect_awaiter : connect_operation {
     set_timeout(d);
     return std::move(*this);
   }
-  nothrow_form<connect_awaiter> nothrow() && { return nothrow_form<connect_awaiter>(std::move(*this)); }
+  nothrow_form<connect_awaiter> nothrow() && {
+    return nothrow_form<connect_awaiter>(std::move(*this));
+  }
 
   bool await_ready() noexcept { return false; }
   template <weir_promise Promise>

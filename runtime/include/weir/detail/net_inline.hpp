@@ -1,4 +1,5 @@
-// The parts of the awaiters that need complete tcp_stream and lent_buffer types. Included by weir/net.hpp only.
+// The parts of the awaiters that need complete tcp_stream and lent_buffer types. Included by
+// weir/net.hpp only.
 #pragma once
 
 #include "weir/net.hpp"

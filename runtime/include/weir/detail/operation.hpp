@@ -1,10 +1,12 @@
-// One wait of one coroutine: the state that every awaitable operation of weir shares. It lives in the awaiter, so in the
-// waiting coroutine's frame: starting, finishing, timing out and cancelling an operation allocates nothing.
+// One wait of one coroutine: the state that every awaitable operation of weir shares. It lives in
+// the awaiter, so in the waiting coroutine's frame: starting, finishing, timing out and cancelling
+// an operation allocates nothing.
 //
-// Life: fresh -> starting (inside await_suspend) -> done at once, or pending -> done (the coroutine is in the ready
-// queue). Whoever carries the operation out calls complete() exactly once. A timeout or a cancellation asks that one,
-// through request_cancel(), to finish early; what complete() then reports decides: a success that won stays a success.
-// The memory that an operation lends (buffers) is in use until complete() was called, never longer.
+// Life: fresh -> starting (inside await_suspend) -> done at once, or pending -> done (the coroutine
+// is in the ready queue). Whoever carries the operation out calls complete() exactly once. A
+// timeout or a cancellation asks that one, through request_cancel(), to finish early; what
+// complete() then reports decides: a success that won stays a success. The memory that an operation
+// lends (buffers) is in use until complete() was called, never longer.
 #pragma once
 
 #include <cassert>
@@ -22,7 +24,8 @@ namespace weir::detail {
 // Of runtime/core/shard.cpp; declared here so that awaiters need not know the shard's inside.
 void make_ready(shard& owner, ready_node& node) noexcept;
 void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept;
-/// Counts an operation that finished without suspending. False: this turn's share is used up, go through the queue.
+/// Counts an operation that finished without suspending. False: this turn's share is used up, go
+/// through the queue.
 bool spend_budget(shard& owner) noexcept;
 
 class operation : public ready_node, private detail::cancel_node, private detail::timer_node {
@@ -33,7 +36,8 @@ class operation : public ready_node, private detail::cancel_node, private detail
   bool pending() const { return state_ == state::pending; }
   std::error_code error() const { return error_; }
 
-  /// The operation is over. With an error, whatever else it reports must be true too (bytes moved so far).
+  /// The operation is over. With an error, whatever else it reports must be true too (bytes moved
+  /// so far).
   void complete(std::error_code error = {}) noexcept {
     assert(state_ == state::starting || state_ == state::pending);
     error_ = error;
@@ -46,11 +50,14 @@ class operation : public ready_node, private detail::cancel_node, private detail
   }
 
  protected:
-  /// Asks for an early end: complete() follows, now or later. Called at most once, only while pending.
+  /// Asks for an early end: complete() follows, now or later. Called at most once, only while
+  /// pending.
   using cancel_function = void (*)(operation&) noexcept;
 
   explicit operation(cancel_function request_cancel)
-      : cancel_node(&operation::on_cancel), timer_node(&operation::on_timeout), request_cancel_(request_cancel) {}
+      : cancel_node(&operation::on_cancel),
+        timer_node(&operation::on_timeout),
+        request_cancel_(request_cancel) {}
   /// An operation moves only before it was started (into its nothrow form, out of timeout()).
   operation(operation&& other) noexcept : operation(other.request_cancel_) {
     assert(other.state_ == state::fresh && "an operation that was started never moves");
@@ -58,7 +65,9 @@ class operation : public ready_node, private detail::cancel_node, private detail
     timeout_ = other.timeout_;
   }
   operation(const operation&) = delete;
-  ~operation() { assert(state_ != state::pending && "a frame with a pending operation was destroyed"); }
+  ~operation() {
+    assert(state_ != state::pending && "a frame with a pending operation was destroyed");
+  }
 
   void set_timeout(duration d) { timeout_ = d; }
 
@@ -86,7 +95,8 @@ class operation : public ready_node, private detail::cancel_node, private detail
     return true;
   }
 
-  /// await_suspend of what has finished already, when this turn's share of inline completions is used up.
+  /// await_suspend of what has finished already, when this turn's share of inline completions is
+  /// used up.
   template <weir_promise Promise>
   bool queue_finished(std::coroutine_handle<Promise> waiter) {
     owner_ = waiter.promise().owner;

@@ -1,5 +1,6 @@
-// The ready queue: coroutines whose wait is over, in the order in which it ended. Completions are put here and resumed
-// later from the shard's loop, never from inside the code that found them. Intrusive: queueing allocates nothing.
+// The ready queue: coroutines whose wait is over, in the order in which it ended. Completions are
+// put here and resumed later from the shard's loop, never from inside the code that found them.
+// Intrusive: queueing allocates nothing.
 #pragma once
 
 #include <coroutine>

@@ -1,5 +1,5 @@
-// What a timer looks like to whoever owns one: a node that the shard's wheel links and calls. Public only because it
-// lives inside awaiters; the wheel itself is runtime/core/timer_wheel.hpp.
+// What a timer looks like to whoever owns one: a node that the shard's wheel links and calls.
+// Public only because it lives inside awaiters; the wheel itself is runtime/core/timer_wheel.hpp.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,8 @@
 
 namespace weir::detail {
 
-/// Armed with shard::arm(). The callback runs on the shard, outside every coroutine; the node is unlinked before it.
+/// Armed with shard::arm(). The callback runs on the shard, outside every coroutine; the node is
+/// unlinked before it.
 class timer_node {
  public:
   using callback = void (*)(timer_node&) noexcept;

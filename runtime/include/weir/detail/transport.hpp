@@ -1,8 +1,10 @@
-// Where sockets live: the interface between the public streams and a back end (kernel sockets through io_uring, kernel
-// sockets through Asio, our own stack). One transport per shard; it is called from that shard's thread only.
+// Where sockets live: the interface between the public streams and a back end (kernel sockets
+// through io_uring, kernel sockets through Asio, our own stack). One transport per shard; it is
+// called from that shard's thread only.
 //
-// A socket is owned by its transport. A stream holds a pointer until it calls close() or abort(), after which the
-// transport finishes what is left by itself (cancels, flushes, closes) and frees the socket.
+// A socket is owned by its transport. A stream holds a pointer until it calls close() or abort(),
+// after which the transport finishes what is left by itself (cancels, flushes, closes) and frees
+// the socket.
 #pragma once
 
 #include <cstddef>
@@ -33,15 +35,16 @@ struct accept_operation;
 struct socket_base {
   weir::shard* owner = nullptr;
 
-  // The head of what was received and has not been read. A reader may take from the front without calling the
-  // transport: advance rx_data, lower rx_size, then note_spent(). The transport, which remembers where the chunk began,
-  // settles later: gives buffers back, opens the window, presents the next chunk.
+  // The head of what was received and has not been read. A reader may take from the front without
+  // calling the transport: advance rx_data, lower rx_size, then note_spent(). The transport, which
+  // remembers where the chunk began, settles later: gives buffers back, opens the window, presents
+  // the next chunk.
   const std::byte* rx_data = nullptr;
   std::uint32_t rx_size = 0;
   bool spent_noted = false;
   socket_base* next_spent = nullptr;
 
-  read_operation* reader = nullptr;       // at most one read waits
+  read_operation* reader = nullptr;         // at most one read waits
   write_operation* first_writer = nullptr;  // writes wait in order; each is carried out whole
   write_operation* last_writer = nullptr;
 };
@@ -62,14 +65,15 @@ struct transport_scratch {
 struct lent_bytes {
   const std::byte* data = nullptr;
   std::uint32_t size = 0;
-  std::uint32_t token = 0;   // the transport's own: buffer id, chunk number
-  void* chunk = nullptr;     // the transport's own
+  std::uint32_t token = 0;  // the transport's own: buffer id, chunk number
+  void* chunk = nullptr;    // the transport's own
 };
 
-/// Reads at least `minimum` bytes into `into`, fewer only at end of stream or on an error. A lending read takes the next
-/// chunk instead. `filled == 0` without an error: end of stream.
+/// Reads at least `minimum` bytes into `into`, fewer only at end of stream or on an error. A
+/// lending read takes the next chunk instead. `filled == 0` without an error: end of stream.
 struct read_operation : operation {
-  read_operation(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, bool lends, cancel_function c)
+  read_operation(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, bool lends,
+                 cancel_function c)
       : operation(c), socket(&s), into(buffer), minimum(at_least), lend(lends) {}
   read_operation(read_operation&&) = default;
 
@@ -82,11 +86,13 @@ struct read_operation : operation {
   transport_scratch scratch;
 };
 
-/// Writes `parts` in order: all of them, or, where `all` is false, at least one byte. `written` counts on errors too.
+/// Writes `parts` in order: all of them, or, where `all` is false, at least one byte. `written`
+/// counts on errors too.
 struct write_operation : operation {
   write_operation(socket_base& s, std::span<const std::byte> bytes, bool whole, cancel_function c)
       : operation(c), socket(&s), single(bytes), all(whole), is_single(true) {}
-  write_operation(socket_base& s, std::span<const std::span<const std::byte>> many, bool whole, cancel_function c)
+  write_operation(socket_base& s, std::span<const std::span<const std::byte>> many, bool whole,
+                  cancel_function c)
       : operation(c), socket(&s), gathered(many), all(whole), is_single(false) {}
   write_operation(write_operation&& other) = default;
 
@@ -128,9 +134,10 @@ struct connect_operation : operation {
   transport_scratch scratch;
 };
 
-/// One shard's sockets. start_*() either completes the operation before it returns, or later from the driver's turn; the
-/// operation's memory stays put until then. cancel_*() makes a pending operation complete soon: with
-/// operation_canceled, or with its result when that came first. Nothing here resumes a coroutine.
+/// One shard's sockets. start_*() either completes the operation before it returns, or later from
+/// the driver's turn; the operation's memory stays put until then. cancel_*() makes a pending
+/// operation complete soon: with operation_canceled, or with its result when that came first.
+/// Nothing here resumes a coroutine.
 class transport {
  public:
   virtual ~transport() = default;
@@ -152,7 +159,8 @@ class transport {
 
   /// Ends the sending direction after what was written.
   virtual std::error_code shutdown_send(socket_base& socket) noexcept = 0;
-  /// Gives the socket up; it is the transport's from here on. No operation is pending on it (asserted by the stream).
+  /// Gives the socket up; it is the transport's from here on. No operation is pending on it
+  /// (asserted by the stream).
   virtual void close(socket_base& socket) noexcept = 0;
   /// The same with a reset.
   virtual void abort(socket_base& socket) noexcept = 0;
@@ -166,7 +174,8 @@ class transport {
   /// An option that this back end cannot honour is operation_not_supported.
   virtual std::error_code set_options(socket_base& socket, const stream_options& options) = 0;
 
-  /// Before the shard waits: send what is due, run the transport's own timers. Called once per turn of the loop.
+  /// Before the shard waits: send what is due, run the transport's own timers. Called once per turn
+  /// of the loop.
   virtual void before_wait(instant now) = 0;
   /// When before_wait() must run again at the latest.
   virtual instant next_deadline() const = 0;

@@ -1,5 +1,6 @@
-// Addresses as every layer of weir spells them: IPv4 and IPv6 addresses, endpoints (address and port), prefixes.
-// Values only: nothing here resolves a name or touches the system. Bytes are in network order, ports in host order.
+// Addresses as every layer of weir spells them: IPv4 and IPv6 addresses, endpoints (address and
+// port), prefixes. Values only: nothing here resolves a name or touches the system. Bytes are in
+// network order, ports in host order.
 #pragma once
 
 #include <array>
@@ -29,7 +30,8 @@ class ip_address {
   }
   /// From a number in host order: v4(0x7f000001) is 127.0.0.1.
   static constexpr ip_address v4(std::uint32_t host_order) {
-    return v4({static_cast<std::uint8_t>(host_order >> 24), static_cast<std::uint8_t>(host_order >> 16),
+    return v4({static_cast<std::uint8_t>(host_order >> 24),
+               static_cast<std::uint8_t>(host_order >> 16),
                static_cast<std::uint8_t>(host_order >> 8), static_cast<std::uint8_t>(host_order)});
   }
   static constexpr ip_address v6(std::array<std::uint8_t, 16> bytes) {
@@ -56,8 +58,8 @@ class ip_address {
   }
   /// An IPv4 address as a number in host order (the leading four bytes of an IPv6 one).
   constexpr std::uint32_t to_v4_number() const {
-    return std::uint32_t{bytes_[0]} << 24 | std::uint32_t{bytes_[1]} << 16 | std::uint32_t{bytes_[2]} << 8 |
-           std::uint32_t{bytes_[3]};
+    return std::uint32_t{bytes_[0]} << 24 | std::uint32_t{bytes_[1]} << 16 |
+           std::uint32_t{bytes_[2]} << 8 | std::uint32_t{bytes_[3]};
   }
 
   constexpr bool is_unspecified() const {
@@ -65,9 +67,7 @@ class ip_address {
       if (byte != 0) return false;
     return true;
   }
-  constexpr bool is_loopback() const {
-    return is_v4() ? bytes_[0] == 127 : *this == loopback_v6();
-  }
+  constexpr bool is_loopback() const { return is_v4() ? bytes_[0] == 127 : *this == loopback_v6(); }
   /// 224.0.0.0/4 or ff00::/8.
   constexpr bool is_multicast() const {
     return is_v4() ? (bytes_[0] & 0xf0) == 0xe0 : bytes_[0] == 0xff;
@@ -112,7 +112,8 @@ struct endpoint {
 
   constexpr endpoint() = default;
   constexpr endpoint(ip_address a, std::uint16_t p) : address(a), port(p) {}
-  /// From an address in text; throws std::invalid_argument when it is not one (names are not resolved).
+  /// From an address in text; throws std::invalid_argument when it is not one (names are not
+  /// resolved).
   endpoint(const char* a, std::uint16_t p);
 
   /// "127.0.0.1:7" or "[::1]:7"; nothing when it is neither.

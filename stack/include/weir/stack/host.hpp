@@ -1,9 +1,11 @@
-// The stack's facade: one TCP/IP host that turns (packet, now) into (packets, events). It makes no system call, reads no
-// clock, starts no thread, throws nothing on what arrives from the wire and knows no coroutine; a harness, a simulator or
-// a runtime feeds it. One host serves one shard: nothing in it is shared between threads.
+// The stack's facade: one TCP/IP host that turns (packet, now) into (packets, events). It makes no
+// system call, reads no clock, starts no thread, throws nothing on what arrives from the wire and
+// knows no coroutine; a harness, a simulator or a runtime feeds it. One host serves one shard:
+// nothing in it is shared between threads.
 //
-// The calls are those of the BSD socket API, non-blocking: what cannot be done now is operation_would_block, and an event
-// says when to try again. Ids are never reused while a stale copy could be mistaken for another socket's.
+// The calls are those of the BSD socket API, non-blocking: what cannot be done now is
+// operation_would_block, and an event says when to try again. Ids are never reused while a stale
+// copy could be mistaken for another socket's.
 #pragma once
 
 #include <array>
@@ -23,7 +25,8 @@
 
 namespace weir::stack {
 
-/// Names a socket of one host. Carries a generation: an id that was closed is refused (bad_file_descriptor).
+/// Names a socket of one host. Carries a generation: an id that was closed is refused
+/// (bad_file_descriptor).
 enum class socket_id : std::uint64_t { none = 0 };
 
 /// Fixed by the first member of a sharing group; a listener without it cannot join.
@@ -31,17 +34,20 @@ enum class owner_key : std::uint64_t { none = 0 };
 
 /// What a device knows of a packet that it hands in (virtio_net_hdr's facts, without its layout).
 struct receive_meta {
-  bool checksum_good = false;      ///< the transport checksum was verified, or need not be (RFC 9293 MUST-3 is met)
-  std::uint16_t gso_size = 0;      ///< a super-segment: the payload bytes of each segment that it carries; 0 if single
+  bool checksum_good =
+      false;  ///< the transport checksum was verified, or need not be (RFC 9293 MUST-3 is met)
+  std::uint16_t gso_size =
+      0;  ///< a super-segment: the payload bytes of each segment that it carries; 0 if single
 };
 
 /// What a device is to do with a packet that it is given.
 struct transmit_meta {
-  bool needs_checksum = false;     ///< the field holds the pseudo-header sum only; complete it from checksum_start on
+  bool needs_checksum =
+      false;  ///< the field holds the pseudo-header sum only; complete it from checksum_start on
   std::uint16_t checksum_start = 0;
   std::uint16_t checksum_offset = 0;
-  std::uint16_t gso_size = 0;      ///< cut the payload into segments of this size; 0: send as it is
-  std::uint16_t header_length = 0; ///< IP and transport header together
+  std::uint16_t gso_size = 0;  ///< cut the payload into segments of this size; 0: send as it is
+  std::uint16_t header_length = 0;  ///< IP and transport header together
   ip_family family = ip_family::v4;
 };
 
@@ -49,9 +55,10 @@ struct transmit_meta {
 class packet_sink {
  public:
   virtual ~packet_sink() = default;
-  /// Takes one IP packet, gathered from parts (headers first). The parts are valid only during the call. False: the
-  /// device has no room; the host counts it and recovers as from a loss.
-  virtual bool transmit(std::span<const std::span<const std::byte>> parts, const transmit_meta& meta) = 0;
+  /// Takes one IP packet, gathered from parts (headers first). The parts are valid only during the
+  /// call. False: the device has no room; the host counts it and recovers as from a loss.
+  virtual bool transmit(std::span<const std::span<const std::byte>> parts,
+                        const transmit_meta& meta) = 0;
 };
 
 /// What a listener does with a handshake that completes while its accept queue is full.
@@ -61,22 +68,23 @@ enum class congestion_algorithm : std::uint8_t { reno, cubic };
 
 /// Per-connection settings. Defaults are what Linux does (DESIGN.md, section 3).
 struct tcp_options {
-  bool nodelay = true;                                  ///< true: Nagle off
-  std::uint32_t receive_buffer = 6u << 20;              ///< bytes, upper bound of auto-tuning
-  std::uint32_t send_buffer = 4u << 20;                 ///< bytes, upper bound of auto-tuning
+  bool nodelay = true;                      ///< true: Nagle off
+  std::uint32_t receive_buffer = 6u << 20;  ///< bytes, upper bound of auto-tuning
+  std::uint32_t send_buffer = 4u << 20;     ///< bytes, upper bound of auto-tuning
   congestion_algorithm congestion = congestion_algorithm::cubic;
-  std::uint8_t initial_window = 10;                     ///< segments, RFC 6928
-  duration initial_rto = std::chrono::seconds(1);       ///< RFC 6298 2.1
-  duration min_rto = std::chrono::milliseconds(200);    ///< Linux's; RFC 6298 2.4 says 1 s
-  duration max_rto = std::chrono::seconds(120);         ///< RFC 6298 2.5: at least 60 s
-  duration delayed_ack = std::chrono::milliseconds(40); ///< RFC 9293 MUST-40: under 0.5 s
-  duration time_wait = std::chrono::seconds(60);        ///< 2 MSL
-  duration fin_wait_2 = std::chrono::seconds(60);       ///< after close(), an orphan waits this long for the peer's FIN
-  std::uint8_t syn_retries = 7;                         ///< RFC 9293 MUST-23: over 3 minutes with doubling
-  std::uint8_t retries = 15;                            ///< R2 of RFC 9293 3.8.3, in retransmissions
-  duration user_timeout{};                              ///< 0: `retries` decides; else unacknowledged data's limit
-  bool keep_alive = false;                              ///< RFC 9293 MUST-25
-  duration keep_alive_idle = std::chrono::hours(2);     ///< RFC 9293 MUST-28
+  std::uint8_t initial_window = 10;                      ///< segments, RFC 6928
+  duration initial_rto = std::chrono::seconds(1);        ///< RFC 6298 2.1
+  duration min_rto = std::chrono::milliseconds(200);     ///< Linux's; RFC 6298 2.4 says 1 s
+  duration max_rto = std::chrono::seconds(120);          ///< RFC 6298 2.5: at least 60 s
+  duration delayed_ack = std::chrono::milliseconds(40);  ///< RFC 9293 MUST-40: under 0.5 s
+  duration time_wait = std::chrono::seconds(60);         ///< 2 MSL
+  duration fin_wait_2 =
+      std::chrono::seconds(60);  ///< after close(), an orphan waits this long for the peer's FIN
+  std::uint8_t syn_retries = 7;  ///< RFC 9293 MUST-23: over 3 minutes with doubling
+  std::uint8_t retries = 15;     ///< R2 of RFC 9293 3.8.3, in retransmissions
+  duration user_timeout{};       ///< 0: `retries` decides; else unacknowledged data's limit
+  bool keep_alive = false;       ///< RFC 9293 MUST-25
+  duration keep_alive_idle = std::chrono::hours(2);  ///< RFC 9293 MUST-28
   duration keep_alive_interval = std::chrono::seconds(75);
   std::uint8_t keep_alive_probes = 9;
   bool sack = true;
@@ -91,40 +99,43 @@ struct tcp_options {
 struct host_limits {
   std::uint32_t connections = 1u << 20;
   std::uint32_t listeners = 4096;
-  std::uint32_t time_wait = 1u << 16;                   ///< beyond it the oldest entry goes
-  std::uint64_t memory = 1ull << 30;                    ///< bytes in all queues together, at their true size
-  std::uint32_t reassembly_bytes = 1u << 20;            ///< IP fragments held
+  std::uint32_t time_wait = 1u << 16;         ///< beyond it the oldest entry goes
+  std::uint64_t memory = 1ull << 30;          ///< bytes in all queues together, at their true size
+  std::uint32_t reassembly_bytes = 1u << 20;  ///< IP fragments held
   std::uint32_t icmp_errors_per_second = 1000;
 };
 
 struct host_options {
-  std::vector<ip_prefix> addresses;                     ///< the host's own, any number, both families
-  std::uint16_t mtu = 1500;                             ///< at least 1280 if a v6 address is there, else 68
-  bool transmit_checksum_offload = false;               ///< the sink honours needs_checksum
-  bool transmit_segmentation_offload = false;           ///< the sink honours gso_size
-  std::array<std::uint8_t, 32> secret{};                ///< keys of every keyed hash and of the ISNs: random per start
+  std::vector<ip_prefix> addresses;            ///< the host's own, any number, both families
+  std::uint16_t mtu = 1500;                    ///< at least 1280 if a v6 address is there, else 68
+  bool transmit_checksum_offload = false;      ///< the sink honours needs_checksum
+  bool transmit_segmentation_offload = false;  ///< the sink honours gso_size
+  std::array<std::uint8_t, 32>
+      secret{};  ///< keys of every keyed hash and of the ISNs: random per start
   tcp_options tcp;
   host_limits limits;
 };
 
 struct listen_options {
-  std::uint32_t backlog = 1024;                         ///< accept queue bound: exactly this many may wait
-  std::uint32_t syn_backlog = 1024;                     ///< SYN queue bound
+  std::uint32_t backlog = 1024;      ///< accept queue bound: exactly this many may wait
+  std::uint32_t syn_backlog = 1024;  ///< SYN queue bound
   overflow_policy overflow = overflow_policy::drop;
-  bool allow_wildcard = false;                          ///< else 0.0.0.0 and [::] are permission_denied
+  bool allow_wildcard = false;  ///< else 0.0.0.0 and [::] are permission_denied
   sharing_mode sharing = sharing_mode::exclusive;
   owner_key key = owner_key::none;
 };
 
-/// Readiness. Level changes are told once, at the edge, and again after the call that saw would_block.
+/// Readiness. Level changes are told once, at the edge, and again after the call that saw
+/// would_block.
 enum class ready : std::uint8_t {
   none = 0,
-  acceptable = 1,   ///< the accept queue is no longer empty
-  connected = 2,    ///< an active open completed
-  readable = 4,     ///< bytes, end of stream, or an error to be read
-  writable = 8,     ///< the send queue has room again after would_block
-  failed = 16,      ///< reset, refused, timed out: error() says which; nothing more will happen on this socket
-  sent = 32,        ///< all that was sent is acknowledged (only where asked for)
+  acceptable = 1,  ///< the accept queue is no longer empty
+  connected = 2,   ///< an active open completed
+  readable = 4,    ///< bytes, end of stream, or an error to be read
+  writable = 8,    ///< the send queue has room again after would_block
+  failed = 16,  ///< reset, refused, timed out: error() says which; nothing more will happen on this
+                ///< socket
+  sent = 32,    ///< all that was sent is acknowledged (only where asked for)
 };
 constexpr ready operator|(ready a, ready b) {
   return static_cast<ready>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));
@@ -140,25 +151,36 @@ struct event {
 };
 
 enum class tcp_state : std::uint8_t {
-  closed, listen, syn_sent, syn_received, established, fin_wait_1, fin_wait_2, close_wait, closing, last_ack, time_wait
+  closed,
+  listen,
+  syn_sent,
+  syn_received,
+  established,
+  fin_wait_1,
+  fin_wait_2,
+  close_wait,
+  closing,
+  last_ack,
+  time_wait
 };
 std::string_view name(tcp_state state);
 
-/// One connection's numbers, in the manner of Linux's tcp_info. Bytes and segments as named; times as durations.
+/// One connection's numbers, in the manner of Linux's tcp_info. Bytes and segments as named; times
+/// as durations.
 struct tcp_info {
   tcp_state state = tcp_state::closed;
   endpoint local, remote;
-  std::uint16_t send_mss = 0, receive_mss = 0;          ///< payload bytes per segment, options taken off
+  std::uint16_t send_mss = 0, receive_mss = 0;  ///< payload bytes per segment, options taken off
   std::uint8_t send_window_shift = 0, receive_window_shift = 0;
   bool sack = false, timestamps = false, ecn = false;
   duration rtt{}, rtt_variance{}, rto{};
   std::uint32_t congestion_window = 0, slow_start_threshold = 0;  ///< bytes
   std::uint32_t send_window = 0, receive_window = 0;              ///< bytes
-  std::uint32_t send_queued = 0;                        ///< in the send queue, acknowledged not yet
-  std::uint32_t unacknowledged = 0;                     ///< of them, sent
-  std::uint32_t receive_queued = 0;                     ///< in order, not yet read
-  std::uint32_t out_of_order = 0;                       ///< received beyond a gap
-  std::uint32_t memory = 0;                             ///< charged for both queues
+  std::uint32_t send_queued = 0;     ///< in the send queue, acknowledged not yet
+  std::uint32_t unacknowledged = 0;  ///< of them, sent
+  std::uint32_t receive_queued = 0;  ///< in order, not yet read
+  std::uint32_t out_of_order = 0;    ///< received beyond a gap
+  std::uint32_t memory = 0;          ///< charged for both queues
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint64_t segments_sent = 0, segments_received = 0, retransmissions = 0;
   std::uint32_t timeouts = 0, fast_retransmits = 0, zero_window_probes = 0;
@@ -166,8 +188,10 @@ struct tcp_info {
 
 struct listener_info {
   endpoint local;
-  std::uint32_t syn_queue = 0, syn_backlog = 0, accept_queue = 0, backlog = 0, accept_queue_peak = 0;
-  std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0, cookies_sent = 0;
+  std::uint32_t syn_queue = 0, syn_backlog = 0, accept_queue = 0, backlog = 0,
+                accept_queue_peak = 0;
+  std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
+                cookies_sent = 0;
 };
 
 /// A TCP/IP host. Every call is made from one thread with a `now` that never goes back.
@@ -180,37 +204,46 @@ class host {
 
   // --- Driving it.
 
-  /// One IP packet from the wire; it is read during the call only. Acknowledgements wait for flush().
+  /// One IP packet from the wire; it is read during the call only. Acknowledgements wait for
+  /// flush().
   void input(instant now, std::span<const std::byte> packet, const receive_meta& meta = {});
-  /// After a batch of input(): sends what is due, one acknowledgement a connection (RFC 9293 MUST-58, MUST-59). Best
-  /// called last in a turn, after the application has had its say: then replies carry the acknowledgements.
+  /// After a batch of input(): sends what is due, one acknowledgement a connection (RFC 9293
+  /// MUST-58, MUST-59). Best called last in a turn, after the application has had its say: then
+  /// replies carry the acknowledgements.
   void flush(instant now);
   /// Runs the timers that are due.
   void advance(instant now);
-  /// When advance() must be called next; never() when no timer runs. May be earlier than a timer really fires.
+  /// When advance() must be called next; never() when no timer runs. May be earlier than a timer
+  /// really fires.
   instant next_deadline() const;
-  /// Takes the next event; false when there is none. At most one pending event per socket: its bits are merged.
+  /// Takes the next event; false when there is none. At most one pending event per socket: its bits
+  /// are merged.
   bool next_event(event& out);
 
   // --- Sockets.
 
-  /// Errors: address_not_available (not ours), permission_denied (wildcard), address_in_use, not_enough_memory (limit).
-  /// Port 0 takes a free one; local_endpoint() tells it.
+  /// Errors: address_not_available (not ours), permission_denied (wildcard), address_in_use,
+  /// not_enough_memory (limit). Port 0 takes a free one; local_endpoint() tells it.
   result<socket_id> listen(const endpoint& local, const listen_options& options = {});
   /// Takes the oldest completed connection; operation_would_block when there is none.
   result<socket_id> accept(socket_id listener);
-  /// Starts an active open; `connected` or `failed` follows. `local` may be unspecified and its port 0.
-  /// Errors: address_not_available, network_unreachable (no address of that family), address_in_use (no port free),
-  /// invalid_argument (multicast, broadcast, unspecified or port 0 remote: RFC 9293 MUST-46), not_enough_memory.
-  result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local, const tcp_options& options);
+  /// Starts an active open; `connected` or `failed` follows. `local` may be unspecified and its
+  /// port 0. Errors: address_not_available, network_unreachable (no address of that family),
+  /// address_in_use (no port free), invalid_argument (multicast, broadcast, unspecified or port 0
+  /// remote: RFC 9293 MUST-46), not_enough_memory.
+  result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local,
+                            const tcp_options& options);
 
-  /// Queues as much of `parts` as there is room for; returns the bytes taken. Errors: operation_would_block (none;
-  /// `writable` follows), broken_pipe (after shutdown_send), not_connected, or what ended the connection.
-  result<std::size_t> send(instant now, socket_id id, std::span<const std::span<const std::byte>> parts);
+  /// Queues as much of `parts` as there is room for; returns the bytes taken. Errors:
+  /// operation_would_block (none; `writable` follows), broken_pipe (after shutdown_send),
+  /// not_connected, or what ended the connection.
+  result<std::size_t> send(instant now, socket_id id,
+                           std::span<const std::span<const std::byte>> parts);
   /// Copies received bytes out and opens the window by as many. 0: end of stream. Errors as above.
   result<std::size_t> receive(instant now, socket_id id, std::span<std::byte> into);
-  /// The contiguous bytes at the head of the receive queue, without a copy; empty when none are there. Valid until the
-  /// next receive(), consume(), close() or abort() on this socket: input() never moves them.
+  /// The contiguous bytes at the head of the receive queue, without a copy; empty when none are
+  /// there. Valid until the next receive(), consume(), close() or abort() on this socket: input()
+  /// never moves them.
   std::span<const std::byte> peek(socket_id id) const;
   /// Drops `n` bytes that peek() showed and opens the window by as many.
   void consume(instant now, socket_id id, std::size_t n);
@@ -219,17 +252,20 @@ class host {
   /// What ended the connection; no error while it lives or after an orderly end.
   std::error_code error(socket_id id) const;
 
-  /// Sends FIN after what is queued; receiving goes on. not_connected when there is nothing to shut.
+  /// Sends FIN after what is queued; receiving goes on. not_connected when there is nothing to
+  /// shut.
   std::error_code shutdown_send(instant now, socket_id id);
-  /// Gives the socket up; the id is dead at once and no event follows. Queued bytes and FIN are still delivered, in
-  /// bounded time; unread data makes it a reset (RFC 9293 SHLD-3). A listener resets what it had not handed out.
+  /// Gives the socket up; the id is dead at once and no event follows. Queued bytes and FIN are
+  /// still delivered, in bounded time; unread data makes it a reset (RFC 9293 SHLD-3). A listener
+  /// resets what it had not handed out.
   void close(instant now, socket_id id);
   /// Gives the socket up with a reset; what is queued is dropped.
   void abort(instant now, socket_id id);
 
   /// What events for this socket carry. Accepted sockets start with nullptr.
   void set_user(socket_id id, void* user);
-  /// Changes what may change on a live connection: nodelay, buffers' bounds, timeouts, keep-alive, ttl, traffic class.
+  /// Changes what may change on a live connection: nodelay, buffers' bounds, timeouts, keep-alive,
+  /// ttl, traffic class.
   std::error_code set_options(instant now, socket_id id, const tcp_options& options);
   result<tcp_options> get_options(socket_id id) const;
   /// Holds back segments that are not full (cork); released, or after 200 ms, they go.

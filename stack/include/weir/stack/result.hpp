@@ -1,5 +1,6 @@
-// result<T>: a value or an error code, for calls that must not throw. C++20 has no std::expected; this holds just what
-// weir needs. Errors are std::error_code, compared against std::errc whatever layer they come from.
+// result<T>: a value or an error code, for calls that must not throw. C++20 has no std::expected;
+// this holds just what weir needs. Errors are std::error_code, compared against std::errc whatever
+// layer they come from.
 #pragma once
 
 #include <cassert>
@@ -15,7 +16,9 @@ template <class T>
 class [[nodiscard]] result {
  public:
   result(T value) : has_value_(true) { ::new (static_cast<void*>(&value_)) T(std::move(value)); }
-  result(std::error_code error) : error_(error) { assert(error && "an error result needs an error"); }
+  result(std::error_code error) : error_(error) {
+    assert(error && "an error result needs an error");
+  }
   result(std::errc error) : result(std::make_error_code(error)) {}
   result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>)
       : error_(other.error_), has_value_(other.has_value_) {

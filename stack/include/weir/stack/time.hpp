@@ -1,5 +1,6 @@
-// Time as the stack and the runtime count it: an instant is nanoseconds since an origin that the caller chose (a steady
-// clock's, or a simulation's start). Nothing here reads a clock; whoever drives the code passes the instant down.
+// Time as the stack and the runtime count it: an instant is nanoseconds since an origin that the
+// caller chose (a steady clock's, or a simulation's start). Nothing here reads a clock; whoever
+// drives the code passes the instant down.
 #pragma once
 
 #include <chrono>
