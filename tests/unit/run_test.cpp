@@ -182,6 +182,9 @@ TEST_CASE("errors_about_back_ends_say_what_to_do") {
   settings.stack.placement = placement::dedicated;
   CHECK(config_error_of(settings).find("stack.placement") != std::string::npos);
   settings.stack.placement = placement::inline_;
+  settings.observe.listen = "127.0.0.1:9100";
+  CHECK(config_error_of(settings).find("observe.listen") != std::string::npos);
+  settings.observe.listen.clear();
   settings.stack.device = "lo";
   auto on_lo = probe_backend("stack", settings);
   CHECK_FALSE(on_lo.usable);

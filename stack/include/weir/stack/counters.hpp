@@ -10,30 +10,37 @@
 namespace weir::stack {
 
 // One list, so that a counter cannot lack its name: X(identifier).
-#define WEIR_STACK_COUNTERS(X)                                                                     \
-  X(packets_received)                                                                              \
-  X(packets_sent) X(bytes_received) X(bytes_sent) X(device_full) /* drops of IP */                 \
-      X(drop_ip_malformed) X(drop_ip_checksum) X(drop_ip_version) X(drop_ip_bad_source)            \
-          X(drop_ip_not_ours) X(drop_ip_protocol) X(drop_ip_options) X(drop_fragment_overlap)      \
-              X(drop_fragment_limit) X(drop_fragment_timeout) X(drop_fragment_malformed)           \
-                  X(datagrams_reassembled) /* ICMP */                                              \
-      X(icmp_echo_answered) X(icmp_errors_sent) X(icmp_errors_limited) X(icmp_errors_received)     \
-          X(drop_icmp_malformed) X(drop_icmp_unknown) /* drops of TCP */                           \
-      X(drop_tcp_malformed) X(drop_tcp_checksum) X(drop_tcp_no_listener) X(drop_tcp_out_of_window) \
-          X(drop_tcp_no_ack) X(drop_tcp_bad_ack) X(drop_tcp_paws) X(drop_tcp_old_duplicate)        \
-              X(drop_tcp_memory) X(drop_tcp_after_close) X(drop_tcp_reset_ignored) /* TCP */       \
-      X(segments_received) X(segments_sent) X(resets_received) X(resets_sent)                      \
-          X(challenge_acks_sent) X(challenge_acks_limited) X(active_opens) X(passive_opens)        \
-              X(failed_opens) X(retransmissions) X(timeouts) X(fast_retransmits)                   \
-                  X(tail_loss_probes) X(zero_window_probes) X(delayed_acks) X(duplicate_acks_sent) \
-                      X(out_of_order_segments) /* listening */                                     \
-      X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                     \
-          X(syn_cookies_accepted) X(syn_cookies_refused) X(accept_queue_overflow)                  \
-              X(connections_refused_limit) /* the end of connections */                            \
-      X(time_wait_entered) X(time_wait_recycled) X(time_wait_overflow) X(connections_aborted)      \
-          X(orphans_reaped) /* UDP */                                                              \
-      X(datagrams_received) X(datagrams_sent) X(drop_udp_malformed) X(drop_udp_checksum)           \
-          X(drop_udp_no_socket) X(drop_udp_queue_full)
+// clang-format off
+#define WEIR_STACK_COUNTERS(X)                                                                    \
+  X(packets_received) X(packets_sent) X(bytes_received) X(bytes_sent) X(device_full)              \
+  /* drops of IP */                                                                               \
+  X(drop_ip_malformed) X(drop_ip_checksum) X(drop_ip_version) X(drop_ip_bad_source)               \
+  X(drop_ip_not_ours) X(drop_ip_protocol) X(drop_ip_options) X(drop_fragment_overlap)             \
+  X(drop_fragment_limit) X(drop_fragment_timeout) X(drop_fragment_malformed)                      \
+  X(datagrams_reassembled)                                                                        \
+  /* ICMP */                                                                                      \
+  X(icmp_echo_answered) X(icmp_errors_sent) X(icmp_errors_limited) X(icmp_errors_received)        \
+  X(drop_icmp_malformed) X(drop_icmp_unknown)                                                     \
+  /* drops of TCP */                                                                              \
+  X(drop_tcp_malformed) X(drop_tcp_checksum) X(drop_tcp_no_listener) X(drop_tcp_out_of_window)    \
+  X(drop_tcp_no_ack) X(drop_tcp_bad_ack) X(drop_tcp_paws) X(drop_tcp_old_duplicate)               \
+  X(drop_tcp_memory) X(drop_tcp_after_close) X(drop_tcp_reset_ignored)                            \
+  /* TCP */                                                                                       \
+  X(segments_received) X(segments_sent) X(resets_received) X(resets_sent)                         \
+  X(challenge_acks_sent) X(challenge_acks_limited) X(active_opens) X(passive_opens)               \
+  X(failed_opens) X(retransmissions) X(timeouts) X(fast_retransmits) X(tail_loss_probes)          \
+  X(zero_window_probes) X(delayed_acks) X(duplicate_acks_sent) X(out_of_order_segments)           \
+  /* listening */                                                                                 \
+  X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                        \
+  X(syn_cookies_accepted) X(syn_cookies_refused) X(accept_queue_overflow)                         \
+  X(connections_refused_limit)                                                                    \
+  /* the end of connections */                                                                    \
+  X(time_wait_entered) X(time_wait_recycled) X(time_wait_overflow) X(connections_aborted)         \
+  X(orphans_reaped)                                                                               \
+  /* UDP */                                                                                       \
+  X(datagrams_received) X(datagrams_sent) X(drop_udp_malformed) X(drop_udp_checksum)              \
+  X(drop_udp_no_socket) X(drop_udp_queue_full)
+// clang-format on
 
 enum class counter : std::uint16_t {
 #define WEIR_X(name) name,
