@@ -8,6 +8,7 @@
 #include <exception>
 #include <future>
 #include <mutex>
+#include <optional>
 
 #include "device/private_network.hpp"
 #include "weir/sim.hpp"
@@ -214,20 +215,23 @@ void run_against_the_kernel(coroutine subject, coroutine peer) {
                             *weir::ip_prefix::parse("fd00:18::2/64")};
   settings.stack.host_address = {*weir::ip_prefix::parse("198.18.0.1/24"),
                                  *weir::ip_prefix::parse("fd00:18::1/64")};
+  // Before the threads, so that they go after them: a signal may still be on its way when both
+  // sides have ended.
+  std::optional<side> first, second;
+  outcome both;
   weir::shard_thread judged(settings);
   weir::shard_thread kernel(settings_for("asio"));
-  side first(judged.shard(), "stack", settings.stack.address[0].address,
-             settings.stack.address[1].address);
-  side second(kernel.shard(), "stack", settings.stack.host_address[0].address,
-              settings.stack.host_address[1].address);
-  first.other = &second;
-  second.other = &first;
-  outcome both;
-  first.here.post([&] {
-    first.here.start(subject(first), [&](std::exception_ptr f) { both.ended(f, second.here); });
+  const auto& ours = settings.stack.address;
+  const auto& theirs = settings.stack.host_address;
+  first.emplace(judged.shard(), "stack", ours[0].address, ours[1].address);
+  second.emplace(kernel.shard(), "stack", theirs[0].address, theirs[1].address);
+  first->other = &*second;
+  second->other = &*first;
+  first->here.post([&] {
+    first->here.start(subject(*first), [&](std::exception_ptr f) { both.ended(f, second->here); });
   });
-  second.here.post([&] {
-    second.here.start(peer(second), [&](std::exception_ptr f) { both.ended(f, first.here); });
+  second->here.post([&] {
+    second->here.start(peer(*second), [&](std::exception_ptr f) { both.ended(f, first->here); });
   });
   both.wait();
   both.report();
