@@ -58,7 +58,7 @@ class driver {
   virtual void wake() noexcept = 0;
   /// Reads and writes frames on a non-blocking packet device (TUN). `receiver` outlives the port;
   /// `frame_limit` is the longest frame. The descriptor stays the caller's. The virtual driver has
-  /// none: operation_not_supported.
+  /// one port, the simulated host's interface, and takes no descriptor.
   virtual result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                                 packet_receiver& receiver) = 0;
   /// System calls made so far by this driver and its clients, as counted in the code.
