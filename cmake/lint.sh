@@ -63,6 +63,8 @@ search '#include [<"](driver/|transport/|config/|observe/|liburing|asio|sys/|net
   report "the core includes no driver, transport or system interface"
 search '\b(TODO|FIXME|XXX|HACK)\b' "${texts[@]}" | grep -v "^$here/lint.sh:" | report "unfinished business"
 
+sh tests/requirements/conformance.sh --check 2>&1 | report "what docs/conformance.md and the tests say of each other"
+
 if [ "$breaches" -gt 0 ]; then
   echo "lint: $breaches breaches of the house rules"
   exit 1
