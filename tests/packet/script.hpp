@@ -2,16 +2,16 @@
 // of packetdrill.
 //
 // clang-format off
-//   script t;                                     // a host, 10.0.0.1, and a peer played by the test, 10.0.0.2
+//   script t;                             // a host, 10.0.0.1, and a peer played by the test, 10.0.0.2
 //   t.listen(80);
-//   t.in("S 0 win 65535 <mss 1460>");             // the peer sends; numbers count from its SYN
-//   t.out("S. 0 ack 1 <mss 1460>");               // the host sent this next; numbers count from its SYN
+//   t.in("S 0 win 65535 <mss 1460>");     // the peer sends; numbers count from its SYN
+//   t.out("S. 0 ack 1 <mss 1460>");       // the host sent this next; numbers count from its SYN
 //   t.in(". 1 ack 1");
 //   t.accept();
-//   t.in("P. 1:11 ack 1");                        // ten bytes, each told by its place in the stream
-//   t.after(40ms);                                // time passes, timers run
+//   t.in("P. 1:11 ack 1");                // ten bytes, each told by its place in the stream
+//   t.after(40ms);                        // time passes, timers run
 //   t.out(". 1 ack 11");
-//   t.quiet();                                    // nothing else was sent
+//   t.quiet();                            // nothing else was sent
 // clang-format on
 //
 // A segment is: flags (S F R P U E C, and . for ACK), first sequence number or first:past-the-last,

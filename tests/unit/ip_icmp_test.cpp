@@ -28,8 +28,8 @@ void refuse(ip_bench& bench, const bytes& packet) {
 
 }  // namespace
 
-TEST_CASE("icmp_echo_is_answered_with_the_same_data_from_the_address_that_was_asked") {  // 1122-10,
-                                                                                         // icmp-7
+// covers: 1122-10, icmp-7
+TEST_CASE("icmp_echo_is_answered_with_the_same_data_from_the_address_that_was_asked") {
   for (bool v6 : {false, true}) {
     auto options = ip_options();
     options.addresses.push_back(*ip_prefix::parse(v6 ? "2001:db8::5/64" : "198.18.0.5/24"));
@@ -82,7 +82,8 @@ TEST_CASE("icmp_echo_to_a_group_is_answered_from_our_own_address_or_not_at_all")
   CHECK(bench.sink.sent.size() == 1);  // no amplifier
 }
 
-TEST_CASE("icmp_bad_checksum_is_dropped") {  // icmp-10
+// covers: icmp-10
+TEST_CASE("icmp_bad_checksum_is_dropped") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto packet = echo_request(v6, own(v6), pattern(8));
@@ -93,9 +94,8 @@ TEST_CASE("icmp_bad_checksum_is_dropped") {  // icmp-10
   }
 }
 
-TEST_CASE(
-    "icmp_unknown_types_source_quench_and_redirects_are_dropped_silently") {  // 1122-6, MUST-55,
-                                                                              // icmp-5
+// covers: 1122-6, MUST-55, icmp-5
+TEST_CASE("icmp_unknown_types_source_quench_and_redirects_are_dropped_silently") {
   ip_bench bench;
   for (std::uint8_t type : {0, 4, 5, 9, 13, 15, 42, 255})
     CHECK(nothing(bench.in(error_packet(false, type, 0, 0, own_tcp_packet(false)))));
@@ -105,7 +105,8 @@ TEST_CASE(
   CHECK(bench.sink.sent.empty());
 }
 
-TEST_CASE("icmp_port_unreachable_quotes_the_datagram_unchanged") {  // 1122-8, icmp-8
+// covers: 1122-8, icmp-8
+TEST_CASE("icmp_port_unreachable_quotes_the_datagram_unchanged") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto packet = udp_packet(v6);
@@ -121,7 +122,8 @@ TEST_CASE("icmp_port_unreachable_quotes_the_datagram_unchanged") {  // 1122-8, i
   }
 }
 
-TEST_CASE("icmp_errors_quote_no_more_than_fits_576_or_1280_bytes") {  // icmp-6
+// covers: icmp-6
+TEST_CASE("icmp_errors_quote_no_more_than_fits_576_or_1280_bytes") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     refuse(bench, udp_packet(v6, 1400));
@@ -145,7 +147,8 @@ TEST_CASE("icmp_errors_are_limited_in_rate_and_recover") {
   CHECK(bench.sink.sent.size() == 11);
 }
 
-TEST_CASE("icmp_errors_are_never_sent_about_errors_groups_or_later_fragments") {  // 1122-7, icmp-6
+// covers: 1122-7, icmp-6
+TEST_CASE("icmp_errors_are_never_sent_about_errors_groups_or_later_fragments") {
   ip_bench bench;
   // An ICMP error in a packet whose options are broken.
   for (std::uint8_t type : {3, 4, 5, 11, 12}) {
@@ -173,7 +176,8 @@ TEST_CASE("icmp_errors_are_never_sent_about_errors_groups_or_later_fragments") {
   CHECK(bench.sink.sent.size() == 1);
 }
 
-TEST_CASE("icmp_errors_about_our_segments_are_reported_with_their_flow") {  // MUST-54
+// covers: MUST-54
+TEST_CASE("icmp_errors_about_our_segments_are_reported_with_their_flow") {
   struct {
     bool v6;
     std::uint8_t type, code;
@@ -229,7 +233,8 @@ TEST_CASE("icmp_packet_too_big_carries_the_mtu_and_the_quoted_length") {
   CHECK(nothing(bench.in(error_packet(true, 2, 0, 1279, own_tcp_packet(true)))));  // 8201-1
 }
 
-TEST_CASE("icmp_errors_about_packets_that_are_not_ours_or_cannot_be_told_are_dropped") {  // icmp-11
+// covers: icmp-11
+TEST_CASE("icmp_errors_about_packets_that_are_not_ours_or_cannot_be_told_are_dropped") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto foreign = tcp_packet(v6);  // the peer's own segment

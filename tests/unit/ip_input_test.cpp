@@ -40,7 +40,8 @@ TEST_CASE("input_delivers_udp_datagrams") {
   }
 }
 
-TEST_CASE("input_drops_what_has_a_bad_header_without_a_word") {  // 1122-1
+// covers: 1122-1
+TEST_CASE("input_drops_what_has_a_bad_header_without_a_word") {
   ip_bench bench;
   auto good = tcp_packet(false);
   auto version = good;
@@ -57,8 +58,8 @@ TEST_CASE("input_drops_what_has_a_bad_header_without_a_word") {  // 1122-1
   CHECK(bench.sink.sent.empty());
 }
 
-TEST_CASE(
-    "input_drops_bad_transport_checksums_and_believes_the_device_about_good_ones") {  // MUST-3
+// covers: MUST-3
+TEST_CASE("input_drops_bad_transport_checksums_and_believes_the_device_about_good_ones") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto packet = tcp_packet(v6, pattern(10));
@@ -85,7 +86,8 @@ TEST_CASE("input_drops_malformed_transports") {
   }
 }
 
-TEST_CASE("input_ignores_sources_that_nobody_can_have") {  // 1122-1, 1122-13, MUST-63
+// covers: 1122-1, 1122-13, MUST-63
+TEST_CASE("input_ignores_sources_that_nobody_can_have") {
   ip_bench bench;
   for (auto bad :
        {"0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.255", "198.18.0.2"}) {
@@ -106,7 +108,8 @@ TEST_CASE("input_ignores_sources_that_nobody_can_have") {  // 1122-1, 1122-13, M
   CHECK(bench.sink.sent.empty());
 }
 
-TEST_CASE("input_ignores_what_is_not_for_this_host") {  // 1122-1, 1122-13, MUST-57
+// covers: 1122-1, 1122-13, MUST-57
+TEST_CASE("input_ignores_what_is_not_for_this_host") {
   ip_bench bench;
   for (auto other :
        {"198.18.0.3", "198.18.0.255", "255.255.255.255", "224.0.0.1", "127.0.0.1", "0.0.0.0"}) {
@@ -139,7 +142,8 @@ TEST_CASE("input_of_a_host_that_owns_a_loopback_address_still_refuses_it_from_ou
   CHECK(bench.count(counter::drop_ip_not_ours) == 1);
 }
 
-TEST_CASE("input_accepts_any_ttl") {  // 1122-4, 8200-1
+// covers: 1122-4, 8200-1
+TEST_CASE("input_accepts_any_ttl") {
   for (bool v6 : {false, true})
     for (std::uint8_t ttl : {0, 1, 255}) {
       ip_bench bench;
@@ -149,7 +153,8 @@ TEST_CASE("input_accepts_any_ttl") {  // 1122-4, 8200-1
     }
 }
 
-TEST_CASE("input_ignores_unknown_ip_options_and_refuses_to_forward") {  // 1122-5
+// covers: 1122-5
+TEST_CASE("input_ignores_unknown_ip_options_and_refuses_to_forward") {
   ip_bench bench;
   auto p = from_peer(false, 6, tcp_bytes(peer_segment(false)));
   p.options = raw({200, 4, 0, 0});
@@ -169,7 +174,8 @@ TEST_CASE("input_cuts_off_what_the_frame_carries_beyond_the_packet") {
   }
 }
 
-TEST_CASE("input_of_an_unknown_protocol_is_answered_in_both_families") {  // 1122-8, 8200-3
+// covers: 1122-8, 8200-3
+TEST_CASE("input_of_an_unknown_protocol_is_answered_in_both_families") {
   ip_bench bench;
   CHECK(nothing(bench.in(from_peer(false, 132, pattern(20)).build())));
   REQUIRE(bench.sink.sent.size() == 1);
@@ -188,8 +194,8 @@ TEST_CASE("input_of_an_unknown_protocol_is_answered_in_both_families") {  // 112
   CHECK(bench.sink.sent.size() == 2);
 }
 
-TEST_CASE(
-    "input_of_broken_headers_is_answered_with_a_parameter_problem") {  // 8200-4, 8200-5, icmp-9
+// covers: 8200-4, 8200-5, icmp-9
+TEST_CASE("input_of_broken_headers_is_answered_with_a_parameter_problem") {
   ip_bench bench;
   auto p = from_peer(false, 6, tcp_bytes(peer_segment(false)));
   p.options = raw({7, 0, 0, 0});
@@ -209,8 +215,8 @@ TEST_CASE(
   CHECK(bench.count(counter::drop_ip_options) == 2);
 }
 
-TEST_CASE(
-    "input_to_a_multicast_group_asks_for_a_parameter_problem_only_where_the_option_says_so") {  // 8200-4
+// covers: 8200-4
+TEST_CASE("input_to_a_multicast_group_asks_for_a_parameter_problem_only_where_the_option_says_so") {
   ip_bench bench;
   for (unsigned type : {0xc0u, 0x80u}) {
     auto p = from_peer(true, 60, raw({6, 0, type, 4, 0, 0, 0, 0}) + tcp_bytes(peer_segment(true)));

@@ -62,8 +62,8 @@ class measuring_sink final : public stack::packet_sink {
 
 }  // namespace
 
-TEST_CASE("output_tcp_carries_headers_payload_and_a_right_checksum") {  // MUST-2, 1191-4, MUST-48,
-                                                                        // MUST-49
+// covers: MUST-2, 1191-4, MUST-48, MUST-49
+TEST_CASE("output_tcp_carries_headers_payload_and_a_right_checksum") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto s = own_segment(v6);
@@ -119,7 +119,8 @@ TEST_CASE("output_hands_a_super_segment_over_whole_where_the_device_cuts_it") {
   }
 }
 
-TEST_CASE("output_cuts_a_super_segment_itself_where_the_device_cannot") {  // SHLD-27, SHLD-28
+// covers: SHLD-27, SHLD-28
+TEST_CASE("output_cuts_a_super_segment_itself_where_the_device_cannot") {
   for (bool v6 : {false, true})
     for (bool checksum : {false, true}) {
       auto options = ip_options();
@@ -169,7 +170,8 @@ TEST_CASE("output_over_64_kib_is_cut_even_with_offloads") {
   CHECK(bench.sink.sent.size() == 47);
 }
 
-TEST_CASE("output_never_exceeds_the_mtu") {  // 1122-11
+// covers: 1122-11
+TEST_CASE("output_never_exceeds_the_mtu") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto headers = v6 ? 60u : 40u;
@@ -184,7 +186,8 @@ TEST_CASE("output_never_exceeds_the_mtu") {  // 1122-11
   }
 }
 
-TEST_CASE("output_only_from_our_own_addresses_and_to_somebody") {  // 1122-2, 1122-13, MUST-46
+// covers: 1122-2, 1122-13, MUST-46
+TEST_CASE("output_only_from_our_own_addresses_and_to_somebody") {
   ip_bench bench;
   auto s = own_segment(false);
   s.source = addr("198.18.0.3");
@@ -200,7 +203,8 @@ TEST_CASE("output_only_from_our_own_addresses_and_to_somebody") {  // 1122-2, 11
   CHECK(bench.sink.sent.empty());
 }
 
-TEST_CASE("output_from_a_loopback_address_stays_inside") {  // 1122-13
+// covers: 1122-13
+TEST_CASE("output_from_a_loopback_address_stays_inside") {
   auto options = ip_options();
   options.addresses.push_back(*ip_prefix::parse("127.0.0.1/8"));
   ip_bench bench(options);
@@ -213,7 +217,8 @@ TEST_CASE("output_from_a_loopback_address_stays_inside") {  // 1122-13
   CHECK(bench.ip.has_looped());
 }
 
-TEST_CASE("output_never_sends_a_ttl_of_zero") {  // 1122-4
+// covers: 1122-4
+TEST_CASE("output_never_sends_a_ttl_of_zero") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     CHECK(bench.ip.send_tcp(bench.now, own_segment(v6), {}, 0));
@@ -261,8 +266,8 @@ TEST_CASE("output_udp_is_whole_while_it_fits_and_fragmented_beyond") {
     }
 }
 
-TEST_CASE(
-    "output_fragments_have_identifications_that_do_not_repeat_or_follow_from_each_other") {  // 6864-1
+// covers: 6864-1
+TEST_CASE("output_fragments_have_identifications_that_do_not_repeat_or_follow_from_each_other") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     wire::udp_datagram d;

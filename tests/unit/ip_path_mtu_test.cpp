@@ -19,7 +19,8 @@ stack::icmp_report too_big(bool v6, std::uint32_t mtu, std::uint32_t quoted = 15
 
 }  // namespace
 
-TEST_CASE("path_mtu_is_the_devices_until_a_router_says_less") {  // 1191-1
+// covers: 1191-1
+TEST_CASE("path_mtu_is_the_devices_until_a_router_says_less") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     CHECK(bench.ip.path_mtu(bench.now, peer(v6)) == 1500);
@@ -29,7 +30,8 @@ TEST_CASE("path_mtu_is_the_devices_until_a_router_says_less") {  // 1191-1
   }
 }
 
-TEST_CASE("path_mtu_is_never_raised_by_an_error") {  // 1191-2, 8201-1
+// covers: 1191-2, 8201-1
+TEST_CASE("path_mtu_is_never_raised_by_an_error") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     CHECK(bench.ip.lower_path_mtu(bench.now, too_big(v6, 1400)) == 1400);
@@ -40,7 +42,8 @@ TEST_CASE("path_mtu_is_never_raised_by_an_error") {  // 1191-2, 8201-1
   }
 }
 
-TEST_CASE("path_mtu_has_a_floor_against_forged_errors") {  // icmp-4, 8201-1
+// covers: icmp-4, 8201-1
+TEST_CASE("path_mtu_has_a_floor_against_forged_errors") {
   ip_bench bench;
   CHECK(!bench.ip.lower_path_mtu(bench.now, too_big(true, 1279)));
   CHECK(bench.ip.lower_path_mtu(bench.now, too_big(true, 1280)) == 1280);
@@ -54,7 +57,8 @@ TEST_CASE("path_mtu_has_a_floor_against_forged_errors") {  // icmp-4, 8201-1
   CHECK(narrow.ip.path_mtu(narrow.now, peer(false)) == 296);
 }
 
-TEST_CASE("path_mtu_without_a_number_goes_down_the_plateaus") {  // 1191-1
+// covers: 1191-1
+TEST_CASE("path_mtu_without_a_number_goes_down_the_plateaus") {
   auto options = ip_options();
   options.mtu = 9000;
   ip_bench bench(options);
@@ -67,7 +71,8 @@ TEST_CASE("path_mtu_without_a_number_goes_down_the_plateaus") {  // 1191-1
   CHECK(!bench.ip.lower_path_mtu(bench.now, too_big(false, 0, length)));
 }
 
-TEST_CASE("path_mtu_is_forgotten_after_ten_minutes_and_not_before_five") {  // 1191-2, 8201-3
+// covers: 1191-2, 8201-3
+TEST_CASE("path_mtu_is_forgotten_after_ten_minutes_and_not_before_five") {
   ip_bench bench;
   CHECK(bench.ip.next_deadline().is_never());
   bench.ip.lower_path_mtu(bench.now, too_big(true, 1300));

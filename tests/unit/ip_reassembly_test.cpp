@@ -36,7 +36,8 @@ TEST_CASE("reassembly_puts_fragments_together_in_every_order") {
   }
 }
 
-TEST_CASE("reassembly_takes_the_largest_datagram") {  // 1122-3, 8200-6
+// covers: 1122-3, 8200-6
+TEST_CASE("reassembly_takes_the_largest_datagram") {
   ip_bench bench;
   auto fragments = udp_fragments(false, 65507, 1480);
   for (std::size_t i = 0; i + 1 < fragments.size(); ++i) REQUIRE(nothing(bench.in(fragments[i])));
@@ -58,7 +59,8 @@ TEST_CASE("reassembly_keeps_datagrams_apart_by_identification_source_and_protoco
   }
 }
 
-TEST_CASE("reassembly_survives_exact_duplicates") {  // 8200-9
+// covers: 8200-9
+TEST_CASE("reassembly_survives_exact_duplicates") {
   for (bool v6 : {false, true}) {
     ip_bench bench;
     auto fragments = udp_fragments(v6, 900, 504);
@@ -68,9 +70,8 @@ TEST_CASE("reassembly_survives_exact_duplicates") {  // 8200-9
   }
 }
 
-TEST_CASE(
-    "reassembly_drops_the_whole_datagram_on_any_overlap_and_all_that_still_comes_of_it") {  // 815-1,
-                                                                                            // 8200-9
+// covers: 815-1, 8200-9
+TEST_CASE("reassembly_drops_the_whole_datagram_on_any_overlap_and_all_that_still_comes_of_it") {
   for (bool v6 : {false, true}) {
     struct {
       std::uint32_t offset;
@@ -110,7 +111,8 @@ TEST_CASE("reassembly_refuses_two_ends_and_bytes_beyond_the_end") {
   }
 }
 
-TEST_CASE("reassembly_refuses_the_ping_of_death") {  // 815-1
+// covers: 815-1
+TEST_CASE("reassembly_refuses_the_ping_of_death") {
   ip_bench bench;
   CHECK(nothing(bench.in(fragment_packet(false, 1, 65528, false, pattern(8), 1))));
   CHECK(nothing(bench.in(fragment_packet(false, 1, 65512, false, pattern(8), 1))));
@@ -125,7 +127,9 @@ TEST_CASE("reassembly_refuses_the_ping_of_death") {  // 815-1
   CHECK(problem.rest == 42);
 }
 
-TEST_CASE("reassembly_refuses_tiny_and_ragged_fragments") {  // RFC 1858, 8200-7, 8200-8
+// covers: 8200-7, 8200-8
+// RFC 1858 3.
+TEST_CASE("reassembly_refuses_tiny_and_ragged_fragments") {
   ip_bench bench;
   CHECK(
       nothing(bench.in(fragment_packet(false, 1, 0, true, pattern(16), 6))));  // half a TCP header
@@ -145,9 +149,8 @@ TEST_CASE("reassembly_refuses_tiny_and_ragged_fragments") {  // RFC 1858, 8200-7
   CHECK(as_icmp(bench.sink.sent[1]).rest == 4);
 }
 
-TEST_CASE(
-    "reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment_came") {  // 1122-3,
-                                                                                     // 8200-6
+// covers: 1122-3, 8200-6
+TEST_CASE("reassembly_times_out_after_a_minute_and_says_so_if_the_first_fragment_came") {
   for (bool v6 : {false, true})
     for (bool first : {false, true}) {
       ip_bench bench;
@@ -240,7 +243,8 @@ TEST_CASE("reassembly_without_any_memory_drops_every_fragment") {
   CHECK(bench.count(counter::drop_fragment_limit) == 4);
 }
 
-TEST_CASE("reassembly_keeps_congestion_marks_and_drops_impossible_mixes") {  // 3168-8
+// covers: 3168-8
+TEST_CASE("reassembly_keeps_congestion_marks_and_drops_impossible_mixes") {
   for (bool v6 : {false, true}) {
     struct {
       std::uint8_t first, second;

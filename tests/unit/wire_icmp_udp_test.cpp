@@ -55,7 +55,8 @@ TEST_CASE("udp_length_out_of_range_is_malformed") {
           parse_status::malformed);
 }
 
-TEST_CASE("udp_checksum_of_zero_is_none_in_ipv4_and_refused_in_ipv6") {  // 8200-12
+// covers: 8200-12
+TEST_CASE("udp_checksum_of_zero_is_none_in_ipv4_and_refused_in_ipv6") {
   for (bool v6 : {false, true}) {
     wire::udp_datagram d;
     d.source = addr(v6 ? "2001:db8::1" : "198.18.0.1");

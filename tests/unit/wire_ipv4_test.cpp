@@ -38,7 +38,8 @@ TEST_CASE("ipv4_header_comes_back_as_it_was_emitted") {
   CHECK(std::ranges::equal(h.payload, p.payload));
 }
 
-TEST_CASE("ipv4_wrong_version_or_nothing_at_all_is_refused") {  // 1122-1
+// covers: 1122-1
+TEST_CASE("ipv4_wrong_version_or_nothing_at_all_is_refused") {
   auto packet = some_packet().build();
   for (unsigned version : {0u, 1u, 3u, 5u, 7u, 15u}) {
     packet[0] = std::byte(version << 4 | 5);
@@ -47,7 +48,8 @@ TEST_CASE("ipv4_wrong_version_or_nothing_at_all_is_refused") {  // 1122-1
   CHECK(parse({}).status == ip_status::bad_version);
 }
 
-TEST_CASE("ipv4_header_checksum_is_verified") {  // 1122-1
+// covers: 1122-1
+TEST_CASE("ipv4_header_checksum_is_verified") {
   auto packet = some_packet().build();
   for (std::size_t i = 1; i < 20; ++i) {
     auto broken = packet;
@@ -78,7 +80,8 @@ TEST_CASE("ipv4_bytes_behind_the_total_length_are_cut_off") {
   CHECK(wire::parse_ip(packet).payload.size() == p.payload.size());
 }
 
-TEST_CASE("ipv4_unknown_options_are_ignored_and_the_payload_found") {  // 1122-5, MUST-50
+// covers: 1122-5, MUST-50
+TEST_CASE("ipv4_unknown_options_are_ignored_and_the_payload_found") {
   auto p = some_packet();
   p.options = raw({1, 0x94, 4, 0, 0, 200, 3, 9, 0, 0, 0, 0});  // router alert, an unknown one
   auto packet = p.build();

@@ -59,7 +59,8 @@ TEST_CASE("ipv6_truncated_anywhere_is_malformed") {
             ip_status::malformed);
 }
 
-TEST_CASE("ipv6_extension_headers_are_walked_in_any_order_and_number") {  // 8200-2
+// covers: 8200-2
+TEST_CASE("ipv6_extension_headers_are_walked_in_any_order_and_number") {
   auto chain = options_header(60, 1) + options_header(43, 1) + raw({60, 0, 0, 0, 0, 0, 0, 0}) +
                options_header(60, 1) + options_header(44, 0) + fragment(6, 0, false);
   auto packet = some_packet(0, chain + tcp20()).build();
@@ -71,7 +72,8 @@ TEST_CASE("ipv6_extension_headers_are_walked_in_any_order_and_number") {  // 820
   CHECK(h.payload.size() == 20);
 }
 
-TEST_CASE("ipv6_hop_by_hop_elsewhere_is_an_unrecognized_next_header") {  // 8200-3
+// covers: 8200-3
+TEST_CASE("ipv6_hop_by_hop_elsewhere_is_an_unrecognized_next_header") {
   auto h = parse(60, options_header(0, 1) + options_header(6, 1) + tcp20());
   CHECK(h.status == ip_status::parameter_problem);
   CHECK(h.problem_code == 1);
@@ -85,7 +87,8 @@ TEST_CASE("ipv6_unknown_next_header_is_reported_with_the_place_that_names_it") {
   CHECK(h.next_header_at == 40);
 }
 
-TEST_CASE("ipv6_unknown_options_are_judged_by_their_two_highest_bits") {  // 8200-4
+// covers: 8200-4
+TEST_CASE("ipv6_unknown_options_are_judged_by_their_two_highest_bits") {
   for (std::uint8_t header : {0, 60}) {
     CHECK(parse(header, options_header(6, 0x1e) + tcp20()).status == ip_status::ok);
     CHECK(parse(header, options_header(6, 0x5e) + tcp20()).status == ip_status::discard);
@@ -107,7 +110,8 @@ TEST_CASE("ipv6_option_lengths_out_of_their_header_are_malformed") {
   CHECK(parse(60, raw({6, 9, 1, 4, 0, 0, 0, 0}) + tcp20()).status == ip_status::malformed);
 }
 
-TEST_CASE("ipv6_routing_headers_with_segments_left_are_refused_whatever_their_type") {  // 8200-5
+// covers: 8200-5
+TEST_CASE("ipv6_routing_headers_with_segments_left_are_refused_whatever_their_type") {
   for (unsigned type : {0u, 2u, 3u, 4u, 253u}) {
     CHECK(parse(43, raw({6, 0, type, 0, 0, 0, 0, 0}) + tcp20()).status == ip_status::ok);
     auto h = parse(43, raw({6, 0, type, 1, 0, 0, 0, 0}) + tcp20());
@@ -117,7 +121,8 @@ TEST_CASE("ipv6_routing_headers_with_segments_left_are_refused_whatever_their_ty
   }
 }
 
-TEST_CASE("ipv6_atomic_fragments_are_processed_alone") {  // 8200-10
+// covers: 8200-10
+TEST_CASE("ipv6_atomic_fragments_are_processed_alone") {
   auto h = parse(44, fragment(6, 0, false) + tcp20());
   CHECK(h.status == ip_status::ok);
   CHECK(!h.is_fragment);
@@ -137,7 +142,8 @@ TEST_CASE("ipv6_fragment_fields_are_told") {
   CHECK(h.header_length == 56);
 }
 
-TEST_CASE("ipv6_fragment_that_is_no_multiple_of_eight_is_a_parameter_problem") {  // 8200-7
+// covers: 8200-7
+TEST_CASE("ipv6_fragment_that_is_no_multiple_of_eight_is_a_parameter_problem") {
   auto h = parse(44, fragment(6, 8, true) + pattern(15));
   CHECK(h.status == ip_status::parameter_problem);
   CHECK(h.problem_code == 0);
@@ -145,7 +151,8 @@ TEST_CASE("ipv6_fragment_that_is_no_multiple_of_eight_is_a_parameter_problem") {
   CHECK(parse(44, fragment(6, 8, false) + pattern(15)).status == ip_status::ok);
 }
 
-TEST_CASE("ipv6_fragment_beyond_the_largest_payload_is_a_parameter_problem") {  // 8200-7
+// covers: 8200-7
+TEST_CASE("ipv6_fragment_beyond_the_largest_payload_is_a_parameter_problem") {
   CHECK(parse(44, fragment(6, 65528, false) + pattern(7)).status == ip_status::ok);
   auto h = parse(44, fragment(6, 65528, false) + pattern(8));
   CHECK(h.status == ip_status::parameter_problem);
@@ -153,7 +160,8 @@ TEST_CASE("ipv6_fragment_beyond_the_largest_payload_is_a_parameter_problem") {  
   CHECK(h.problem_pointer == 42);
 }
 
-TEST_CASE("ipv6_first_fragment_without_all_headers_is_a_parameter_problem") {  // 8200-8
+// covers: 8200-8
+TEST_CASE("ipv6_first_fragment_without_all_headers_is_a_parameter_problem") {
   for (auto& rest : {pattern(16), bytes()}) {
     auto h = parse(44, fragment(6, 0, true) + rest);
     CHECK(h.status == ip_status::parameter_problem);

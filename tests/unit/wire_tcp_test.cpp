@@ -160,8 +160,9 @@ TEST_CASE("tcp_data_offset_out_of_range_is_malformed") {
   }
 }
 
-TEST_CASE(
-    "tcp_unknown_options_are_skipped_by_their_length") {  // MUST-6, MUST-64: odd alignment too
+// covers: MUST-6, MUST-64
+// An odd alignment too.
+TEST_CASE("tcp_unknown_options_are_skipped_by_their_length") {
   auto o = parsed(raw(
       {254, 3, 9, 2, 4, 1, 2, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 14}));
   CHECK(o.mss == 0x0102);
@@ -169,14 +170,16 @@ TEST_CASE(
   CHECK(!o.malformed);
 }
 
-TEST_CASE("tcp_options_after_the_end_are_padding") {  // MUST-69
+// covers: MUST-69
+TEST_CASE("tcp_options_after_the_end_are_padding") {
   auto o = parsed(raw({3, 3, 2, 0, 2, 4, 1, 2}));
   CHECK(o.window_scale == 2);
   CHECK(!o.mss);
   CHECK(!o.malformed);
 }
 
-TEST_CASE("tcp_illegal_option_lengths_end_the_options_and_keep_those_before") {  // MUST-7
+// covers: MUST-7
+TEST_CASE("tcp_illegal_option_lengths_end_the_options_and_keep_those_before") {
   for (auto tail :
        {raw({8, 0, 0, 0}), raw({8, 1, 0, 0}), raw({8, 200, 0, 0}), raw({8, 5, 0, 0}),
         raw({1, 1, 1, 8}), raw({200, 9, 0, 0}), raw({1, 1, 5, 10}), raw({1, 4, 3, 0})}) {
