@@ -25,6 +25,7 @@ std::size_t accept_all(script& t) {
 
 }  // namespace
 
+// covers: b1
 TEST_CASE("listen_backlog_admits_exactly_its_count") {
   for (std::uint32_t backlog : {0u, 1u, 2u, 5u}) {
     CAPTURE(backlog);
@@ -39,6 +40,7 @@ TEST_CASE("listen_backlog_admits_exactly_its_count") {
   }
 }
 
+// covers: b2
 TEST_CASE("listen_syn_is_dropped_not_reset_when_the_accept_queue_is_full") {
   script t;
   t.listen(80, {.backlog = 1});
@@ -52,6 +54,7 @@ TEST_CASE("listen_syn_is_dropped_not_reset_when_the_accept_queue_is_full") {
   t.out("S. 0 ack 1");
 }
 
+// covers: b3
 TEST_CASE("listen_final_ack_dropped_when_the_accept_queue_is_full_completes_later") {
   script t;
   t.listen(80, {.backlog = 1});
@@ -110,6 +113,7 @@ TEST_CASE("listen_syn_queue_full_drops_further_syns") {
   CHECK(t.h().memory_in_use() <= 3 * 128);
 }
 
+// covers: b4
 TEST_CASE("listen_timed_out_half_open_entry_frees_its_slot") {
   script t;
   t.listen(80, {.syn_backlog = 1});
@@ -132,6 +136,7 @@ TEST_CASE("listen_timed_out_half_open_entry_frees_its_slot") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: MUST-11, 9293-E10, b5
 TEST_CASE("listen_rst_in_syn_received_frees_its_slot") {
   script t;
   t.listen();
@@ -144,6 +149,7 @@ TEST_CASE("listen_rst_in_syn_received_frees_its_slot") {
   CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
 }
 
+// covers: b6
 TEST_CASE("listen_close_resets_half_open_and_unaccepted_connections") {
   script t;
   t.listen();
@@ -165,6 +171,7 @@ TEST_CASE("listen_close_resets_half_open_and_unaccepted_connections") {
   CHECK(t.take().has(wire::rst));
 }
 
+// covers: b10
 TEST_CASE("listen_data_or_fin_on_the_third_ack_is_kept") {
   script t;
   t.listen();
@@ -178,6 +185,7 @@ TEST_CASE("listen_data_or_fin_on_the_third_ack_is_kept") {
   CHECK(t.h().at_end(t.socket));
 }
 
+// covers: b11
 TEST_CASE("listen_duplicate_syn_sends_the_syn_ack_again") {
   script t;
   t.listen();
@@ -190,6 +198,7 @@ TEST_CASE("listen_duplicate_syn_sends_the_syn_ack_again") {
   CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
 }
 
+// covers: b21
 TEST_CASE("listen_options_missing_from_a_retransmitted_syn_are_tolerated") {
   script t;
   t.listen();
@@ -202,6 +211,7 @@ TEST_CASE("listen_options_missing_from_a_retransmitted_syn_are_tolerated") {
   CHECK(t.info().send_window == 100 << 7);
 }
 
+// covers: 9293-E2, b12, b13
 TEST_CASE("listen_syn_ack_and_bare_ack_are_answered_with_rst") {
   script t;
   t.listen();
@@ -213,6 +223,7 @@ TEST_CASE("listen_syn_ack_and_bare_ack_are_answered_with_rst") {
   t.out("R 999");
 }
 
+// covers: 9293-E2, b14
 TEST_CASE("listen_rst_is_never_answered") {
   script t;
   t.in("R 0 win 0");
@@ -224,6 +235,7 @@ TEST_CASE("listen_rst_is_never_answered") {
   t.quiet();
 }
 
+// covers: 9293-E1
 TEST_CASE("closed_port_answers_with_the_reset_of_rfc_9293") {
   script t;
   t.in("S 0 <mss 1460>");
@@ -235,6 +247,7 @@ TEST_CASE("closed_port_answers_with_the_reset_of_rfc_9293") {
   CHECK(t.count(counter::drop_tcp_no_listener) == 3);
 }
 
+// covers: b15
 TEST_CASE("listen_rst_for_another_connection_is_not_swallowed") {
   script t;
   t.listen();
@@ -246,6 +259,7 @@ TEST_CASE("listen_rst_for_another_connection_is_not_swallowed") {
   CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
 }
 
+// covers: MUST-63, b16
 TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
   for (const char* source :
        {"224.0.0.5", "255.255.255.255", "10.0.0.255", "0.0.0.0", "127.0.0.1"}) {
@@ -259,6 +273,7 @@ TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
   }
 }
 
+// covers: MUST-57
 TEST_CASE("listen_syn_to_multicast_or_broadcast_is_silently_dropped") {
   for (const char* destination : {"224.0.0.1", "255.255.255.255", "10.0.0.255"}) {
     CAPTURE(destination);
@@ -270,6 +285,7 @@ TEST_CASE("listen_syn_to_multicast_or_broadcast_is_silently_dropped") {
   }
 }
 
+// covers: MUST-41, b18
 TEST_CASE("listen_address_in_use_also_specific_against_wildcard") {
   script t;
   t.listen(80, {.key = owner_key{1}});
@@ -365,6 +381,7 @@ TEST_CASE("listen_works_on_ipv6") {
 
 // --- SYN cookies (rows 7-9, RFC 4987).
 
+// covers: b7
 TEST_CASE("syn_cookie_round_trip_with_timestamps_keeps_window_scale_and_sack") {
   script t;
   t.listen(80, {.syn_backlog = 0});
@@ -405,6 +422,7 @@ TEST_CASE("syn_cookie_without_timestamps_keeps_the_mss_only") {
   CHECK_FALSE(t.info().sack);
 }
 
+// covers: b8
 TEST_CASE("syn_cookie_expired_or_forged_is_refused") {
   for (const int how : {0, 1, 2, 3}) {
     CAPTURE(how);
@@ -433,6 +451,7 @@ TEST_CASE("syn_cookie_survives_into_the_next_period") {
   CHECK(t.accept());
 }
 
+// covers: b9
 TEST_CASE("syn_cookie_late_ack_that_carries_data") {
   script t;
   t.listen(80, {.syn_backlog = 0});

@@ -7,6 +7,7 @@
 using namespace weir;
 using namespace weir::test;
 
+// covers: MUST-13, 9293-E15, 9293-E20
 TEST_CASE("close_active_fin_wait_1_2_time_wait") {
   script t;
   t.establish();
@@ -31,6 +32,7 @@ TEST_CASE("close_active_fin_wait_1_2_time_wait") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: MUST-12, 9293-E15, 9293-E18
 TEST_CASE("close_passive_close_wait_last_ack") {
   script t;
   t.establish();
@@ -53,6 +55,7 @@ TEST_CASE("close_passive_close_wait_last_ack") {
   CHECK(t.h().error(t.socket) == std::errc::bad_file_descriptor);
 }
 
+// covers: 9293-E15, b58
 TEST_CASE("simultaneous_close_goes_through_closing") {
   script t;
   t.establish();
@@ -65,6 +68,7 @@ TEST_CASE("simultaneous_close_goes_through_closing") {
   CHECK(t.state() == tcp_state::time_wait);
 }
 
+// covers: 9293-E15
 TEST_CASE("fin_with_the_ack_of_our_fin_goes_straight_to_time_wait") {
   script t;
   t.establish();
@@ -92,6 +96,7 @@ TEST_CASE("fin_follows_queued_data_and_rides_on_its_last_segment") {
   CHECK(t.send(1u).error() == std::errc::broken_pipe);
 }
 
+// covers: b58
 TEST_CASE("lost_fin_is_retransmitted") {
   script t;
   t.establish();
@@ -105,6 +110,7 @@ TEST_CASE("lost_fin_is_retransmitted") {
   t.quiet();
 }
 
+// covers: 9293-E15, 9293-E16, b58, b59
 TEST_CASE("lost_last_ack_is_sent_again_from_time_wait") {
   script t;
   t.establish();
@@ -122,6 +128,7 @@ TEST_CASE("lost_last_ack_is_sent_again_from_time_wait") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: b59
 TEST_CASE("time_wait_ignores_resets_and_old_data_is_acknowledged_slowly") {
   script t;
   t.establish();
@@ -138,6 +145,7 @@ TEST_CASE("time_wait_ignores_resets_and_old_data_is_acknowledged_slowly") {
   t.quiet();
 }
 
+// covers: 9293-E11, b59
 TEST_CASE("time_wait_a_new_syn_reopens") {
   script t;
   t.establish();
@@ -156,6 +164,7 @@ TEST_CASE("time_wait_a_new_syn_reopens") {
   CHECK(t.count(counter::time_wait_recycled) == 1);
 }
 
+// covers: SHLD-4
 TEST_CASE("time_wait_reopens_by_timestamp") {
   script t;
   t.establish("<mss 1460,TS 100 0>");
@@ -190,6 +199,7 @@ TEST_CASE("time_wait_entries_are_bounded_and_the_oldest_goes") {
   CHECK(t.h().memory_in_use() <= 2 * 136);
 }
 
+// covers: SHLD-3, b56
 TEST_CASE("close_with_unread_data_sends_rst") {
   script t;
   t.establish();
@@ -201,6 +211,7 @@ TEST_CASE("close_with_unread_data_sends_rst") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: SHLD-3
 TEST_CASE("data_after_close_is_answered_with_rst") {
   script t;
   t.establish();
@@ -211,6 +222,7 @@ TEST_CASE("data_after_close_is_answered_with_rst") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: b57
 TEST_CASE("close_with_a_blocked_send_queue_ends_in_bounded_time") {
   script t;
   t.establish("<mss 1460>", 1000);
@@ -259,6 +271,7 @@ TEST_CASE("half_closed_connection_with_a_reader_is_not_reaped") {
   CHECK(t.read() == script::stream(0, 5));
 }
 
+// covers: 9293-E19
 TEST_CASE("abort_sends_rst_and_drops_everything") {
   script t;
   t.establish();
@@ -271,6 +284,7 @@ TEST_CASE("abort_sends_rst_and_drops_everything") {
   CHECK(t.take().has(wire::rst));
 }
 
+// covers: b31
 TEST_CASE("fin_before_missing_data_waits_for_it") {
   script t;
   t.establish();
@@ -285,6 +299,7 @@ TEST_CASE("fin_before_missing_data_waits_for_it") {
   CHECK(t.h().at_end(t.socket));
 }
 
+// covers: 9293-E17
 TEST_CASE("data_after_fin_is_ignored") {
   script t;
   t.establish();
@@ -295,6 +310,7 @@ TEST_CASE("data_after_fin_is_ignored") {
   CHECK(t.h().at_end(t.socket));
 }
 
+// covers: MUST-12, 9293-E9, b60
 TEST_CASE("rst_exact_kills_in_window_is_challenged_outside_is_dropped") {
   script t;
   t.establish();
@@ -311,6 +327,7 @@ TEST_CASE("rst_exact_kills_in_window_is_challenged_outside_is_dropped") {
   CHECK(t.send(1u).error() == std::errc::connection_reset);
 }
 
+// covers: SHLD-2
 TEST_CASE("rst_may_carry_data_and_received_bytes_stay_readable") {
   script t;
   t.establish();
@@ -323,6 +340,7 @@ TEST_CASE("rst_may_carry_data_and_received_bytes_stay_readable") {
   CHECK(t.h().receive(t.now(), t.socket, buffer).error() == std::errc::connection_reset);
 }
 
+// covers: 9293-E11, b60
 TEST_CASE("syn_in_a_synchronized_state_is_challenged") {
   script t;
   t.establish();
@@ -334,6 +352,7 @@ TEST_CASE("syn_in_a_synchronized_state_is_challenged") {
   CHECK(t.state() == tcp_state::established);
 }
 
+// covers: b60
 TEST_CASE("challenge_acks_are_limited_per_connection") {
   script t;
   t.establish();
@@ -352,6 +371,7 @@ TEST_CASE("challenge_acks_are_limited_per_connection") {
   CHECK(t.sent() == 1);
 }
 
+// covers: b60
 TEST_CASE("retransmitted_data_is_always_acknowledged") {
   script t;
   t.establish();
@@ -363,6 +383,7 @@ TEST_CASE("retransmitted_data_is_always_acknowledged") {
   }
 }
 
+// covers: 9293-E14
 TEST_CASE("ack_too_old_or_of_the_future_is_challenged_and_its_data_dropped") {
   script t;
   t.establish("<mss 1460>", 1000);
@@ -378,6 +399,7 @@ TEST_CASE("ack_too_old_or_of_the_future_is_challenged_and_its_data_dropped") {
   CHECK(t.read().empty());
 }
 
+// covers: 9293-E12
 TEST_CASE("segment_without_ack_is_dropped") {
   script t;
   t.establish();

@@ -6,6 +6,7 @@
 using namespace weir;
 using namespace weir::test;
 
+// covers: MUST-14, MUST-16, SHLD-5, b23
 TEST_CASE("connect_syn_has_linux_options_and_completes") {
   script t;
   t.connect();
@@ -25,6 +26,7 @@ TEST_CASE("connect_syn_has_linux_options_and_completes") {
   CHECK(t.info().send_window == 65535);   // row 23: the window in a SYN is never scaled
 }
 
+// covers: MUST-22, MUST-23
 TEST_CASE("connect_syn_is_retransmitted_with_doubling_and_times_out") {
   script t;
   t.connect();
@@ -43,6 +45,7 @@ TEST_CASE("connect_syn_is_retransmitted_with_doubling_and_times_out") {
   CHECK(t.error() == std::errc::timed_out);
 }
 
+// covers: 9293-E5
 TEST_CASE("connect_refused_by_a_reset_that_acknowledges_the_syn") {
   script t;
   t.connect();
@@ -56,6 +59,7 @@ TEST_CASE("connect_refused_by_a_reset_that_acknowledges_the_syn") {
   CHECK(t.count(counter::failed_opens) == 1);
 }
 
+// covers: 9293-E4
 TEST_CASE("connect_unacceptable_ack_is_answered_with_rst") {
   script t;
   t.connect();
@@ -69,6 +73,7 @@ TEST_CASE("connect_unacceptable_ack_is_answered_with_rst") {
   CHECK(t.state() == tcp_state::syn_sent);
 }
 
+// covers: MUST-10, 9293-E6, b20
 TEST_CASE("simultaneous_open_connects_both") {
   script t;
   t.connect();
@@ -85,6 +90,7 @@ TEST_CASE("simultaneous_open_connects_both") {
   t.out("P. 1:6 ack 1");
 }
 
+// covers: MUST-10, b20
 TEST_CASE("simultaneous_open_between_two_stacks") {
   two_hosts net;
   const auto a = *net.a().connect(net.now(), at("10.0.0.2", 2000), at("10.0.0.1", 1000), {});
@@ -97,6 +103,7 @@ TEST_CASE("simultaneous_open_between_two_stacks") {
   CHECK(receive_text(net.b(), net.now(), b) == "hi");
 }
 
+// covers: MUST-11, 9293-E10
 TEST_CASE("reset_in_syn_received_from_an_active_open_refuses") {
   script t;
   t.connect();
@@ -107,6 +114,7 @@ TEST_CASE("reset_in_syn_received_from_an_active_open_refuses") {
   CHECK(t.error() == std::errc::connection_refused);
 }
 
+// covers: 9293-E13
 TEST_CASE("syn_received_ack_outside_the_window_is_reset") {
   script t;
   t.listen();
@@ -120,6 +128,7 @@ TEST_CASE("syn_received_ack_outside_the_window_is_reset") {
   CHECK(t.accept());
 }
 
+// covers: b22
 TEST_CASE("no_window_scaling_unless_both_sides_offered_it") {
   script t;
   t.establish("<mss 1460>", 1000);
@@ -134,6 +143,7 @@ TEST_CASE("no_window_scaling_unless_both_sides_offered_it") {
   CHECK(scaled.info().receive_window_shift == 7);
 }
 
+// covers: REC-1
 TEST_CASE("window_shift_above_14_counts_as_14") {
   script t;
   t.establish("<mss 1460,wscale 15>", 1);
@@ -142,6 +152,7 @@ TEST_CASE("window_shift_above_14_counts_as_14") {
   CHECK(t.info().send_window == 2 << 14);
 }
 
+// covers: MUST-15, b24
 TEST_CASE("mss_zero_or_tiny_is_clamped_and_absent_is_536") {
   for (const auto& [option, expected] : std::vector<std::pair<std::string, int>>{
            {"<mss 0>", 64}, {"<mss 1>", 64}, {"", 536}, {"<mss 9000>", 1460}}) {
@@ -155,6 +166,7 @@ TEST_CASE("mss_zero_or_tiny_is_clamped_and_absent_is_536") {
   CHECK(six.info().send_mss == 1220);
 }
 
+// covers: MUST-16, b25
 TEST_CASE("effective_mss_subtracts_option_bytes") {
   script t;
   t.establish("<mss 1460,TS 100 0>");
@@ -165,6 +177,7 @@ TEST_CASE("effective_mss_subtracts_option_bytes") {
   CHECK(first.options.timestamps->echo == 101);
 }
 
+// covers: MUST-7, b26
 TEST_CASE("malformed_option_lengths_do_no_harm") {
   // The bytes after the fixed header, wherever they come from, end the parsing; the SYN itself
   // still counts.
@@ -202,6 +215,7 @@ TEST_CASE("malformed_option_lengths_do_no_harm") {
   }
 }
 
+// covers: MUST-3
 TEST_CASE("bad_checksum_is_dropped_without_a_reply") {
   script t;
   t.listen();
@@ -214,6 +228,7 @@ TEST_CASE("bad_checksum_is_dropped_without_a_reply") {
   CHECK(t.count(counter::drop_tcp_checksum) == 1);
 }
 
+// covers: MUST-46
 TEST_CASE("connect_validates_its_arguments") {
   script t;
   const auto why = [&](const endpoint& remote, const endpoint& local = {}) {
@@ -264,6 +279,7 @@ TEST_CASE("ephemeral_ports_do_not_repeat_and_avoid_listeners") {
   }
 }
 
+// covers: MUST-54, SHLD-26
 TEST_CASE("icmp_is_believed_only_about_what_is_in_flight") {
   script t;
   t.connect();

@@ -29,6 +29,7 @@ std::uint32_t drain_quick(script& t, std::uint32_t at = 1) {
 
 }  // namespace
 
+// covers: SHLD-31, b27
 TEST_CASE("all_120_orders_of_five_segments_give_the_same_bytes") {
   std::array<std::uint32_t, 5> order{0, 1, 2, 3, 4};
   do {
@@ -41,6 +42,7 @@ TEST_CASE("all_120_orders_of_five_segments_give_the_same_bytes") {
   } while (std::next_permutation(order.begin(), order.end()));
 }
 
+// covers: b28
 TEST_CASE("all_pairs_of_overlap_give_the_same_bytes") {
   for (std::uint32_t a = 0; a < 6; ++a)
     for (std::uint32_t b = a + 1; b <= 6; ++b)
@@ -60,6 +62,7 @@ TEST_CASE("all_pairs_of_overlap_give_the_same_bytes") {
         }
 }
 
+// covers: b28
 TEST_CASE("bytes_once_received_are_not_changed_by_a_later_overlap") {
   script t;
   t.establish();
@@ -71,6 +74,7 @@ TEST_CASE("bytes_once_received_are_not_changed_by_a_later_overlap") {
   CHECK(t.read() == "firstright");
 }
 
+// covers: b32
 TEST_CASE("sequence_wraps_at_2_to_the_32") {
   for (std::uint32_t isn : {0xffffffffu, 0xfffffffeu, 0xffffff00u, 0x7fffffffu, 0x7ffffff0u}) {
     CAPTURE(isn);
@@ -88,6 +92,7 @@ TEST_CASE("sequence_wraps_at_2_to_the_32") {
   }
 }
 
+// covers: 9293-E7, b29
 TEST_CASE("out_of_window_data_gets_an_ack") {
   script t;
   t.establish();
@@ -97,6 +102,7 @@ TEST_CASE("out_of_window_data_gets_an_ack") {
   CHECK(t.count(counter::drop_tcp_out_of_window) == 1);
 }
 
+// covers: b30
 TEST_CASE("partial_overlap_with_the_window_is_trimmed") {
   host_options o;
   o.tcp.receive_buffer = 1000;
@@ -109,6 +115,7 @@ TEST_CASE("partial_overlap_with_the_window_is_trimmed") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: SHLD-14, b33
 TEST_CASE("right_window_edge_never_moves_left") {
   host_options o;
   o.tcp.receive_buffer = 20000;
@@ -135,6 +142,7 @@ TEST_CASE("right_window_edge_never_moves_left") {
   }
 }
 
+// covers: b34
 TEST_CASE("read_that_reopens_a_closed_window_sends_an_update") {
   host_options o;
   o.tcp.receive_buffer = 4000;
@@ -150,6 +158,7 @@ TEST_CASE("read_that_reopens_a_closed_window_sends_an_update") {
   t.quiet();
 }
 
+// covers: MUST-39, b35
 TEST_CASE("small_reads_send_no_small_updates") {
   host_options o;
   o.tcp.receive_buffer = 4000;
@@ -167,6 +176,7 @@ TEST_CASE("small_reads_send_no_small_updates") {
   CHECK(t.take().window >= 1460);
 }
 
+// covers: MUST-40, SHLD-18
 TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
   script t;
   t.establish();
@@ -181,6 +191,7 @@ TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
   t.out(". 1 ack " + std::to_string(at + 10));
 }
 
+// covers: SHLD-19, b36
 TEST_CASE("ack_at_least_every_second_mss") {
   script t;
   t.establish();
@@ -191,6 +202,7 @@ TEST_CASE("ack_at_least_every_second_mss") {
   t.out(". 1 ack " + std::to_string(at + 2920));
 }
 
+// covers: b36
 TEST_CASE("super_segment_counts_as_the_segments_it_carries") {
   script t;
   t.establish();
@@ -203,6 +215,7 @@ TEST_CASE("super_segment_counts_as_the_segments_it_carries") {
   t.out(". 1 ack " + std::to_string(at + 1000));
 }
 
+// covers: MUST-58, MUST-59
 TEST_CASE("one_ack_for_a_batch_of_segments") {
   script t;
   t.establish();
@@ -224,6 +237,7 @@ TEST_CASE("reply_carries_the_acknowledgement") {
   t.quiet();
 }
 
+// covers: b37
 TEST_CASE("immediate_ack_on_a_gap_and_on_its_filling") {
   script t;
   t.establish();
@@ -238,6 +252,7 @@ TEST_CASE("immediate_ack_on_a_gap_and_on_its_filling") {
   t.out(". 1 ack " + std::to_string(at + 300));
 }
 
+// covers: b38
 TEST_CASE("sack_newest_block_comes_first") {
   script t;
   t.establish("<mss 1460,sackOK>");
@@ -262,6 +277,7 @@ TEST_CASE("sack_is_not_sent_without_permission") {
   t.out(". 1 ack 1 <>");
 }
 
+// covers: b39
 TEST_CASE("d_sack_is_reported_once") {
   script t;
   t.establish("<mss 1460,sackOK>");
@@ -275,6 +291,7 @@ TEST_CASE("d_sack_is_reported_once") {
   t.out(". 1 ack 101 <sack 201:301 201:301>");
 }
 
+// covers: b40
 TEST_CASE("paws_drops_old_segments_and_acknowledges") {
   script t;
   t.establish("<mss 1460,TS 1000 0>");
@@ -319,6 +336,7 @@ TEST_CASE("timestamp_echoed_is_that_of_the_earliest_unacknowledged_segment") {
   t.out(". 1 ack " + std::to_string(at + 20) + " <TS 0 2000>");
 }
 
+// covers: b41
 TEST_CASE("flood_of_one_byte_segments_stays_bounded_in_memory") {
   for (const bool descending : {false, true}) {
     CAPTURE(descending);
@@ -381,6 +399,7 @@ TEST_CASE("host_memory_limit_drops_and_counts") {
   CHECK(t.count(counter::drop_tcp_memory) + t.count(counter::drop_tcp_out_of_window) > 0);
 }
 
+// covers: MUST-66, 9293-E8
 TEST_CASE("zero_window_still_takes_acks_and_resets") {
   host_options o;
   o.tcp.receive_buffer = 1000;
@@ -399,6 +418,7 @@ TEST_CASE("zero_window_still_takes_acks_and_resets") {
   CHECK(t.error() == std::errc::connection_reset);
 }
 
+// covers: b55
 TEST_CASE("two_zero_windows_do_not_exchange_pure_acks_for_ever") {
   host_options o;
   o.tcp.receive_buffer = 2000;

@@ -34,6 +34,7 @@ std::string r(std::uint32_t from, std::uint32_t to) {
 
 }  // namespace
 
+// covers: MUST-18, MUST-19, b47
 TEST_CASE("rto_doubles_and_ends_in_a_timeout") {
   host_options o;
   o.tcp.retries = 5;
@@ -54,6 +55,7 @@ TEST_CASE("rto_doubles_and_ends_in_a_timeout") {
   CHECK(any(t.events(), ready::failed));
 }
 
+// covers: b47
 TEST_CASE("rto_resets_on_progress") {
   script t;
   t.establish("<mss 1000>");
@@ -69,6 +71,7 @@ TEST_CASE("rto_resets_on_progress") {
   CHECK(t.info().rto < 1s);
 }
 
+// covers: b47
 TEST_CASE("rto_restarts_on_a_partial_ack") {
   script t;
   t.establish("<mss 1000>");
@@ -83,6 +86,7 @@ TEST_CASE("rto_restarts_on_a_partial_ack") {
   t.out(". " + r(at + 1000, at + 2000) + " ack 1");
 }
 
+// covers: MUST-18
 TEST_CASE("karn_no_samples_from_retransmitted_segments") {
   script t;
   t.establish("<mss 1000>");
@@ -97,6 +101,7 @@ TEST_CASE("karn_no_samples_from_retransmitted_segments") {
   CHECK(t.info().rtt == before);
 }
 
+// covers: MUST-19
 TEST_CASE("window_is_one_segment_after_a_timeout_and_slow_start_follows") {
   script t(reno());
   t.establish("<mss 1000>");
@@ -128,6 +133,7 @@ TEST_CASE("second_timeout_of_the_same_segment_leaves_the_threshold") {
   CHECK(t.info().slow_start_threshold == threshold);
 }
 
+// covers: b48
 TEST_CASE("three_duplicate_acks_retransmit_window_updates_do_not_count") {
   script t(reno());
   t.establish("<mss 1000>", 30000);
@@ -146,6 +152,7 @@ TEST_CASE("three_duplicate_acks_retransmit_window_updates_do_not_count") {
   CHECK(t.info().fast_retransmits == 1);
 }
 
+// covers: b48
 TEST_CASE("segments_with_data_are_not_duplicate_acks") {
   script t(reno());
   t.establish("<mss 1000>");
@@ -203,6 +210,7 @@ TEST_CASE("no_second_fast_retransmit_for_the_same_window") {
   CHECK(t.info().fast_retransmits == 1);  // RFC 6582: "recover" is not passed yet
 }
 
+// covers: b46
 TEST_CASE("retransmission_may_be_cut_differently_and_a_partial_ack_of_it_counts") {
   script t;
   t.establish("<mss 1000>");
@@ -251,6 +259,7 @@ TEST_CASE("sack_retransmits_only_what_is_missing") {
   CHECK(t.info().memory == 0);
 }
 
+// covers: b49
 TEST_CASE("lost_retransmission_is_recovered_without_rto") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -273,6 +282,7 @@ TEST_CASE("lost_retransmission_is_recovered_without_rto") {
   CHECK(t.info().timeouts == 0);
 }
 
+// covers: b50
 TEST_CASE("tail_loss_is_recovered_by_a_probe") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -293,6 +303,7 @@ TEST_CASE("tail_loss_is_recovered_by_a_probe") {
   CHECK(t.info().timeouts == 0);
 }
 
+// covers: b51
 TEST_CASE("reordering_does_not_collapse_the_congestion_window") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -376,6 +387,7 @@ TEST_CASE("hostile_sack_blocks_do_no_harm") {
   CHECK(t.info().memory == 0);
 }
 
+// covers: 9293-E20
 TEST_CASE("user_timeout_ends_a_connection_that_makes_no_progress") {
   host_options o;
   o.tcp.user_timeout = 5s;

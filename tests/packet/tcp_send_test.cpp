@@ -17,6 +17,7 @@ tcp_options nagle() {
 
 }  // namespace
 
+// covers: MUST-61, SHLD-28
 TEST_CASE("segments_are_cut_at_the_mss_and_the_last_has_psh") {
   script t;
   t.establish();
@@ -28,6 +29,7 @@ TEST_CASE("segments_are_cut_at_the_mss_and_the_last_has_psh") {
   CHECK(last.payload.size() == 80);
 }
 
+// covers: SHLD-7, b42
 TEST_CASE("nagle_holds_a_second_small_segment_until_the_first_is_acknowledged") {
   host_options o;
   o.tcp = nagle();
@@ -42,6 +44,7 @@ TEST_CASE("nagle_holds_a_second_small_segment_until_the_first_is_acknowledged") 
   t.out_payload("P. 11:31 ack 1", script::stream(10, 30));
 }
 
+// covers: SHLD-7
 TEST_CASE("nagle_lets_full_segments_go_and_holds_the_tail") {
   host_options o;
   o.tcp = nagle();
@@ -56,6 +59,7 @@ TEST_CASE("nagle_lets_full_segments_go_and_holds_the_tail") {
   t.out("P. 1471:2011 ack 1");
 }
 
+// covers: b42
 TEST_CASE("nagle_the_last_piece_is_not_held_for_ever") {
   host_options o;
   o.tcp = nagle();
@@ -68,6 +72,7 @@ TEST_CASE("nagle_the_last_piece_is_not_held_for_ever") {
   t.out("FP. 11:21 ack 1");
 }
 
+// covers: MUST-17
 TEST_CASE("nodelay_sends_each_piece_and_releases_what_nagle_held") {
   host_options o;
   o.tcp = nagle();
@@ -84,6 +89,7 @@ TEST_CASE("nodelay_sends_each_piece_and_releases_what_nagle_held") {
   t.out("P. 21:31 ack 1");
 }
 
+// covers: b43
 TEST_CASE("cork_holds_and_release_sends") {
   script t;
   t.establish();
@@ -97,6 +103,7 @@ TEST_CASE("cork_holds_and_release_sends") {
   t.out("P. 1461:2101 ack 1");
 }
 
+// covers: MUST-60, b43
 TEST_CASE("cork_gives_way_after_200_ms") {
   script t;
   t.establish();
@@ -108,6 +115,7 @@ TEST_CASE("cork_gives_way_after_200_ms") {
   t.out("P. 1:101 ack 1");
 }
 
+// covers: MUST-19
 TEST_CASE("initial_window_is_ten_segments") {
   script t;
   t.establish("<mss 1000>");
@@ -118,6 +126,7 @@ TEST_CASE("initial_window_is_ten_segments") {
   CHECK(t.sent() == 20);
 }
 
+// covers: MUST-38
 TEST_CASE("peer_window_bounds_what_is_sent") {
   script t;
   t.establish("<mss 1000>", 2500);
@@ -131,6 +140,7 @@ TEST_CASE("peer_window_bounds_what_is_sent") {
   t.quiet();
 }
 
+// covers: MUST-38
 TEST_CASE("half_of_the_largest_window_may_be_sent_though_under_an_mss") {
   script t;
   t.establish("<mss 1460>", 600);
@@ -142,6 +152,7 @@ TEST_CASE("half_of_the_largest_window_may_be_sent_though_under_an_mss") {
   t.out(". 601:901 ack 1");
 }
 
+// covers: MUST-38
 TEST_CASE("window_too_small_for_silly_window_avoidance_is_used_by_the_probe") {
   script t;
   t.establish("<mss 1460>", 10000);
@@ -154,6 +165,7 @@ TEST_CASE("window_too_small_for_silly_window_avoidance_is_used_by_the_probe") {
   t.out(". 3001:3101 ack 1");
 }
 
+// covers: MUST-36, MUST-37, SHLD-30, b44
 TEST_CASE("zero_window_probe_backs_off_and_lives_as_long_as_it_is_answered") {
   script t;
   t.establish("<mss 1460>", 1000);
@@ -187,6 +199,7 @@ TEST_CASE("zero_window_probes_without_an_answer_end_the_connection") {
   CHECK(t.info().zero_window_probes == 15);
 }
 
+// covers: MUST-34, SHLD-15, SHLD-16, b45
 TEST_CASE("peer_shrinks_its_window") {
   script t;
   t.establish("<mss 1000>", 5000);
@@ -202,6 +215,7 @@ TEST_CASE("peer_shrinks_its_window") {
   CHECK(t.error() == std::error_code{});
 }
 
+// covers: MUST-35, SHLD-17, b45
 TEST_CASE("shrunken_to_zero_with_data_out_does_not_time_out_while_the_peer_answers") {
   script t;
   t.establish("<mss 1000>", 5000);
@@ -220,6 +234,7 @@ TEST_CASE("shrunken_to_zero_with_data_out_does_not_time_out_while_the_peer_answe
   CHECK(t.info().send_queued == 0);
 }
 
+// covers: 9293-E14
 TEST_CASE("window_update_needs_a_newer_segment") {
   script t;
   t.establish("<mss 1460>", 1000);
@@ -232,6 +247,7 @@ TEST_CASE("window_update_needs_a_newer_segment") {
   CHECK(t.info().send_window == 2000);
 }
 
+// covers: b52
 TEST_CASE("congestion_window_does_not_grow_while_the_application_is_the_limit") {
   script t;
   t.establish("<mss 1000>");
@@ -246,6 +262,7 @@ TEST_CASE("congestion_window_does_not_grow_while_the_application_is_the_limit") 
   CHECK(t.info().congestion_window == before);
 }
 
+// covers: b53
 TEST_CASE("restart_after_idle") {
   script t;
   t.establish("<mss 1000>");
@@ -289,6 +306,7 @@ TEST_CASE("gathered_parts_are_sent_as_one_stream") {
   t.out_payload("P. 1:9 ack 1", "abcdefgh");
 }
 
+// covers: b54
 TEST_CASE("path_mtu_drop_cuts_again_what_is_queued") {
   script t;
   t.establish();
@@ -338,6 +356,7 @@ TEST_CASE("path_mtu_drop_cuts_again_what_is_queued") {
   CHECK(t.info().timeouts == 0);
 }
 
+// covers: MUST-26, MUST-27, MUST-29, SHLD-12
 TEST_CASE("keep_alive_probes_only_when_idle_and_gives_up_in_the_end") {
   host_options o;
   o.tcp.keep_alive = true;
@@ -365,6 +384,7 @@ TEST_CASE("keep_alive_probes_only_when_idle_and_gives_up_in_the_end") {
   CHECK(t.error() == std::errc::timed_out);
 }
 
+// covers: MUST-25
 TEST_CASE("keep_alive_is_off_by_default") {
   script t;
   t.establish();

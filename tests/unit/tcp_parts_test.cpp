@@ -42,6 +42,7 @@ TEST_CASE("sequence_numbers_compare_across_the_wrap") {
   CHECK(later(seq(3), seq(0xffffffffu)) == seq(3));
 }
 
+// covers: MUST-18
 TEST_CASE("rtt_follows_rfc_6298") {
   rtt_estimator e;
   CHECK(e.timeout(1s, 200ms, 120s) == 1s);
@@ -63,6 +64,7 @@ TEST_CASE("rtt_follows_rfc_6298") {
   CHECK(e.minimum() == 50ms);
 }
 
+// covers: MUST-19
 TEST_CASE("reno_window_grows_and_shrinks_as_rfc_5681_says") {
   congestion_control c;
   c.start(congestion_algorithm::reno, 1000, 10);
