@@ -120,6 +120,7 @@ std::error_code host::set_cork(instant now, socket_id id, bool corked) {
 endpoint host::local_endpoint(socket_id id) const { return impl_->local_endpoint(id); }
 
 endpoint host::remote_endpoint(socket_id id) const {
+  if (auto* u = impl_->find_udp(id)) return u->remote;
   auto* s = impl_->find(id);
   return s == nullptr ? endpoint{} : s->connection.flow().remote;
 }

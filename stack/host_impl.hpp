@@ -1,6 +1,7 @@
 // The inside of host: the tables, the queues of work, and the steps between IP and connections.
 // host.cpp is the facade, host_input.cpp what arrives and time, host_listen.cpp handshakes,
-// host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls.
+// host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls, host_udp.cpp all of
+// UDP.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "tcp/isn.hpp"
 #include "tcp/time_wait.hpp"
 #include "tcp/timer_wheel.hpp"
+#include "udp/udp_sockets.hpp"
 #include "weir/stack/host.hpp"
 
 namespace weir::stack {
@@ -64,6 +66,16 @@ class host::impl final : public tcp::egress {
   endpoint local_endpoint(socket_id id);
   tcp_socket* find(socket_id id);
   listener* find_listener(socket_id id);
+
+  // host_udp.cpp
+  result<socket_id> udp_bind(const endpoint& local, const udp_options& options);
+  result<socket_id> udp_connect(const endpoint& remote, const endpoint& local,
+                                const udp_options& options);
+  std::error_code udp_connect(socket_id id, const endpoint& remote);
+  result<std::size_t> udp_send(instant now, socket_id id, const endpoint* to,
+                               std::span<const std::span<const std::byte>> payload);
+  result<received_datagram> udp_receive(socket_id id, std::span<std::byte> into);
+  udp_socket* find_udp(socket_id id);
 
   /// After a call on a socket: its events, its timer, its end.
   void settle(std::uint32_t index, instant now);
@@ -119,6 +131,15 @@ class host::impl final : public tcp::egress {
   void link_time_wait(std::uint32_t index);
   void unlink_time_wait(std::uint32_t index);
   void free_socket(std::uint32_t index, instant now);
+  // host_udp.cpp
+  void on_datagram(instant now, const wire::udp_datagram& datagram);
+  void on_udp_icmp(instant now, const icmp_report& report);
+  std::error_code check_destination(const ip_address& from, const endpoint& to) const;
+  void post_udp(std::uint32_t index, ready what);
+  socket_id udp_id(std::uint32_t index) const {
+    return static_cast<socket_id>(std::uint64_t{udp_.generation(index)} << 32 | udp_bit | index);
+  }
+  static std::uint32_t udp_index(socket_id id) { return index_of(id) & ~udp_bit; }
   // events
   void post(std::uint32_t index, ready what);
   void post_listener(std::uint32_t index, ready what);
@@ -132,6 +153,7 @@ class host::impl final : public tcp::egress {
   void queue_event(socket_id id);
 
   static constexpr std::uint32_t listener_bit = 0x80000000u;
+  static constexpr std::uint32_t udp_bit = 0x40000000u;
 
   flow_table flows_;
   slab<half_open> half_open_;
@@ -142,6 +164,9 @@ class host::impl final : public tcp::egress {
   port_allocator ports_;
   syn_cookies cookies_;
   tcp::options_ref accepted_options_;
+  udp_sockets udp_;
+  port_allocator udp_ports_;
+  std::uint32_t udp_opened_ = 0;
   std::vector<std::uint32_t> flush_, flushing_;
   std::vector<socket_id> events_;
   std::size_t events_taken_ = 0;

@@ -21,7 +21,9 @@ host::impl::impl(host_options options, packet_sink& sink)
       isn_(derive_key(options_.secret, 3)),
       ports_(derive_key(options_.secret, 4)),
       cookies_(derive_key(options_.secret, 5)),
-      accepted_options_(options_.tcp) {}
+      accepted_options_(options_.tcp),
+      udp_(derive_key(options_.secret, 6), pool_),
+      udp_ports_(derive_key(options_.secret, 7)) {}
 
 host::impl::~impl() {
   auto ctx = context(instant{});
@@ -39,8 +41,7 @@ void host::impl::take(instant now, const delivery& what) {
   } else if (const auto* report = std::get_if<icmp_report>(&what)) {
     on_icmp(now, *report);
   } else if (const auto* datagram = std::get_if<wire::udp_datagram>(&what)) {
-    counters_.add(counter::drop_udp_no_socket);
-    ip_.send_port_unreachable(now, *datagram);
+    on_datagram(now, *datagram);
   }
 }
 
@@ -72,6 +73,7 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment) {
 }
 
 void host::impl::on_icmp(instant now, const icmp_report& report) {
+  if (report.protocol == wire::udp_protocol) return on_udp_icmp(now, report);
   if (report.protocol != wire::tcp_protocol) return;
   const auto found = find_flow({report.local, report.remote});
   if (found.what() != flow_ref::kind::connection) return;
@@ -201,6 +203,10 @@ bool host::impl::next_event(event& out) {
       l->event_queued = false;
       out = {id, l->user, l->pending};
       l->pending = ready::none;
+    } else if (auto* u = find_udp(id); u != nullptr) {
+      u->event_queued = false;
+      out = {id, u->user, u->pending};
+      u->pending = ready::none;
     } else {
       continue;
     }

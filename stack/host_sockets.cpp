@@ -102,6 +102,7 @@ void host::impl::close(instant now, socket_id id) {
     close_listener(now, index_of(id));
     return;
   }
+  if (find_udp(id) != nullptr) return udp_.remove(udp_index(id));
   auto* s = find(id);
   if (s == nullptr) return;
   s->owned = false;
@@ -116,6 +117,7 @@ void host::impl::abort(instant now, socket_id id) {
     close_listener(now, index_of(id));
     return;
   }
+  if (find_udp(id) != nullptr) return udp_.remove(udp_index(id));
   auto* s = find(id);
   if (s == nullptr) return;
   s->owned = false;
@@ -130,11 +132,14 @@ void host::impl::set_user(socket_id id, void* user) {
     s->user = user;
   else if (auto* l = find_listener(id))
     l->user = user;
+  else if (auto* u = find_udp(id))
+    u->user = user;
 }
 
 endpoint host::impl::local_endpoint(socket_id id) {
   if (auto* s = find(id)) return s->connection.flow().local;
   if (auto* l = find_listener(id)) return l->local;
+  if (auto* u = find_udp(id)) return u->local;
   return {};
 }
 

@@ -28,6 +28,10 @@ namespace weir::stack {
 /// Names a socket of one host. Carries a generation: an id that was closed is refused
 /// (bad_file_descriptor).
 enum class socket_id : std::uint64_t { none = 0 };
+/// Whether the id names a UDP socket.
+constexpr bool is_udp(socket_id id) {
+  return (static_cast<std::uint64_t>(id) & 0xc0000000u) == 0x40000000u;
+}
 
 /// Fixed by the first member of a sharing group; a listener without it cannot join.
 enum class owner_key : std::uint64_t { none = 0 };
@@ -99,6 +103,7 @@ struct tcp_options {
 struct host_limits {
   std::uint32_t connections = 1u << 20;
   std::uint32_t listeners = 4096;
+  std::uint32_t udp_sockets = 1u << 16;
   std::uint32_t time_wait = 1u << 16;         ///< beyond it the oldest entry goes
   std::uint64_t memory = 1ull << 30;          ///< bytes in all queues together, at their true size
   std::uint32_t reassembly_bytes = 1u << 20;  ///< IP fragments held
@@ -123,6 +128,34 @@ struct listen_options {
   bool allow_wildcard = false;  ///< else 0.0.0.0 and [::] are permission_denied
   sharing_mode sharing = sharing_mode::exclusive;
   owner_key key = owner_key::none;
+};
+
+/// Settings of one UDP socket.
+struct udp_options {
+  std::uint32_t receive_buffer = 256u << 10;  ///< bytes of the receive queue, at their true size
+  std::uint32_t receive_datagrams = 1024;     ///< datagrams in it
+  bool allow_wildcard = false;                ///< else 0.0.0.0 and [::] are permission_denied
+  std::uint8_t ttl = 64;
+  std::uint8_t traffic_class = 0;
+};
+
+/// What udp_receive() took out of the queue.
+struct received_datagram {
+  std::size_t size = 0;  ///< payload bytes of the datagram; more than the buffer: the rest is lost
+  std::size_t copied = 0;  ///< of them, in the buffer
+  endpoint from;
+};
+
+/// One UDP socket's numbers.
+struct udp_info {
+  endpoint local, remote;  ///< remote: only while connected
+  bool connected = false;
+  std::uint32_t queued = 0;        ///< datagrams received and not yet read
+  std::uint32_t queued_bytes = 0;  ///< what they cost, at their true size
+  std::uint64_t received = 0, sent = 0;
+  std::uint64_t dropped = 0;      ///< arrived while the queue was full
+  std::uint64_t icmp_errors = 0;  ///< about what it sent, believed or not
+  std::uint8_t last_icmp_type = 0, last_icmp_code = 0;
 };
 
 /// Readiness. Level changes are told once, at the edge, and again after the call that saw
@@ -270,6 +303,33 @@ class host {
   result<tcp_options> get_options(socket_id id) const;
   /// Holds back segments that are not full (cork); released, or after 200 ms, they go.
   std::error_code set_cork(instant now, socket_id id, bool corked);
+
+  // --- UDP (RFC 768, RFC 1122 4.1). close(), set_user(), local_endpoint(), remote_endpoint() and
+  // next_event() serve these sockets too; of the events they have `readable`.
+
+  /// Binds a socket. Errors as listen(): address_not_available, permission_denied (wildcard),
+  /// address_in_use, not_enough_memory (limit). Port 0 takes a free one, not to be guessed.
+  result<socket_id> udp_bind(const endpoint& local, const udp_options& options = {});
+  /// A socket that talks to `remote` only. `local` may be unspecified and its port 0. Errors as
+  /// udp_bind() and the other udp_connect().
+  result<socket_id> udp_connect(const endpoint& remote, const endpoint& local,
+                                const udp_options& options = {});
+  /// Ties a socket to one remote: only its datagrams are received from now on, what is queued from
+  /// others is dropped, and an ICMP port unreachable is reported as connection_refused. A socket
+  /// that is bound to the wildcard gets the address that it sends from. Errors: invalid_argument
+  /// (port 0; multicast, broadcast, unspecified), address_family_not_supported,
+  /// network_unreachable.
+  std::error_code udp_connect(socket_id id, const endpoint& remote);
+  /// Sends one datagram at once, in fragments where it is larger than the path's MTU. `to` is null
+  /// on a connected socket. Errors: not_connected, already_connected, those of udp_connect(),
+  /// message_size (over 65,507 bytes on IPv4, 65,527 on IPv6), no_buffer_space (the device has no
+  /// room: the datagram is lost), and once connection_refused, for an earlier datagram.
+  result<std::size_t> udp_send(instant now, socket_id id, const endpoint* to,
+                               std::span<const std::span<const std::byte>> payload);
+  /// Takes the oldest datagram. Errors: operation_would_block (`readable` follows), and once
+  /// connection_refused.
+  result<received_datagram> udp_receive(socket_id id, std::span<std::byte> into);
+  result<udp_info> info_udp(socket_id id) const;
 
   // --- Looking at it.
 

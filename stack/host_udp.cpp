@@ -1,0 +1,218 @@
+// UDP on the host: the users' calls, datagrams that arrive, and ICMP errors about what was sent.
+// The sockets themselves are udp/udp_sockets.hpp's. RFC 768, RFC 1122 4.1, RFC 8085 5.
+#include <algorithm>
+
+#include "host_impl.hpp"
+#include "ip/parts.hpp"
+#include "wire/ip.hpp"
+
+namespace weir::stack {
+namespace {
+
+/// The largest payload: what the 16-bit lengths of UDP and IP leave (RFC 768; RFC 8200 3).
+std::size_t largest_payload(const ip_address& to) {
+  const std::size_t most = 65535 - wire::udp_header;
+  return to.is_v4() ? most - wire::min_ipv4_header : most;
+}
+
+}  // namespace
+
+udp_socket* host::impl::find_udp(socket_id id) {
+  if (!is_udp(id)) return nullptr;
+  const auto raw = static_cast<std::uint64_t>(id);
+  return udp_.find(udp_index(id), static_cast<std::uint32_t>(raw >> 32));
+}
+
+void host::impl::post_udp(std::uint32_t index, ready what) {
+  auto& s = udp_[index];
+  s.pending = s.pending | what;
+  if (s.event_queued) return;
+  s.event_queued = true;
+  queue_event(udp_id(index));
+}
+
+// --- What arrives.
+
+void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram) {
+  const endpoint local{datagram.destination, datagram.destination_port};
+  const endpoint from{datagram.source, datagram.source_port};
+  const auto index = udp_.match(local, from);
+  if (index == udp_sockets::none) {
+    counters_.add(counter::drop_udp_no_socket);
+    ip_.send_port_unreachable(now, datagram);
+    return;
+  }
+  // A batch from a device is as many datagrams as it carries.
+  auto left = datagram.payload;
+  do {
+    const auto one =
+        left.first(datagram.gso_size == 0 ? left.size()
+                                          : std::min<std::size_t>(left.size(), datagram.gso_size));
+    left = left.subspan(one.size());
+    switch (udp_.push(index, from, one)) {
+      case udp_sockets::admission::queued:
+        counters_.add(counter::datagrams_received);
+        post_udp(index, ready::readable);
+        break;
+      case udp_sockets::admission::queue_full: counters_.add(counter::drop_udp_queue_full); break;
+      case udp_sockets::admission::no_memory: counters_.add(counter::drop_udp_memory); break;
+    }
+  } while (!left.empty());
+}
+
+// Nobody vouches for an ICMP error, and UDP has no sequence number to check: it must be about the
+// destination that this socket is connected to or sent to last, and no longer than what it sent
+// (RFC 8085 5.2).
+void host::impl::on_udp_icmp(instant now, const icmp_report& report) {
+  const auto index = udp_.sender(report.local);
+  if (index == udp_sockets::none) return;
+  auto& s = udp_[index];
+  const bool sent_there = s.last_destination == report.remote && s.longest_packet != 0;
+  if (!sent_there || (s.connected && s.remote != report.remote)) return;
+  ++s.icmp_errors;
+  s.last_icmp_type = report.type;
+  s.last_icmp_code = report.code;
+  if (report.kind == icmp_kind::packet_too_big) {
+    // What comes next is cut to fit; that one datagram was lost is nothing new to UDP.
+    const bool plausible = report.quoted_length <= s.longest_packet &&
+                           (report.mtu == 0 || report.mtu < report.quoted_length);
+    if (plausible) (void)ip_.lower_path_mtu(now, report);
+    return;
+  }
+  // As Linux does, hard errors reach connected sockets; the others are to be seen in info_udp().
+  const bool hard =
+      report.kind == icmp_kind::port_unreachable || report.kind == icmp_kind::protocol_unreachable;
+  if (!hard || !s.connected) return;
+  s.error = std::make_error_code(std::errc::connection_refused);
+  post_udp(index, ready::readable);
+}
+
+// --- The users' calls.
+
+result<socket_id> host::impl::udp_bind(const endpoint& local, const udp_options& options) {
+  const bool wildcard = local.address.is_unspecified();
+  if (wildcard && !options.allow_wildcard) return std::errc::permission_denied;
+  if (!wildcard && !ip_.is_local(local.address)) return std::errc::address_not_available;
+  if (udp_.size() >= options_.limits.udp_sockets) return std::errc::not_enough_memory;
+  auto at = local;
+  if (at.port == 0) {
+    // RFC 8085 5.1: a port that an off-path attacker cannot guess. Each socket is a destination of
+    // its own to the allocator, so that one port tells nothing of the next.
+    const endpoint label{ip_address::v4(udp_opened_++), 0};
+    const auto port = udp_ports_.choose(
+        at.address, label, [&](std::uint16_t p) { return !udp_.conflicts({at.address, p}); });
+    if (!port) return std::errc::address_in_use;
+    at.port = *port;
+  } else if (udp_.conflicts(at)) {
+    return std::errc::address_in_use;
+  }
+  return udp_id(udp_.add(at, options));
+}
+
+std::error_code host::impl::check_destination(const ip_address& from, const endpoint& to) const {
+  if (from.family() != to.address.family())
+    return std::make_error_code(std::errc::address_family_not_supported);
+  if (to.port == 0 || to.address.is_unspecified() || !ip_.is_unicast(to.address))
+    return std::make_error_code(std::errc::invalid_argument);
+  return {};
+}
+
+result<socket_id> host::impl::udp_connect(const endpoint& remote, const endpoint& local,
+                                          const udp_options& options) {
+  auto at = local;
+  if (local.address.is_unspecified()) {
+    const auto source = ip_.source_for(remote.address);
+    if (!source) return std::errc::network_unreachable;
+    at.address = *source;
+  }
+  if (auto error = check_destination(at.address, remote)) return error;
+  auto id = udp_bind(at, options);
+  if (id) udp_.connect(udp_index(*id), at.address, remote);
+  return id;
+}
+
+std::error_code host::impl::udp_connect(socket_id id, const endpoint& remote) {
+  auto* s = find_udp(id);
+  if (s == nullptr) return std::make_error_code(std::errc::bad_file_descriptor);
+  if (auto error = check_destination(s->local.address, remote)) return error;
+  auto source = s->local.address;
+  if (source.is_unspecified()) {
+    const auto chosen = ip_.source_for(remote.address);
+    if (!chosen) return std::make_error_code(std::errc::network_unreachable);
+    source = *chosen;
+  }
+  udp_.connect(udp_index(id), source, remote);
+  return {};
+}
+
+result<std::size_t> host::impl::udp_send(instant now, socket_id id, const endpoint* to,
+                                         std::span<const std::span<const std::byte>> payload) {
+  auto* s = find_udp(id);
+  if (s == nullptr) return std::errc::bad_file_descriptor;
+  if (s->error) return std::exchange(s->error, {});
+  if (to == nullptr && !s->connected) return std::errc::not_connected;
+  if (to != nullptr && s->connected) return std::errc::already_connected;
+  const auto& remote = to != nullptr ? *to : s->remote;
+  if (to != nullptr)
+    if (auto error = check_destination(s->local.address, remote)) return error;
+  wire::udp_datagram out;
+  out.source = s->local.address;
+  if (out.source.is_unspecified()) {
+    const auto source = ip_.source_for(remote.address);
+    if (!source) return std::errc::network_unreachable;
+    out.source = *source;
+  }
+  const auto size = total_size(payload);
+  if (size > largest_payload(remote.address)) return std::errc::message_size;
+  out.destination = remote.address;
+  out.source_port = s->local.port;
+  out.destination_port = remote.port;
+  out.traffic_class = s->options.traffic_class;
+  if (s->last_destination != remote) {
+    s->last_destination = remote;
+    s->longest_packet = 0;
+  }
+  const auto headers =
+      wire::udp_header + (remote.address.is_v4() ? wire::min_ipv4_header : wire::ipv6_header);
+  const auto packet = std::min<std::size_t>(headers + size, ip_.path_mtu(now, remote.address));
+  s->longest_packet = std::max(s->longest_packet, static_cast<std::uint32_t>(packet));
+  if (!ip_.send_udp(now, out, payload, s->options.ttl)) return std::errc::no_buffer_space;
+  ++s->sent;
+  counters_.add(counter::datagrams_sent);
+  return size;
+}
+
+result<received_datagram> host::impl::udp_receive(socket_id id, std::span<std::byte> into) {
+  auto* s = find_udp(id);
+  if (s == nullptr) return std::errc::bad_file_descriptor;
+  if (s->error) return std::exchange(s->error, {});
+  if (s->queued == 0) return std::errc::operation_would_block;
+  return udp_.pop(udp_index(id), into);
+}
+
+// --- The facade's.
+
+result<socket_id> host::udp_bind(const endpoint& local, const udp_options& options) {
+  return impl_->udp_bind(local, options);
+}
+result<socket_id> host::udp_connect(const endpoint& remote, const endpoint& local,
+                                    const udp_options& options) {
+  return impl_->udp_connect(remote, local, options);
+}
+std::error_code host::udp_connect(socket_id id, const endpoint& remote) {
+  return impl_->udp_connect(id, remote);
+}
+result<std::size_t> host::udp_send(instant now, socket_id id, const endpoint* to,
+                                   std::span<const std::span<const std::byte>> payload) {
+  return impl_->udp_send(now, id, to, payload);
+}
+result<received_datagram> host::udp_receive(socket_id id, std::span<std::byte> into) {
+  return impl_->udp_receive(id, into);
+}
+result<udp_info> host::info_udp(socket_id id) const {
+  auto* s = impl_->find_udp(id);
+  if (s == nullptr) return std::errc::bad_file_descriptor;
+  return s->info();
+}
+
+}  // namespace weir::stack

@@ -1,0 +1,169 @@
+// See udp_sockets.hpp.
+#include "udp/udp_sockets.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace weir::stack {
+namespace {
+
+endpoint wildcard_of(const endpoint& e) {
+  return {e.address.is_v4() ? ip_address() : ip_address::v6({}), e.port};
+}
+
+}  // namespace
+
+udp_info udp_socket::info() const {
+  udp_info out;
+  out.local = local;
+  out.remote = remote;
+  out.connected = connected;
+  out.queued = queued;
+  out.queued_bytes = queued_bytes;
+  out.received = received;
+  out.sent = sent;
+  out.dropped = dropped;
+  out.icmp_errors = icmp_errors;
+  out.last_icmp_type = last_icmp_type;
+  out.last_icmp_code = last_icmp_code;
+  return out;
+}
+
+udp_sockets::~udp_sockets() {
+  for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
+    if (sockets_.live(i)) remove(i);
+}
+
+std::uint32_t udp_sockets::exact(const endpoint& local) const {
+  return index_.find(hash_endpoint<1, 3>(key_, local),
+                     [&](std::uint32_t i) { return sockets_[i].local == local; });
+}
+
+std::uint32_t udp_sockets::sender(const endpoint& local) const {
+  if (sockets_.size() == 0) return none;
+  const auto specific = exact(local);
+  return specific != none ? specific : exact(wildcard_of(local));
+}
+
+std::uint32_t udp_sockets::match(const endpoint& local, const endpoint& remote) const {
+  const auto found = sender(local);
+  if (found == none) return none;
+  const auto& s = sockets_[found];
+  return s.connected && s.remote != remote ? none : found;
+}
+
+bool udp_sockets::conflicts(const endpoint& local) const {
+  if (sockets_.size() == 0) return false;
+  if (sender(local) != none) return true;
+  if (!local.address.is_unspecified()) return false;
+  for (std::uint32_t i = 0; i < sockets_.capacity(); ++i) {
+    if (!sockets_.live(i)) continue;
+    const auto& other = sockets_[i].local;
+    if (other.port == local.port && other.address.family() == local.address.family()) return true;
+  }
+  return false;
+}
+
+std::uint32_t udp_sockets::add(const endpoint& local, const udp_options& options) {
+  const auto i = sockets_.emplace();
+  sockets_[i].local = local;
+  sockets_[i].options = options;
+  index_.insert(hash_endpoint<1, 3>(key_, local), i);
+  return i;
+}
+
+void udp_sockets::remove(std::uint32_t i) {
+  auto& s = sockets_[i];
+  while (s.queued != 0) free_head(s);
+  index_.erase(hash_endpoint<1, 3>(key_, s.local), i);
+  sockets_.erase(i);
+}
+
+void udp_sockets::connect(std::uint32_t i, const ip_address& source, const endpoint& remote) {
+  auto& s = sockets_[i];
+  if (s.local.address != source) {
+    index_.erase(hash_endpoint<1, 3>(key_, s.local), i);
+    s.local.address = source;
+    index_.insert(hash_endpoint<1, 3>(key_, s.local), i);
+  }
+  s.remote = remote;
+  s.connected = true;
+  s.error = {};
+  // The queue is walked once; what stays keeps its order.
+  for (auto left = s.queued; left > 0; --left) {
+    const auto r = s.head;
+    if (records_[r].from != remote) {
+      free_head(s);
+      continue;
+    }
+    s.head = records_[r].next;
+    records_[r].next = none;
+    (s.head == none ? s.head : records_[s.tail].next) = r;
+    s.tail = r;
+  }
+}
+
+std::uint32_t udp_sockets::cost(std::size_t size) {
+  return static_cast<std::uint32_t>(sizeof(record)) +
+         (size == 0 ? 0 : buffer::chunk_pool::cost(size));
+}
+
+udp_sockets::admission udp_sockets::push(std::uint32_t index, const endpoint& from,
+                                         std::span<const std::byte> payload) {
+  auto& s = sockets_[index];
+  const auto charge = cost(payload.size());
+  // An empty queue takes what comes, or a large datagram could never be received.
+  const bool full = s.queued >= s.options.receive_datagrams ||
+                    (s.queued != 0 && s.queued_bytes + charge > s.options.receive_buffer);
+  if (full) {
+    ++s.dropped;
+    return admission::queue_full;
+  }
+  buffer::chunk* bytes = nullptr;
+  if (!pool_.account().charge(sizeof(record))) {
+    ++s.dropped;
+    return admission::no_memory;
+  }
+  if (!payload.empty()) {
+    bytes = pool_.take(payload.size());
+    if (bytes == nullptr) {
+      pool_.account().release(sizeof(record));
+      ++s.dropped;
+      return admission::no_memory;
+    }
+    std::memcpy(bytes->data(), payload.data(), payload.size());
+  }
+  const auto r = records_.emplace();
+  records_[r] = {from, bytes, static_cast<std::uint32_t>(payload.size()), none};
+  (s.head == none ? s.head : records_[s.tail].next) = r;
+  s.tail = r;
+  ++s.queued;
+  s.queued_bytes += charge;
+  ++s.received;
+  return admission::queued;
+}
+
+received_datagram udp_sockets::pop(std::uint32_t index, std::span<std::byte> into) {
+  auto& s = sockets_[index];
+  const auto& r = records_[s.head];
+  received_datagram out;
+  out.size = r.size;
+  out.copied = std::min<std::size_t>(r.size, into.size());
+  out.from = r.from;
+  if (out.copied != 0) std::memcpy(into.data(), r.bytes->data(), out.copied);
+  free_head(s);
+  return out;
+}
+
+void udp_sockets::free_head(udp_socket& s) {
+  const auto r = s.head;
+  s.head = records_[r].next;
+  if (s.head == none) s.tail = none;
+  --s.queued;
+  s.queued_bytes -= cost(records_[r].size);
+  if (records_[r].bytes != nullptr) pool_.give(records_[r].bytes);
+  pool_.account().release(sizeof(record));
+  records_.erase(r);
+}
+
+}  // namespace weir::stack

@@ -1,0 +1,97 @@
+// The UDP sockets of one host: which socket a datagram belongs to, and the bounded queue in which
+// it waits there. It sends nothing, chooses no port and knows no events; host_udp.cpp does. RFC
+// 768, RFC 1122 4.1.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <system_error>
+
+#include "buffer/chunk_pool.hpp"
+#include "listen/flow_key.hpp"
+#include "listen/hash_index.hpp"
+#include "listen/slab.hpp"
+#include "weir/stack/counters.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::stack {
+
+struct udp_socket {
+  endpoint local, remote;
+  udp_options options;
+  void* user = nullptr;
+  std::error_code error;                                           ///< to be reported once
+  std::uint32_t head = hash_index::none, tail = hash_index::none;  ///< of the receive queue
+  std::uint32_t queued = 0;
+  std::uint32_t queued_bytes = 0;
+  std::uint64_t received = 0, sent = 0, dropped = 0, icmp_errors = 0;
+  std::uint8_t last_icmp_type = 0, last_icmp_code = 0;
+  // What an ICMP error may be about: the last destination, and the longest packet that went there.
+  endpoint last_destination;
+  std::uint32_t longest_packet = 0;
+  ready pending = ready::none;
+  bool connected = false;
+  bool event_queued = false;
+
+  udp_info info() const;
+};
+
+class udp_sockets {
+ public:
+  static constexpr std::uint32_t none = hash_index::none;
+
+  /// The pool outlives this.
+  udp_sockets(siphash_key key, buffer::chunk_pool& pool) : key_(key), pool_(pool) {}
+  ~udp_sockets();
+  udp_sockets(const udp_sockets&) = delete;
+  udp_sockets& operator=(const udp_sockets&) = delete;
+
+  /// The socket for a datagram to `local` from `remote`: on that very address, else on the wildcard
+  /// of its family; a connected one takes its remote's datagrams only.
+  std::uint32_t match(const endpoint& local, const endpoint& remote) const;
+  /// The socket that sends from `local`, whatever it is connected to.
+  std::uint32_t sender(const endpoint& local) const;
+  /// Whether a new socket there would take datagrams from one that exists, or the other way round.
+  bool conflicts(const endpoint& local) const;
+
+  std::uint32_t add(const endpoint& local, const udp_options& options);
+  void remove(std::uint32_t index);
+  /// Ties the socket to `remote`; `source` is the address that it sends from. Drops what others
+  /// have sent.
+  void connect(std::uint32_t index, const ip_address& source, const endpoint& remote);
+
+  /// Queues a datagram. Gives why it had to be dropped, or nothing.
+  enum class admission : std::uint8_t { queued, queue_full, no_memory };
+  admission push(std::uint32_t index, const endpoint& from, std::span<const std::byte> payload);
+  /// Takes the oldest; there is one.
+  received_datagram pop(std::uint32_t index, std::span<std::byte> into);
+
+  udp_socket& operator[](std::uint32_t index) { return sockets_[index]; }
+  std::uint32_t generation(std::uint32_t index) const { return sockets_.generation(index); }
+  udp_socket* find(std::uint32_t index, std::uint32_t generation) {
+    return sockets_.find(index, generation);
+  }
+  std::size_t size() const { return sockets_.size(); }
+
+ private:
+  struct record {
+    endpoint from;
+    buffer::chunk* bytes = nullptr;  // none for a datagram without payload
+    std::uint32_t size = 0;
+    std::uint32_t next = none;
+  };
+
+  std::uint32_t exact(const endpoint& local) const;
+  void free_head(udp_socket& s);
+  static std::uint32_t cost(std::size_t size);
+
+  siphash_key key_;
+  buffer::chunk_pool& pool_;
+  hash_index index_;
+  slab<udp_socket, 16> sockets_;
+  slab<record>
+      records_;  // grows to the most that ever waited at once, never beyond the sockets' bounds
+};
+
+}  // namespace weir::stack
