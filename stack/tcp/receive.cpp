@@ -31,7 +31,9 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
   }
   const auto sequence = seq(segment.sequence);
   if (!check_timestamps(ctx, segment)) return;
-  if (!acceptable(sequence, segment.sequence_length())) {
+  // A reset is judged by its number alone, whatever it carries: it counts with a closed window too
+  // (RFC 9293 MUST-66, SHLD-2).
+  if (!acceptable(sequence, segment.has(wire::rst) ? 0 : segment.sequence_length())) {
     on_unacceptable(ctx, segment);
     return;
   }

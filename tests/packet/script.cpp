@@ -70,6 +70,7 @@ notation parse_notation(std::string_view text) {
     text = text.substr(0, open);
   }
   for (const char c : word(text)) {
+    if (c == '-') continue;
     const auto bit = flag_letters.find(c);
     if (bit == std::string_view::npos) throw std::invalid_argument("flag in: " + std::string(text));
     out.flags |= static_cast<std::uint8_t>(1u << bit);

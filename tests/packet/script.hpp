@@ -14,10 +14,10 @@
 //   t.quiet();                            // nothing else was sent
 // clang-format on
 //
-// A segment is: flags (S F R P U E C, and . for ACK), first sequence number or first:past-the-last,
-// then optionally "ack N", "win N" (as in the header), and options in <>: mss N, sackOK, wscale N,
-// TS value echo, sack a:b c:d, nop. out() checks what it names and nothing else; PSH only if named.
-// Times count from the script's start.
+// A segment is: flags (S F R P U E C, . for ACK, - for none), first sequence number or
+// first:past-the-last, then optionally "ack N", "win N" (as in the header), and options in <>: mss
+// N, sackOK, wscale N, TS value echo, sack a:b c:d, nop. out() checks what it names and nothing
+// else; PSH only if named. Times count from the script's start.
 #pragma once
 
 #include <cstdint>

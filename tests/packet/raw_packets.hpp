@@ -1,0 +1,108 @@
+// What the scripts' notation cannot say: TCP and IP options byte by byte, and ICMP errors about a
+// segment that the host sent. Pure functions on packets; checksums are made good where the host
+// verifies them (the IPv4 header's, ICMP's), as script::in_raw() vouches for TCP's.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "packet/script.hpp"
+#include "wire/checksum.hpp"
+#include "wire/icmp.hpp"
+#include "wire/ip.hpp"
+
+namespace weir::test {
+
+using octets = std::vector<std::uint8_t>;
+
+inline void put_octets(std::vector<std::byte>& into, std::size_t where, std::uint32_t value,
+                       int bytes) {
+  for (int i = 0; i < bytes; ++i)
+    into[where + static_cast<std::size_t>(i)] =
+        static_cast<std::byte>(value >> (8 * (bytes - 1 - i)));
+}
+
+/// Sets the IPv4 header's length fields and checksum anew after bytes went in.
+inline void finish_ipv4(std::vector<std::byte>& packet, std::size_t header) {
+  packet[0] = static_cast<std::byte>(0x40 | header / 4);
+  put_octets(packet, 2, static_cast<std::uint32_t>(packet.size()), 2);
+  put_octets(packet, 10, 0, 2);
+  wire::internet_sum sum;
+  sum.add(std::span(packet).first(header));
+  put_octets(packet, 10, sum.checksum(), 2);
+}
+
+/// An IPv4 packet of script::packet() (whose TCP header has no options) with these instead; their
+/// length is a multiple of four.
+inline std::vector<std::byte> with_tcp_options(std::vector<std::byte> packet,
+                                               const octets& options) {
+  constexpr std::size_t ip = wire::min_ipv4_header, tcp = wire::min_tcp_header;
+  REQUIRE(options.size() % 4 == 0);
+  REQUIRE(std::to_integer<int>(packet[ip + 12]) >> 4 == 5);
+  std::vector<std::byte> bytes;
+  for (auto o : options) bytes.push_back(static_cast<std::byte>(o));
+  packet.insert(packet.begin() + ip + tcp, bytes.begin(), bytes.end());
+  packet[ip + 12] = static_cast<std::byte>((tcp + options.size()) / 4 << 4);
+  finish_ipv4(packet, ip);
+  return packet;
+}
+
+/// An IPv4 packet with these IP options.
+inline std::vector<std::byte> with_ip_options(std::vector<std::byte> packet,
+                                              const octets& options) {
+  REQUIRE(options.size() % 4 == 0);
+  std::vector<std::byte> bytes;
+  for (auto o : options) bytes.push_back(static_cast<std::byte>(o));
+  packet.insert(packet.begin() + wire::min_ipv4_header, bytes.begin(), bytes.end());
+  finish_ipv4(packet, wire::min_ipv4_header + options.size());
+  return packet;
+}
+
+/// An ICMP (or ICMPv6) error from the script's peer about a segment that the host sent: quotes its
+/// IP header and the first eight bytes of TCP, with `sequence` in them.
+inline std::vector<std::byte> icmp_about(const script& t, const wire::tcp_segment& about,
+                                         std::uint32_t sequence, std::uint8_t type,
+                                         std::uint8_t code, std::uint32_t rest = 0) {
+  const bool v6 = t.us.is_v6();
+  const auto header = v6 ? wire::ipv6_header : wire::min_ipv4_header;
+  std::vector<std::byte> quote(header + 8);
+  if (v6) {
+    wire::ipv6_fields ip;
+    ip.source = about.source;
+    ip.destination = about.destination;
+    ip.next_header = wire::tcp_protocol;
+    ip.payload_length = 1400;
+    wire::emit_ipv6(quote.data(), ip);
+  } else {
+    wire::ipv4_fields ip;
+    ip.source = about.source;
+    ip.destination = about.destination;
+    ip.protocol = wire::tcp_protocol;
+    ip.total_length = 1400;
+    wire::emit_ipv4(quote.data(), ip);
+  }
+  put_octets(quote, header, about.source_port, 2);
+  put_octets(quote, header + 2, about.destination_port, 2);
+  put_octets(quote, header + 4, sequence, 4);
+  std::vector<std::byte> out(header + wire::icmp_header);
+  wire::emit_icmp(out.data() + header, {type, code, rest, quote}, t.them, t.us);
+  out.insert(out.end(), quote.begin(), quote.end());
+  if (v6) {
+    wire::ipv6_fields ip;
+    ip.source = t.them;
+    ip.destination = t.us;
+    ip.next_header = wire::icmp_v6;
+    ip.payload_length = static_cast<std::uint16_t>(out.size() - header);
+    wire::emit_ipv6(out.data(), ip);
+  } else {
+    wire::ipv4_fields ip;
+    ip.source = t.them;
+    ip.destination = t.us;
+    ip.protocol = wire::icmp_v4;
+    ip.total_length = static_cast<std::uint16_t>(out.size());
+    wire::emit_ipv4(out.data(), ip);
+  }
+  return out;
+}
+
+}  // namespace weir::test
