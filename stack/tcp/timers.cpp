@@ -299,8 +299,12 @@ void connection::on_icmp(context& ctx, const icmp_report& report) {
   const bool opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
   if (!opening) return;
   switch (report.kind) {
-    case icmp_kind::port_unreachable:
-    case icmp_kind::protocol_unreachable: fail(ctx, std::errc::connection_refused); break;
+    case icmp_kind::protocol_unreachable:
+      // ICMPv6 4/1, an unrecognized next header, is a soft error (RFC 9293 MUST-56).
+      if (report.remote.address.is_v6()) break;
+      fail(ctx, std::errc::connection_refused);
+      break;
+    case icmp_kind::port_unreachable: fail(ctx, std::errc::connection_refused); break;
     case icmp_kind::prohibited: fail(ctx, std::errc::host_unreachable); break;
     case icmp_kind::network_unreachable: soft_error_ = std::errc::network_unreachable; break;
     case icmp_kind::host_unreachable: soft_error_ = std::errc::host_unreachable; break;

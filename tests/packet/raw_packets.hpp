@@ -38,7 +38,7 @@ inline std::vector<std::byte> with_tcp_options(std::vector<std::byte> packet,
                                                const octets& options) {
   constexpr std::size_t ip = wire::min_ipv4_header, tcp = wire::min_tcp_header;
   REQUIRE(options.size() % 4 == 0);
-  REQUIRE(std::to_integer<int>(packet[ip + 12]) >> 4 == 5);
+  REQUIRE((std::to_integer<int>(packet[ip + 12]) >> 4) == 5);
   std::vector<std::byte> bytes;
   for (auto o : options) bytes.push_back(static_cast<std::byte>(o));
   packet.insert(packet.begin() + ip + tcp, bytes.begin(), bytes.end());

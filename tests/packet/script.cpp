@@ -93,7 +93,7 @@ script::script(host_options options, bool v6) {
   if (options.addresses.empty()) {
     options.addresses = {*ip_prefix::parse("10.0.0.1/24"), *ip_prefix::parse("fd00::1/64")};
   }
-  options.secret = secret_of(3);
+  if (options.secret == decltype(options.secret){}) options.secret = secret_of(3);
   host_ = std::make_unique<host>(options, *this);
 }
 
