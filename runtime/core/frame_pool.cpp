@@ -25,7 +25,8 @@ namespace weir::detail {
 namespace {
 
 constexpr std::size_t class_bytes = 64;
-constexpr std::size_t largest = 4096;         // bigger frames are rare: straight from the heap
+constexpr std::size_t largest =
+    20 * 1024;  // a session with a 16 KiB buffer in it; bigger: the heap's
 constexpr std::size_t kept_bytes = 1u << 20;  // per class: what a free list holds at most
 
 struct free_block {

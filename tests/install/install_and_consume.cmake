@@ -16,9 +16,11 @@ endfunction()
 
 step(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${prefix}")
 step(${CMAKE_COMMAND} -G "${GENERATOR}" -S "${CONSUMER}" -B "${build}" "-DCMAKE_PREFIX_PATH=${prefix}"
-  "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_FLAGS=${FLAGS}" "-DWEIR_VERSION_WANTED=${VERSION}")
+  "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_FLAGS=${FLAGS}" "-DWEIR_VERSION_WANTED=${VERSION}"
+  "-DECHO=${ECHO}")
 step(${CMAKE_COMMAND} --build "${build}")
-step(${launcher} "${build}/consumer")
-if(NOT output MATCHES "consumer: 127\\.0\\.0\\.1")
+step(${launcher} "${build}/consumer" --backend asio)
+if(NOT output MATCHES "consumer: installed on asio")
   message(FATAL_ERROR "the program ran, but said:\n${output}")
 endif()
+step(${launcher} "${build}/echo" --help)
