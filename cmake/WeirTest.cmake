@@ -66,3 +66,13 @@ function(weir_add_test name)
     "  add_test(${name}.is_built ${name}-was-not-built)\nendif()\n")
   set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${include}")
 endfunction()
+
+# weir_add_allocation_test(...): weir_add_test() for a program that counts what it takes from the heap
+# (support/allocations.hpp). It replaces operator new, which a sanitizer claims for itself: built without one.
+function(weir_add_allocation_test name)
+  if(NOT WEIR_BUILD_TESTS OR WEIR_SANITIZE)
+    return()
+  endif()
+  weir_add_test(${name} ${ARGN})
+  target_sources(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/allocations.cpp")
+endfunction()

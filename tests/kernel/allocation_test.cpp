@@ -6,27 +6,11 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 
 #include "kernel/clients.hpp"
 #include "kernel/namespace_test.hpp"
 #include "kernel/stack_server.hpp"
-
-namespace {
-thread_local std::uint64_t allocations = 0;
-}
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new[](std::size_t size) { return ::operator new(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#include "support/allocations.hpp"
 
 using namespace kernel_test;
 
@@ -35,7 +19,7 @@ namespace {
 // What asking costs is not the server's.
 std::uint64_t allocations_of(stack_server& server) {
   std::uint64_t count = 0;
-  server.on_shard([&] { count = allocations; });
+  server.on_shard([&] { count = weir::test::allocations(); });
   return count;
 }
 

@@ -2,40 +2,8 @@
 // counted together.
 #include <doctest/doctest.h>
 
-#include <cstdlib>
-#include <new>
-
+#include "support/allocations.hpp"
 #include "weir/stack/host.hpp"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WEIR_COUNTS_ALLOCATIONS 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WEIR_COUNTS_ALLOCATIONS 0
-#endif
-#endif
-#ifndef WEIR_COUNTS_ALLOCATIONS
-#define WEIR_COUNTS_ALLOCATIONS 1
-#endif
-
-namespace {
-[[maybe_unused]] std::size_t allocations = 0;
-}
-
-#if WEIR_COUNTS_ALLOCATIONS
-[[gnu::noinline]] void* operator new(std::size_t n) {
-  ++allocations;
-  if (void* p = std::malloc(n)) return p;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t n, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(n);
-}
-[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-[[gnu::noinline]] void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-#endif
 
 using namespace weir;
 using namespace weir::stack;
@@ -64,9 +32,6 @@ struct fixed_sink final : packet_sink {
 }  // namespace
 
 TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
-#if !WEIR_COUNTS_ALLOCATIONS
-  MESSAGE("SKIPPED: sanitizers keep the allocator to themselves");
-#else
   host_options a, b;
   a.addresses = {*ip_prefix::parse("10.0.0.1/24")};
   b.addresses = {*ip_prefix::parse("10.0.0.2/24")};
@@ -120,9 +85,8 @@ TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
   };
   for (int i = 0; i < 200; ++i) exchange(i % 2 == 0 ? 64 : 16384);
   echoed = 0;
-  const auto before = allocations;
+  const auto before = weir::test::allocations();
   for (int i = 0; i < 1000; ++i) exchange(i % 2 == 0 ? 64 : 16384);
-  CHECK(allocations == before);
+  CHECK(weir::test::allocations() == before);
   CHECK(echoed == 500 * (64 + 16384));
-#endif
 }

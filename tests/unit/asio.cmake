@@ -4,10 +4,7 @@ if(WEIR_WITH_ASIO)
   weir_add_test(unit_asio_tun SOURCES asio_tun_test.cpp PREFIX unit.asio_tun. LIBS weir::weir weir_asio)
   weir_add_test(unit_asio_transport SOURCES asio_transport_test.cpp PREFIX unit.asio_transport.
     LIBS weir::weir weir_asio)
-  # It replaces operator new, which a sanitizer claims for itself.
-  if(NOT WEIR_SANITIZE)
-    weir_add_test(unit_asio_allocation SOURCES asio_allocation_test.cpp PREFIX unit.asio_allocation.
-      LIBS weir::weir weir_asio)
-  endif()
+  weir_add_allocation_test(unit_asio_allocation SOURCES asio_allocation_test.cpp PREFIX unit.asio_allocation.
+    LIBS weir::weir weir_asio)
   weir_add_test(unit_asio_kernel SOURCES asio_kernel_socket_test.cpp PREFIX unit.kernel_socket. LIBS weir::weir)
 endif()

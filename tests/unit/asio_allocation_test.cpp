@@ -3,26 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 
 #include "asio_world.hpp"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-// Not inlined: g++ would see malloc() and free() through new and delete and call them mismatched.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new[](std::size_t size) { return ::operator new(size); }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+#include "support/allocations.hpp"
 
 using weir::shard;
 using weir::task;
@@ -63,11 +46,11 @@ TEST_CASE("echo_allocates_nothing_once_warm") {
       std::array<std::byte, 512> data{};
       std::size_t before = 0;
       for (int i = 0; i < 2100; ++i) {
-        if (i == 100) before = allocations;
+        if (i == 100) before = weir::test::allocations();
         co_await client.write_all(data);
         co_await client.read_exactly(data);
       }
-      counted = allocations - before;
+      counted = weir::test::allocations() - before;
       client.close();
       co_await sessions.join();
     });

@@ -1,22 +1,7 @@
 // The data path allocates nothing: sending a segment and taking one in, counted at operator new.
-#include <cstdlib>
-#include <new>
 
+#include "support/allocations.hpp"
 #include "unit/ip_support.hpp"
-
-namespace {
-
-std::size_t allocations = 0;
-
-}  // namespace
-
-void* operator new(std::size_t n) {
-  ++allocations;
-  if (void* p = std::malloc(n == 0 ? 1 : n)) return p;
-  throw std::bad_alloc();
-}
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
 
 using namespace weir;
 using namespace weir::test;
@@ -49,14 +34,14 @@ TEST_CASE("data_path_of_a_segment_in_and_out_allocates_nothing") {
                                             std::span(data).subspan(2500)};
       auto reply = own_segment(v6);
       reply.gso_size = 1400;
-      auto before = allocations;
+      auto before = weir::test::allocations();
       bool delivered = true, sent = true;
       for (int i = 0; i < 100; ++i) {
         auto d = ip.input(at_ms(i), packet, {});
         delivered = delivered && std::holds_alternative<wire::tcp_segment>(d);
         sent = sent && ip.send_tcp(at_ms(i), reply, parts);
       }
-      auto after = allocations;
+      auto after = weir::test::allocations();
       CHECK(after == before);
       CHECK(delivered);
       CHECK(sent);

@@ -1,29 +1,8 @@
 // Counts heap allocations: none per datagram once a host is warm. Replaces operator new for this
 // program.
-#include <cstdlib>
-#include <new>
 
+#include "support/allocations.hpp"
 #include "unit/udp_support.hpp"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-// Not inlined: g++ would see malloc() and free() through new and delete and call them mismatched.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(size != 0 ? size : 1);
-}
-void* operator new[](std::size_t size) { return ::operator new(size); }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 using namespace weir;
 using namespace weir::test;
@@ -67,9 +46,9 @@ TEST_CASE("receiving_and_sending_datagrams_allocates_nothing_once_warm") {
       host.flush(at_ms(1));
     };
     for (int i = 0; i < 10; ++i) round();
-    auto before = allocations;
+    auto before = weir::test::allocations();
     for (int i = 0; i < 200; ++i) round();
-    CHECK(allocations == before);
+    CHECK(weir::test::allocations() == before);
     CHECK(sink.packets >= 210 * 20);
   }
 }

@@ -2,10 +2,7 @@
 if(WEIR_WITH_URING)
   weir_add_test(unit_uring_driver SOURCES uring_driver_test.cpp PREFIX unit.uring_driver. LIBS weir_internal)
   weir_add_test(unit_uring_transport SOURCES uring_transport_test.cpp PREFIX unit.uring_transport. LIBS weir_internal)
-  # It replaces operator new, which a sanitizer claims for itself.
-  if(NOT WEIR_SANITIZE)
-    weir_add_test(unit_uring_allocation SOURCES uring_allocation_test.cpp PREFIX unit.uring_allocation.
-      LIBS weir_internal)
-  endif()
+  weir_add_allocation_test(unit_uring_allocation SOURCES uring_allocation_test.cpp PREFIX unit.uring_allocation.
+    LIBS weir_internal)
   weir_add_test(unit_uring_tun SOURCES uring_tun_test.cpp PREFIX unit.uring_tun. LIBS weir_internal LABELS kernel)
 endif()

@@ -3,26 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cstdlib>
-#include <new>
 
+#include "support/allocations.hpp"
 #include "uring_world.hpp"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-// Not inlined: g++ would see malloc() and free() through new and delete and call them mismatched.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size != 0 ? size : 1)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new[](std::size_t size) { return ::operator new(size); }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
 
 using weir::shard;
 using weir::task;
@@ -68,9 +51,9 @@ TEST_CASE("echo_allocates_nothing_once_warm") {
       sessions.spawn(lent ? echo_lent(*accepted) : echo(*accepted));
       std::array<std::byte, 512> data{};
       for (int i = 0; i < 100; ++i) co_await request(client, data);
-      auto before = allocations;
+      auto before = weir::test::allocations();
       for (int i = 0; i < 2000; ++i) co_await request(client, data);
-      counted = allocations - before;
+      counted = weir::test::allocations() - before;
       client.close();
       co_await sessions.join();
     });
