@@ -79,6 +79,11 @@ std::error_code host::error(socket_id id) const {
   return impl_->find_listener(id) != nullptr ? std::error_code{} : bad_id();
 }
 
+std::error_code host::soft_error(socket_id id) const {
+  auto* s = impl_->find(id);
+  return s == nullptr ? bad_id() : s->connection.soft_error();
+}
+
 std::error_code host::shutdown_send(instant now, socket_id id) {
   auto* s = impl_->find(id);
   if (s == nullptr) return bad_id();
@@ -95,7 +100,6 @@ void host::set_user(socket_id id, void* user) { impl_->set_user(id, user); }
 std::error_code host::set_options(instant now, socket_id id, const tcp_options& options) {
   auto* s = impl_->find(id);
   if (s == nullptr) return bad_id();
-  if (options.ecn) return std::make_error_code(std::errc::operation_not_supported);
   auto ctx = impl_->context(now);
   s->connection.set_options(ctx, tcp::options_ref(options));
   impl_->settle(impl::index_of(id), now);

@@ -10,6 +10,9 @@ namespace {
 /// Linux's tcp_synack_retries: with doubling from the initial timeout about a minute.
 constexpr std::uint8_t syn_ack_retries = 5;
 
+/// RFC 3168 6.1.1: a SYN that asks for ECN carries both flags.
+bool asks_for_ecn(const wire::tcp_segment& syn) { return syn.has(wire::ece) && syn.has(wire::cwr); }
+
 }  // namespace
 
 void host::impl::on_listener_segment(instant now, std::uint32_t index,
@@ -59,6 +62,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   e.peer_shift =
       e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
   e.sack = options_.tcp.sack && offered.sack_permitted;
+  e.ecn = options_.tcp.ecn != ecn_mode::off && asks_for_ecn(segment);
   e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
   if (e.timestamps) {
     e.timestamp = offered.timestamps->value;
@@ -82,6 +86,8 @@ void host::impl::send_syn_ack(instant now, half_open& e) {
   out.sequence = e.iss.raw();
   out.acknowledgment = (e.irs + 1).raw();
   out.flags = wire::syn | wire::ack;
+  if (e.ecn) out.flags |= wire::ece;
+  out.traffic_class = static_cast<std::uint8_t>(options_.tcp.traffic_class & 0xfc);
   out.window = listen_window();
   out.options.mss =
       tcp::mss_for_mtu(ip_.path_mtu(now, e.flow.remote.address), e.flow.local.address.family());
@@ -111,7 +117,9 @@ void host::impl::on_half_open_segment(instant now, std::uint32_t index,
   }
   if (segment.has(wire::syn)) {
     // The same SYN again: its answer was lost. Another one: the answer serves as the challenge (RFC
-    // 5961 4.2), which a peer that started anew meets with a reset.
+    // 5961 4.2), which a peer that started anew meets with a reset. Repeated without ECN, it was
+    // the asking that got lost (RFC 3168 6.1.1.1).
+    if (sequence == e.irs && !asks_for_ecn(segment)) e.ecn = false;
     send_syn_ack(now, e);
     return;
   }
@@ -165,6 +173,7 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
   agreed.scaling = e.scaling;
   agreed.sack = e.sack;
   agreed.timestamps = e.timestamps;
+  agreed.ecn = e.ecn;
   agreed.peer_shift = e.peer_shift;
   agreed.our_shift = listen_shift();
   agreed.our_window = listen_window();
@@ -213,7 +222,7 @@ void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& 
   e.irs = tcp::seq(segment.sequence);
   const auto absent = e.flow.local.address.is_v4() ? tcp::default_mss_v4 : tcp::default_mss_v6;
   e.iss = cookies_.make(now, e.flow, e.irs, offered.mss.value_or(absent));
-  // Without a timestamp to carry them, window scale and SACK are lost (RFC 4987 3.6).
+  // Without a timestamp to carry them, window scale, SACK and ECN are lost (RFC 4987 3.6).
   e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
   if (e.timestamps) {
     e.timestamp = offered.timestamps->value;
@@ -222,10 +231,11 @@ void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& 
     e.peer_shift =
         e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
     e.sack = options_.tcp.sack && offered.sack_permitted;
+    e.ecn = options_.tcp.ecn != ecn_mode::off && asks_for_ecn(segment);
     const auto shift = e.scaling ? std::optional(e.peer_shift) : std::nullopt;
     const auto clock = tcp::timestamp_clock(now, e.timestamp_offset);
     // send_syn_ack() adds the clock: the offset says the difference.
-    e.timestamp_offset += syn_cookies::encode(clock, shift, e.sack) - clock;
+    e.timestamp_offset += syn_cookies::encode(clock, shift, e.sack, e.ecn) - clock;
   }
   send_syn_ack(now, e);
 }
@@ -270,6 +280,7 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
     agreed.scaling = options_.tcp.window_scaling && shift.has_value();
     agreed.peer_shift = agreed.scaling ? std::min(*shift, tcp::max_window_shift) : std::uint8_t{0};
     agreed.sack = options_.tcp.sack && syn_cookies::sack_of(echo);
+    agreed.ecn = options_.tcp.ecn != ecn_mode::off && syn_cookies::ecn_of(echo);
   }
   agreed.peer_window = std::uint32_t{segment.window} << agreed.peer_shift;
   counters_.add(counter::syn_cookies_accepted);

@@ -53,7 +53,6 @@ result<socket_id> host::impl::accept(socket_id id) {
 
 result<socket_id> host::impl::connect(instant now, const endpoint& remote, const endpoint& local,
                                       const tcp_options& options) {
-  if (options.ecn) return std::errc::operation_not_supported;
   // RFC 9293 MUST-46.
   if (remote.port == 0 || remote.address.is_unspecified() || !ip_.is_unicast(remote.address)) {
     return std::errc::invalid_argument;

@@ -25,6 +25,7 @@ struct half_open {
   bool scaling : 1 = false;
   bool sack : 1 = false;
   bool timestamps : 1 = false;
+  bool ecn : 1 = false;
 };
 static_assert(sizeof(half_open) <= 128);
 

@@ -43,10 +43,11 @@ class syn_cookies {
     return std::nullopt;
   }
 
-  /// Six bits of the timestamp: window shift (15: no scaling) and SACK. The result is never later
-  /// than `clock`.
-  static std::uint32_t encode(std::uint32_t clock, std::optional<std::uint8_t> shift, bool sack) {
-    const auto bits = std::uint32_t{shift.value_or(15)} | (sack ? 16u : 0u);
+  /// Six bits of the timestamp: window shift (15: no scaling), SACK and ECN. The result is never
+  /// later than `clock`.
+  static std::uint32_t encode(std::uint32_t clock, std::optional<std::uint8_t> shift, bool sack,
+                              bool ecn) {
+    const auto bits = std::uint32_t{shift.value_or(15)} | (sack ? 16u : 0u) | (ecn ? 32u : 0u);
     const auto value = (clock & ~63u) | bits;
     return static_cast<std::int32_t>(value - clock) > 0 ? value - 64 : value;
   }
@@ -55,6 +56,7 @@ class syn_cookies {
     return shift == 15 ? std::nullopt : std::optional(shift);
   }
   static bool sack_of(std::uint32_t echo) { return (echo & 16) != 0; }
+  static bool ecn_of(std::uint32_t echo) { return (echo & 32) != 0; }
 
  private:
   static std::int64_t period(instant now) { return now.ns() / period_ns; }

@@ -56,7 +56,8 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     attempts_ = 0;  // RFC 9293 MUST-37: a probe that is answered keeps the connection
     progress_at_ = stamp(ctx.now);
   }
-  on_ack_outcome(ctx, before, flight_before, duplicate, outcome);
+  const bool echo = ecn_ok_ && segment.has(wire::ece);
+  on_ack_outcome(ctx, before, flight_before, duplicate, echo, outcome);
   output_due_ = true;
   return true;
 }
@@ -112,6 +113,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   refresh_marks();
   attempts_ = 0;
   backoff_ = 0;
+  soft_error_ = {};
   progress_at_ = stamp(ctx.now);
   // RFC 6298 5.2 and 5.3. A restart only moves the deadline: the wheel is not touched.
   if (una_ == nxt_) {
@@ -121,6 +123,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
     arm_retransmit(ctx);
   }
   if (tail_probe_out_ && una_ >= tail_probe_end_) on_tail_probe_acked(ctx);
+  if (options_->report_sent && una_ == nxt_ && out_.empty()) raise(ready::sent);
   raise_writable();
   if (fin_acked) on_fin_acked(ctx);
 }
@@ -130,6 +133,7 @@ void connection::refresh_marks() {
   // ahead.
   small_end_ = later(small_end_, una_);
   if (recover_ < una_) recover_ = una_ - 1;
+  if (reduced_end_ < una_) reduced_end_ = una_ - 1;
   if (reorder_round_ < una_) reorder_round_ = una_ - 1;
 }
 

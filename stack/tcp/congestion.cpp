@@ -91,6 +91,16 @@ void congestion_control::on_loss(instant, std::uint32_t flight) {
   threshold_ = reduced(algorithm_ == congestion_algorithm::cubic ? window_ : flight);
 }
 
+std::uint32_t congestion_control::on_mark(instant now, std::uint32_t flight) {
+  const auto before = window_;
+  on_loss(now, flight);
+  undo_window_ = 0;  // a mark is never a mistake
+  const auto share = algorithm_ == congestion_algorithm::cubic
+                         ? static_cast<std::uint32_t>(static_cast<float>(before) * cubic_beta)
+                         : before / 2;
+  return std::clamp(share, mss_, threshold_);
+}
+
 void congestion_control::on_timeout(instant, std::uint32_t flight, bool first) {
   if (first) {
     undo_window_ = window_;

@@ -24,6 +24,9 @@ class congestion_control {
   /// A loss is to be recovered without a timeout, with `flight` bytes out: sets the threshold (RFC
   /// 5681 3.2).
   void on_loss(instant now, std::uint32_t flight);
+  /// A mark, not a loss (RFC 3168 6.1.2, RFC 9438 4.6): sets the threshold as on_loss() does, and
+  /// returns the window to come down to, which may be a single segment.
+  std::uint32_t on_mark(instant now, std::uint32_t flight);
   /// A retransmission timeout. `first`: not the back-off of an earlier one (RFC 5681 3.1 equation
   /// 4).
   void on_timeout(instant now, std::uint32_t flight, bool first);

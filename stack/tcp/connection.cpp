@@ -37,7 +37,7 @@ void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offs
                              std::uint16_t mtu) {
   active_ = true;
   state_ = tcp_state::syn_sent;
-  iss_ = una_ = recover_ = iss;
+  iss_ = una_ = recover_ = reduced_end_ = iss;
   nxt_ = iss + 1;
   ts_offset_ = timestamp_offset;
   mtu_ = mtu;
@@ -55,7 +55,7 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
   state_ = tcp_state::established;
   iss_ = agreed.iss;
   una_ = nxt_ = agreed.iss + 1;
-  recover_ = agreed.iss;
+  recover_ = reduced_end_ = agreed.iss;
   syn_acked_ = true;
   irs_ = agreed.irs;
   rcv_nxt_ = last_ack_sent_ = agreed.irs + 1;
@@ -67,6 +67,7 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
   rcv_shift_ = scaling_ ? agreed.our_shift : std::uint8_t{0};
   sack_ok_ = agreed.sack;
   timestamps_ = agreed.timestamps;
+  ecn_ok_ = agreed.ecn;
   ts_offset_ = agreed.timestamp_offset;
   ts_recent_ = agreed.peer_timestamp;
   ts_recent_at_ = ctx.now;
@@ -90,11 +91,13 @@ void connection::become_established(context& ctx) {
   rcv_mss_ = std::min<std::uint32_t>(mss_, rcv_space_);
   attempts_ = 0;
   backoff_ = 0;
+  soft_error_ = {};
   small_end_ = una_;
   last_sent_ = tune_at_ = ctx.now;
   progress_at_ = last_received_ = stamp(ctx.now);
   timer_ = timer_mode::off;
   timer_at_ = instant::never();
+  if (ecn_ok_) ctx.counters.add(counter::ecn_connections);
   arm_keep(ctx);
 }
 
@@ -266,6 +269,7 @@ void connection::finish(context& ctx, tcp_state state) {
   reno_sacked_ = 0;
   timer_ = timer_mode::off;
   timer_at_ = ack_at_ = keep_at_ = cork_at_ = instant::never();
+  paced_out_ = false;
   if (state == tcp_state::closed) {
     ack_ = ack_need::none;
     output_due_ = false;
@@ -296,9 +300,13 @@ tcp_info connection::info() const {
   out.receive_window_shift = rcv_shift_;
   out.sack = sack_ok_;
   out.timestamps = timestamps_;
+  out.ecn = ecn_ok_;
+  out.path_mtu = mtu_;
   out.rtt = rtt_.smoothed();
   out.rtt_variance = rtt_.variance();
   out.rto = current_rto();
+  if (rtt_.measured()) out.min_rtt = rtt_.minimum();
+  if (options_->pacing) out.pacing_rate = pacing_rate();
   out.congestion_window = congestion_.window();
   out.slow_start_threshold = congestion_.threshold();
   out.send_window = snd_wnd_;

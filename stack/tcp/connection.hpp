@@ -3,7 +3,7 @@
 // off afterwards. It performs no I/O, reads no clock, draws no random number, and nothing that
 // arrives can assert or make it allocate without bound. connection.cpp: opening, closing, user
 // calls. receive.cpp, acknowledge.cpp: what arrives. send.cpp: what leaves. recovery.cpp: losses.
-// timers.cpp: time.
+// timers.cpp: time. ecn.cpp: congestion marks. pacing.cpp: how fast a window leaves.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,7 @@ struct handshake {
   std::uint16_t mtu = 1500;
   std::uint32_t peer_window = 0;  ///< of the completing segment, scaled
   std::uint32_t our_window = 0;   ///< what the SYN-ACK advertised
-  bool scaling = false, sack = false, timestamps = false;
+  bool scaling = false, sack = false, timestamps = false, ecn = false;
   std::uint8_t peer_shift = 0, our_shift = 0;
   std::uint32_t timestamp_offset = 0, peer_timestamp = 0;
   std::uint8_t retransmissions = 0;  ///< of the SYN-ACK
@@ -89,6 +89,9 @@ class connection {
   std::error_code error() const {
     return error_ == std::errc{} ? std::error_code{} : std::make_error_code(error_);
   }
+  std::error_code soft_error() const {
+    return soft_error_ == std::errc{} ? std::error_code{} : std::make_error_code(soft_error_);
+  }
   std::error_code shutdown_send(context& ctx);
   /// No reader any more: FIN after what is queued, or a reset when bytes were left unread (RFC 9293
   /// SHLD-3).
@@ -126,7 +129,9 @@ class connection {
   friend struct connection_probe;  // tests that need 2^31 bytes of history without sending them
   enum class ack_need : std::uint8_t { none, delayed, now };
   enum class timer_mode : std::uint8_t { off, retransmit, persist, tail_probe, reorder };
-  enum class congestion_state : std::uint8_t { open, recovery, loss };
+  // reduced: an ECN mark, not a loss, is shrinking the window.
+  enum class congestion_state : std::uint8_t { open, reduced, recovery, loss };
+  enum class transmission : std::uint8_t { fresh, again, window_probe };
 
   // receive.cpp
   void on_syn_sent(context& ctx, const wire::tcp_segment& segment);
@@ -159,7 +164,7 @@ class connection {
   void become_established(context& ctx);
   // recovery.cpp
   void on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before, bool duplicate,
-                      ack_outcome& outcome);
+                      bool echo, ack_outcome& outcome);
   bool reno_on_duplicate(context& ctx, ack_outcome& outcome);
   void reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
   void mark_front_lost(context& ctx);
@@ -171,6 +176,20 @@ class connection {
   void enter_recovery(context& ctx);
   void leave_recovery();
   void reduce_by_rate(std::uint32_t delivered);
+  bool undisturbed() const {
+    return congestion_state_ == congestion_state::open ||
+           congestion_state_ == congestion_state::reduced;
+  }
+  // ecn.cpp
+  void note_marks(context& ctx, const wire::tcp_segment& segment);
+  void on_congestion_echo(context& ctx, std::uint32_t flight_before);
+  void note_reduction();
+  bool sends_ect() const { return ecn_ok_ && !(active_ && syn_retransmissions_ > 0); }
+  // pacing.cpp
+  std::uint64_t pacing_rate() const;
+  bool held_back(const context& ctx);
+  std::uint32_t burst_limit() const;
+  void pace(const context& ctx, std::uint32_t bytes);
   std::uint32_t flight() const;
   // send.cpp
   void send_new_data(context& ctx);
@@ -178,7 +197,7 @@ class connection {
   bool retransmit_record(context& ctx, std::uint32_t index, std::uint32_t most);
   std::uint32_t sendable(std::uint32_t mss);
   bool holds_small() const;
-  void emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin, bool retransmission);
+  void emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin, transmission what);
   void emit_control(context& ctx, std::uint8_t flags, seq sequence);
   void emit_syn(context& ctx);
   void emit_ack(context& ctx);
@@ -200,6 +219,7 @@ class connection {
   void arm_keep(context& ctx);
   bool gave_up(context& ctx, std::uint32_t attempts);
   duration current_rto() const;
+  void warn(std::errc why);
   // connection.cpp
   void fail(context& ctx, std::errc why);
   void finish(context& ctx, tcp_state state);
@@ -220,7 +240,7 @@ class connection {
   flow_key flow_;
   options_ref options_;
   std::errc error_{};       // what ended it
-  std::errc soft_error_{};  // what ICMP said while the connection was being opened
+  std::errc soft_error_{};  // what ICMP or R1 said since the last progress
   tcp_state state_ = tcp_state::closed;
   ready events_ = ready::none;
   ack_need ack_ = ack_need::none;
@@ -245,12 +265,17 @@ class connection {
   bool probe_was_retransmission_ : 1 = false;
   bool tail_probe_duplicate_ : 1 = false;  // a D-SACK says that the original arrived too
   bool timeout_undo_ : 1 = false;          // a spurious timeout can still be recognised
+  bool ecn_ok_ : 1 = false;                // RFC 3168: both sides agreed
+  bool ecn_echo_ : 1 = false;              // a mark came: ECE on every acknowledgement until CWR
+  bool cwr_due_ : 1 = false;               // the next new data says that the window was reduced
+  bool paced_out_ : 1 = false;             // something waits for pace_at_
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
   seq small_end_;  // end of the last segment under an MSS (Minshall's Nagle)
   seq recover_;    // RFC 6582: recovery ends when this is acknowledged
   seq tail_probe_end_;
+  seq reduced_end_;    // RFC 3168 6.1.2: one reduction until more than this is acknowledged
   seq reorder_round_;  // RFC 8985 6.2: the window for reordering grows once per round trip
   std::uint32_t snd_wnd_ = 0, max_wnd_ = 0;
   std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4,
@@ -298,6 +323,7 @@ class connection {
   instant ack_at_ = instant::never();
   instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
   instant cork_at_ = instant::never();
+  instant pace_at_;  // no new data before it
   instant last_sent_, ts_recent_at_, tune_at_, timeout_at_;
   stamp last_received_, last_data_, challenge_at_, progress_at_;
 

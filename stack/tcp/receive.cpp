@@ -103,7 +103,9 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
   wl1_ = irs_;
   wl2_ = ack;
   if (!has_ack) {
-    // Simultaneous open (RFC 9293 3.5 figure 7): both SYNs cross.
+    // Simultaneous open (RFC 9293 3.5 figure 7): both SYNs cross. Both asked for ECN, or none does.
+    ecn_ok_ = options_->ecn == ecn_mode::request && syn_retransmissions_ == 0 &&
+              segment.has(wire::ece) && segment.has(wire::cwr);
     state_ = tcp_state::syn_received;
     attempts_ = 0;
     emit_syn(ctx);
@@ -112,6 +114,8 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
   }
   una_ = ack;
   syn_acked_ = true;
+  // RFC 3168 6.1.1: ECE alone; a peer that reflects both flags does not know them.
+  ecn_ok_ = options_->ecn == ecn_mode::request && segment.has(wire::ece) && !segment.has(wire::cwr);
   if (timestamps_ && theirs.timestamps->echo != 0 && syn_retransmissions_ > 0) {
     const auto ms = timestamp_clock(ctx.now, ts_offset_) - theirs.timestamps->echo;
     if (ms < 120'000) rtt_.sample(std::chrono::milliseconds(std::max(1u, ms)), ctx.now);
@@ -233,6 +237,7 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
   auto bytes = segment.payload;
   bool fin = segment.has(wire::fin);
   if (bytes.empty() && !fin) return;
+  if (ecn_ok_) note_marks(ctx, segment);
   if (fin_received_) {
     // RFC 9293 3.10.7.4: nothing can follow a FIN. A repeated one is acknowledged.
     ack_ = ack_need::now;

@@ -21,7 +21,7 @@ std::uint32_t connection::flight() const {
 }
 
 void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before,
-                                bool duplicate, ack_outcome& outcome) {
+                                bool duplicate, bool echo, ack_outcome& outcome) {
   const auto advanced = span_of(before, una_);
   bool lost = false;
   if (sack_ok_) {
@@ -37,13 +37,27 @@ void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_b
       if (lost) {
         enter_recovery(ctx);
         reduce_by_rate(outcome.delivered);
+      } else if (echo) {
+        // RFC 3168 6.1.2: no growth on such an acknowledgement, whether it reduces or not.
+        on_congestion_echo(ctx, flight_before);
       } else if (advanced > 0) {
         // RFC 7661: no growth while the application, not the window, is the limit.
         const auto window = congestion_.window();
-        const bool limited = window_limited_ ||
+        const bool limited = window_limited_ || paced_out_ ||
                              (congestion_.in_slow_start() && flight_before * 2 > window) ||
                              flight_before + mss_ > window;
         if (limited) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
+      }
+      break;
+    case congestion_state::reduced:
+      if (lost) {
+        enter_recovery(ctx);
+        reduce_by_rate(outcome.delivered);
+      } else if (una_ >= reduced_end_) {
+        congestion_.finish_recovery();
+        congestion_state_ = congestion_state::open;
+      } else {
+        reduce_by_rate(outcome.delivered);
       }
       break;
     case congestion_state::recovery:
@@ -57,7 +71,7 @@ void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_b
       if (congestion_state_ != congestion_state::loss) break;
       if (una_ >= recover_)
         leave_recovery();
-      else if (advanced > 0)
+      else if (advanced > 0 && !echo)
         congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
       break;
   }
@@ -74,8 +88,7 @@ bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
   reno_sacked_ += fresh;
   outcome.delivered += fresh;
   if (duplicate_acks_ < 255) ++duplicate_acks_;
-  if (congestion_state_ != congestion_state::open || duplicate_acks_ < duplicate_threshold)
-    return false;
+  if (!undisturbed() || duplicate_acks_ < duplicate_threshold) return false;
   // RFC 6582 3.2 step 2: one reduction for one window, whatever duplicates the retransmissions
   // cause.
   if (una_ <= recover_) return false;
@@ -128,8 +141,8 @@ void connection::rack_update(context& ctx, const ack_outcome& outcome) {
 
 duration connection::reorder_window() const {
   if (!reordering_seen_) {
-    const bool certain = congestion_state_ != congestion_state::open ||
-                         board_.sacked() >= duplicate_threshold * std::uint32_t{mss_};
+    const bool certain =
+        !undisturbed() || board_.sacked() >= duplicate_threshold * std::uint32_t{mss_};
     if (certain) return duration(0);
   }
   return std::min(rtt_.minimum() / 4 * reorder_steps_, rtt_.smoothed());
@@ -177,7 +190,7 @@ void connection::on_duplicate_report(context&, seq left, seq right) {
     tail_probe_duplicate_ = true;  // the original and the probe both arrived: nothing was lost
     return;
   }
-  if (congestion_state_ == congestion_state::open && una_ <= reorder_round_) return;
+  if (undisturbed() && una_ <= reorder_round_) return;
   reorder_round_ = nxt_;
   if (reorder_steps_ < 255) ++reorder_steps_;
   reorder_persist_ = reorder_persistence;
@@ -186,11 +199,16 @@ void connection::on_duplicate_report(context&, seq left, seq right) {
 // --- The window during recovery.
 
 void connection::enter_recovery(context& ctx) {
+  // RFC 3168 6.1.2: marks and losses of one window reduce it once.
+  const bool reduced = congestion_state_ == congestion_state::reduced;
   congestion_state_ = congestion_state::recovery;
   recover_ = nxt_;
   prr_flight_ = std::max(span_of(una_, nxt_) - std::min(board_.sacked(), span_of(una_, nxt_)), 1u);
   prr_delivered_ = prr_out_ = 0;
-  congestion_.on_loss(ctx.now, prr_flight_);
+  if (!reduced) {
+    congestion_.on_loss(ctx.now, prr_flight_);
+    note_reduction();
+  }
   ++fast_retransmits_;
   ctx.counters.add(counter::fast_retransmits);
 }
@@ -208,7 +226,9 @@ void connection::reduce_by_rate(std::uint32_t delivered) {
     const auto owed = prr_delivered_ > prr_out_ ? prr_delivered_ - prr_out_ : 0;
     send = std::min<std::uint64_t>(target - pipe, std::uint64_t{std::max(owed, delivered)} + mss_);
   }
-  if (prr_out_ == 0) send = std::max<std::uint64_t>(send, mss_);  // the fast retransmission itself
+  // The fast retransmission itself.
+  if (prr_out_ == 0 && congestion_state_ == congestion_state::recovery)
+    send = std::max<std::uint64_t>(send, mss_);
   congestion_.set_window(static_cast<std::uint32_t>(pipe + send));
 }
 

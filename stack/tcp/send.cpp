@@ -28,6 +28,7 @@ wire::tcp_segment connection::base_segment(context& ctx, std::uint8_t flags, seq
     out.acknowledgment = rcv_nxt_.raw();
     if ((flags & wire::rst) == 0)
       out.window = static_cast<std::uint16_t>(select_window(ctx) >> rcv_shift_);
+    if (ecn_echo_ && (flags & wire::rst) == 0) out.flags |= wire::ece;  // RFC 3168 6.1.3
   }
   if (timestamps_) {
     // RFC 7323 3.2: TSecr is valid only with ACK.
@@ -38,7 +39,7 @@ wire::tcp_segment connection::base_segment(context& ctx, std::uint8_t flags, seq
 }
 
 void connection::output(context& ctx) {
-  output_due_ = false;
+  output_due_ = paced_out_ = false;
   switch (state_) {
     case tcp_state::closed:
     case tcp_state::listen:
@@ -48,7 +49,8 @@ void connection::output(context& ctx) {
     default:
       retransmit_lost(ctx);
       send_new_data(ctx);
-      if (una_ == nxt_ && !fin_sent_ && (nxt_ < data_end() || fin_queued_) && cork_at_.is_never())
+      if (una_ == nxt_ && !fin_sent_ && !paced_out_ && (nxt_ < data_end() || fin_queued_) &&
+          cork_at_.is_never())
         arm_persist(ctx);
       break;
   }
@@ -74,7 +76,7 @@ std::uint32_t connection::sendable(std::uint32_t mss) {
   const auto used = flight();
   const auto window = congestion_.window();
   const auto room = window > used ? window - used : 0;
-  auto n = std::min({unsent, usable, max_burst});
+  auto n = std::min({unsent, usable, burst_limit()});
   bool by_congestion = false;
   if (n > room) {
     n = room;
@@ -100,6 +102,7 @@ void connection::send_new_data(context& ctx) {
     if (unsent == 0 && !fin_queued_) return;
     const auto n = unsent > 0 ? sendable(mss) : 0;
     if (unsent > 0 && n == 0) return;
+    if (n > 0 && held_back(ctx)) return;
     const bool with_fin =
         fin_queued_ && n == unsent && nxt_ + n < una_ + std::max(snd_wnd_, 1u) + (n > 0 ? 1u : 0u);
     if (unsent == 0 && (!with_fin || snd_wnd_ == 0)) return;
@@ -109,7 +112,7 @@ void connection::send_new_data(context& ctx) {
     board_.push(from, n + (with_fin ? 1u : 0u), ctx.now, with_fin);
     nxt_ += n + (with_fin ? 1u : 0u);
     if (with_fin) fin_sent_ = true;
-    emit_data(ctx, from, n, with_fin, false);
+    emit_data(ctx, from, n, with_fin, transmission::fresh);
     if (timer_ == timer_mode::off || timer_ == timer_mode::persist)
       arm_retransmit(ctx);
     else if (timer_ == timer_mode::tail_probe || tail_probe_allowed())
@@ -130,7 +133,9 @@ void connection::retransmit_lost(context& ctx) {
       window_limited_ = true;
       return;
     }
-    if (!retransmit_record(ctx, i, std::max<std::uint32_t>(room / mss_ * mss_, mss_))) return;
+    if (options_->pacing && held_back(ctx)) return;
+    const auto most = std::min(room, burst_limit()) / mss_ * mss_;
+    if (!retransmit_record(ctx, i, std::max<std::uint32_t>(most, mss_))) return;
   }
 }
 
@@ -145,13 +150,13 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
   retransmissions_ += segments;
   bytes_retransmitted_ += bytes;
   ctx.counters.add(counter::retransmissions, segments);
-  emit_data(ctx, r.start, bytes, with_fin, true);
+  emit_data(ctx, r.start, bytes, with_fin, transmission::again);
   if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);
   return true;
 }
 
 void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin,
-                           bool retransmission) {
+                           transmission what) {
   std::array<std::span<const std::byte>, ip_layer::max_parts> parts;
   do {
     std::size_t count = 0;
@@ -174,14 +179,23 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     if (last && with_fin) flags |= wire::fin;
     // RFC 9293 MUST-61: PSH where the queue ends.
     if (taken > 0 && from + taken == data_end()) flags |= wire::psh;
+    if (what == transmission::fresh && taken > 0 && cwr_due_) {
+      flags |= wire::cwr;  // RFC 3168 6.1.2: new data only, as it must arrive
+      cwr_due_ = false;
+    }
     auto segment = base_segment(ctx, flags, from);
+    if (what == transmission::fresh && taken > 0 && sends_ect())
+      segment.ecn = static_cast<std::uint8_t>(wire::ecn_mark::ect0);
     fill_sack(segment.options);
     const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
     if (taken > mss) segment.gso_size = static_cast<std::uint16_t>(mss);
     const auto segments = std::max(1u, (taken + mss - 1) / mss);
     segments_sent_ += segments;
-    bytes_sent_ += retransmission ? 0 : taken;
-    if (congestion_state_ == congestion_state::recovery) prr_out_ += taken;
+    bytes_sent_ += what == transmission::again ? 0 : taken;
+    if (congestion_state_ == congestion_state::recovery ||
+        congestion_state_ == congestion_state::reduced)
+      prr_out_ += taken;
+    pace(ctx, taken);
     last_sent_ = ctx.now;
     // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's
     // pingpong mode).
@@ -227,6 +241,9 @@ void connection::emit_syn(context& ctx) {
   out.destination_port = flow_.remote.port;
   out.sequence = iss_.raw();
   out.flags = wire::syn;
+  // RFC 3168 6.1.1: asked for in the first SYN only, as some middlebox may drop it for that.
+  if (answering ? ecn_ok_ : options_->ecn == ecn_mode::request && syn_retransmissions_ == 0)
+    out.flags |= static_cast<std::uint8_t>(answering ? wire::ece : wire::ece | wire::cwr);
   out.traffic_class = static_cast<std::uint8_t>(options_->traffic_class & 0xfc);
   out.window = syn_window(options_->receive_buffer);
   out.options.mss = mss_for_mtu(mtu_, flow_.local.address.family());

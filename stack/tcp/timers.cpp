@@ -16,7 +16,10 @@ constexpr duration timeout_after_lost_syn = std::chrono::seconds(3);
 
 }  // namespace
 
-instant connection::deadline() const { return std::min({timer_at_, ack_at_, keep_at_, cork_at_}); }
+instant connection::deadline() const {
+  const auto nearest = std::min({timer_at_, ack_at_, keep_at_, cork_at_});
+  return paced_out_ ? std::min(nearest, pace_at_) : nearest;
+}
 
 duration connection::current_rto() const {
   auto base = rtt_.timeout(options_->initial_rto, options_->min_rto, options_->max_rto);
@@ -45,6 +48,10 @@ void connection::on_timer(context& ctx) {
     }
     raise_writable();  // after a send that found the host's memory full
   }
+  if (paced_out_ && pace_at_ <= ctx.now) {
+    paced_out_ = false;
+    output_due_ = true;
+  }
   if (timer_at_ <= ctx.now) {
     switch (timer_) {
       case timer_mode::retransmit: on_retransmit_timer(ctx); break;
@@ -59,8 +66,8 @@ void connection::on_timer(context& ctx) {
 
 bool connection::tail_probe_allowed() const {
   // RFC 8985 7.2: with SACK, in the open state, nothing sacked, no probe out.
-  return sack_ok_ && congestion_state_ == congestion_state::open && board_.sacked() == 0 &&
-         board_.lost() == 0 && !tail_probe_out_ && backoff_ == 0 && rtt_.measured() &&
+  return sack_ok_ && undisturbed() && board_.sacked() == 0 && board_.lost() == 0 &&
+         !tail_probe_out_ && backoff_ == 0 && rtt_.measured() &&
          (state_ == tcp_state::established || state_ == tcp_state::close_wait || fin_sent_);
 }
 
@@ -99,8 +106,20 @@ bool connection::gave_up(context& ctx, std::uint32_t attempts) {
     over = true;
     ctx.counters.add(counter::orphans_reaped);
   }
-  if (over) fail(ctx, std::errc::timed_out);
-  return over;
+  if (over) {
+    // What ICMP said may be the reason (RFC 5461 3); else it is a timeout.
+    fail(ctx, soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
+    return true;
+  }
+  // RFC 9293 SHLD-9: the application may want to know at R1.
+  if (attempts == o.warn_retries)
+    warn(soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
+  return false;
+}
+
+void connection::warn(std::errc why) {
+  soft_error_ = why;
+  if (options_->report_soft_errors) raise(ready::warned);  // SHLD-20: only who asks is told
 }
 
 void connection::on_syn_timer(context& ctx) {
@@ -111,6 +130,8 @@ void connection::on_syn_timer(context& ctx) {
     return;
   }
   ++attempts_;
+  if (attempts_ == options_->warn_retries)
+    warn(soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
   ++backoff_;
   if (syn_retransmissions_ < 255) ++syn_retransmissions_;
   ++retransmissions_;
@@ -148,6 +169,7 @@ void connection::on_retransmit_timer(context& ctx) {
   if (first) {
     timeout_undo_ = sack_ok_ && !reneged;
     timeout_at_ = ctx.now;
+    note_reduction();
   }
   board_.mark_all_lost(reneged);
   for (std::uint32_t i = 0; i < board_.count(); ++i) board_.unmark_retransmitted(i);
@@ -182,7 +204,7 @@ void connection::on_persist_timer(context& ctx) {
     nxt_ += n;
     small_end_ = nxt_;
     arm_retransmit(ctx);
-    emit_data(ctx, from, n, false, false);
+    emit_data(ctx, from, n, false, transmission::window_probe);
     return;
   }
   // As Linux: a segment just before the window, which must be answered with the window as it is
@@ -197,7 +219,7 @@ void connection::on_tail_probe_timer(context& ctx) {
     timer_at_ = instant::never();
     return;
   }
-  if (congestion_state_ != congestion_state::open || board_.sacked() > 0) {
+  if (!undisturbed() || board_.sacked() > 0) {
     // Since it was armed, selective acknowledgements came: recovery is at work (RFC 8985 7.2).
     timer_ = timer_mode::retransmit;
     timer_at_ = ctx.now + current_rto();
@@ -213,7 +235,7 @@ void connection::on_tail_probe_timer(context& ctx) {
     const auto from = nxt_;
     board_.push(from, n, ctx.now, false);
     nxt_ += n;
-    emit_data(ctx, from, n, false, false);
+    emit_data(ctx, from, n, false, transmission::fresh);
   } else {
     probe_was_retransmission_ = true;
     auto last = board_.count() - 1;
@@ -235,20 +257,22 @@ void connection::on_tail_probe_timer(context& ctx) {
 
 void connection::on_tail_probe_acked(context& ctx) {
   tail_probe_out_ = false;
-  if (!probe_was_retransmission_ || congestion_state_ != congestion_state::open) return;
+  if (!probe_was_retransmission_ || !undisturbed()) return;
   // RFC 8985 7.4.2: only the probe's copy arrived, as no D-SACK came with this or before: the tail
   // was lost, which costs what a fast recovery costs.
   if (tail_probe_duplicate_) {
     tail_probe_duplicate_ = false;
     return;
   }
+  if (congestion_state_ == congestion_state::reduced) return;  // once per window
   congestion_.on_loss(ctx.now, span_of(una_, nxt_) + mss_);
   congestion_.finish_recovery();
+  note_reduction();
 }
 
 void connection::on_reorder_timer(context& ctx) {
   arm_retransmit(ctx);
-  if (rack_detect(ctx) && congestion_state_ == congestion_state::open) {
+  if (rack_detect(ctx) && undisturbed()) {
     enter_recovery(ctx);
     reduce_by_rate(0);
   }
@@ -293,22 +317,28 @@ void connection::on_keep_timer(context& ctx) {
 
 void connection::on_icmp(context& ctx, const icmp_report& report) {
   // RFC 5927 4.1: only about what is in flight. RFC 9293 3.9.2.2, RFC 5927 4.2: hard errors end an
-  // attempt to connect, never a connection; soft ones are remembered and told if the attempt times
-  // out (RFC 5461).
+  // attempt to connect, never a connection, where they are soft like the others. Those are
+  // remembered and told: at once to who asked, else when retransmitting was in vain (RFC 5461).
   if (!in_flight(seq(report.sequence))) return;
   const bool opening = state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received;
-  if (!opening) return;
+  const auto hard = [&](std::errc why) { opening ? fail(ctx, why) : warn(why); };
   switch (report.kind) {
     case icmp_kind::protocol_unreachable:
       // ICMPv6 4/1, an unrecognized next header, is a soft error (RFC 9293 MUST-56).
-      if (report.remote.address.is_v6()) break;
-      fail(ctx, std::errc::connection_refused);
+      if (report.remote.address.is_v6())
+        warn(std::errc::protocol_error);
+      else
+        hard(std::errc::connection_refused);
       break;
-    case icmp_kind::port_unreachable: fail(ctx, std::errc::connection_refused); break;
-    case icmp_kind::prohibited: fail(ctx, std::errc::host_unreachable); break;
-    case icmp_kind::network_unreachable: soft_error_ = std::errc::network_unreachable; break;
-    case icmp_kind::host_unreachable: soft_error_ = std::errc::host_unreachable; break;
-    default: break;
+    case icmp_kind::port_unreachable: hard(std::errc::connection_refused); break;
+    case icmp_kind::prohibited: hard(std::errc::host_unreachable); break;
+    case icmp_kind::network_unreachable: warn(std::errc::network_unreachable); break;
+    case icmp_kind::host_unreachable:
+    case icmp_kind::source_route_failed:
+    case icmp_kind::time_exceeded:
+    case icmp_kind::unknown_error: warn(std::errc::host_unreachable); break;
+    case icmp_kind::parameter_problem: warn(std::errc::protocol_error); break;
+    case icmp_kind::packet_too_big: break;  // the host's, see on_path_mtu()
   }
 }
 

@@ -52,6 +52,8 @@ void parse_options(std::string_view text, wire::tcp_option_set& out) {
         const auto [left, right] = range(word(text));
         out.sack[out.sack_count++] = {left, right};
       }
+    } else if (w == "uto") {
+      out.user_timeout = static_cast<std::uint16_t>(number(word(text)));
     } else if (w != "nop") {
       throw std::invalid_argument("option: " + std::string(w));
     }
@@ -81,6 +83,8 @@ notation parse_notation(std::string_view text) {
       out.ack = number(word(text));
     else if (w == "win")
       out.window = static_cast<std::uint16_t>(number(word(text)));
+    else if (w == "ect1" || w == "ect0" || w == "ce")
+      out.ecn = static_cast<std::uint8_t>(w == "ect1" ? 1 : w == "ect0" ? 2 : 3);
     else
       throw std::invalid_argument("word: " + std::string(w));
   }
@@ -132,6 +136,7 @@ std::vector<std::byte> script::packet(std::string_view text, std::string_view pa
     ip.destination = us;
     ip.protocol = wire::tcp_protocol;
     ip.total_length = static_cast<std::uint16_t>(out.size());
+    ip.traffic_class = n.ecn.value_or(0);
     wire::emit_ipv4(out.data(), ip);
   } else {
     wire::ipv6_fields ip;
@@ -139,6 +144,7 @@ std::vector<std::byte> script::packet(std::string_view text, std::string_view pa
     ip.destination = us;
     ip.next_header = wire::tcp_protocol;
     ip.payload_length = static_cast<std::uint16_t>(length + body.size());
+    ip.traffic_class = n.ecn.value_or(0);
     wire::emit_ipv6(out.data(), ip);
   }
   std::memcpy(out.data() + ip_length, header.data(), length);
@@ -184,6 +190,8 @@ wire::tcp_segment script::parse(const record& r) const {
   s.destination = ip.destination;
   // RFC 9293 MUST-2: every checksum that leaves is verified.
   REQUIRE(wire::parse_tcp(ip.payload, true, s) == wire::parse_status::ok);
+  s.ecn = ip.traffic_class & 3;
+  s.traffic_class = ip.traffic_class & 0xfc;
   return s;
 }
 
@@ -219,6 +227,11 @@ wire::tcp_segment script::take() {
   return s;
 }
 
+std::uint8_t script::last_ttl() const {
+  REQUIRE_FALSE(sent_.empty());
+  return std::to_integer<std::uint8_t>(sent_.back().bytes[us.is_v4() ? 8 : 7]);
+}
+
 void script::out(std::string_view text) { out_payload(text, {}); }
 
 void script::out_payload(std::string_view text, std::string_view payload) {
@@ -234,8 +247,10 @@ void script::out_payload(std::string_view text, std::string_view payload) {
   CHECK(got.payload.size() == want.end - want.begin);
   if (want.ack) CHECK(got.acknowledgment - peer_isn == *want.ack);
   if (want.window) CHECK(got.window == *want.window);
+  if (want.ecn) CHECK(int{got.ecn} == int{*want.ecn});
   if (want.has_options) {
     if (want.options.mss) CHECK(got.options.mss == want.options.mss);
+    if (want.options.user_timeout) CHECK(got.options.user_timeout == want.options.user_timeout);
     if ((want.flags & wire::syn) != 0) {
       CHECK(got.options.sack_permitted == want.options.sack_permitted);
       CHECK(got.options.window_scale == want.options.window_scale);

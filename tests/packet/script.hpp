@@ -15,9 +15,9 @@
 // clang-format on
 //
 // A segment is: flags (S F R P U E C, . for ACK, - for none), first sequence number or
-// first:past-the-last, then optionally "ack N", "win N" (as in the header), and options in <>: mss
-// N, sackOK, wscale N, TS value echo, sack a:b c:d, nop. out() checks what it names and nothing
-// else; PSH only if named. Times count from the script's start.
+// first:past-the-last, then optionally "ack N", "win N" (as in the header), ect0, ect1 or ce, and
+// options in <>: mss N, sackOK, wscale N, TS value echo, sack a:b c:d, uto N (raw), nop. out()
+// checks what it names and nothing else; PSH only if named. Times count from the script's start.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,7 @@ struct notation {
   std::uint32_t begin = 0, end = 0;
   std::optional<std::uint32_t> ack;
   std::optional<std::uint16_t> window;
+  std::optional<std::uint8_t> ecn;  ///< the IP header's mark, where named
   bool has_options = false;
   wire::tcp_option_set options;
 };
@@ -72,6 +73,8 @@ class script final : public packet_sink {
   std::size_t sent() const { return sent_.size(); }
   /// The next packet, whatever it is.
   wire::tcp_segment take();
+  /// The TTL or hop limit of the packet that was sent last.
+  std::uint8_t last_ttl() const;
   std::string describe(const wire::tcp_segment& segment) const;
 
   // --- Time.

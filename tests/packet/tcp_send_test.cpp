@@ -419,12 +419,3 @@ TEST_CASE("send_that_found_the_memory_full_is_told_when_to_try_again") {
   t.after(11ms);
   CHECK(any(t.events(), ready::writable));
 }
-
-TEST_CASE("ecn_is_refused_not_ignored") {
-  script t;
-  tcp_options o;
-  o.ecn = true;
-  CHECK(t.h().connect(t.now(), {t.them, 80}, {}, o).error() == std::errc::operation_not_supported);
-  t.establish();
-  CHECK(t.h().set_options(t.now(), t.socket, o) == std::errc::operation_not_supported);
-}

@@ -30,6 +30,8 @@ namespace weir::stack {
   X(challenge_acks_sent) X(challenge_acks_limited) X(active_opens) X(passive_opens)               \
   X(failed_opens) X(retransmissions) X(timeouts) X(fast_retransmits) X(tail_loss_probes)          \
   X(zero_window_probes) X(delayed_acks) X(duplicate_acks_sent) X(out_of_order_segments)           \
+  X(ecn_connections) X(ecn_marks_received) X(ecn_reductions)                                      \
+  X(path_probes_sent) X(path_probes_lost) X(path_black_holes) X(path_mtu_lowered)                 \
   /* listening */                                                                                 \
   X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                        \
   X(syn_cookies_accepted) X(syn_cookies_refused) X(accept_queue_overflow)                         \

@@ -69,6 +69,12 @@ class packet_sink {
 enum class overflow_policy : std::uint8_t { drop, reset };
 enum class sharing_mode : std::uint8_t { exclusive, shared, sharded };
 enum class congestion_algorithm : std::uint8_t { reno, cubic };
+/// Explicit congestion notification (RFC 3168). `accept`, as Linux: where the peer asks for it;
+/// `request` asks for it as well.
+enum class ecn_mode : std::uint8_t { off, accept, request };
+/// Finding out what a path carries without a router's word (RFC 4821): `black_hole` once repeated
+/// timeouts suggest that large packets vanish; `always` starts small and searches upwards.
+enum class path_probing : std::uint8_t { off, black_hole, always };
 
 /// Per-connection settings. Defaults are what Linux does (DESIGN.md, section 3).
 struct tcp_options {
@@ -83,18 +89,26 @@ struct tcp_options {
   duration delayed_ack = std::chrono::milliseconds(40);  ///< RFC 9293 MUST-40: under 0.5 s
   duration time_wait = std::chrono::seconds(60);         ///< 2 MSL
   duration fin_wait_2 =
-      std::chrono::seconds(60);  ///< after close(), an orphan waits this long for the peer's FIN
-  std::uint8_t syn_retries = 7;  ///< RFC 9293 MUST-23: over 3 minutes with doubling
-  std::uint8_t retries = 15;     ///< R2 of RFC 9293 3.8.3, in retransmissions
-  duration user_timeout{};       ///< 0: `retries` decides; else unacknowledged data's limit
-  bool keep_alive = false;       ///< RFC 9293 MUST-25
+      std::chrono::seconds(60);   ///< after close(), an orphan waits this long for the peer's FIN
+  std::uint8_t syn_retries = 7;   ///< RFC 9293 MUST-23: over 3 minutes with doubling
+  std::uint8_t retries = 15;      ///< R2 of RFC 9293 3.8.3, in retransmissions
+  std::uint8_t warn_retries = 3;  ///< R1: `warned` is raised, a black hole is suspected
+  duration user_timeout{};        ///< 0: `retries` decides; else unacknowledged data's limit
+  /// RFC 5482: tells the peer the user timeout and, where none is set here, adopts the peer's.
+  bool user_timeout_option = false;
+  bool keep_alive = false;                           ///< RFC 9293 MUST-25
   duration keep_alive_idle = std::chrono::hours(2);  ///< RFC 9293 MUST-28
   duration keep_alive_interval = std::chrono::seconds(75);
   std::uint8_t keep_alive_probes = 9;
   bool sack = true;
   bool timestamps = true;
   bool window_scaling = true;
-  bool ecn = false;
+  ecn_mode ecn = ecn_mode::accept;
+  bool pacing = false;  ///< spreads each window over the round trip
+  path_probing probing = path_probing::black_hole;
+  std::uint16_t probe_base = 1024;  ///< bytes of the packet that a search starts from
+  bool report_soft_errors = false;  ///< ready::warned on what may pass: ICMP, R1 (soft_error())
+  bool report_sent = false;         ///< ready::sent whenever the send queue has drained
   std::uint8_t ttl = 64;
   std::uint8_t traffic_class = 0;
 };
@@ -169,6 +183,7 @@ enum class ready : std::uint8_t {
   failed = 16,  ///< reset, refused, timed out: error() says which; nothing more will happen on this
                 ///< socket
   sent = 32,    ///< all that was sent is acknowledged (only where asked for)
+  warned = 64,  ///< soft_error() says of what (only where asked for); the connection goes on
 };
 constexpr ready operator|(ready a, ready b) {
   return static_cast<ready>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));
@@ -206,7 +221,9 @@ struct tcp_info {
   std::uint16_t send_mss = 0, receive_mss = 0;  ///< payload bytes per segment, options taken off
   std::uint8_t send_window_shift = 0, receive_window_shift = 0;
   bool sack = false, timestamps = false, ecn = false;
-  duration rtt{}, rtt_variance{}, rto{};
+  std::uint16_t path_mtu = 0;  ///< what this connection's packets are cut for, headers included
+  duration rtt{}, rtt_variance{}, rto{}, min_rtt{};
+  std::uint64_t pacing_rate = 0;  ///< bytes per second; 0: not paced
   std::uint32_t congestion_window = 0, slow_start_threshold = 0;  ///< bytes
   std::uint32_t send_window = 0, receive_window = 0;              ///< bytes
   std::uint32_t send_queued = 0;     ///< in the send queue, acknowledged not yet
@@ -284,6 +301,9 @@ class host {
   bool at_end(socket_id id) const;
   /// What ended the connection; no error while it lives or after an orderly end.
   std::error_code error(socket_id id) const;
+  /// What ICMP or repeated timeouts said of late without ending the connection (RFC 9293 MUST-47,
+  /// SHLD-9); no error after the next progress.
+  std::error_code soft_error(socket_id id) const;
 
   /// Sends FIN after what is queued; receiving goes on. not_connected when there is nothing to
   /// shut.
@@ -298,7 +318,8 @@ class host {
   /// What events for this socket carry. Accepted sockets start with nullptr.
   void set_user(socket_id id, void* user);
   /// Changes what may change on a live connection: nodelay, buffers' bounds, timeouts, keep-alive,
-  /// ttl, traffic class.
+  /// ttl, traffic class, pacing, path probing, what is reported. What the handshake negotiates
+  /// (SACK, timestamps, window scaling, ECN) stays as it is.
   std::error_code set_options(instant now, socket_id id, const tcp_options& options);
   result<tcp_options> get_options(socket_id id) const;
   /// Holds back segments that are not full (cork); released, or after 200 ms, they go.
