@@ -102,9 +102,10 @@ void host::impl::enter_time_wait(std::uint32_t index, instant now) {
   t.window = c.last_window_field();
   t.ttl = c.options()->ttl;
   t.answered = now - answer_interval;
+  t.lasting = c.options()->time_wait;
   link_time_wait(i);
   flows_.replace(t.flow, {flow_ref::kind::connection, index}, {flow_ref::kind::time_wait, i});
-  wheel_.arm(t.timer, now + c.options()->time_wait);
+  wheel_.arm(t.timer, now + t.lasting);
   counters_.add(counter::time_wait_entered);
 }
 
@@ -168,8 +169,7 @@ void host::impl::on_time_wait_segment(instant now, std::uint32_t i,
   if (expected) return;
   if (fin_again) {
     // RFC 9293 3.10.7.4: acknowledge and start the wait anew.
-    const auto left = options_.tcp.time_wait;
-    wheel_.arm(t.timer, now + left);
+    wheel_.arm(t.timer, now + t.lasting);
     unlink_time_wait(i);
     link_time_wait(i);
   } else {

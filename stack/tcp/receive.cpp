@@ -98,7 +98,8 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
     ts_recent_ = theirs.timestamps->value;
     ts_recent_at_ = ctx.now;
   }
-  peer_mss_ = theirs.mss.value_or(0);
+  // 0 is "no option" to us; a peer that says so is clamped like any other tiny one.
+  peer_mss_ = theirs.mss ? std::max<std::uint16_t>(*theirs.mss, 1) : std::uint16_t{0};
   snd_wnd_ = max_wnd_ = segment.window;  // never scaled in a SYN (RFC 7323 2.2)
   wl1_ = irs_;
   wl2_ = ack;

@@ -15,6 +15,7 @@ struct time_wait_entry {
   flow_key flow;
   timer_node timer;
   instant answered;  ///< the last acknowledgement, to limit their rate
+  duration lasting{};  ///< 2 MSL, as its connection was told
   std::uint32_t previous = 0xffffffff,
                 next = 0xffffffff;  ///< by age: the oldest goes when the bound is met
   seq send_next, receive_next;

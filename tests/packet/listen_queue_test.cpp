@@ -259,6 +259,29 @@ TEST_CASE("listen_rst_for_another_connection_is_not_swallowed") {
   CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
 }
 
+// covers: b15
+TEST_CASE("a reset for a connection reaches it though a listener has its port, and no other one") {
+  script t;
+  t.establish();
+  const auto first = t.socket;
+  t.peer_port = 40001;
+  t.establish();
+  t.peer_port = 40002;
+  t.in("S 0");  // half open
+  t.out("S. 0 ack 1");
+  t.peer_port = 40003;
+  t.in("R 1 win 0");  // for nobody
+  t.quiet();
+  CHECK(t.h().info(first)->state == tcp_state::established);
+  CHECK(t.state() == tcp_state::established);
+  t.peer_port = 40001;
+  t.in("R 1 win 0");
+  t.quiet();
+  CHECK(t.error() == std::errc::connection_reset);
+  CHECK(t.h().info(first)->state == tcp_state::established);
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+}
+
 // covers: MUST-63, b16
 TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
   for (const char* source :
@@ -268,6 +291,19 @@ TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
     t.listen();
     t.them = *ip_address::parse(source);
     t.in("S 0 <mss 1460>");
+    t.quiet();
+    CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
+  }
+}
+
+// covers: MUST-63, b16
+TEST_CASE("listen_multicast_unspecified_and_loopback_sources_are_ignored_in_ipv6_too") {
+  for (const char* source : {"ff02::1", "ff0e::5", "::", "::1"}) {
+    CAPTURE(source);
+    script t({}, true);
+    t.listen();
+    t.them = *ip_address::parse(source);
+    t.in("S 0 <mss 1440>");
     t.quiet();
     CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
   }

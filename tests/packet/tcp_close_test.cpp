@@ -128,6 +128,31 @@ TEST_CASE("lost_last_ack_is_sent_again_from_time_wait") {
   CHECK(t.h().memory_in_use() == 0);
 }
 
+// covers: MUST-13, 9293-E16, b59
+TEST_CASE("time_wait_lasts_as_long_as_its_connection_was_told_also_after_a_repeated_fin") {
+  script t;
+  tcp_options o;
+  o.time_wait = 10s;
+  t.connect(o);
+  t.out("S 0");
+  t.in("S. 0 ack 1");
+  t.out(". 1 ack 1");
+  t.shutdown();
+  t.out("F. 1 ack 1");
+  t.in("F. 1 ack 2");
+  t.out(". 2 ack 2");
+  t.close();
+  t.after(8s);
+  t.in("F. 1 ack 2");
+  t.out(". 2 ack 2");
+  t.after(9s);
+  CHECK(t.h().memory_in_use() > 0);
+  t.after(2s);
+  CHECK(t.h().memory_in_use() == 0);
+  t.in("F. 1 ack 2");
+  t.out("R 2");
+}
+
 // covers: b59
 TEST_CASE("time_wait_ignores_resets_and_old_data_is_acknowledged_slowly") {
   script t;

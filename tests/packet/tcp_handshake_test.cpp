@@ -143,6 +143,39 @@ TEST_CASE("no_window_scaling_unless_both_sides_offered_it") {
   CHECK(scaled.info().receive_window_shift == 7);
 }
 
+// covers: b23
+TEST_CASE("the_window_in_a_syn_is_never_scaled") {
+  script passive;
+  passive.listen();
+  passive.in("S 0 win 1000 <mss 1460,wscale 7>");
+  const auto answer = passive.take();
+  CHECK(answer.options.window_scale == 7);
+  CHECK(answer.window == 65535);  // 64 KiB as it stands, not 8 MiB
+  passive.in(". 1 ack 1 win 10");
+  REQUIRE(passive.accept());
+  CHECK(passive.info().send_window == 10 << 7);  // from the ACK on it is
+  CHECK(passive.info().receive_window == 65535);
+
+  script active;
+  active.connect();
+  CHECK(active.take().window == 65535);
+  active.in("S. 0 ack 1 win 1000 <mss 1460,wscale 7>");
+  CHECK(active.info().send_window == 1000);
+  CHECK(active.take().window == (65536 >> 7));
+  active.in(". 1 ack 1 win 1000");
+  CHECK(active.info().send_window == 1000 << 7);
+
+  script both;  // simultaneous open: neither SYN nor SYN-ACK
+  both.connect();
+  both.out("S 0");
+  both.in("S 0 win 1000 <mss 1460,wscale 7>");
+  CHECK(both.take().window == 65535);
+  both.in("S. 0 ack 1 win 1000 <mss 1460,wscale 7>");
+  CHECK(both.info().send_window == 1000);
+  both.in(". 1 ack 1 win 1000");
+  CHECK(both.info().send_window == 1000 << 7);
+}
+
 // covers: REC-1
 TEST_CASE("window_shift_above_14_counts_as_14") {
   script t;
@@ -164,6 +197,20 @@ TEST_CASE("mss_zero_or_tiny_is_clamped_and_absent_is_536") {
   script six({}, true);
   six.establish("");
   CHECK(six.info().send_mss == 1220);
+}
+
+// covers: MUST-15, b24
+TEST_CASE("mss_zero_or_tiny_in_the_answer_to_our_syn_is_clamped_too") {
+  for (const auto& [option, expected] : std::vector<std::pair<std::string, int>>{
+           {"<mss 0>", 64}, {"<mss 1>", 64}, {"", 536}, {"<mss 9000>", 1460}}) {
+    CAPTURE(option);
+    script t;
+    t.connect();
+    t.out("S 0");
+    t.in("S. 0 ack 1 " + option);
+    t.out(". 1 ack 1");
+    CHECK(t.info().send_mss == expected);
+  }
 }
 
 // covers: MUST-16, b25

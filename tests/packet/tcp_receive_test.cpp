@@ -92,6 +92,44 @@ TEST_CASE("sequence_wraps_at_2_to_the_32") {
   }
 }
 
+// covers: b32
+TEST_CASE("sequence_wraps_at_2_to_the_32_while_sending_too") {
+  for (const std::uint32_t before : {0u, 1u, 2u, 1000u, 5000u}) {
+    CAPTURE(before);
+    script t;
+    // The initial number follows the clock: wait until it is about to wrap.
+    const auto open = [&] {
+      return *t.h().connect(t.now(), {t.them, t.peer_port}, {t.us, 5000}, {});
+    };
+    const auto first = open();
+    const auto isn = t.take().sequence;
+    t.h().abort(t.now(), first);
+    t.after(duration(4096) * (0xffffffffu - isn - before));
+    t.socket = open();
+    t.local_port = 5000;
+    const auto syn = t.take();
+    CHECK(0xffffffffu - syn.sequence <= before + 1);
+    t.in("S. 0 ack 1 <mss 1000,sackOK>");
+    t.skip();
+    CHECK(t.send(9000u).value() == 9000);
+    for (std::uint32_t at = 1; at < 9001; at += 1000)
+      t.out_payload(". " + std::to_string(at) + ":" + std::to_string(at + 1000) + " ack 1",
+                    script::stream(at - 1, at + 999));
+    // The third is lost; the rest is reported, and it comes again.
+    t.in(". 1 ack 2001 <sack 3001:9001>");
+    t.after(60ms);
+    t.out(". 2001:3001 ack 1");
+    t.in(". 1 ack 9001");
+    CHECK(t.info().unacknowledged == 0);
+    t.shutdown();
+    t.out("F. 9001 ack 1");
+    t.in("F. 1 ack 9002");
+    t.out(". 9002 ack 2");
+    CHECK(t.state() == tcp_state::time_wait);
+    CHECK(t.info().timeouts == 0);
+  }
+}
+
 // covers: 9293-E7, b29
 TEST_CASE("out_of_window_data_gets_an_ack") {
   script t;
@@ -138,6 +176,38 @@ TEST_CASE("right_window_edge_never_moves_left") {
       const auto right = s.acknowledgment - t.peer_isn + s.window;
       CHECK(right >= edge);
       edge = right;
+    }
+  }
+}
+
+// covers: SHLD-14, b33
+TEST_CASE("right_window_edge_never_moves_left_by_scaling_either") {
+  for (const std::uint32_t size : {1u, 3u, 127u, 128u, 137u, 1000u}) {
+    CAPTURE(size);
+    host_options o;
+    o.tcp.receive_buffer = 100'000;  // a shift of one: odd windows cannot be told
+    script t(o);
+    t.establish("<mss 1460,wscale 0>");
+    const auto shift = t.info().receive_window_shift;
+    REQUIRE(shift >= 1);
+    std::uint32_t edge = 0, at = 1;
+    for (int i = 0; i < 1500; ++i) {
+      const auto n = std::min(t.info().receive_window, size);
+      if (n == 0) {
+        (void)t.read_some(40'000);
+      } else {
+        t.in(data(at, at + n));
+        at += n;
+      }
+      if (i % 7 == 0) (void)t.read_some(size / 2 + 1);
+      t.after(50ms);
+      while (t.sent() > 0) {
+        const auto s = t.take();
+        const auto right = s.acknowledgment - t.peer_isn + (std::uint32_t{s.window} << shift);
+        // RFC 7323 2.4: what the shift cannot say may be lost, less than one unit.
+        CHECK(right + (1u << shift) > edge);
+        edge = std::max(edge, right);
+      }
     }
   }
 }

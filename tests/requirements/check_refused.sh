@@ -46,6 +46,7 @@ TEST_CASE(
 // covers: b1
 CONFORMANCE(a_name);
 END
+  echo 'weir_add_test(some_test SOURCES some_test.cpp)' >tests/packet/CMakeLists.txt
 }
 # refused TEXT: the script ends with an error that says so.
 refused() {
@@ -102,4 +103,7 @@ refused 'not_done.md:4: no row is called 77-9'
 tree
 echo '| 77-1 | |' >>tests/requirements/not_done.md
 refused 'no reason for 77-1'
+tree
+echo 'weir_add_test(something_test)' >tests/packet/CMakeLists.txt
+refused 'some_test.cpp: covers rows, but is not built'
 exit $failed

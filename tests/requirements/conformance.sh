@@ -13,6 +13,16 @@ cd "${WEIR_ROOT:-$scripts/../..}"
 made=$(mktemp)
 trap 'rm -f "$made"' EXIT
 
+# A test that is not built proves nothing: the name of its file stands in its folder's CMake files.
+find tests -name '*.cpp' | sort | while read -r file; do
+  grep -q '^[[:space:]]*// covers:' "$file" || continue
+  name=$(basename "$file" .cpp)
+  cat "$(dirname "$file")"/CMakeLists.txt "$(dirname "$file")"/*.cmake 2>/dev/null |
+    grep -qwE "$name|${name%_test}" || {
+    echo "$file: covers rows, but is not built" >&2
+    exit 1
+  }
+done
 find tests -name '*.cpp' | sort |
   xargs awk -f "$scripts/conformance.awk" tests/requirements/rows.md tests/requirements/not_done.md >"$made"
 case ${1:-} in
