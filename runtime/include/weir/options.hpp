@@ -42,4 +42,11 @@ struct connect_options {
   stream_options stream = {};
 };
 
+struct udp_options {
+  std::optional<std::uint32_t> receive_buffer =
+      {};                                   ///< bytes of datagrams that wait to be received
+  std::optional<sharing> share = {};        ///< `sharded`: one socket per shard (kernel sockets)
+  std::optional<bool> allow_wildcard = {};  ///< permit 0.0.0.0 and [::]
+};
+
 }  // namespace weir

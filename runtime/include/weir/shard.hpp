@@ -25,6 +25,7 @@ namespace weir {
 
 struct config;
 class tcp_listener;
+class udp_socket;
 
 namespace detail {
 class driver;
@@ -71,6 +72,20 @@ class shard {
   /// Connects: co_await gives a tcp_stream. Throws connection_refused, timed_out,
   /// network_unreachable, ...
   detail::connect_awaiter connect(const endpoint& remote, const connect_options& options = {});
+
+  /// Binds a UDP socket; port 0 takes a free one. Throws io_error: address_in_use,
+  /// address_not_available, permission_denied (a wildcard without allow_wildcard, a privileged
+  /// port), operation_not_supported (an option that this back end lacks).
+  udp_socket bind_udp(const endpoint& local, const udp_options& options = {});
+  /// The same without an exception.
+  result<udp_socket> try_bind_udp(const endpoint& local, const udp_options& options = {});
+  /// A UDP socket that talks to one remote only. `local` may stay unspecified: an address that
+  /// leads there and a free port. Sends nothing, so nothing is awaited. Throws what bind_udp() and
+  /// udp_socket::connect() throw.
+  udp_socket connect_udp(const endpoint& remote, const endpoint& local = {},
+                         const udp_options& options = {});
+  result<udp_socket> try_connect_udp(const endpoint& remote, const endpoint& local = {},
+                                     const udp_options& options = {});
 
   /// Stops accepting: every accept() on this shard gives an empty result from now on. Any thread.
   void request_stop() noexcept;

@@ -13,4 +13,5 @@
 #include "weir/sync.hpp"
 #include "weir/task.hpp"
 #include "weir/timing.hpp"
+#include "weir/udp.hpp"
 #include "weir/when.hpp"

@@ -39,7 +39,10 @@ std::byte* lending_pool::take() {
 void lending_pool::give_back(std::byte* buffer) noexcept { free_.push_back(buffer); }
 
 asio_transport::asio_transport(asio_driver& completions, const config& settings)
-    : driver_(&completions), settings_(&settings), now_(completions.now()) {}
+    : driver_(&completions),
+      settings_(&settings),
+      datagrams_(completions, settings),
+      now_(completions.now()) {}
 
 asio_transport::~asio_transport() {
   abandon();
@@ -141,6 +144,7 @@ void asio_transport::before_wait(instant now) {
 }
 
 void asio_transport::abandon() noexcept {
+  datagrams_.abandon();
   for (auto* socket = sockets_; socket != nullptr;) {
     auto* next = socket->next_socket;
     if (!socket->given_up()) socket->give_up();

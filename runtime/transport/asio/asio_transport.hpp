@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "transport/asio/asio_datagrams.hpp"
 #include "transport/asio/asio_socket.hpp"
 #include "weir/detail/transport.hpp"
 
@@ -44,7 +45,10 @@ class asio_transport final : public transport {
   asio_transport(asio_driver& completions, const config& settings);
   ~asio_transport() override;
 
-  void attach(weir::shard& owner) override { owner_ = &owner; }
+  void attach(weir::shard& owner) override {
+    owner_ = &owner;
+    datagrams_.attach(owner);
+  }
   std::string_view name() const override { return "asio"; }
   result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
   void start_accept(accept_operation& op) override;
@@ -63,12 +67,14 @@ class asio_transport final : public transport {
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
+  datagram_transport* datagrams() noexcept override { return &datagrams_; }
   void before_wait(instant now) override;
   instant next_deadline() const override { return retry_at_; }
-  std::size_t closing() const override { return closing_; }
+  std::size_t closing() const override { return closing_ + datagrams_.closing(); }
   void abandon() noexcept override;
 
   const asio_transport_counters& counters() const { return counters_; }
+  const asio_datagrams& datagram_sockets() const { return datagrams_; }
 
   // --- For its sockets.
 
@@ -88,6 +94,7 @@ class asio_transport final : public transport {
  private:
   asio_driver* driver_;
   const config* settings_;
+  asio_datagrams datagrams_;
   weir::shard* owner_ = nullptr;
   asio_socket* sockets_ = nullptr;
   std::size_t closing_ = 0;

@@ -23,7 +23,8 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
     : driver_(completions),
       settings_(std::move(settings)),
       now_(completions.now()),
-      host_(settings_.host, *this) {
+      host_(settings_.host, *this),
+      datagrams_(host_, settings_.listen, now_) {
   auto port = driver_.open_packet_port(settings_.device, settings_.frame_limit, *this);
   if (!port) throw io_error(port.error(), "opening the packet device");
   port_ = std::move(*port);
@@ -97,6 +98,7 @@ void stack_transport::device_failed(std::error_code error) {
   log_line("the packet device failed (" + error.message() + "): every connection on it ends");
   device_error_ = error;
   fail_everything(error);
+  datagrams_.fail_everything(error);
 }
 
 // No packet will ever come again: whoever waits is told now rather than by a timeout in a quarter
@@ -170,6 +172,7 @@ void stack_transport::drain_events() {
 }
 
 void stack_transport::handle(const stack::event& what) {
+  if (stack::is_udp(what.socket)) return datagrams_.handle(what);
   if (what.user == nullptr) return;  // completed, not accepted yet: accept() looks at its state
   auto& s = *static_cast<socket*>(what.user);
   assert(s.id == what.socket);

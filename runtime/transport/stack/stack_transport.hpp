@@ -14,6 +14,7 @@
 
 #include "core/driver.hpp"
 #include "transport/stack/lend_pool.hpp"
+#include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "weir/detail/transport.hpp"
 #include "weir/stack/host.hpp"
@@ -28,7 +29,10 @@ class stack_transport final : public transport,
   stack_transport(driver& completions, stack_settings settings);
   ~stack_transport() override;
 
-  void attach(weir::shard& owner) override { shard_ = &owner; }
+  void attach(weir::shard& owner) override {
+    shard_ = &owner;
+    datagrams_.attach(owner);
+  }
   std::string_view name() const override { return settings_.name; }
 
   result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
@@ -48,14 +52,15 @@ class stack_transport final : public transport,
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
+  datagram_transport* datagrams() noexcept override { return &datagrams_; }
   void before_wait(instant now) override;
   instant next_deadline() const override;
   std::size_t closing() const override;
   void abandon() noexcept override;
 
   stack::host& host() { return host_; }
-  /// Sockets that streams and listeners hold.
-  std::size_t sockets() const { return live_; }
+  /// Sockets that streams, listeners and UDP sockets hold.
+  std::size_t sockets() const { return live_ + datagrams_.sockets(); }
   const packet_port_counters& device_counters() const { return port_->counters(); }
 
  private:
@@ -96,6 +101,7 @@ class stack_transport final : public transport,
   std::unique_ptr<packet_port> port_;
   stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
   std::error_code device_error_;
+  stack_datagrams datagrams_;
 
   std::vector<std::unique_ptr<socket[]>> slabs_;
   socket* free_ = nullptr;

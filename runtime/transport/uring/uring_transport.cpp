@@ -18,6 +18,7 @@ namespace weir::detail {
 uring_transport::uring_transport(uring_driver& driver, const config& settings, const limits& wanted)
     : driver_(driver),
       settings_(settings),
+      datagrams_(driver, settings),
       limits_(wanted),
       buffers_(driver, wanted.buffers),
       chunks_(wanted.buffers.count) {}

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "driver/uring/buffer_pool.hpp"
+#include "transport/uring/uring_datagrams.hpp"
 #include "transport/uring/uring_socket.hpp"
 #include "weir/config.hpp"
 
@@ -42,7 +43,10 @@ class uring_transport final : public transport {
   uring_transport(uring_driver& driver, const config& settings, const limits& wanted);
   ~uring_transport() override;
 
-  void attach(weir::shard& owner) override { owner_ = &owner; }
+  void attach(weir::shard& owner) override {
+    owner_ = &owner;
+    datagrams_.attach(owner);
+  }
   std::string_view name() const override { return "uring"; }
 
   result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
@@ -65,6 +69,7 @@ class uring_transport final : public transport {
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
 
+  datagram_transport* datagrams() noexcept override { return &datagrams_; }
   void before_wait(instant now) override;
   instant next_deadline() const override { return retry_at_; }
   std::size_t closing() const override { return closing_; }
@@ -142,6 +147,7 @@ class uring_transport final : public transport {
   uring_driver& driver_;
   const config& settings_;
   weir::shard* owner_ = nullptr;
+  uring_datagrams datagrams_;
   limits limits_;
   buffer_pool buffers_;
   std::vector<chunk> chunks_;              // one for each buffer

@@ -27,6 +27,7 @@ struct stream_options;
 namespace weir::detail {
 
 class transport;
+class datagram_transport;
 struct read_operation;
 struct write_operation;
 struct accept_operation;
@@ -173,6 +174,9 @@ class transport {
   virtual endpoint remote_endpoint(const socket_base& socket) const = 0;
   /// An option that this back end cannot honour is operation_not_supported.
   virtual std::error_code set_options(socket_base& socket, const stream_options& options) = 0;
+
+  /// Where the datagram sockets live (weir/detail/datagram.hpp); null where there are none.
+  virtual datagram_transport* datagrams() noexcept { return nullptr; }
 
   /// Before the shard waits: send what is due, run the transport's own timers. Called once per turn
   /// of the loop.

@@ -1,0 +1,155 @@
+// udp_socket's own calls and the parts of its awaiters that need not be inline: what every back end
+// judges alike is judged here, before one is asked.
+#include "weir/udp.hpp"
+
+#include <cassert>
+
+#include "weir/shard.hpp"
+
+namespace weir {
+
+namespace {
+
+std::error_code code(std::errc e) { return std::make_error_code(e); }
+
+/// Whether a datagram may be sent there by a socket of this family. A subnet's broadcast address
+/// only the back end knows.
+std::error_code check_remote(ip_family family, const endpoint& to) {
+  if (to.address.family() != family) return code(std::errc::address_family_not_supported);
+  // Linux takes "any" for loopback; no other back end does.
+  if (to.port == 0 || to.address.is_unspecified() || to.address.is_multicast() ||
+      to.address.is_limited_broadcast())
+    return code(std::errc::invalid_argument);
+  return {};
+}
+
+detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
+  return *socket.owner->transport().datagrams();
+}
+
+}  // namespace
+
+namespace detail {
+
+void receive_datagram_awaiter::begin() noexcept {
+  if (connected_only_ && !socket->connected) return complete(code(std::errc::not_connected));
+  if (socket->receiver != nullptr) return complete(code(std::errc::device_or_resource_busy));
+  if (into.empty()) return complete(code(std::errc::invalid_argument));
+  if (heeds_stop() && socket->owner->stop_requested()) {
+    stopped_ = true;
+    return complete(canceled_error());
+  }
+  datagrams_of(*socket).start_receive(*this);
+}
+
+void receive_datagram_awaiter::request_cancel(operation& op) noexcept {
+  auto& self = static_cast<receive_datagram_operation&>(op);
+  datagrams_of(*self.socket).cancel_receive(self);
+}
+
+void receive_datagram_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
+  auto& awaiter = *static_cast<stop_hook&>(node).awaiter;
+  if (!awaiter.pending()) return;
+  awaiter.stopped_ = true;
+  awaiter.ask_to_end();
+}
+
+datagram receive_datagram_awaiter::outcome() const noexcept {
+  datagram out;
+  out.ec = final_error();
+  if (out.ec) {
+    if (stopped_ && out.ec == std::errc::operation_canceled)
+      out.ec = make_error_code(weir::error::closed);
+    return out;
+  }
+  out.size = size;
+  out.n = std::min(size, into.size());
+  out.from = from;
+  if (out.n < out.size) out.ec = code(std::errc::message_size);
+  return out;
+}
+
+void send_datagram_awaiter::begin() noexcept {
+  if (to_remote && !socket->connected) return complete(code(std::errc::not_connected));
+  if (!to_remote && socket->connected) return complete(code(std::errc::already_connected));
+  if (!to_remote)
+    if (auto error = check_remote(socket->family, to)) return complete(error);
+  const auto most =
+      socket->family == ip_family::v4 ? udp_socket::max_payload_v4 : udp_socket::max_payload_v6;
+  if (bytes.size() > most) return complete(code(std::errc::message_size));
+  datagrams_of(*socket).start_send(*this);
+}
+
+void send_datagram_awaiter::request_cancel(operation& op) noexcept {
+  auto& self = static_cast<send_datagram_operation&>(op);
+  datagrams_of(*self.socket).cancel_send(self);
+}
+
+}  // namespace detail
+
+void udp_socket::connect(const endpoint& remote, std::error_code& error) noexcept {
+  auto& s = socket();
+  error = check_remote(s.family, remote);
+  if (!error && (s.receiver != nullptr || s.sends != 0))
+    error = code(std::errc::device_or_resource_busy);
+  if (!error) error = datagrams_of(s).connect(s, remote);
+}
+
+void udp_socket::connect(const endpoint& remote) {
+  std::error_code error;
+  connect(remote, error);
+  if (error) throw io_error(error, "connect to " + remote.to_string());
+}
+
+void udp_socket::close() noexcept {
+  if (socket_ == nullptr) return;
+  auto& s = *std::exchange(socket_, nullptr);
+  assert(s.receiver == nullptr && s.sends == 0 && "a socket was closed under a pending operation");
+  datagrams_of(s).close(s);
+}
+
+endpoint udp_socket::local_endpoint() const {
+  return datagrams_of(socket()).local_endpoint(socket());
+}
+
+// --- Of the shard.
+
+result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options& options) {
+  assert(on_this_thread());
+  auto* datagrams = transport_->datagrams();
+  if (datagrams == nullptr) return code(std::errc::operation_not_supported);
+  auto socket = datagrams->open(local, nullptr, options);
+  if (!socket) return socket.error();
+  return udp_socket(**socket);
+}
+
+udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
+  auto socket = try_bind_udp(local, options);
+  if (!socket) throw io_error(socket.error(), "bind to " + local.to_string());
+  return std::move(*socket);
+}
+
+result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint& local,
+                                          const udp_options& options) {
+  assert(on_this_thread());
+  auto* datagrams = transport_->datagrams();
+  if (datagrams == nullptr) return code(std::errc::operation_not_supported);
+  if (auto error = check_remote(remote.address.family(), remote)) return error;
+  auto from = local;
+  if (local.address.is_unspecified())
+    from.address = remote.address.is_v4() ? ip_address() : ip_address::v6({});
+  else if (local.address.family() != remote.address.family())
+    return code(std::errc::address_family_not_supported);
+  auto socket = datagrams->open(from, &remote, options);
+  if (!socket) return socket.error();
+  return udp_socket(**socket);
+}
+
+udp_socket shard::connect_udp(const endpoint& remote, const endpoint& local,
+                              const udp_options& options) {
+  auto socket = try_connect_udp(remote, local, options);
+  if (!socket) throw io_error(socket.error(), "connect to " + remote.to_string());
+  return std::move(*socket);
+}
+
+}  // namespace weir

@@ -1,0 +1,100 @@
+// The datagram side of a transport: the interface between udp_socket and a back end. One per shard,
+// called from that shard's thread only. What every back end must judge alike (destinations, sizes,
+// whether a socket is connected) is judged above it, in runtime/core/udp.cpp.
+//
+// A socket is owned by its transport until close(). Operations live in the awaiting coroutine's
+// frame, with scratch space for the transport, so that a datagram allocates nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <system_error>
+#include <type_traits>
+
+#include "weir/detail/operation.hpp"
+#include "weir/stack/address.hpp"
+#include "weir/stack/result.hpp"
+
+namespace weir {
+struct udp_options;
+}  // namespace weir
+
+namespace weir::detail {
+
+struct receive_datagram_operation;
+
+/// What a udp_socket sees of its socket. The transport derives its own.
+struct datagram_socket {
+  weir::shard* owner = nullptr;
+  receive_datagram_operation* receiver = nullptr;  // at most one waits
+  std::uint32_t sends = 0;                         // under way
+  ip_family family = ip_family::v4;
+  bool connected = false;
+  endpoint remote;  // while connected
+};
+
+/// Room for a kernel request: its header, one vector and an address.
+struct datagram_scratch {
+  static constexpr std::size_t size = 128;
+  alignas(16) std::byte bytes[size];
+
+  template <class T>
+  T& as() {
+    static_assert(sizeof(T) <= size && alignof(T) <= 16 && std::is_trivially_destructible_v<T>);
+    return *reinterpret_cast<T*>(bytes);
+  }
+};
+
+/// Takes one datagram. `size` is that of the datagram; what is beyond `into` is lost.
+struct receive_datagram_operation : operation {
+  receive_datagram_operation(datagram_socket& s, std::span<std::byte> buffer, cancel_function c)
+      : operation(c), socket(&s), into(buffer) {}
+  receive_datagram_operation(receive_datagram_operation&&) = default;
+
+  datagram_socket* socket;
+  std::span<std::byte> into;
+  std::size_t size = 0;
+  endpoint from;
+  datagram_scratch scratch;
+};
+
+/// Sends one datagram, whole or not at all; to `to`, or to the socket's remote.
+struct send_datagram_operation : operation {
+  send_datagram_operation(datagram_socket& s, std::span<const std::byte> payload,
+                          const endpoint* destination, cancel_function c)
+      : operation(c), socket(&s), bytes(payload), to_remote(destination == nullptr) {
+    if (destination != nullptr) to = *destination;
+  }
+  send_datagram_operation(send_datagram_operation&&) = default;
+
+  datagram_socket* socket;
+  std::span<const std::byte> bytes;
+  endpoint to;
+  bool to_remote;
+  send_datagram_operation* next = nullptr;  // the transport's queue of those that wait
+  datagram_scratch scratch;
+};
+
+/// start_*() completes the operation before it returns, or later from the driver's turn; cancel_*()
+/// makes a pending one complete soon. The transport keeps `receiver` and `sends` of its sockets.
+class datagram_transport {
+ public:
+  virtual ~datagram_transport() = default;
+
+  /// Binds. With `remote` the socket is connected to it from the start, and `local` may be
+  /// unspecified (of the remote's family) without being a wildcard.
+  virtual result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
+                                        const udp_options& options) = 0;
+  /// Nothing is received but from `remote` from now on, nor what waits already.
+  virtual std::error_code connect(datagram_socket& socket, const endpoint& remote) = 0;
+  virtual void start_receive(receive_datagram_operation& op) = 0;
+  virtual void start_send(send_datagram_operation& op) = 0;
+  virtual void cancel_receive(receive_datagram_operation& op) noexcept = 0;
+  virtual void cancel_send(send_datagram_operation& op) noexcept = 0;
+  /// No operation is pending (asserted by udp_socket). Its port is free when this returns.
+  virtual void close(datagram_socket& socket) noexcept = 0;
+  virtual endpoint local_endpoint(const datagram_socket& socket) const = 0;
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,124 @@
+// The awaiters behind udp_socket.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+
+#include "weir/detail/datagram.hpp"
+#include "weir/error.hpp"
+#include "weir/shard.hpp"
+
+namespace weir {
+
+/// A datagram that was received. Trivial, so that it may be destructured.
+struct datagram {
+  std::error_code ec;    ///< nothing; or why there is none; or message_size: it was cut short
+  std::size_t n = 0;     ///< bytes in the buffer; 0 is a datagram without payload, not an end
+  std::size_t size = 0;  ///< bytes that the sender sent: more than n where the buffer was too small
+  endpoint from;
+  explicit operator bool() const { return !ec; }
+};
+
+namespace detail {
+
+/// receive_from() and receive(). The former, on a socket without a remote, also ends when the shard
+/// is asked to stop.
+class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation {
+ public:
+  receive_datagram_awaiter(datagram_socket& s, std::span<std::byte> buffer, bool connected_only,
+                           const char* name)
+      : receive_datagram_operation(s, buffer, &receive_datagram_awaiter::request_cancel),
+        stop_hook_(*this),
+        name_(name),
+        connected_only_(connected_only) {}
+  receive_datagram_awaiter(receive_datagram_awaiter&& other)
+      : receive_datagram_operation(std::move(other)),
+        stop_hook_(*this),
+        name_(other.name_),
+        connected_only_(other.connected_only_) {}
+
+  receive_datagram_awaiter timeout(duration d) && {
+    set_timeout(d);
+    return std::move(*this);
+  }
+  nothrow_form<receive_datagram_awaiter> nothrow() && {
+    return nothrow_form<receive_datagram_awaiter>(std::move(*this));
+  }
+
+  bool await_ready() noexcept { return false; }
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    auto parked = suspend(waiter, [this] { begin(); });
+    if (parked && pending() && heeds_stop()) socket->owner->stopping().add(stop_hook_);
+    return parked;
+  }
+  datagram await_resume() {
+    auto got = outcome();
+    if (got.ec && got.ec != weir::error::closed) throw io_error(got.ec, name_);
+    return got;
+  }
+
+ protected:
+  datagram outcome() const noexcept;
+
+ private:
+  struct stop_hook : detail::cancel_node {
+    explicit stop_hook(receive_datagram_awaiter& a)
+        : detail::cancel_node(&stop_hook::on_stop), awaiter(&a) {}
+    static void on_stop(detail::cancel_node& node) noexcept;
+    receive_datagram_awaiter* awaiter;
+  };
+  bool heeds_stop() const { return !connected_only_ && !socket->connected; }
+  void begin() noexcept;
+  static void request_cancel(operation& op) noexcept;
+
+  friend struct stop_hook;
+  stop_hook stop_hook_;
+  const char* name_;
+  bool connected_only_;
+  bool stopped_ = false;
+};
+
+/// send_to() and send().
+class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
+ public:
+  send_datagram_awaiter(datagram_socket& s, std::span<const std::byte> payload,
+                        const endpoint* destination, const char* name)
+      : send_datagram_operation(s, payload, destination, &send_datagram_awaiter::request_cancel),
+        name_(name) {}
+  send_datagram_awaiter(send_datagram_awaiter&&) = default;
+
+  send_datagram_awaiter timeout(duration d) && {
+    set_timeout(d);
+    return std::move(*this);
+  }
+  nothrow_form<send_datagram_awaiter> nothrow() && {
+    return nothrow_form<send_datagram_awaiter>(std::move(*this));
+  }
+
+  bool await_ready() noexcept { return false; }
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    return suspend(waiter, [this] { begin(); });
+  }
+  std::size_t await_resume() {
+    auto done = outcome();
+    if (done.ec) throw io_error(done.ec, name_);
+    return done.n;
+  }
+
+ protected:
+  transfer outcome() const noexcept {
+    auto ec = final_error();
+    return {ec, ec ? 0 : bytes.size()};
+  }
+
+ private:
+  void begin() noexcept;
+  static void request_cancel(operation& op) noexcept;
+  const char* name_;
+};
+
+}  // namespace detail
+}  // namespace weir

@@ -1,0 +1,111 @@
+// UDP for servers and clients: udp_socket, made by shard::bind_udp() and shard::connect_udp(). The
+// same on every back end; docs/backends.md lists what one of them cannot honour.
+//
+//   weir::task<> echo(weir::shard& shard) {
+//     auto socket = shard.bind_udp({"127.0.0.1", 7});
+//     std::array<std::byte, 2048> buffer;
+//     while (auto got = co_await socket.receive_from(buffer))   // ends once shutdown is requested
+//       co_await socket.send_to(std::span(buffer).first(got.n), got.from);
+//   }
+//
+// Every operation is awaited on the shard that owns the socket. Each throws io_error; .nothrow()
+// hands the error back instead; .timeout(d) bounds it (timed_out). Cancelling (a scope's, a
+// timeout's) ends a wait with operation_canceled unless the result was there first. Buffers are the
+// caller's and are in use until the co_await returns. Datagrams may be lost, doubled and reordered
+// on their way, and silently: that is UDP (RFC 8085 tells what an application has to do about it).
+#pragma once
+
+#include <cassert>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "weir/detail/udp_awaiters.hpp"
+
+namespace weir {
+
+/// A UDP socket, bound to an address and port, and where wanted connected to one remote. Move-only;
+/// closes when it goes, and what was received and not read goes with it. At most one receive at a
+/// time (device_or_resource_busy); sends may overlap, each is a datagram of its own.
+class udp_socket {
+ public:
+  /// The most that one datagram carries, in bytes.
+  static constexpr std::size_t max_payload_v4 = 65507;
+  static constexpr std::size_t max_payload_v6 = 65527;
+
+  udp_socket() = default;
+  explicit udp_socket(detail::datagram_socket& socket) : socket_(&socket) {}
+  udp_socket(udp_socket&& other) noexcept : socket_(std::exchange(other.socket_, nullptr)) {}
+  udp_socket& operator=(udp_socket&& other) noexcept {
+    if (this != &other) {
+      close();
+      socket_ = std::exchange(other.socket_, nullptr);
+    }
+    return *this;
+  }
+  ~udp_socket() { close(); }
+
+  explicit operator bool() const { return socket_ != nullptr; }
+
+  /// The next datagram, from whomever; waits for one. Gives how long it is (which may be 0) and who
+  /// sent it. On a socket without a remote it is false once the shard was asked to stop, as an
+  /// accept() is: ec is error::closed, and nothing is thrown.
+  /// Errors: message_size (the datagram is longer than the buffer: what fits is there, the rest is
+  /// lost; nothrow tells n and size), connection_refused (connected sockets only, once: an earlier
+  /// datagram met no socket), timed_out, invalid_argument (an empty buffer).
+  detail::receive_datagram_awaiter receive_from(std::span<std::byte> into) {
+    return {socket(), into, false, "receive_from"};
+  }
+  /// The same on a connected socket: what its remote sent. A shard's stop does not end it. Errors:
+  /// as receive_from(), and not_connected.
+  detail::receive_datagram_awaiter receive(std::span<std::byte> into) {
+    return {socket(), into, true, "receive"};
+  }
+
+  /// Sends one datagram, whole. Gives its size. Returns when the back end has taken it, which says
+  /// nothing of its arrival. On kernel sockets it waits while the socket's send buffer is full
+  /// (bound it by .timeout()); on the stack it never waits. Larger than the path's MTU, it leaves
+  /// in fragments. Errors: message_size (over max_payload), no_buffer_space (the device has no
+  /// room: this one is lost, later ones may pass), invalid_argument (port 0; an unspecified,
+  /// multicast or broadcast address), address_family_not_supported, network_unreachable,
+  /// already_connected.
+  detail::send_datagram_awaiter send_to(std::span<const std::byte> bytes, const endpoint& to) {
+    return {socket(), bytes, &to, "send_to"};
+  }
+  detail::send_datagram_awaiter send_to(std::string_view text, const endpoint& to) {
+    return send_to(std::as_bytes(std::span(text)), to);
+  }
+  /// The same to the remote of a connected socket. Errors: as send_to(), not_connected, and
+  /// connection_refused (once, for an earlier datagram; this one is not sent).
+  detail::send_datagram_awaiter send(std::span<const std::byte> bytes) {
+    return {socket(), bytes, nullptr, "send"};
+  }
+  detail::send_datagram_awaiter send(std::string_view text) {
+    return send(std::as_bytes(std::span(text)));
+  }
+
+  /// Ties the socket to one remote, or to another one: only its datagrams are received from now on,
+  /// and its refusals are reported. Sends nothing, so nothing is awaited. Throws io_error:
+  /// invalid_argument, address_family_not_supported, network_unreachable, device_or_resource_busy
+  /// (an operation is pending).
+  void connect(const endpoint& remote);
+  void connect(const endpoint& remote, std::error_code& error) noexcept;
+
+  /// What the destructor does; the port is free afterwards. No operation may be pending (asserted).
+  void close() noexcept;
+
+  endpoint local_endpoint() const;
+  /// The default endpoint while not connected.
+  endpoint remote_endpoint() const { return socket().connected ? socket().remote : endpoint{}; }
+  bool connected() const { return socket().connected; }
+  shard& owner() const { return *socket().owner; }
+
+ private:
+  detail::datagram_socket& socket() const {
+    assert(socket_ != nullptr && "the socket was moved from or closed");
+    return *socket_;
+  }
+  detail::datagram_socket* socket_ = nullptr;
+};
+
+}  // namespace weir

@@ -1,0 +1,49 @@
+// UDP sockets of the kernel through Asio's reactor: non-blocking, plain system calls into the
+// caller's own buffers, tried first; the reactor is asked only when the kernel has nothing to give
+// or no room. Cancelling takes an operation off its queue, and it is over.
+#pragma once
+
+#include "driver/asio/watched_descriptor.hpp"
+#include "weir/config.hpp"
+#include "weir/detail/datagram.hpp"
+
+namespace weir::detail {
+
+class asio_driver;
+
+class asio_datagrams final : public datagram_transport {
+ public:
+  asio_datagrams(asio_driver& driver, const config& settings)
+      : driver_(driver), settings_(settings) {}
+  ~asio_datagrams() override;
+
+  void attach(weir::shard& owner) { owner_ = &owner; }
+  /// Sockets that were closed and whose last handler has not come back yet.
+  std::size_t closing() const { return closing_; }
+  /// Handlers that did not fit into their sockets; 0 is expected.
+  std::uint64_t heap_handlers() const { return heap_handlers_; }
+  /// Closes what is left, when the shard ends.
+  void abandon() noexcept;
+
+  result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
+                                const udp_options& options) override;
+  std::error_code connect(datagram_socket& socket, const endpoint& remote) override;
+  void start_receive(receive_datagram_operation& op) override;
+  void start_send(send_datagram_operation& op) override;
+  void cancel_receive(receive_datagram_operation& op) noexcept override;
+  void cancel_send(send_datagram_operation& op) noexcept override;
+  void close(datagram_socket& socket) noexcept override;
+  endpoint local_endpoint(const datagram_socket& socket) const override;
+
+ private:
+  class socket;
+
+  asio_driver& driver_;
+  const config& settings_;
+  weir::shard* owner_ = nullptr;
+  socket* first_ = nullptr;
+  std::size_t closing_ = 0;
+  std::uint64_t heap_handlers_ = 0;
+};
+
+}  // namespace weir::detail

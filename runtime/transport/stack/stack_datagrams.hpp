@@ -1,0 +1,52 @@
+// UDP sockets on our own stack. A receive takes what is queued, or waits for the stack's event; a
+// send is handed to the device before it returns, so none ever waits. Makes no system call.
+#pragma once
+
+#include <system_error>
+
+#include "weir/config.hpp"
+#include "weir/detail/datagram.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::detail {
+
+class stack_datagrams final : public datagram_transport {
+ public:
+  /// All outlive this. `now` is the latest instant that the host has seen, kept by both.
+  stack_datagrams(stack::host& host, const config::listen_section& defaults, instant& now)
+      : host_(host), defaults_(defaults), now_(now) {}
+  ~stack_datagrams() override;
+
+  void attach(weir::shard& owner) { owner_ = &owner; }
+  std::size_t sockets() const { return open_; }
+  /// An event of a UDP socket.
+  void handle(const stack::event& what);
+  /// No packet will ever come again.
+  void fail_everything(std::error_code error);
+
+  result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
+                                const udp_options& options) override;
+  std::error_code connect(datagram_socket& socket, const endpoint& remote) override;
+  void start_receive(receive_datagram_operation& op) override;
+  void start_send(send_datagram_operation& op) override;
+  void cancel_receive(receive_datagram_operation& op) noexcept override;
+  void cancel_send(send_datagram_operation&) noexcept override {}
+  void close(datagram_socket& socket) noexcept override;
+  endpoint local_endpoint(const datagram_socket& socket) const override;
+
+ private:
+  struct socket;
+
+  bool try_receive(const socket& s, receive_datagram_operation& op);
+  instant clock();
+
+  stack::host& host_;
+  const config::listen_section& defaults_;
+  instant& now_;
+  weir::shard* owner_ = nullptr;
+  socket* first_ = nullptr;
+  std::size_t open_ = 0;
+  std::error_code device_error_;
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,194 @@
+// See uring_datagrams.hpp. A cancellation may come when its request has ended and the next one has
+// not been submitted: each request remembers that it was asked to end.
+#include "transport/uring/uring_datagrams.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "transport/kernel/kernel_datagram.hpp"
+
+namespace weir::detail {
+
+struct uring_datagrams::socket final : datagram_socket {
+  uring_datagrams* home = nullptr;
+  int fd = -1;
+  socket* previous = nullptr;
+  socket* next = nullptr;
+};
+
+struct uring_datagrams::receive_request final : ring_client {
+  explicit receive_request(receive_datagram_operation& o)
+      : ring_client(&uring_datagrams::received), op(&o) {}
+  socket& of() const { return static_cast<socket&>(*op->socket); }
+
+  receive_datagram_operation* op;
+  msghdr header;
+  iovec part;
+  sockaddr_in6 from;  // large enough for IPv4 too
+  bool canceled = false;
+};
+
+struct uring_datagrams::send_request final : ring_client {
+  explicit send_request(send_datagram_operation& o) : ring_client(&uring_datagrams::sent), op(&o) {}
+  socket& of() const { return static_cast<socket&>(*op->socket); }
+
+  send_datagram_operation* op;
+  msghdr header;
+  iovec part;
+  sockaddr_in6 to;
+  bool canceled = false;
+};
+
+uring_datagrams::~uring_datagrams() {
+  // Sockets that outlived their shard's coroutines; nothing is under way on them.
+  while (first_ != nullptr) close(*first_);
+}
+
+result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endpoint* remote,
+                                               const udp_options& options) {
+  auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::blocking);
+  driver_.count_system_calls(3);
+  if (!fd) return fd.error();
+  auto& s = *new socket;
+  s.owner = owner_;
+  s.home = this;
+  s.family = local.address.family();
+  s.connected = remote != nullptr;
+  if (remote != nullptr) s.remote = *remote;
+  s.fd = fd->release();
+  s.next = first_;
+  if (first_ != nullptr) first_->previous = &s;
+  first_ = &s;
+  ++open_;
+  return static_cast<datagram_socket*>(&s);
+}
+
+std::error_code uring_datagrams::connect(datagram_socket& socket_of_user, const endpoint& remote) {
+  auto& s = static_cast<socket&>(socket_of_user);
+  driver_.count_system_calls();
+  if (auto error = kernel::connect_datagram(s.fd, remote)) return error;
+  s.connected = true;
+  s.remote = remote;
+  return {};
+}
+
+void uring_datagrams::close(datagram_socket& socket_of_user) noexcept {
+  auto& s = static_cast<socket&>(socket_of_user);
+  (s.previous != nullptr ? s.previous->next : first_) = s.next;
+  if (s.next != nullptr) s.next->previous = s.previous;
+  --open_;
+  // At once and not through the ring: whoever binds this port next must find it free.
+  driver_.count_system_calls();
+  ::close(s.fd);
+  delete &s;
+}
+
+endpoint uring_datagrams::local_endpoint(const datagram_socket& socket_of_user) const {
+  driver_.count_system_calls();
+  return kernel::local_endpoint_of(static_cast<const socket&>(socket_of_user).fd);
+}
+
+// --- Receiving.
+
+void uring_datagrams::start_receive(receive_datagram_operation& op) {
+  auto& r = *::new (static_cast<void*>(op.scratch.bytes)) receive_request(op);
+  op.socket->receiver = &op;
+  submit(r);
+}
+
+void uring_datagrams::submit(receive_request& r) noexcept {
+  r.part = {r.op->into.data(), r.op->into.size()};
+  r.header = {};
+  r.header.msg_name = &r.from;
+  r.header.msg_namelen = sizeof r.from;
+  r.header.msg_iov = &r.part;
+  r.header.msg_iovlen = 1;
+  auto& entry = driver_.sqe();
+  entry.opcode = IORING_OP_RECVMSG;
+  entry.fd = r.of().fd;
+  entry.addr = reinterpret_cast<std::uint64_t>(&r.header);
+  entry.len = 1;
+  entry.msg_flags = MSG_TRUNC;  // the result is the datagram's true size
+  entry.user_data = r.user_data(0);
+}
+
+void uring_datagrams::received(ring_client& c, unsigned, std::int32_t result,
+                               std::uint32_t) noexcept {
+  auto& r = static_cast<receive_request&>(c);
+  auto& op = *r.op;
+  auto& s = r.of();
+  if (result >= 0) {
+    op.from = kernel::endpoint_from(r.from);
+    // What was queued from others before connect(2) is not this socket's any more.
+    if (!s.connected || op.from == s.remote) {
+      op.size = static_cast<std::size_t>(result);
+      s.receiver = nullptr;
+      return op.complete();
+    }
+  }
+  const bool again = result >= 0 || result == -EINTR || result == -EAGAIN;
+  if (again && !r.canceled) return s.home->submit(r);
+  s.receiver = nullptr;
+  op.complete(again || result == -ECANCELED ? canceled_error() : kernel::error_from(-result));
+}
+
+void uring_datagrams::cancel_receive(receive_datagram_operation& op) noexcept {
+  auto& r = op.scratch.as<receive_request>();
+  r.canceled = true;
+  driver_.cancel(r.user_data(0));
+}
+
+// --- Sending.
+
+void uring_datagrams::start_send(send_datagram_operation& op) {
+  auto& r = *::new (static_cast<void*>(op.scratch.bytes)) send_request(op);
+  ++op.socket->sends;
+  submit(r);
+}
+
+void uring_datagrams::submit(send_request& r) noexcept {
+  auto& op = *r.op;
+  auto& entry = driver_.sqe();
+  entry.fd = r.of().fd;
+  entry.msg_flags = MSG_NOSIGNAL;
+  entry.user_data = r.user_data(0);
+  if (op.to_remote) {
+    entry.opcode = IORING_OP_SEND;
+    entry.addr = reinterpret_cast<std::uint64_t>(op.bytes.data());
+    entry.len = static_cast<std::uint32_t>(op.bytes.size());
+    return;
+  }
+  r.part = {const_cast<std::byte*>(op.bytes.data()), op.bytes.size()};
+  r.header = {};
+  r.header.msg_name = &r.to;
+  r.header.msg_namelen = kernel::write_address(r.to, op.to);
+  r.header.msg_iov = &r.part;
+  r.header.msg_iovlen = 1;
+  entry.opcode = IORING_OP_SENDMSG;
+  entry.addr = reinterpret_cast<std::uint64_t>(&r.header);
+  entry.len = 1;
+}
+
+void uring_datagrams::sent(ring_client& c, unsigned, std::int32_t result, std::uint32_t) noexcept {
+  auto& r = static_cast<send_request&>(c);
+  auto& op = *r.op;
+  const bool again = result == -EINTR || result == -EAGAIN;
+  if (again && !r.canceled) return r.of().home->submit(r);
+  --op.socket->sends;
+  if (result >= 0) return op.complete();
+  op.complete(again || result == -ECANCELED ? canceled_error()
+                                            : kernel::datagram_error_from(-result));
+}
+
+void uring_datagrams::cancel_send(send_datagram_operation& op) noexcept {
+  auto& r = op.scratch.as<send_request>();
+  r.canceled = true;
+  driver_.cancel(r.user_data(0));
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,49 @@
+// UDP sockets of the kernel through io_uring: one request for each operation, with its message
+// header in the operation's own frame, so that a datagram allocates nothing and costs no system
+// call of its own. A request that cannot be carried out at once waits in the kernel.
+#pragma once
+
+#include "driver/uring/uring_driver.hpp"
+#include "weir/config.hpp"
+#include "weir/detail/datagram.hpp"
+
+namespace weir::detail {
+
+class uring_datagrams final : public datagram_transport {
+ public:
+  uring_datagrams(uring_driver& driver, const config& settings)
+      : driver_(driver), settings_(settings) {}
+  ~uring_datagrams() override;
+
+  void attach(weir::shard& owner) { owner_ = &owner; }
+  std::size_t open_sockets() const { return open_; }
+
+  result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
+                                const udp_options& options) override;
+  std::error_code connect(datagram_socket& socket, const endpoint& remote) override;
+  void start_receive(receive_datagram_operation& op) override;
+  void start_send(send_datagram_operation& op) override;
+  void cancel_receive(receive_datagram_operation& op) noexcept override;
+  void cancel_send(send_datagram_operation& op) noexcept override;
+  void close(datagram_socket& socket) noexcept override;
+  endpoint local_endpoint(const datagram_socket& socket) const override;
+
+ private:
+  struct socket;
+  struct receive_request;
+  struct send_request;
+
+  static void received(ring_client& c, unsigned tag, std::int32_t result,
+                       std::uint32_t flags) noexcept;
+  static void sent(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+  void submit(receive_request& r) noexcept;
+  void submit(send_request& r) noexcept;
+
+  uring_driver& driver_;
+  const config& settings_;
+  weir::shard* owner_ = nullptr;
+  socket* first_ = nullptr;
+  std::size_t open_ = 0;
+};
+
+}  // namespace weir::detail
