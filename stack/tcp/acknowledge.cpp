@@ -57,7 +57,8 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     progress_at_ = stamp(ctx.now);
   }
   const bool echo = ecn_ok_ && segment.has(wire::ece);
-  on_ack_outcome(ctx, before, flight_before, duplicate, echo, outcome);
+  on_ack_outcome(ctx, segment, before, flight_before, duplicate, echo, outcome);
+  check_tail_probe(ctx, segment, duplicate, flight_before);
   output_due_ = true;
   return true;
 }
@@ -109,7 +110,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   board_.acknowledge(ctx.pool, ack, outcome);
   out_.consume(ctx.pool, std::min(acked - (fin_acked ? 1u : 0u), out_.size()));
   una_ = ack;
-  measure(ctx, segment, outcome);
+  measure(ctx, segment, outcome, acked);
   refresh_marks();
   attempts_ = 0;
   backoff_ = 0;
@@ -122,7 +123,6 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   } else {
     arm_retransmit(ctx);
   }
-  if (tail_probe_out_ && una_ >= tail_probe_end_) on_tail_probe_acked(ctx);
   if (options_->report_sent && una_ == nxt_ && out_.empty()) raise(ready::sent);
   raise_writable();
   if (fin_acked) on_fin_acked(ctx);
@@ -137,16 +137,21 @@ void connection::refresh_marks() {
   if (reorder_round_ < una_) reorder_round_ = una_ - 1;
 }
 
-void connection::measure(context& ctx, const wire::tcp_segment& segment,
-                         const ack_outcome& outcome) {
+void connection::measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome,
+                         std::uint32_t acked) {
+  // RFC 7323 4.2 and G: the more samples a round trip brings, the less each of them counts.
+  const auto expected = (span_of(una_, nxt_) + acked) / (2u * mss_) + 1;
   if (outcome.clean_sent.ns() >= 0) {
-    rtt_.sample(ctx.now - outcome.clean_sent, ctx.now);
+    rtt_.sample(ctx.now - outcome.clean_sent, ctx.now, expected);
+    tail_probe_ready_ = true;
     return;
   }
   // Only retransmitted bytes: the timestamp says which copy was answered (RFC 7323 4.1).
   if (!timestamps_ || !segment.options.timestamps || segment.options.timestamps->echo == 0) return;
   const auto ms = timestamp_clock(ctx.now, ts_offset_) - segment.options.timestamps->echo;
-  if (ms < 600'000) rtt_.sample(std::chrono::milliseconds(std::max(1u, ms)), ctx.now);
+  if (ms >= 600'000) return;
+  rtt_.sample(std::chrono::milliseconds(std::max(1u, ms)), ctx.now, expected);
+  tail_probe_ready_ = true;
 }
 
 void connection::on_fin_acked(context& ctx) {

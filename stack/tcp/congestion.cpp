@@ -14,10 +14,10 @@ constexpr std::uint32_t max_window = 1u << 30;
 }  // namespace
 
 void congestion_control::start(congestion_algorithm algorithm, std::uint32_t mss,
-                               std::uint32_t initial_segments) {
+                               std::uint32_t initial_window) {
   algorithm_ = algorithm;
   mss_ = mss;
-  window_ = mss * std::max<std::uint32_t>(1, initial_segments);
+  window_ = std::max(mss, initial_window);
 }
 
 void congestion_control::on_ack(instant now, std::uint32_t acked, duration rtt) {

@@ -12,7 +12,7 @@ namespace weir::stack::tcp {
 
 class congestion_control {
  public:
-  void start(congestion_algorithm algorithm, std::uint32_t mss, std::uint32_t initial_segments);
+  void start(congestion_algorithm algorithm, std::uint32_t mss, std::uint32_t initial_window);
 
   std::uint32_t window() const { return window_; }
   std::uint32_t threshold() const { return threshold_; }

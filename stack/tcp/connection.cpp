@@ -83,16 +83,16 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
 
 void connection::become_established(context& ctx) {
   state_ = tcp_state::established;
-  congestion_.start(options_->congestion, mss_, 1);
+  congestion_.start(options_->congestion, mss_, mss_);
   set_mss(peer_mss_);
   // RFC 6928 2; a handshake that lost more than one SYN starts with one segment (RFC 5681 3.1).
-  congestion_.start(options_->congestion, mss_,
-                    syn_retransmissions_ > 1 ? 1u : options_->initial_window);
+  congestion_.start(options_->congestion, mss_, syn_retransmissions_ > 1 ? mss_ : initial_window());
   rcv_mss_ = std::min<std::uint32_t>(mss_, rcv_space_);
   attempts_ = 0;
   backoff_ = 0;
   soft_error_ = {};
   small_end_ = una_;
+  reorder_round_ = una_ - 1;
   last_sent_ = tune_at_ = ctx.now;
   progress_at_ = last_received_ = stamp(ctx.now);
   timer_ = timer_mode::off;
@@ -110,6 +110,12 @@ void connection::set_mss(std::uint16_t peer) {
   // RFC 9293 MUST-16: options that every segment carries come off.
   mss_ = static_cast<std::uint16_t>(whole - (timestamps_ ? 12 : 0));
   congestion_.set_mss(mss_);
+}
+
+std::uint32_t connection::initial_window() const {
+  // RFC 6928 2: ten segments of the usual size, fewer of larger ones, but two.
+  const std::uint32_t segments = options_->initial_window, mss = mss_;
+  return std::min(segments * mss, std::max(2 * mss, segments * 1460));
 }
 
 std::uint32_t connection::send_limit() const {
@@ -143,7 +149,7 @@ result<std::size_t> connection::send(context& ctx,
     progress_at_ = stamp(ctx.now);
     // RFC 5681 4.1: after an idle time longer than the timeout the window starts again.
     if (ctx.now - last_sent_ > current_rto()) {
-      congestion_.restart_after_idle(options_->initial_window * std::uint32_t{mss_});
+      congestion_.restart_after_idle(initial_window());
     }
   }
   if (corked_ && cork_at_.is_never()) cork_at_ = ctx.now + cork_limit;

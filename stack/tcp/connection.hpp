@@ -6,6 +6,7 @@
 // timers.cpp: time. ecn.cpp: congestion marks. pacing.cpp: how fast a window leaves.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -151,6 +152,8 @@ class connection {
   void emit_window_update(context& ctx);
   void tune_receive_buffer(context& ctx);
   void note_duplicate(seq from, seq to);
+  void report_first(seq at);
+  std::size_t range_of(seq at) const;
   void fill_sack(wire::tcp_option_set& options) const;
   std::uint32_t sack_option_bytes() const;
   // acknowledge.cpp
@@ -158,23 +161,30 @@ class connection {
   void on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome);
   void update_send_window(const wire::tcp_segment& segment, seq ack);
   void take_sacks(context& ctx, const wire::tcp_segment& segment, ack_outcome& outcome);
-  void measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome);
+  void measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome,
+               std::uint32_t acked);
   void refresh_marks();
   void on_fin_acked(context& ctx);
   void become_established(context& ctx);
   // recovery.cpp
-  void on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before, bool duplicate,
-                      bool echo, ack_outcome& outcome);
+  void on_ack_outcome(context& ctx, const wire::tcp_segment& segment, seq before,
+                      std::uint32_t flight_before, bool duplicate, bool echo, ack_outcome& outcome);
   bool reno_on_duplicate(context& ctx, ack_outcome& outcome);
   void reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
   void mark_front_lost(context& ctx);
   void rack_update(context& ctx, const ack_outcome& outcome);
-  bool rack_detect(context& ctx);
+  struct losses {
+    bool any = false;
+    bool retransmission = false;  ///< one that was sent within this recovery
+  };
+  losses rack_detect(context& ctx);
   duration reorder_window() const;
   void on_duplicate_report(context& ctx, seq left, seq right);
-  void check_spurious_timeout(const ack_outcome& outcome);
-  void enter_recovery(context& ctx);
-  void leave_recovery();
+  void check_spurious_timeout(context& ctx, const wire::tcp_segment& segment,
+                              const ack_outcome& outcome, std::uint32_t advanced);
+  void take_back(context& ctx);
+  void enter_recovery(context& ctx, std::uint32_t delivered);
+  void leave_recovery(context& ctx);
   void reduce_by_rate(std::uint32_t delivered);
   bool undisturbed() const {
     return congestion_state_ == congestion_state::open ||
@@ -191,6 +201,8 @@ class connection {
   std::uint32_t burst_limit() const;
   void pace(const context& ctx, std::uint32_t bytes);
   std::uint32_t flight() const;
+  std::uint32_t flight_size() const;
+  bool three_segments_sacked() const;
   // send.cpp
   void send_new_data(context& ctx);
   void retransmit_lost(context& ctx);
@@ -212,7 +224,8 @@ class connection {
   void on_syn_timer(context& ctx);
   void on_persist_timer(context& ctx);
   void on_tail_probe_timer(context& ctx);
-  void on_tail_probe_acked(context& ctx);
+  void check_tail_probe(context& ctx, const wire::tcp_segment& segment, bool duplicate,
+                        std::uint32_t flight_before);
   bool tail_probe_allowed() const;
   void on_reorder_timer(context& ctx);
   void on_keep_timer(context& ctx);
@@ -225,6 +238,7 @@ class connection {
   void finish(context& ctx, tcp_state state);
   void raise(ready what) { events_ = events_ | what; }
   void raise_writable();
+  std::uint32_t initial_window() const;
   std::uint32_t send_limit() const;
   void set_mss(std::uint16_t mss);
   seq data_end() const { return (syn_acked_ ? una_ : una_ + 1) + out_.size(); }
@@ -264,11 +278,13 @@ class connection {
   bool tail_probe_out_ : 1 = false;
   bool probe_was_retransmission_ : 1 = false;
   bool tail_probe_duplicate_ : 1 = false;  // a D-SACK says that the original arrived too
+  bool tail_probe_ready_ : 1 = true;       // a round trip was measured since the last probe
   bool timeout_undo_ : 1 = false;          // a spurious timeout can still be recognised
   bool ecn_ok_ : 1 = false;                // RFC 3168: both sides agreed
   bool ecn_echo_ : 1 = false;              // a mark came: ECE on every acknowledgement until CWR
   bool cwr_due_ : 1 = false;               // the next new data says that the window was reduced
   bool paced_out_ : 1 = false;             // something waits for pace_at_
+  bool timeout_second_ack_ : 1 = false;    // RFC 5682 2.1: step 3 is next
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
@@ -299,7 +315,7 @@ class connection {
       536;  // the largest segment seen: the estimate behind "every second segment"
   std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
   seq duplicate_from_, duplicate_to_;  // a D-SACK to report once; empty when equal
-  seq newest_out_of_order_;            // 2018-4: its range is reported first
+  std::array<seq, 4> reported_{};      // in the ranges reported first of late, newest first
   // Receive buffer tuning: bytes the reader took within one round trip.
   std::uint32_t tune_taken_ = 0;
 
@@ -314,6 +330,7 @@ class connection {
   std::uint32_t reno_sacked_ =
       0;  // bytes that duplicate acknowledgements say have left the network
   std::uint32_t prr_delivered_ = 0, prr_out_ = 0, prr_flight_ = 0;
+  std::uint32_t undo_bytes_ = 0;  // sent again since the last reduction, not reported twice yet
   instant rack_sent_;
   seq rack_end_;
   std::uint32_t rack_rtt_us_ = 0;
@@ -324,7 +341,8 @@ class connection {
   instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
   instant cork_at_ = instant::never();
   instant pace_at_;  // no new data before it
-  instant last_sent_, ts_recent_at_, tune_at_, timeout_at_;
+  instant last_sent_, ts_recent_at_, tune_at_;
+  instant episode_at_;  // when recovery began, or the first timeout of several
   stamp last_received_, last_data_, challenge_at_, progress_at_;
 
   // --- Statistics.

@@ -318,8 +318,9 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
   ctx.counters.add(counter::out_of_order_segments);
   if (outcome == status::duplicate) {
     note_duplicate(at, at + static_cast<std::uint32_t>(bytes.size()));
+    report_first(at);  // RFC 2883 4: the block around the duplicate comes second
   } else if (in_.out_of_order() > out_of_order_before) {
-    newest_out_of_order_ = at;
+    report_first(at);
     ctx.counters.add(counter::duplicate_acks_sent);
   }
 }
@@ -415,6 +416,31 @@ void connection::note_duplicate(seq from, seq to) {
   duplicate_to_ = to;
 }
 
+std::size_t connection::range_of(seq at) const {
+  const auto ranges = in_.ranges();
+  if (at < rcv_nxt_) return ranges.size();
+  const auto offset = in_.next_offset() + span_of(rcv_nxt_, at);
+  const auto found =
+      std::upper_bound(ranges.begin(), ranges.end(), offset,
+                       [](std::uint64_t value, const auto& r) { return value < r.end; });
+  if (found == ranges.end() || found->begin > offset) return ranges.size();
+  return static_cast<std::size_t>(found - ranges.begin());
+}
+
+void connection::report_first(seq at) {
+  // RFC 2018 4: what was reported of late is repeated, so that each block is told several times.
+  // What has grown together with this range needs no place of its own.
+  const auto range = range_of(at);
+  if (range == in_.ranges().size()) return;
+  std::size_t kept = 1;
+  std::array<seq, 4> fresh{at, at, at, at};
+  for (const auto mark : reported_) {
+    const auto other = range_of(mark);
+    if (other != range && other != in_.ranges().size() && kept < fresh.size()) fresh[kept++] = mark;
+  }
+  reported_ = fresh;
+}
+
 std::uint32_t connection::sack_option_bytes() const {
   if (!sack_ok_) return 0;
   auto blocks = in_.ranges().size() + (duplicate_from_ != duplicate_to_ ? 1u : 0u);
@@ -431,24 +457,21 @@ void connection::fill_sack(wire::tcp_option_set& options) const {
   // RFC 2883 4: a duplicate comes first, once.
   if (duplicate_from_ != duplicate_to_)
     options.sack[n++] = {duplicate_from_.raw(), duplicate_to_.raw()};
-  if (!ranges.empty()) {
+  // RFC 2018 4: the block that the newest segment belongs to, then those reported before it, then
+  // any others.
+  std::size_t listed[4];
+  std::size_t count = 0;
+  const auto add = [&](std::size_t i) {
+    if (n == room || i >= ranges.size() || std::find(listed, listed + count, i) != listed + count)
+      return;
+    listed[count++] = i;
     const auto as_seq = [&](std::uint64_t offset) {
       return rcv_nxt_ + static_cast<std::uint32_t>(offset - in_.next_offset());
     };
-    // RFC 2018 4: the block that the newest segment belongs to, then the others, latest in the
-    // stream first: what was reported of late is repeated.
-    const auto newest =
-        in_.next_offset() + span_of(rcv_nxt_, later(rcv_nxt_, newest_out_of_order_));
-    std::size_t first = ranges.size();
-    for (std::size_t i = 0; i < ranges.size(); ++i)
-      if (ranges[i].begin <= newest && newest < ranges[i].end) first = i;
-    if (first < ranges.size() && n < room)
-      options.sack[n++] = {as_seq(ranges[first].begin).raw(), as_seq(ranges[first].end).raw()};
-    for (auto i = ranges.size(); i-- > 0 && n < room;) {
-      if (i != first)
-        options.sack[n++] = {as_seq(ranges[i].begin).raw(), as_seq(ranges[i].end).raw()};
-    }
-  }
+    options.sack[n++] = {as_seq(ranges[i].begin).raw(), as_seq(ranges[i].end).raw()};
+  };
+  for (const auto mark : reported_) add(range_of(mark));
+  for (auto i = ranges.size(); i-- > 0 && n < room;) add(i);
   options.sack_count = static_cast<std::uint8_t>(n);
 }
 

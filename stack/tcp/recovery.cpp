@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "tcp/connection.hpp"
+#include "tcp/isn.hpp"
 
 namespace weir::stack::tcp {
 namespace {
@@ -20,22 +21,30 @@ std::uint32_t connection::flight() const {
   return out > gone ? out - gone : 0;
 }
 
-void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_before,
-                                bool duplicate, bool echo, ack_outcome& outcome) {
+std::uint32_t connection::flight_size() const {
+  // RFC 5681 3.2: FlightSize, but not what limited transmit sent beyond the window meanwhile.
+  const auto out = span_of(una_, nxt_);
+  const auto arrived = std::min(out, board_.sacked() + reno_sacked_);
+  return std::max(std::min(out, std::max(congestion_.window(), out - arrived)), 1u);
+}
+
+void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, seq before,
+                                std::uint32_t flight_before, bool duplicate, bool echo,
+                                ack_outcome& outcome) {
   const auto advanced = span_of(before, una_);
-  bool lost = false;
+  losses lost;
   if (sack_ok_) {
     rack_update(ctx, outcome);
     if (outcome.delivered > 0 || outcome.newly_sacked > 0) lost = rack_detect(ctx);
   } else if (advanced > 0) {
     reno_on_advance(ctx, advanced, outcome);
   } else if (duplicate) {
-    lost = reno_on_duplicate(ctx, outcome);
+    lost.any = reno_on_duplicate(ctx, outcome);
   }
   switch (congestion_state_) {
     case congestion_state::open:
-      if (lost) {
-        enter_recovery(ctx);
+      if (lost.any) {
+        enter_recovery(ctx, outcome.delivered);
         reduce_by_rate(outcome.delivered);
       } else if (echo) {
         // RFC 3168 6.1.2: no growth on such an acknowledgement, whether it reduces or not.
@@ -50,8 +59,8 @@ void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_b
       }
       break;
     case congestion_state::reduced:
-      if (lost) {
-        enter_recovery(ctx);
+      if (lost.any) {
+        enter_recovery(ctx, outcome.delivered);
         reduce_by_rate(outcome.delivered);
       } else if (una_ >= reduced_end_) {
         congestion_.finish_recovery();
@@ -61,16 +70,23 @@ void connection::on_ack_outcome(context& ctx, seq before, std::uint32_t flight_b
       }
       break;
     case congestion_state::recovery:
-      if (una_ >= recover_)
-        leave_recovery();
-      else
-        reduce_by_rate(outcome.delivered);
-      break;
     case congestion_state::loss:
-      if (timeout_undo_ && advanced > 0) check_spurious_timeout(outcome);
-      if (congestion_state_ != congestion_state::loss) break;
-      if (una_ >= recover_)
-        leave_recovery();
+      if (timeout_undo_) check_spurious_timeout(ctx, segment, outcome, advanced);
+      if (congestion_state_ == congestion_state::open) break;
+      if (timeout_second_ack_) {
+        congestion_.set_window(flight() + 2 * mss_);  // RFC 5682 2.1 step 2: two new segments
+        break;
+      }
+      // RFC 5681 4.3: the loss of what was sent again, and losses in a second window, are a second
+      // indication of congestion.
+      if (una_ >= recover_) {
+        leave_recovery(ctx);
+        if (board_.lost() == 0) break;
+        lost.retransmission = true;
+      }
+      if (lost.retransmission) enter_recovery(ctx, outcome.delivered);
+      if (congestion_state_ == congestion_state::recovery)
+        reduce_by_rate(outcome.delivered);
       else if (advanced > 0 && !echo)
         congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
       break;
@@ -139,17 +155,23 @@ void connection::rack_update(context& ctx, const ack_outcome& outcome) {
   }
 }
 
+bool connection::three_segments_sacked() const {
+  if (board_.sacked() >= duplicate_threshold * std::uint32_t{mss_}) return true;
+  // Smaller ones count as well: a record is at least one segment.
+  std::uint32_t segments = 0;
+  for (std::uint32_t i = 0; i < board_.count() && board_.sacked() > 0; ++i)
+    if (board_[i].has(sent_record::sacked) && ++segments >= duplicate_threshold) return true;
+  return false;
+}
+
 duration connection::reorder_window() const {
-  if (!reordering_seen_) {
-    const bool certain =
-        !undisturbed() || board_.sacked() >= duplicate_threshold * std::uint32_t{mss_};
-    if (certain) return duration(0);
-  }
+  // RFC 8985 6.2: no room for reordering that was never seen once the losses are plain.
+  if (!reordering_seen_ && (!undisturbed() || three_segments_sacked())) return duration(0);
   return std::min(rtt_.minimum() / 4 * reorder_steps_, rtt_.smoothed());
 }
 
-bool connection::rack_detect(context& ctx) {
-  bool lost = false;
+connection::losses connection::rack_detect(context& ctx) {
+  losses lost;
   auto wait = duration(0);
   const auto round_trip = std::chrono::microseconds(rack_rtt_us_);
   const auto window = reorder_window();
@@ -166,8 +188,8 @@ bool connection::rack_detect(context& ctx) {
     }
     const auto remaining = r.sent + round_trip + window - ctx.now;
     if (remaining.count() <= 0) {
-      // A retransmission that is lost too is a second congestion signal (RFC 8985 6, 9.3).
-      lost = true;
+      lost.any = true;
+      if (r.has(sent_record::retransmitted) && r.sent >= episode_at_) lost.retransmission = true;
       board_.mark_lost(i);
     } else {
       wait = std::max(wait, remaining);
@@ -182,15 +204,21 @@ bool connection::rack_detect(context& ctx) {
   return lost;
 }
 
-void connection::on_duplicate_report(context&, seq left, seq right) {
-  // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it
-  // grows once per round trip and is kept for 16 recoveries.
+void connection::on_duplicate_report(context& ctx, seq left, seq right) {
   if (tail_probe_out_ && probe_was_retransmission_ && right >= tail_probe_end_ &&
       left < tail_probe_end_) {
     tail_probe_duplicate_ = true;  // the original and the probe both arrived: nothing was lost
     return;
   }
-  if (undisturbed() && una_ <= reorder_round_) return;
+  // Every byte that was sent again had arrived before: the recovery was a mistake, made of
+  // reordering (RFC 9438 4.9.2, in the manner of RFC 3708).
+  if (undo_bytes_ > 0 && !timeout_undo_) {
+    undo_bytes_ -= std::min(undo_bytes_, span_of(left, right));
+    if (undo_bytes_ == 0 && congestion_state_ != congestion_state::loss) take_back(ctx);
+  }
+  // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it
+  // grows once per round trip and is kept for 16 recoveries.
+  if (una_ < reorder_round_) return;
   reorder_round_ = nxt_;
   if (reorder_steps_ < 255) ++reorder_steps_;
   reorder_persist_ = reorder_persistence;
@@ -198,15 +226,26 @@ void connection::on_duplicate_report(context&, seq left, seq right) {
 
 // --- The window during recovery.
 
-void connection::enter_recovery(context& ctx) {
+void connection::enter_recovery(context& ctx, std::uint32_t delivered) {
   // RFC 3168 6.1.2: marks and losses of one window reduce it once.
   const bool reduced = congestion_state_ == congestion_state::reduced;
+  auto size = flight_size();
+  if (!undisturbed()) {
+    // A second reduction begins where the first one leads.
+    congestion_.set_window(std::min(congestion_.window(), congestion_.threshold()));
+    size = std::min(size, congestion_.window());
+  }
   congestion_state_ = congestion_state::recovery;
+  timeout_undo_ = timeout_second_ack_ = false;
   recover_ = nxt_;
-  prr_flight_ = std::max(span_of(una_, nxt_) - std::min(board_.sacked(), span_of(una_, nxt_)), 1u);
+  episode_at_ = ctx.now;
+  undo_bytes_ = 0;
+  // RFC 6937 3.1's RecoverFS, less what had arrived before this acknowledgement (RFC 9937 6.1).
+  const auto out = span_of(una_, nxt_);
+  prr_flight_ = std::max(out - std::min(out, board_.sacked() + reno_sacked_) + delivered, 1u);
   prr_delivered_ = prr_out_ = 0;
   if (!reduced) {
-    congestion_.on_loss(ctx.now, prr_flight_);
+    congestion_.on_loss(ctx.now, size);
     note_reduction();
   }
   ++fast_retransmits_;
@@ -232,30 +271,49 @@ void connection::reduce_by_rate(std::uint32_t delivered) {
   congestion_.set_window(static_cast<std::uint32_t>(pipe + send));
 }
 
-void connection::leave_recovery() {
-  if (congestion_state_ == congestion_state::recovery) {
-    congestion_.finish_recovery();
-    if (reorder_persist_ > 0 && --reorder_persist_ == 0) reorder_steps_ = 1;
-  }
+void connection::leave_recovery(context&) {
+  if (congestion_state_ == congestion_state::recovery) congestion_.finish_recovery();
+  if (reorder_persist_ > 0 && --reorder_persist_ == 0) reorder_steps_ = 1;
   congestion_state_ = congestion_state::open;
-  timeout_undo_ = false;
+  timeout_undo_ = timeout_second_ack_ = false;
   reno_sacked_ = 0;
   duplicate_acks_ = 0;
 }
 
-void connection::check_spurious_timeout(const ack_outcome& outcome) {
-  // In the manner of F-RTO (RFC 5682) on the scoreboard: the first acknowledgement after the
-  // timeout that covers bytes never sent again shows that the originals were only late. Without
-  // SACK the answer stays conservative.
-  if (!sack_ok_) {
-    timeout_undo_ = false;
-    return;
-  }
-  if (outcome.clean_sent.ns() < 0 || outcome.clean_sent >= timeout_at_) return;
+void connection::take_back(context&) {
   board_.unmark_all_lost();
   congestion_.undo();
   congestion_state_ = congestion_state::open;
-  timeout_undo_ = false;
+  timeout_undo_ = timeout_second_ack_ = false;
+  undo_bytes_ = 0;
+}
+
+void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& segment,
+                                        const ack_outcome& outcome, std::uint32_t advanced) {
+  // Only a timeout outside of recovery gets here, and only with SACK: the answer to all others
+  // stays conservative (RFC 5682 2.1).
+  if (timestamps_ && segment.options.timestamps && segment.options.timestamps->echo != 0) {
+    // RFC 3522 3.2: what was acknowledged left before the timeout, so the original was only late.
+    if (advanced == 0) return;
+    const auto at_timeout = timestamp_clock(episode_at_, ts_offset_);
+    if (static_cast<std::int32_t>(segment.options.timestamps->echo - at_timeout) < 0)
+      take_back(ctx);
+    else
+      timeout_undo_ = false;
+    return;
+  }
+  // RFC 5682 2.1 and 3.1. The first acknowledgement must advance, and not over everything; new
+  // data, not retransmissions, then provokes the second.
+  if (!timeout_second_ack_) {
+    const bool new_data = nxt_ < data_end() && nxt_ < una_ + snd_wnd_;
+    timeout_second_ack_ = advanced > 0 && una_ < recover_ && new_data;
+    if (!timeout_second_ack_) timeout_undo_ = false;
+    return;
+  }
+  // The second must advance over what was never sent again.
+  if (advanced > 0 && outcome.clean_sent.ns() >= 0 && outcome.clean_sent < episode_at_)
+    take_back(ctx);
+  timeout_undo_ = timeout_second_ack_ = false;
 }
 
 }  // namespace weir::stack::tcp

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 
 #include "weir/stack/time.hpp"
@@ -13,18 +14,19 @@ namespace weir::stack::tcp {
 
 class rtt_estimator {
  public:
-  void sample(duration measured, instant now) {
+  /// `expected`: how many samples one round trip brings (RFC 7323 4.2).
+  void sample(duration measured, instant now, std::uint32_t expected = 1) {
     const auto us = static_cast<std::uint32_t>(
         std::clamp<std::int64_t>(measured.count() / 1000, 1, std::int64_t{1} << 30));
+    const auto value = static_cast<float>(us);
     // RFC 6298 2.2 and 2.3; the variance before the mean.
     if (smoothed_us_ == 0) {
-      smoothed_us_ = us;
-      variance_us_ = us / 2;
+      smoothed_us_ = value;
+      variance_us_ = value / 2;
     } else {
-      const auto off = us > smoothed_us_ ? us - smoothed_us_ : smoothed_us_ - us;
-      variance_us_ = variance_us_ - variance_us_ / 4 + off / 4;
-      smoothed_us_ = smoothed_us_ - smoothed_us_ / 8 + us / 8;
-      if (smoothed_us_ == 0) smoothed_us_ = 1;
+      const auto share = 1.0f / static_cast<float>(std::max(1u, expected));
+      variance_us_ += (std::abs(value - smoothed_us_) - variance_us_) * (share / 4);
+      smoothed_us_ += (value - smoothed_us_) * (share / 8);
     }
     // A windowed minimum: two halves of five seconds each, so that an old path is forgotten (RFC
     // 8985 6.2).
@@ -38,8 +40,8 @@ class rtt_estimator {
   }
 
   bool measured() const { return smoothed_us_ != 0; }
-  duration smoothed() const { return std::chrono::microseconds(smoothed_us_); }
-  duration variance() const { return std::chrono::microseconds(variance_us_); }
+  duration smoothed() const { return std::chrono::microseconds(whole(smoothed_us_)); }
+  duration variance() const { return std::chrono::microseconds(whole(variance_us_)); }
   duration minimum() const {
     return std::chrono::microseconds(std::min(current_min_us_, previous_min_us_));
   }
@@ -52,8 +54,10 @@ class rtt_estimator {
   }
 
  private:
-  std::uint32_t smoothed_us_ = 0;  // 0: no sample yet
-  std::uint32_t variance_us_ = 0;
+  static std::int64_t whole(float us) { return static_cast<std::int64_t>(us + 0.5f); }
+
+  float smoothed_us_ = 0;  // 0: no sample yet
+  float variance_us_ = 0;
   std::uint32_t current_min_us_ = UINT32_MAX;
   std::uint32_t previous_min_us_ = UINT32_MAX;
   std::uint32_t window_ = 0;

@@ -122,6 +122,7 @@ void connection::send_new_data(context& ctx) {
 }
 
 void connection::retransmit_lost(context& ctx) {
+  if (timeout_second_ack_) return;  // RFC 5682 2.1 step 2: new data first
   while (board_.lost() > board_.retransmitted()) {
     const auto i = board_.first_to_retransmit();
     if (i == board_.count()) return;
@@ -149,6 +150,7 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
   const auto segments = std::max(1u, (bytes + mss_ - 1) / mss_);
   retransmissions_ += segments;
   bytes_retransmitted_ += bytes;
+  if (congestion_state_ != congestion_state::open) undo_bytes_ += bytes;
   ctx.counters.add(counter::retransmissions, segments);
   emit_data(ctx, r.start, bytes, with_fin, transmission::again);
   if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);

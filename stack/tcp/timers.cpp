@@ -13,6 +13,10 @@ constexpr std::uint32_t orphan_attempts = 8;
 /// RFC 6298 5.7: after a lost SYN the data phase starts with this, unless a round trip was
 /// measured.
 constexpr duration timeout_after_lost_syn = std::chrono::seconds(3);
+/// RFC 8985 7.2: how long the peer may sit on the acknowledgement of a single segment
+/// (TLP.max_ack_delay), and the probe's time while no round trip was measured.
+constexpr duration longest_delayed_ack = std::chrono::milliseconds(200);
+constexpr duration probe_without_estimate = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -23,7 +27,8 @@ instant connection::deadline() const {
 
 duration connection::current_rto() const {
   auto base = rtt_.timeout(options_->initial_rto, options_->min_rto, options_->max_rto);
-  if (!rtt_.measured() && syn_acked_ && syn_retransmissions_ > 0)
+  // Also where a timestamp gave a sample: until data is acknowledged.
+  if (syn_acked_ && syn_retransmissions_ > 0 && una_ == iss_ + 1)
     base = std::max(base, timeout_after_lost_syn);
   const auto doubled = base.count() << std::min<int>(backoff_, 20);
   return std::min(duration(doubled), options_->max_rto);
@@ -65,9 +70,10 @@ void connection::on_timer(context& ctx) {
 }
 
 bool connection::tail_probe_allowed() const {
-  // RFC 8985 7.2: with SACK, in the open state, nothing sacked, no probe out.
+  // RFC 8985 7.2 and 7.3: with SACK, in the open state, nothing sacked, no probe out, and a round
+  // trip measured since the last one.
   return sack_ok_ && undisturbed() && board_.sacked() == 0 && board_.lost() == 0 &&
-         !tail_probe_out_ && backoff_ == 0 && rtt_.measured() &&
+         !tail_probe_out_ && tail_probe_ready_ && backoff_ == 0 &&
          (state_ == tcp_state::established || state_ == tcp_state::close_wait || fin_sent_);
 }
 
@@ -76,15 +82,13 @@ void connection::arm_retransmit(context& ctx) {
   timer_ = timer_mode::retransmit;
   timer_at_ = ctx.now + rto;
   if (!tail_probe_allowed()) return;
-  // RFC 8985 7.2: two round trips, and the peer's delayed acknowledgement if one segment is out.
-  auto wait = rtt_.smoothed() * 2;
-  if (span_of(una_, nxt_) <= mss_)
-    wait += options_->min_rto;
-  else
-    wait += std::chrono::milliseconds(2);
-  if (wait >= rto) return;
+  // RFC 8985 7.2: two round trips, and the peer's delayed acknowledgement if one segment is out;
+  // instead of the timeout where that would come first.
+  auto wait = probe_without_estimate;
+  if (rtt_.measured())
+    wait = rtt_.smoothed() * 2 + (span_of(una_, nxt_) <= mss_ ? longest_delayed_ack : duration(0));
   timer_ = timer_mode::tail_probe;
-  timer_at_ = ctx.now + wait;
+  timer_at_ = ctx.now + std::min(wait, rto);
 }
 
 void connection::arm_persist(context& ctx) {
@@ -151,6 +155,8 @@ void connection::on_retransmit_timer(context& ctx) {
     timer_at_ = instant::never();
     return;
   }
+  // RFC 5681 3.1: the threshold is held only while the same segment is sent again and again.
+  const bool progress = attempts_ == 0;
   if (attempts_ < 255) ++attempts_;
   // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out
   // while the peer answers.
@@ -162,15 +168,18 @@ void connection::on_retransmit_timer(context& ctx) {
     return;
   ++timeouts_;
   ctx.counters.add(counter::timeouts);
-  const bool first = congestion_state_ != congestion_state::loss;
+  const bool first = congestion_state_ != congestion_state::loss || progress;
   congestion_.on_timeout(ctx.now, std::max(span_of(una_, nxt_), std::uint32_t{mss_}), first);
   // RFC 2018 8: if even the oldest byte was reported, the receiver has dropped what it reported.
   const bool reneged = !board_.empty() && board_[0].has(sent_record::sacked);
   if (first) {
-    timeout_undo_ = sack_ok_ && !reneged;
-    timeout_at_ = ctx.now;
+    // RFC 5682 2.1: not out of a recovery that still goes on.
+    timeout_undo_ = sack_ok_ && !reneged && undisturbed();
+    episode_at_ = ctx.now;
     note_reduction();
   }
+  timeout_second_ack_ = false;
+  undo_bytes_ = 0;
   board_.mark_all_lost(reneged);
   for (std::uint32_t i = 0; i < board_.count(); ++i) board_.unmark_retransmitted(i);
   reno_sacked_ = 0;
@@ -226,6 +235,7 @@ void connection::on_tail_probe_timer(context& ctx) {
     return;
   }
   tail_probe_out_ = true;
+  tail_probe_ready_ = tail_probe_duplicate_ = false;
   ctx.counters.add(counter::tail_loss_probes);
   const auto unsent = fin_sent_ ? 0u : span_of(nxt_, data_end());
   const auto edge = una_ + snd_wnd_;
@@ -255,25 +265,31 @@ void connection::on_tail_probe_timer(context& ctx) {
   timer_at_ = ctx.now + current_rto();
 }
 
-void connection::on_tail_probe_acked(context& ctx) {
-  tail_probe_out_ = false;
-  if (!probe_was_retransmission_ || !undisturbed()) return;
-  // RFC 8985 7.4.2: only the probe's copy arrived, as no D-SACK came with this or before: the tail
-  // was lost, which costs what a fast recovery costs.
-  if (tail_probe_duplicate_) {
-    tail_probe_duplicate_ = false;
-    return;
+void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment, bool duplicate,
+                                  std::uint32_t flight_before) {
+  if (!tail_probe_out_ || una_ < tail_probe_end_) return;
+  // RFC 8985 7.4.2. A probe of new data tells nothing of losses, and a D-SACK for one that was sent
+  // again says that the original arrived as well.
+  bool repaired = false;
+  if (probe_was_retransmission_ && !tail_probe_duplicate_) {
+    // At the probe's end it is open which of the copies came: a duplicate without SACK would be the
+    // answer to the second, and an acknowledgement beyond it leaves only the one.
+    repaired = una_ > tail_probe_end_;
+    if (!repaired && (!duplicate || segment.options.sack_count > 0)) return;
   }
-  if (congestion_state_ == congestion_state::reduced) return;  // once per window
-  congestion_.on_loss(ctx.now, span_of(una_, nxt_) + mss_);
+  tail_probe_out_ = tail_probe_duplicate_ = false;
+  // The tail was lost, which costs what a fast recovery costs, once per window.
+  if (!repaired || congestion_state_ != congestion_state::open) return;
+  congestion_.on_loss(ctx.now, std::max(flight_before, std::uint32_t{mss_}));
   congestion_.finish_recovery();
   note_reduction();
 }
 
 void connection::on_reorder_timer(context& ctx) {
   arm_retransmit(ctx);
-  if (rack_detect(ctx) && undisturbed()) {
-    enter_recovery(ctx);
+  const auto lost = rack_detect(ctx);
+  if (undisturbed() ? lost.any : lost.retransmission) {
+    enter_recovery(ctx, 0);
     reduce_by_rate(0);
   }
   output_due_ = true;

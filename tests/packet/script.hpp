@@ -76,6 +76,10 @@ class script final : public packet_sink {
   /// The TTL or hop limit of the packet that was sent last.
   std::uint8_t last_ttl() const;
   std::string describe(const wire::tcp_segment& segment) const;
+  /// Where it stands in the notation's numbers.
+  std::uint32_t place(const wire::tcp_segment& segment) const {
+    return segment.sequence - our_isn_;
+  }
 
   // --- Time.
   void after(duration d);

@@ -327,7 +327,8 @@ TEST_CASE("spurious_timeout_is_taken_back") {
   script t;
   t.establish("<mss 1000,sackOK>");
   const auto at = warm_up(t, 8);
-  CHECK(t.send(10000u).value() == 10000);
+  CHECK(t.send(30000u).value() == 30000);
+  REQUIRE(t.info().unacknowledged == 10000);
   const auto window = t.info().congestion_window;
   t.skip();
   t.after(2s);  // the path stalls: timeouts
