@@ -18,8 +18,10 @@ std::string_view name(tcp_state state) {
   return names[static_cast<std::size_t>(state)];
 }
 
-host::host(host_options options, packet_sink& sink)
-    : impl_(std::make_unique<impl>(std::move(options), sink)) {}
+host::host(host_options options, packet_sink& sink) : host(std::move(options), sink, nullptr, 0) {}
+host::host(host_options options, packet_sink& sink, std::shared_ptr<shard_set> shards,
+           unsigned shard)
+    : impl_(std::make_unique<impl>(std::move(options), sink, std::move(shards), shard)) {}
 host::~host() = default;
 
 void host::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
@@ -29,6 +31,12 @@ void host::flush(instant now) { impl_->flush(now); }
 void host::advance(instant now) { impl_->advance(now); }
 instant host::next_deadline() const { return impl_->next_deadline(); }
 bool host::next_event(event& out) { return impl_->next_event(out); }
+void host::take_handovers(instant now) { impl_->take_handovers(now); }
+
+void host::accept_wanted(instant now, socket_id listener) { impl_->accept_wanted(now, listener); }
+void host::accept_unwanted(instant now, socket_id listener) {
+  impl_->accept_unwanted(now, listener);
+}
 
 result<socket_id> host::listen(const endpoint& local, const listen_options& options) {
   return impl_->listen(local, options);

@@ -64,6 +64,7 @@ void host::impl::settle(std::uint32_t index, instant now) {
 void host::impl::detach(std::uint32_t index) {
   auto& s = sockets_[index];
   flows_.erase(s.connection.flow(), {flow_ref::kind::connection, index});
+  forget_flow(s.connection.flow());
   s.attached = false;
   wheel_.disarm(s.timer);
 }
@@ -81,6 +82,7 @@ void host::impl::enter_time_wait(std::uint32_t index, instant now) {
   s.attached = false;
   if (options_.limits.time_wait == 0) {
     flows_.erase(s.connection.flow(), {flow_ref::kind::connection, index});
+    forget_flow(s.connection.flow());
     counters_.add(counter::time_wait_overflow);
     return;
   }
@@ -136,6 +138,7 @@ void host::impl::drop_time_wait(std::uint32_t i) {
   unlink_time_wait(i);
   wheel_.disarm(time_wait_[i].timer);
   flows_.erase(time_wait_[i].flow, {flow_ref::kind::time_wait, i});
+  forget_flow(time_wait_[i].flow);
   time_wait_.erase(i);
 }
 
@@ -148,13 +151,18 @@ void host::impl::on_time_wait_segment(instant now, std::uint32_t i,
   }
   if (segment.has(wire::syn) && !segment.has(wire::ack)) {
     const auto l = listeners_.match(t.flow.local);
-    if (l == listener_table::none || !t.reopened_by(segment)) {
+    const bool listened =
+        l != listener_table::none || (share_ != nullptr && view().match(t.flow.local) != nullptr);
+    if (!listened || !t.reopened_by(segment)) {
       counters_.add(counter::drop_tcp_old_duplicate);  // RFC 6191 2: silently
       return;
     }
     const auto floor = t.send_next;
     drop_time_wait(i);
     counters_.add(counter::time_wait_recycled);
+    // Listened for elsewhere: the number's clock, which all shards have in common, is later than
+    // the old incarnation's all the same.
+    if (l == listener_table::none) return on_segment(now, segment, 0);
     on_listener_segment(now, l, segment, floor, true);
     return;
   }

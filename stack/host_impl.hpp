@@ -1,7 +1,7 @@
 // The inside of host: the tables, the queues of work, and the steps between IP and connections.
 // host.cpp is the facade, host_input.cpp what arrives and time, host_listen.cpp handshakes,
 // host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls, host_udp.cpp all of
-// UDP.
+// UDP, host_share.cpp what several hosts on one device have to say to each other.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,14 @@
 #include "listen/ports.hpp"
 #include "listen/slab.hpp"
 #include "listen/syn_cookie.hpp"
+#include "share/group_table.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
 #include "tcp/time_wait.hpp"
 #include "tcp/timer_wheel.hpp"
 #include "udp/udp_sockets.hpp"
 #include "weir/stack/host.hpp"
+#include "weir/stack/shards.hpp"
 
 namespace weir::stack {
 
@@ -28,6 +30,7 @@ namespace weir::stack {
 struct tcp_socket {
   tcp_socket(const flow_key& flow, tcp::options_ref options)
       : connection(flow, std::move(options)) {}
+  explicit tcp_socket(tcp::connection&& moved) : connection(std::move(moved)) {}
 
   tcp::connection connection;
   tcp::timer_node timer;
@@ -43,7 +46,7 @@ struct tcp_socket {
 
 class host::impl final : public tcp::egress {
  public:
-  impl(host_options options, packet_sink& sink);
+  impl(host_options options, packet_sink& sink, std::shared_ptr<shard_set> shards, unsigned shard);
   ~impl();
 
   // host_input.cpp
@@ -54,6 +57,11 @@ class host::impl final : public tcp::egress {
   bool next_event(event& out);
   void send_segment(instant now, const wire::tcp_segment& segment,
                     std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) override;
+
+  // host_share.cpp
+  void take_handovers(instant now);
+  void accept_wanted(instant now, socket_id id);
+  void accept_unwanted(instant now, socket_id id);
 
   // host_sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
@@ -97,8 +105,8 @@ class host::impl final : public tcp::egress {
 
   // host_input.cpp
   void take(instant now, const delivery& what);
-  void on_segment(instant now, const wire::tcp_segment& segment);
-  void on_icmp(instant now, const icmp_report& report);
+  void on_segment(instant now, const wire::tcp_segment& segment, unsigned hops = 0);
+  void on_icmp(instant now, const icmp_report& report, unsigned hops = 0);
   void on_timer(instant now, const tcp::timer_node& node);
   void flush_connections(instant now);
   void want_flush(std::uint32_t index);
@@ -113,7 +121,12 @@ class host::impl final : public tcp::egress {
   bool accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void send_syn_ack(instant now, half_open& entry);
   void on_half_open_timer(instant now, std::uint32_t index);
+  void unlink_half_open(std::uint32_t index);
   void drop_half_open(std::uint32_t index);
+  void reset_half_open(instant now, std::uint32_t index);
+  void link_half_open(std::uint32_t index, std::uint32_t listener_index);
+  void append_accepted(std::uint32_t listener_index, std::uint32_t index);
+  std::uint32_t take_accepted(std::uint32_t listener_index, std::uint32_t position = 0);
   void close_listener(instant now, std::uint32_t index);
   std::uint16_t listen_window() const { return tcp::syn_window(options_.tcp.receive_buffer); }
   std::uint8_t listen_shift() const {
@@ -140,6 +153,35 @@ class host::impl final : public tcp::egress {
     return static_cast<socket_id>(std::uint64_t{udp_.generation(index)} << 32 | udp_bit | index);
   }
   static std::uint32_t udp_index(socket_id id) { return index_of(id) & ~udp_bit; }
+  // host_share.cpp
+  const share::snapshot& view();
+  bool hand_over(instant now, const flow_key& flow, const wire::tcp_segment& segment, unsigned hops,
+                 std::uint32_t& listener_index);
+  bool forward(unsigned target, const wire::tcp_segment& segment, unsigned hops);
+  unsigned member_for(const share::placement& where, std::uint64_t hash);
+  bool hand_over(const icmp_report& report, unsigned hops);
+  bool cookie_is_good(instant now, const share::placement& where, const flow_key& flow,
+                      const wire::tcp_segment& segment) const;
+  bool cookies_recently(instant now, const listener& l) const;
+  void note_cookie(instant now, listener& l);
+  std::error_code join_group(const endpoint& local, const listen_options& options);
+  bool note_flow(const flow_key& flow, bool places_freely);
+  void forget_flow(const flow_key& flow);
+  void leave_group(instant now, std::uint32_t index);
+  void leave_all(instant now);
+  void move_connection(std::uint32_t index, const endpoint& local, unsigned target, bool answer);
+  void move_half_open(std::uint32_t index, const endpoint& local, unsigned target);
+  void send_moved(share::handover&& item, unsigned target, const flow_key& flow);
+  void send_want(share::handover&& item);
+  void take(instant now, share::handover& item);
+  void make_way(const flow_key& flow);
+  void adopt_connection(instant now, share::handover& item);
+  void adopt_half_open(instant now, share::handover& item);
+  void on_want(instant now, share::handover& item);
+  void serve_wants(instant now, std::uint32_t index);
+  void serve_due_wants(instant now);
+  bool may_accept(const listener& l);
+  void give_back(instant now, std::uint32_t index);
   // events
   void post(std::uint32_t index, ready what);
   void post_listener(std::uint32_t index, ready what);
@@ -167,6 +209,17 @@ class host::impl final : public tcp::egress {
   udp_sockets udp_;
   port_allocator udp_ports_;
   std::uint32_t udp_opened_ = 0;
+  std::uint32_t unaccepted_ = 0;  // in all accept queues
+  // Where several hosts share a device; else null.
+  std::shared_ptr<shard_set> shards_;
+  share::table* share_ = nullptr;
+  unsigned shard_ = 0;
+  std::shared_ptr<const share::snapshot> view_;
+  std::uint64_t view_version_ = 0;
+  share::batch handed_over_;
+  std::vector<socket_id> wants_due_;
+  instant share_clock_;
+  bool gone_ = false;
   std::vector<std::uint32_t> flush_, flushing_;
   std::vector<socket_id> events_;
   std::size_t events_taken_ = 0;

@@ -10,10 +10,17 @@ namespace {
 /// comes back with the next, so that two chatty sockets cannot hold the caller.
 constexpr int max_loop_rounds = 16;
 
+/// Hosts on one device make and check each other's cookies.
+host_options with_secret(host_options options, shard_set* shards) {
+  if (shards != nullptr) options.secret = shards->inside().secret();
+  return options;
+}
+
 }  // namespace
 
-host::impl::impl(host_options options, packet_sink& sink)
-    : options_(std::move(options)),
+host::impl::impl(host_options options, packet_sink& sink, std::shared_ptr<shard_set> shards,
+                 unsigned shard)
+    : options_(with_secret(std::move(options), shards.get())),
       pool_(options_.limits.memory),
       ip_(options_, sink, counters_),
       listeners_(derive_key(options_.secret, 1)),
@@ -23,9 +30,15 @@ host::impl::impl(host_options options, packet_sink& sink)
       cookies_(derive_key(options_.secret, 5)),
       accepted_options_(options_.tcp),
       udp_(derive_key(options_.secret, 6), pool_),
-      udp_ports_(derive_key(options_.secret, 7)) {}
+      udp_ports_(derive_key(options_.secret, 7)),
+      shards_(std::move(shards)),
+      share_(shards_ == nullptr ? nullptr : &shards_->inside()),
+      shard_(shard) {
+  if (share_ != nullptr) share_->inbox_of(shard_).open(true);
+}
 
 host::impl::~impl() {
+  if (share_ != nullptr) leave_all(share_clock_);
   auto ctx = context(instant{});
   for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
     if (sockets_.live(i)) sockets_[i].connection.release(ctx);
@@ -45,8 +58,8 @@ void host::impl::take(instant now, const delivery& what) {
   }
 }
 
-void host::impl::on_segment(instant now, const wire::tcp_segment& segment) {
-  counters_.add(counter::segments_received, segment.segment_count());
+void host::impl::on_segment(instant now, const wire::tcp_segment& segment, unsigned hops) {
+  if (hops == 0) counters_.add(counter::segments_received, segment.segment_count());
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
   const auto found = find_flow(flow);
@@ -64,18 +77,25 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment) {
     case flow_ref::kind::time_wait: on_time_wait_segment(now, found.index(), segment); return;
     case flow_ref::kind::none: break;
   }
-  if (const auto l = listeners_.match(flow.local); l != listener_table::none) {
+  auto l = listener_table::none;
+  if (share_ == nullptr)
+    l = listeners_.match(flow.local);
+  else if (hand_over(now, flow, segment, hops, l))
+    return;
+  if (l != listener_table::none) {
     on_listener_segment(now, l, segment, tcp::seq{}, false);
+    if (share_ != nullptr && segment.has(wire::syn) && !find_flow(flow)) forget_flow(flow);
     return;
   }
   counters_.add(counter::drop_tcp_no_listener);
   answer_with_reset(now, segment);
 }
 
-void host::impl::on_icmp(instant now, const icmp_report& report) {
+void host::impl::on_icmp(instant now, const icmp_report& report, unsigned hops) {
   if (report.protocol == wire::udp_protocol) return on_udp_icmp(now, report);
   if (report.protocol != wire::tcp_protocol) return;
   const auto found = find_flow({report.local, report.remote});
+  if (share_ != nullptr && !found && hand_over(report, hops)) return;
   if (found.what() != flow_ref::kind::connection) return;
   auto& s = sockets_[found.index()];
   if (!s.connection.in_flight(tcp::seq(report.sequence))) return;  // RFC 5927 4.1: forged or late
@@ -113,12 +133,14 @@ void host::impl::flush_connections(instant now) {
 }
 
 void host::impl::flush(instant now) {
+  serve_due_wants(now);
   for (int round = 0; round < max_loop_rounds; ++round) {
     flush_connections(now);
-    if (!ip_.has_looped()) return;
+    if (!ip_.has_looped()) break;
     for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n)
       take(now, ip_.input_looped(now));
   }
+  if (share_ != nullptr) share_->publish(shard_, sockets_.size() + half_open_.size(), unaccepted_);
 }
 
 void host::impl::advance(instant now) {
@@ -151,6 +173,7 @@ instant host::impl::next_deadline() const { return std::min(wheel_.next(), ip_.n
 void host::impl::send_segment(instant now, const wire::tcp_segment& segment,
                               std::span<const std::span<const std::byte>> payload,
                               std::uint8_t ttl) {
+  if (gone_) return;
   std::uint64_t count = 1;
   if (segment.gso_size != 0) {
     std::size_t bytes = 0;

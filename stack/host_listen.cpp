@@ -49,7 +49,6 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   e.flow = {{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
   e.timer.index = entry_index;
   e.timer.owner = tcp::timer_owner::half_open;
-  e.listener = index;
   e.sent = now;
   e.irs = tcp::seq(segment.sequence);
   e.iss = isn_.next(now, e.flow);
@@ -68,13 +67,22 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
     e.timestamp = offered.timestamps->value;
     e.timestamp_offset = isn_.timestamp_offset(e.flow);
   }
-  e.next = l.syn_head;
-  if (l.syn_head != none) half_open_[l.syn_head].previous = entry_index;
-  l.syn_head = entry_index;
-  ++l.syn_count;
-  flows_.insert(e.flow, {flow_ref::kind::half_open, entry_index});
+  link_half_open(entry_index, index);
+  if (l.group) (void)note_flow(e.flow, l.group->places_freely());
   send_syn_ack(now, e);
   wheel_.arm(e.timer, now + options_.tcp.initial_rto);
+}
+
+void host::impl::link_half_open(std::uint32_t index, std::uint32_t listener_index) {
+  auto& e = half_open_[index];
+  auto& l = listeners_[listener_index];
+  e.listener = listener_index;
+  e.previous = none;
+  e.next = l.syn_head;
+  if (l.syn_head != none) half_open_[l.syn_head].previous = index;
+  l.syn_head = index;
+  ++l.syn_count;
+  flows_.insert(e.flow, {flow_ref::kind::half_open, index});
 }
 
 void host::impl::send_syn_ack(instant now, half_open& e) {
@@ -184,37 +192,62 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
   if (e.retransmissions == 0) agreed.rtt = now - e.sent;
   const auto flow = e.flow;
   const auto listener_index = e.listener;
-  drop_half_open(index);
+  unlink_half_open(index);
   add_accepted(now, flow, agreed, listener_index, segment);
 }
 
 void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
                               std::uint32_t listener_index, const wire::tcp_segment& segment) {
-  auto& l = listeners_[listener_index];
   const auto index = sockets_.emplace(flow, accepted_options_);
   flows_.insert(flow, {flow_ref::kind::connection, index});
   auto& s = sockets_[index];
   s.timer.index = index;
   s.attached = true;
-  s.listener = listener_index;
   auto ctx = context(now);
   s.connection.open_passive(ctx, agreed);
   s.connection.on_segment(ctx, segment);
   counters_.add(counter::passive_opens);
+  want_flush(index);
+  append_accepted(listener_index, index);
+  if (listeners_[listener_index].shared) serve_wants(now, listener_index);
+}
+
+void host::impl::append_accepted(std::uint32_t listener_index, std::uint32_t index) {
+  auto& l = listeners_[listener_index];
+  auto& s = sockets_[index];
+  s.listener = listener_index;
+  s.accept_next = none;
   if (l.accept_tail != none)
     sockets_[l.accept_tail].accept_next = index;
   else
     l.accept_head = index;
   l.accept_tail = index;
   ++l.accept_count;
+  ++unaccepted_;
   l.accept_peak = std::max(l.accept_peak, l.accept_count);
   if (l.accept_count == 1) post_listener(listener_index, ready::acceptable);
-  want_flush(index);
+}
+
+/// Takes the one at `position`, which is in the queue, out of it.
+std::uint32_t host::impl::take_accepted(std::uint32_t listener_index, std::uint32_t position) {
+  auto& l = listeners_[listener_index];
+  auto before = none;
+  auto index = l.accept_head;
+  for (; position > 0; --position) {
+    before = index;
+    index = sockets_[index].accept_next;
+  }
+  auto& s = sockets_[index];
+  (before == none ? l.accept_head : sockets_[before].accept_next) = s.accept_next;
+  if (l.accept_tail == index) l.accept_tail = before;
+  --l.accept_count;
+  --unaccepted_;
+  s.listener = s.accept_next = none;
+  return index;
 }
 
 void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& segment) {
-  l.cookie_at = now;
-  ++l.cookies_sent;
+  note_cookie(now, l);
   counters_.add(counter::syn_cookies_sent);
   const auto& offered = segment.options;
   half_open e;  // never stored: just what send_syn_ack() needs
@@ -243,9 +276,7 @@ void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& 
 bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
   auto& l = listeners_[index];
   // Only while cookies may be under way: at any other time an ACK to a listener is an error.
-  const bool recently =
-      l.cookies_sent > 0 && now - l.cookie_at < duration(2 * syn_cookies::period_ns);
-  if (!recently || segment.has(wire::syn)) return false;
+  if (!cookies_recently(now, l) || segment.has(wire::syn)) return false;
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
   const auto irs = tcp::seq(segment.sequence) - 1;
@@ -284,6 +315,7 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
   }
   agreed.peer_window = std::uint32_t{segment.window} << agreed.peer_shift;
   counters_.add(counter::syn_cookies_accepted);
+  if (l.group) (void)note_flow(flow, l.group->places_freely());
   add_accepted(now, flow, agreed, index, segment);
   return true;
 }
@@ -305,6 +337,11 @@ void host::impl::on_half_open_timer(instant now, std::uint32_t index) {
 }
 
 void host::impl::drop_half_open(std::uint32_t index) {
+  forget_flow(half_open_[index].flow);
+  unlink_half_open(index);
+}
+
+void host::impl::unlink_half_open(std::uint32_t index) {
   auto& e = half_open_[index];
   auto& l = listeners_[e.listener];
   if (e.previous != none)
@@ -318,31 +355,30 @@ void host::impl::drop_half_open(std::uint32_t index) {
   half_open_.erase(index);
 }
 
+void host::impl::reset_half_open(instant now, std::uint32_t index) {
+  const auto& e = half_open_[index];
+  wire::tcp_segment reset;
+  reset.source = e.flow.local.address;
+  reset.destination = e.flow.remote.address;
+  reset.source_port = e.flow.local.port;
+  reset.destination_port = e.flow.remote.port;
+  reset.sequence = (e.iss + 1).raw();
+  reset.acknowledgment = (e.irs + 1).raw();
+  reset.flags = wire::rst | wire::ack;
+  counters_.add(counter::resets_sent);
+  send_segment(now, reset, {}, options_.tcp.ttl);
+  drop_half_open(index);
+}
+
 void host::impl::close_listener(instant now, std::uint32_t index) {
   auto& l = listeners_[index];
+  if (l.group) leave_group(now, index);
   // RFC 9293 3.10.4 and row 6 of the sixty: nobody will take them, so they are told.
-  while (l.syn_head != none) {
-    const auto i = l.syn_head;
-    const auto& e = half_open_[i];
-    wire::tcp_segment reset;
-    reset.source = e.flow.local.address;
-    reset.destination = e.flow.remote.address;
-    reset.source_port = e.flow.local.port;
-    reset.destination_port = e.flow.remote.port;
-    reset.sequence = (e.iss + 1).raw();
-    reset.acknowledgment = (e.irs + 1).raw();
-    reset.flags = wire::rst | wire::ack;
-    counters_.add(counter::resets_sent);
-    send_segment(now, reset, {}, options_.tcp.ttl);
-    drop_half_open(i);
-  }
+  while (l.syn_head != none) reset_half_open(now, l.syn_head);
   while (l.accept_head != none) {
-    const auto i = l.accept_head;
-    auto& s = sockets_[i];
-    l.accept_head = s.accept_next;
-    s.listener = none;
+    const auto i = take_accepted(index);
     auto ctx = context(now);
-    s.connection.abort(ctx);
+    sockets_[i].connection.abort(ctx);
     settle(i, now);
   }
   listeners_.remove(index);

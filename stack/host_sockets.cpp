@@ -25,26 +25,32 @@ result<socket_id> host::impl::listen(const endpoint& local, const listen_options
   auto at = local;
   if (at.port == 0) {
     const auto port = ports_.choose(at.address, {}, [&](std::uint16_t p) {
-      return !listeners_.conflicts({at.address, p}, {});
+      const endpoint there{at.address, p};
+      return share_ == nullptr ? !listeners_.conflicts(there, {}) : !share_->taken(there);
     });
     if (!port) return std::errc::address_in_use;
     at.port = *port;
   }
-  if (listeners_.conflicts(at, options)) return std::errc::address_in_use;
-  return listener_id(listeners_.add(at, options));
+  if (share_ == nullptr) {
+    if (listeners_.conflicts(at, options)) return std::errc::address_in_use;
+    return listener_id(listeners_.add(at, options));
+  }
+  if (auto error = join_group(at, options)) return error;
+  const auto index = listeners_.add(at, options);
+  auto& l = listeners_[index];
+  l.group = view().find(at)->of;
+  if (options.sharing == sharing_mode::shared) l.shared = std::make_unique<shared_queue>();
+  return listener_id(index);
 }
 
 result<socket_id> host::impl::accept(socket_id id) {
   auto* l = find_listener(id);
   if (l == nullptr) return std::errc::bad_file_descriptor;
-  if (l->accept_head == none) return std::errc::operation_would_block;
-  const auto index = l->accept_head;
-  auto& s = sockets_[index];
-  l->accept_head = s.accept_next;
-  if (l->accept_head == none) l->accept_tail = none;
-  --l->accept_count;
+  if (l->accept_head == none || !may_accept(*l)) return std::errc::operation_would_block;
+  if (l->shared && l->shared->reserved > 0) --l->shared->reserved;
   ++l->accepted;
-  s.listener = s.accept_next = none;
+  const auto index = take_accepted(index_of(id));
+  auto& s = sockets_[index];
   s.owned = true;
   if (const auto now_ready = s.connection.readiness(); now_ready != ready::none)
     post(index, now_ready);
@@ -72,14 +78,22 @@ result<socket_id> host::impl::connect(instant now, const endpoint& remote, const
     return std::errc::not_enough_memory;
   }
   const auto taken = [&](std::uint16_t port) {
-    return static_cast<bool>(find_flow({{flow.local.address, port}, remote}));
+    const flow_key wanted{{flow.local.address, port}, remote};
+    return find_flow(wanted) ||
+           (share_ != nullptr &&
+            share_->directory().find(share_->hash(wanted)) != share::flow_directory::none);
+  };
+  // Shards that share a device choose among different ports: those of the flows that are theirs.
+  const auto free = [&](std::uint16_t p) {
+    const endpoint own{flow.local.address, p};
+    if (share_ == nullptr) return listeners_.match(own) == listener_table::none;
+    return share_->home(share_->hash({own, remote})) == shard_ && view().match(own) == nullptr;
   };
   if (flow.local.port != 0) {
     if (taken(flow.local.port)) return std::errc::address_in_use;
   } else {
-    const auto port = ports_.choose(flow.local.address, remote, [&](std::uint16_t p) {
-      return !taken(p) && listeners_.match({flow.local.address, p}) == listener_table::none;
-    });
+    const auto port = ports_.choose(flow.local.address, remote,
+                                    [&](std::uint16_t p) { return free(p) && !taken(p); });
     if (!port) return std::errc::address_in_use;
     flow.local.port = *port;
   }
@@ -88,6 +102,7 @@ result<socket_id> host::impl::connect(instant now, const endpoint& remote, const
   s.timer.index = index;
   s.owned = s.attached = true;
   flows_.insert(flow, {flow_ref::kind::connection, index});
+  (void)note_flow(flow, true);
   counters_.add(counter::active_opens);
   auto ctx = context(now);
   s.connection.open_active(ctx, isn_.next(now, flow), isn_.timestamp_offset(flow),

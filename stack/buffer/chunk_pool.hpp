@@ -21,6 +21,12 @@ class memory_account {
     return true;
   }
   void release(std::uint64_t bytes) { used_ -= bytes; }
+  /// Chunks that came from another host's pool; they count also where they are too many, which is
+  /// then false: give them back.
+  bool adopt(std::uint64_t bytes) {
+    used_ += bytes;
+    return used_ <= limit_;
+  }
   std::uint64_t used() const { return used_; }
   std::uint64_t available() const { return limit_ - used_; }
   /// Under a quarter left: windows stop growing, so that they close before the memory is gone.

@@ -4,10 +4,24 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
+#include <memory>
 
 #include "weir/stack/host.hpp"
 
 namespace weir::stack {
+
+namespace share {
+struct group;
+}
+
+/// What a member of a shared group keeps beside its accept queue. Wishes wait where the queue is,
+/// in order, each the shard of a waiting acceptor.
+struct shared_queue {
+  std::deque<std::uint16_t> wants;
+  std::uint32_t asked = 0;     ///< acceptors of this shard that wait, wherever the queue is
+  std::uint32_t reserved = 0;  ///< connections at the queue's head that answer them
+};
 
 struct listener {
   static constexpr std::uint32_t none = 0xffffffff;
@@ -25,6 +39,9 @@ struct listener {
   instant cookie_at;  ///< when the last SYN cookie was sent
   std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
                 cookies_sent = 0;
+
+  std::shared_ptr<share::group> group;   ///< where several hosts share a device
+  std::unique_ptr<shared_queue> shared;  ///< and an accept queue
 
   bool accept_full() const { return accept_count >= options.backlog; }
   bool syn_full() const { return syn_count >= options.syn_backlog; }

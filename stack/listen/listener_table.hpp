@@ -20,6 +20,8 @@ class listener_table {
 
   /// The listener for segments to `local`; none when there is no such.
   std::uint32_t match(const endpoint& local) const;
+  /// The listener on this very address.
+  std::uint32_t exact(const endpoint& local) const;
   /// Whether a new listener would take connections from one that is there: the same address, or a
   /// wildcard on either side, on the same port and family. Members of a sharing group with one key
   /// may stand beside each other's wildcard.
@@ -33,8 +35,6 @@ class listener_table {
   std::size_t size() const { return listeners_.size(); }
 
  private:
-  std::uint32_t exact(const endpoint& local) const;
-
   siphash_key key_;
   hash_index index_;
   slab<listener, 16> listeners_;

@@ -282,10 +282,10 @@ void connection::finish(context& ctx, tcp_state state) {
   }
 }
 
-void connection::release(context& ctx) {
-  out_.clear(ctx.pool);
-  board_.clear(ctx.pool);
-  in_.clear(ctx.pool);
+void connection::release(buffer::chunk_pool& pool) {
+  out_.clear(pool);
+  board_.clear(pool);
+  in_.clear(pool);
 }
 
 ready connection::readiness() const {

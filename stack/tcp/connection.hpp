@@ -102,7 +102,10 @@ class connection {
   const options_ref& options() const { return options_; }
   void set_cork(context& ctx, bool corked);
   /// Gives back every chunk. The connection is closed.
-  void release(context& ctx);
+  void release(buffer::chunk_pool& pool);
+  void release(context& ctx) { release(ctx.pool); }
+  /// Moves to a host whose copy of the settings this is; nothing else changes.
+  void rehome(options_ref options) { options_ = std::move(options); }
 
   // --- Looking at it.
   const flow_key& flow() const { return flow_; }

@@ -36,6 +36,10 @@ namespace weir::stack {
   X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                        \
   X(syn_cookies_accepted) X(syn_cookies_refused) X(accept_queue_overflow)                         \
   X(connections_refused_limit)                                                                    \
+  /* shards of one device */                                                                      \
+  X(syns_handed_over) X(segments_handed_over) X(handovers_taken) X(handovers_dropped)             \
+  X(handovers_early) X(connections_handed_over) X(connections_taken_over)                         \
+  X(flow_directory_full)                                                                          \
   /* the end of connections */                                                                    \
   X(time_wait_entered) X(time_wait_recycled) X(time_wait_overflow) X(connections_aborted)         \
   X(orphans_reaped)                                                                               \

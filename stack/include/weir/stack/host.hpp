@@ -68,6 +68,8 @@ class packet_sink {
 /// What a listener does with a handshake that completes while its accept queue is full.
 enum class overflow_policy : std::uint8_t { drop, reset };
 enum class sharing_mode : std::uint8_t { exclusive, shared, sharded };
+/// Which member of a sharded group gets a new connection.
+enum class sharding_policy : std::uint8_t { hash, round_robin, least_loaded };
 enum class congestion_algorithm : std::uint8_t { reno, cubic };
 /// Explicit congestion notification (RFC 3168). `accept`, as Linux: where the peer asks for it;
 /// `request` asks for it as well.
@@ -141,6 +143,9 @@ struct listen_options {
   overflow_policy overflow = overflow_policy::drop;
   bool allow_wildcard = false;  ///< else 0.0.0.0 and [::] are permission_denied
   sharing_mode sharing = sharing_mode::exclusive;
+  sharding_policy policy =
+      sharding_policy::hash;  ///< of a sharded group; the first member's counts
+  /// Of the group's owner; none, where hosts share a device: that device's own, drawn at random.
   owner_key key = owner_key::none;
 };
 
@@ -244,10 +249,16 @@ struct listener_info {
                 cookies_sent = 0;
 };
 
+class shard_set;
+
 /// A TCP/IP host. Every call is made from one thread with a `now` that never goes back.
 class host {
  public:
   host(host_options options, packet_sink& sink);
+  /// One of several hosts with the same addresses on one device, each with its own shard's queue of
+  /// it: listeners of one address form groups (weir/stack/shards.hpp), and what arrives on the
+  /// wrong shard is handed over. The secret is the set's.
+  host(host_options options, packet_sink& sink, std::shared_ptr<shard_set> shards, unsigned shard);
   ~host();
   host(const host&) = delete;
   host& operator=(const host&) = delete;
@@ -269,6 +280,8 @@ class host {
   /// Takes the next event; false when there is none. At most one pending event per socket: its bits
   /// are merged.
   bool next_event(event& out);
+  /// Takes what other shards handed over; called when the waker said so, and harmless otherwise.
+  void take_handovers(instant now);
 
   // --- Sockets.
 
@@ -277,6 +290,11 @@ class host {
   result<socket_id> listen(const endpoint& local, const listen_options& options = {});
   /// Takes the oldest completed connection; operation_would_block when there is none.
   result<socket_id> accept(socket_id listener);
+  /// One more acceptor waits on this listener, after accept() would have blocked, or one less. Who
+  /// shares a queue with other shards gets a connection only when it waits, in the order of
+  /// waiting; of other listeners nothing needs to be said.
+  void accept_wanted(instant now, socket_id listener);
+  void accept_unwanted(instant now, socket_id listener);
   /// Starts an active open; `connected` or `failed` follows. `local` may be unspecified and its
   /// port 0. Errors: address_not_available, network_unreachable (no address of that family),
   /// address_in_use (no port free), invalid_argument (multicast, broadcast, unspecified or port 0

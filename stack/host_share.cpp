@@ -1,0 +1,478 @@
+// Several hosts on one device: which shard a segment belongs to, and how connections and handshakes
+// move from one shard to another. A segment is handed on once; only where its target left the group
+// meanwhile, or its flow moved on, a second time. Whoever gets a segment of a flow that is said to
+// be its own and is not there drops it: the flow is on its way, and the peer repeats. See
+// host_impl.hpp.
+#include <algorithm>
+
+#include "host_impl.hpp"
+
+namespace weir::stack {
+namespace {
+
+constexpr unsigned max_hops = 2;
+constexpr auto nobody = share::flow_directory::none;
+
+}  // namespace
+
+const share::snapshot& host::impl::view() {
+  if (view_ == nullptr || share_->version() != view_version_)
+    view_ = share_->current(view_version_);
+  return *view_;
+}
+
+std::error_code host::impl::join_group(const endpoint& local, const listen_options& options) {
+  return share_->join(shard_, local, options);
+}
+
+// --- Where flows live.
+
+/// A flow that begins here. Those that anybody finds by their hash need no entry. False: it needs
+/// one, and there is no room.
+bool host::impl::note_flow(const flow_key& flow, bool places_freely) {
+  if (share_ == nullptr) return true;
+  const auto hash = share_->hash(flow);
+  const bool at_home = share_->home(hash) == shard_;
+  if (at_home && !places_freely) return true;
+  if (share_->directory().assign(hash, shard_)) return true;
+  counters_.add(counter::flow_directory_full);
+  return at_home;
+}
+
+void host::impl::forget_flow(const flow_key& flow) {
+  if (share_ != nullptr) share_->directory().erase(share_->hash(flow), shard_);
+}
+
+// --- Segments.
+
+unsigned host::impl::member_for(const share::placement& where, std::uint64_t hash) {
+  const auto wanted = share_->pick(where, hash);
+  const auto home = share_->home(hash);
+  if (wanted == home || share_->directory().has_room(hash)) return wanted;
+  // No entry could be made for it: it goes where it is found without one.
+  counters_.add(counter::flow_directory_full);
+  return share::table::pick_by_hash(where, hash);
+}
+
+/// False: it is this shard's; `listener_index` says whose, if anybody's.
+bool host::impl::hand_over(instant now, const flow_key& flow, const wire::tcp_segment& segment,
+                           unsigned hops, std::uint32_t& listener_index) {
+  share_clock_ = now;
+  const auto hash = share_->hash(flow);
+  const bool opening = segment.has(wire::syn) && !segment.has(wire::ack);
+  const auto owner = share_->directory().find(hash);
+  if (owner != nobody && owner != shard_) {
+    if (forward(owner, segment, hops)) return true;
+    share_->directory().erase(hash, owner);  // that shard has gone
+  } else if (owner == shard_ && !opening) {
+    counters_.add(counter::handovers_early);
+    return true;
+  }
+  const auto* where = view().match(flow.local);
+  auto target = shard_;
+  if (opening) {
+    if (where == nullptr) return false;
+    const bool mine = where->has(shard_) && (hops > 0 || owner == shard_);
+    if (!mine) target = member_for(*where, hash);
+  } else if (hops == 0) {
+    target = share_->home(hash);
+    if (where != nullptr && !where->has(target) && cookie_is_good(now, *where, flow, segment))
+      target = share::table::pick_by_hash(*where, hash);
+  }
+  if (opening && target == shard_ && !note_flow(flow, where->of->places_freely())) {
+    // Others were faster. At home it is found without an entry; if nobody listens there, the client
+    // tries again.
+    const auto home = share_->home(hash);
+    if (!where->has(home) || !forward(home, segment, hops))
+      counters_.add(counter::handovers_dropped);
+    return true;
+  }
+  if (target != shard_ && forward(target, segment, hops)) return true;
+  if (where != nullptr && where->has(shard_)) listener_index = listeners_.exact(where->of->local);
+  return false;
+}
+
+/// False: there is no such shard any more.
+bool host::impl::forward(unsigned target, const wire::tcp_segment& segment, unsigned hops) {
+  if (hops >= max_hops) {
+    counters_.add(counter::handovers_dropped);
+    return true;
+  }
+  share::handover item;
+  item.what = share::handover::kind::segment;
+  item.hops = static_cast<std::uint8_t>(hops + 1);
+  item.segment = segment;
+  item.segment.payload = {};
+  switch (share_->inbox_of(target).post(std::move(item), segment.payload)) {
+    case share::posted::closed: return false;
+    case share::posted::full: counters_.add(counter::handovers_dropped); return true;
+    case share::posted::yes: break;
+  }
+  counters_.add(segment.has(wire::syn) ? counter::syns_handed_over : counter::segments_handed_over);
+  return true;
+}
+
+bool host::impl::hand_over(const icmp_report& report, unsigned hops) {
+  if (hops > 0) return false;
+  const auto hash = share_->hash({report.local, report.remote});
+  auto owner = share_->directory().find(hash);
+  if (owner == nobody) owner = share_->home(hash);
+  if (owner == shard_) return false;
+  share::handover item;
+  item.what = share::handover::kind::icmp;
+  item.hops = 1;
+  item.report = report;
+  if (share_->inbox_of(owner).post(std::move(item)) != share::posted::yes) return false;
+  counters_.add(counter::segments_handed_over);
+  return true;
+}
+
+// --- Cookies: any member may have sent one, and any may be answered.
+
+void host::impl::note_cookie(instant now, listener& l) {
+  l.cookie_at = now;
+  ++l.cookies_sent;
+  if (l.group) l.group->cookie_ns.store(now.ns(), std::memory_order_relaxed);
+}
+
+bool host::impl::cookies_recently(instant now, const listener& l) const {
+  constexpr duration lifetime(2 * syn_cookies::period_ns);
+  if (!l.group) return l.cookies_sent > 0 && now - l.cookie_at < lifetime;
+  const auto sent = l.group->cookie_ns.load(std::memory_order_relaxed);
+  return sent >= 0 && now.ns() - sent < lifetime.count();
+}
+
+bool host::impl::cookie_is_good(instant now, const share::placement& where, const flow_key& flow,
+                                const wire::tcp_segment& segment) const {
+  if (!segment.has(wire::ack) || segment.has(wire::syn) || segment.has(wire::rst)) return false;
+  const auto sent = where.of->cookie_ns.load(std::memory_order_relaxed);
+  if (sent < 0 || now.ns() - sent >= 2 * syn_cookies::period_ns) return false;
+  return cookies_
+      .check(now, flow, tcp::seq(segment.sequence) - 1, tcp::seq(segment.acknowledgment) - 1)
+      .has_value();
+}
+
+// --- What others handed to this shard.
+
+void host::impl::take_handovers(instant now) {
+  if (share_ == nullptr) return;
+  share_clock_ = std::max(share_clock_, now);
+  share_->inbox_of(shard_).take(handed_over_);
+  for (auto& item : handed_over_.items) take(now, item);
+  handed_over_.clear();
+}
+
+void host::impl::take(instant now, share::handover& item) {
+  using enum share::handover::kind;
+  counters_.add(counter::handovers_taken);
+  switch (item.what) {
+    case segment:
+      item.segment.payload = std::span<const std::byte>(handed_over_.bytes)
+                                 .subspan(item.payload_at, item.payload_size);
+      on_segment(now, item.segment, item.hops);
+      return;
+    case icmp: on_icmp(now, item.report, item.hops); return;
+    case connection: adopt_connection(now, item); return;
+    case half_open: adopt_half_open(now, item); return;
+    case want:
+    case unwant:
+    case forget: on_want(now, item); return;
+  }
+}
+
+// --- Moving.
+
+/// Takes a connection that nobody accepted out of this host and sends it to a member of its group.
+void host::impl::move_connection(std::uint32_t index, const endpoint& local, unsigned target,
+                                 bool answer) {
+  auto& s = sockets_[index];
+  share::handover item;
+  item.what = share::handover::kind::connection;
+  item.listener = local;
+  item.answers_want = answer;
+  item.connection = std::make_unique<share::moved_connection>(std::move(s.connection));
+  auto& moved = *item.connection;
+  moved.attached = s.attached;
+  moved.connection.rehome({});
+  const auto flow = moved.connection.flow();
+  if (s.attached) flows_.erase(flow, {flow_ref::kind::connection, index});
+  wheel_.disarm(s.timer);
+  pool_.account().release(moved.connection.charged());
+  sockets_.erase(index);
+  counters_.add(counter::connections_handed_over);
+  send_moved(std::move(item), target, flow);
+}
+
+void host::impl::move_half_open(std::uint32_t index, const endpoint& local, unsigned target) {
+  auto& e = half_open_[index];
+  share::handover item;
+  item.what = share::handover::kind::half_open;
+  item.listener = local;
+  item.half_open = std::make_unique<share::moved_half_open>();
+  item.half_open->fires = tcp::timer_wheel::fires_at(e.timer);
+  item.half_open->entry = e;
+  item.half_open->entry.timer = {};
+  const auto flow = e.flow;
+  unlink_half_open(index);
+  send_moved(std::move(item), target, flow);
+}
+
+// The directory says where it is before it is there: what arrives meanwhile finds nothing and is
+// dropped rather than answered with a reset.
+void host::impl::send_moved(share::handover&& item, unsigned target, const flow_key& flow) {
+  const bool found_by_segments = item.connection == nullptr || item.connection->attached;
+  const auto hash = share_->hash(flow);
+  if (found_by_segments && !share_->directory().assign(hash, target))
+    counters_.add(counter::flow_directory_full);
+  if (target == shard_) return take(share_clock_, item);
+  if (share_->inbox_of(target).post(std::move(item)) != share::posted::closed) return;
+  // That shard went in this very moment, and has left its groups before: the next choice is
+  // another.
+  const auto* where = view().find(item.listener);
+  if (where == nullptr || where->has(target)) return take(share_clock_, item);
+  send_moved(std::move(item), member_for(*where, hash), flow);
+}
+
+/// A SYN of the past that came between may have made a handshake: the connection is what counts.
+void host::impl::make_way(const flow_key& flow) {
+  const auto there = find_flow(flow);
+  if (there.what() == flow_ref::kind::half_open) unlink_half_open(there.index());
+  if (there.what() == flow_ref::kind::time_wait) drop_time_wait(there.index());
+  if (there && !share_->directory().assign(share_->hash(flow), shard_))
+    counters_.add(counter::flow_directory_full);
+}
+
+void host::impl::adopt_connection(instant now, share::handover& item) {
+  const auto* where = view().find(item.listener);
+  const auto flow = item.connection->connection.flow();
+  if (where != nullptr && !where->has(shard_)) {
+    item.answers_want = false;
+    send_moved(std::move(item), member_for(*where, share_->hash(flow)), flow);
+    return;
+  }
+  auto& moved = *item.connection;
+  if (moved.attached) make_way(flow);
+  const auto charged = moved.connection.charged();
+  const bool affordable = pool_.account().adopt(charged);
+  moved.taken = true;
+  moved.connection.rehome(accepted_options_);
+  const auto index = sockets_.emplace(std::move(moved.connection));
+  auto& s = sockets_[index];
+  s.timer.index = index;
+  s.attached = moved.attached;
+  if (s.attached) flows_.insert(flow, {flow_ref::kind::connection, index});
+  counters_.add(counter::connections_taken_over);
+  const bool room = sockets_.size() <= options_.limits.connections;
+  if (where == nullptr || !affordable || !room) {
+    if (where != nullptr) counters_.add(counter::connections_refused_limit);
+    auto ctx = context(now);
+    s.connection.abort(ctx);
+    settle(index, now);
+    return;
+  }
+  const auto listener_index = listeners_.exact(item.listener);
+  auto& l = listeners_[listener_index];
+  append_accepted(listener_index, index);
+  if (s.attached) wheel_.arm_by(s.timer, s.connection.deadline());
+  want_flush(index);
+  if (!l.shared) return;
+  if (item.answers_want && l.shared->asked > 0) {
+    --l.shared->asked;
+    // Behind it nothing waits but what answers others of this shard.
+    l.shared->reserved += where->members.front() == shard_ ? 1 : 0;
+    post_listener(listener_index, ready::acceptable);
+  } else if (where->members.front() == shard_) {
+    serve_wants(now, listener_index);
+  } else {
+    give_back(now, listener_index);
+  }
+}
+
+void host::impl::adopt_half_open(instant now, share::handover& item) {
+  const auto* where = view().find(item.listener);
+  const auto flow = item.half_open->entry.flow;
+  if (where != nullptr && !where->has(shard_)) {
+    send_moved(std::move(item), member_for(*where, share_->hash(flow)), flow);
+    return;
+  }
+  if (find_flow(flow)) return;  // the SYN came again and was faster
+  const auto index = half_open_.emplace(item.half_open->entry);
+  auto& e = half_open_[index];
+  e.timer.index = index;
+  e.timer.owner = tcp::timer_owner::half_open;
+  if (where == nullptr) {
+    // The last listener went meanwhile.
+    e.listener = none;
+    flows_.insert(flow, {flow_ref::kind::half_open, index});
+    return reset_half_open(now, index);
+  }
+  link_half_open(index, listeners_.exact(item.listener));
+  wheel_.arm(e.timer, item.half_open->fires);
+}
+
+// --- Leaving.
+
+/// The listener goes: what it holds goes to those who stay.
+void host::impl::leave_group(instant now, std::uint32_t index) {
+  share_clock_ = now;
+  const auto local = listeners_[index].local;
+  const bool was_first = view().find(local)->members.front() == shard_;
+  share_->leave(shard_, local);
+  const auto* where = view().find(local);
+  if (where == nullptr) return;
+  // A copy: what is sent may bring a newer view.
+  const auto stay = *where;
+  auto& l = listeners_[index];
+  while (l.accept_head != none) {
+    const auto i = take_accepted(index);
+    const auto hash = share_->hash(sockets_[i].connection.flow());
+    move_connection(i, local, member_for(stay, hash), false);
+  }
+  while (l.syn_head != none) {
+    const auto hash = share_->hash(half_open_[l.syn_head].flow);
+    move_half_open(l.syn_head, local, member_for(stay, hash));
+  }
+  if (!l.shared) return;
+  share::handover item;
+  item.listener = local;
+  item.what = share::handover::kind::forget;
+  item.from = static_cast<std::uint16_t>(shard_);
+  if (!was_first) return send_want(std::move(item));
+  for (const auto from : l.shared->wants) {
+    if (from == shard_) continue;
+    share::handover passed;
+    passed.what = share::handover::kind::want;
+    passed.listener = local;
+    passed.from = from;
+    send_want(std::move(passed));
+  }
+}
+
+/// The host goes.
+void host::impl::leave_all(instant now) {
+  gone_ = true;  // and sends nothing any more: whoever gives up its sockets before is heard
+  auto& all = listeners_.all();
+  for (std::uint32_t i = 0; i < all.capacity(); ++i)
+    if (all.live(i)) leave_group(now, i);
+  share_->inbox_of(shard_).open(false);
+  take_handovers(now);  // what came before that belongs to others
+  for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
+    if (sockets_.live(i) && sockets_[i].attached) forget_flow(sockets_[i].connection.flow());
+  for (std::uint32_t i = 0; i < time_wait_.capacity(); ++i)
+    if (time_wait_.live(i)) forget_flow(time_wait_[i].flow);
+  share_->publish(shard_, 0, 0);
+}
+
+// --- One queue, acceptors on many shards.
+
+void host::impl::accept_wanted(instant now, socket_id id) {
+  auto* l = find_listener(id);
+  if (l == nullptr || !l->shared) return;
+  share_clock_ = now;
+  ++l->shared->asked;
+  share::handover item;
+  item.what = share::handover::kind::want;
+  item.listener = l->local;
+  item.from = static_cast<std::uint16_t>(shard_);
+  send_want(std::move(item));
+}
+
+void host::impl::accept_unwanted(instant now, socket_id id) {
+  auto* l = find_listener(id);
+  if (l == nullptr || !l->shared) return;
+  share_clock_ = now;
+  if (l->shared->asked == 0) {
+    // The answer is here already, and nobody takes it.
+    if (l->shared->reserved > 0) --l->shared->reserved;
+    if (view().find(l->local)->members.front() == shard_)
+      serve_wants(now, index_of(id));
+    else if (l->accept_count > 0)
+      give_back(now, index_of(id));
+    return;
+  }
+  --l->shared->asked;
+  share::handover item;
+  item.what = share::handover::kind::unwant;
+  item.listener = l->local;
+  item.from = static_cast<std::uint16_t>(shard_);
+  send_want(std::move(item));
+}
+
+/// To the shard that has the queue, which may be this one.
+void host::impl::send_want(share::handover&& item) {
+  for (unsigned tries = 0; tries < max_hops; ++tries) {
+    const auto* where = view().find(item.listener);
+    if (where == nullptr) return;
+    const auto first = where->members.front();
+    if (first == shard_) return on_want(share_clock_, item);
+    if (share_->inbox_of(first).post(std::move(item)) != share::posted::closed) return;
+  }
+}
+
+void host::impl::on_want(instant now, share::handover& item) {
+  const auto* where = view().find(item.listener);
+  if (where == nullptr) return;
+  if (where->members.front() != shard_) return send_want(std::move(item));
+  const auto index = listeners_.exact(item.listener);
+  auto& wants = listeners_[index].shared->wants;
+  switch (item.what) {
+    case share::handover::kind::want:
+      wants.push_back(item.from);
+      // This shard's own are served at the end of its turn: else it would empty the queue before
+      // the others have heard of it.
+      if (item.from == shard_ && where->members.size() > 1)
+        wants_due_.push_back(listener_id(index));
+      else
+        serve_wants(now, index);
+      return;
+    case share::handover::kind::unwant:
+      // The one that waited least: whoever remains keeps his place.
+      if (const auto last = std::find(wants.rbegin(), wants.rend(), item.from);
+          last != wants.rend())
+        wants.erase(std::next(last).base());
+      return;
+    default: std::erase(wants, item.from); return;
+  }
+}
+
+void host::impl::serve_due_wants(instant now) {
+  while (!wants_due_.empty()) {
+    const auto id = wants_due_.back();
+    wants_due_.pop_back();
+    if (find_listener(id) != nullptr) serve_wants(now, index_of(id));
+  }
+}
+
+/// Whether a connection in this queue may be taken without waiting for one's turn.
+bool host::impl::may_accept(const listener& l) {
+  if (!l.shared || l.shared->reserved > 0) return true;
+  const auto& members = view().find(l.local)->members;
+  return members.size() == 1 || members.front() != shard_;
+}
+
+/// The oldest connection to whoever waited longest.
+void host::impl::serve_wants(instant now, std::uint32_t index) {
+  auto& l = listeners_[index];
+  auto& mine = *l.shared;
+  share_clock_ = now;
+  while (!mine.wants.empty() && l.accept_count > mine.reserved) {
+    const auto who = mine.wants.front();
+    mine.wants.pop_front();
+    if (who == shard_) {
+      if (mine.asked > 0) --mine.asked;
+      ++mine.reserved;
+      post_listener(index, ready::acceptable);
+    } else {
+      move_connection(take_accepted(index, mine.reserved), l.local, who, true);
+    }
+  }
+}
+
+/// A connection that came for an acceptor who went: back to the queue that all share.
+void host::impl::give_back(instant now, std::uint32_t index) {
+  share_clock_ = now;
+  const auto local = listeners_[index].local;
+  move_connection(take_accepted(index), local, view().find(local)->members.front(), false);
+}
+
+}  // namespace weir::stack
