@@ -41,6 +41,8 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
   const auto before = una_;
   const auto flight_before = flight();
   ack_outcome outcome;
+  outcome.any_sacked = board_.sacked() > 0;
+  outcome.highest_sacked = board_.highest_sacked();
   if (sack_ok_) take_sacks(ctx, segment, outcome);
   const auto window = std::uint32_t{segment.window} << snd_shift_;
   // RFC 5681 2: a duplicate carries nothing, moves nothing and changes no window, while something

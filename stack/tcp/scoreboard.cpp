@@ -71,7 +71,7 @@ void scoreboard::deliver(sent_record& r, ack_outcome& outcome) {
   }
   if (!r.has(sent_record::ever_retransmitted)) {
     outcome.clean_sent = std::max(outcome.clean_sent, r.sent);
-    if (sacked_ > 0 && r.end() < highest_sacked_) outcome.reordered = true;
+    if (outcome.any_sacked && r.end() < outcome.highest_sacked) outcome.reordered = true;
   }
 }
 

@@ -40,6 +40,9 @@ struct ack_outcome {
   bool newest_retransmitted = false;
   instant clean_sent =
       instant::from_ns(-1);  ///< latest among those sent only once (Karn); negative: none
+  /// What was sacked before, to be set first: what comes together with later bytes shows nothing.
+  bool any_sacked = false;
+  seq highest_sacked;
   bool reordered =
       false;  ///< a never retransmitted byte below the highest sacked one was delivered
 };
