@@ -8,10 +8,6 @@
 namespace weir::stack::tcp {
 namespace {
 
-/// RFC 5961 7: at most one challenge in this time per connection, so that nobody can make us a
-/// reflector, and no counter is shared between connections (CVE-2016-5696). Linux's
-/// tcp_invalid_ratelimit.
-constexpr duration challenge_interval = std::chrono::milliseconds(500);
 /// RFC 7323 5.5: a timestamp that was not refreshed for so long says nothing.
 constexpr duration timestamp_lifetime = std::chrono::hours(24 * 24);
 
@@ -224,7 +220,9 @@ void connection::on_reset(context& ctx, seq sequence) {
 }
 
 void connection::challenge(context& ctx) {
-  if (!challenge_at_.never() && challenge_at_.since(ctx.now) < challenge_interval) {
+  // RFC 5961 7: at most one challenge in this time per connection, so that nobody can make us a
+  // reflector, and no counter is shared between connections (CVE-2016-5696).
+  if (!challenge_at_.never() && challenge_at_.since(ctx.now) < options_->challenge_interval) {
     ctx.counters.add(counter::challenge_acks_limited);
     return;
   }

@@ -89,7 +89,9 @@ struct tcp_options {
   duration min_rto = std::chrono::milliseconds(200);     ///< Linux's; RFC 6298 2.4 says 1 s
   duration max_rto = std::chrono::seconds(120);          ///< RFC 6298 2.5: at least 60 s
   duration delayed_ack = std::chrono::milliseconds(40);  ///< RFC 9293 MUST-40: under 0.5 s
-  duration time_wait = std::chrono::seconds(60);         ///< 2 MSL
+  duration challenge_interval =
+      std::chrono::milliseconds(500);             ///< RFC 5961 7: one challenge in this time
+  duration time_wait = std::chrono::seconds(60);  ///< 2 MSL
   duration fin_wait_2 =
       std::chrono::seconds(60);   ///< after close(), an orphan waits this long for the peer's FIN
   std::uint8_t syn_retries = 7;   ///< RFC 9293 MUST-23: over 3 minutes with doubling
