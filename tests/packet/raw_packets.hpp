@@ -1,6 +1,5 @@
-// What the scripts' notation cannot say: TCP and IP options byte by byte, and ICMP errors about a
-// segment that the host sent. Pure functions on packets; checksums are made good where the host
-// verifies them (the IPv4 header's, ICMP's), as script::in_raw() vouches for TCP's.
+// What the scripts' notation cannot say: TCP and IP options byte by byte. Pure functions on
+// packets; the IPv4 header's checksum is made good, script::in_raw() vouches for TCP's.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +7,6 @@
 
 #include "packet/script.hpp"
 #include "wire/checksum.hpp"
-#include "wire/icmp.hpp"
 #include "wire/ip.hpp"
 
 namespace weir::test {
@@ -56,53 +54,6 @@ inline std::vector<std::byte> with_ip_options(std::vector<std::byte> packet,
   packet.insert(packet.begin() + wire::min_ipv4_header, bytes.begin(), bytes.end());
   finish_ipv4(packet, wire::min_ipv4_header + options.size());
   return packet;
-}
-
-/// An ICMP (or ICMPv6) error from the script's peer about a segment that the host sent: quotes its
-/// IP header and the first eight bytes of TCP, with `sequence` in them.
-inline std::vector<std::byte> icmp_about(const script& t, const wire::tcp_segment& about,
-                                         std::uint32_t sequence, std::uint8_t type,
-                                         std::uint8_t code, std::uint32_t rest = 0) {
-  const bool v6 = t.us.is_v6();
-  const auto header = v6 ? wire::ipv6_header : wire::min_ipv4_header;
-  std::vector<std::byte> quote(header + 8);
-  if (v6) {
-    wire::ipv6_fields ip;
-    ip.source = about.source;
-    ip.destination = about.destination;
-    ip.next_header = wire::tcp_protocol;
-    ip.payload_length = 1400;
-    wire::emit_ipv6(quote.data(), ip);
-  } else {
-    wire::ipv4_fields ip;
-    ip.source = about.source;
-    ip.destination = about.destination;
-    ip.protocol = wire::tcp_protocol;
-    ip.total_length = 1400;
-    wire::emit_ipv4(quote.data(), ip);
-  }
-  put_octets(quote, header, about.source_port, 2);
-  put_octets(quote, header + 2, about.destination_port, 2);
-  put_octets(quote, header + 4, sequence, 4);
-  std::vector<std::byte> out(header + wire::icmp_header);
-  wire::emit_icmp(out.data() + header, {type, code, rest, quote}, t.them, t.us);
-  out.insert(out.end(), quote.begin(), quote.end());
-  if (v6) {
-    wire::ipv6_fields ip;
-    ip.source = t.them;
-    ip.destination = t.us;
-    ip.next_header = wire::icmp_v6;
-    ip.payload_length = static_cast<std::uint16_t>(out.size() - header);
-    wire::emit_ipv6(out.data(), ip);
-  } else {
-    wire::ipv4_fields ip;
-    ip.source = t.them;
-    ip.destination = t.us;
-    ip.protocol = wire::icmp_v4;
-    ip.total_length = static_cast<std::uint16_t>(out.size());
-    wire::emit_ipv4(out.data(), ip);
-  }
-  return out;
 }
 
 }  // namespace weir::test

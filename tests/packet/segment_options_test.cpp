@@ -2,6 +2,7 @@
 // is skipped, what is offered, and what options cost the payload.
 #include <doctest/doctest.h>
 
+#include "packet/icmp_quote.hpp"
 #include "packet/raw_packets.hpp"
 
 using namespace weir;
@@ -186,7 +187,7 @@ TEST_CASE("the MSS offered follows the smallest MTU that the path has shown") {
   t.establish();
   CHECK(t.send(1460u).value() == 1460);
   const auto large = t.take();
-  t.in_raw(icmp_about(t, large, large.sequence, 3, 4, 1000));
+  t.in_raw(icmp_about(t, large, 3, 4, 1000));
   t.flush();
   t.out(". 1:961 ack 1");
   t.out("P. 961:1461 ack 1");

@@ -1,7 +1,7 @@
 // Opening connections: both sides, options, refusals (TCP.md rows 20-26, RFC 9293 3.10.7.3).
 #include <doctest/doctest.h>
 
-#include "packet/script.hpp"
+#include "packet/icmp_quote.hpp"
 
 using namespace weir;
 using namespace weir::test;
@@ -332,35 +332,9 @@ TEST_CASE("icmp_is_believed_only_about_what_is_in_flight") {
   t.connect();
   const auto syn = t.take();
   const auto unreachable = [&](std::uint8_t code, std::uint32_t sequence) {
-    // ICMP destination unreachable, quoting our SYN's IPv4 header and eight bytes.
-    std::vector<std::byte> p(20 + 8 + 20 + 8);
-    wire::ipv4_fields outer;
-    outer.source = t.them;
-    outer.destination = t.us;
-    outer.protocol = wire::icmp_v4;
-    outer.total_length = static_cast<std::uint16_t>(p.size());
-    wire::emit_ipv4(p.data(), outer);
-    p[20] = std::byte{3};
-    p[21] = static_cast<std::byte>(code);
-    wire::ipv4_fields inner;
-    inner.source = t.us;
-    inner.destination = t.them;
-    inner.protocol = wire::tcp_protocol;
-    inner.total_length = 60;
-    wire::emit_ipv4(p.data() + 28, inner);
-    const auto put = [&](std::size_t at, std::uint32_t v, int n) {
-      for (int i = 0; i < n; ++i)
-        p[at + static_cast<std::size_t>(i)] = static_cast<std::byte>(v >> (8 * (n - 1 - i)));
-    };
-    put(48, syn.source_port, 2);
-    put(50, syn.destination_port, 2);
-    put(52, sequence, 4);
-    std::uint32_t sum = 0;
-    for (std::size_t i = 20; i < p.size(); i += 2)
-      sum += std::to_integer<std::uint32_t>(p[i]) << 8 | std::to_integer<std::uint32_t>(p[i + 1]);
-    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-    put(22, ~sum & 0xffff, 2);
-    t.in_raw(p);
+    auto about = syn;
+    about.sequence = sequence;
+    t.in_raw(icmp_about(t, about, 3, code));
     t.flush();
   };
   unreachable(3, syn.sequence + 1000);  // forged: not in flight

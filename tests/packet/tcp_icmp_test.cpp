@@ -168,6 +168,45 @@ TEST_CASE("source_quench_is_dropped_without_any_effect") {
   CHECK(t.count(counter::drop_icmp_unknown) == 1);
 }
 
+// covers: MUST-54
+TEST_CASE("an ICMP error reaches the connection that it quotes and no other") {
+  script t;
+  t.connect();
+  const auto first = t.take();
+  const auto first_socket = t.socket;
+  t.connect();
+  const auto second = t.take();
+  REQUIRE(first.source_port != second.source_port);
+  deliver(t, icmp_about(t, first, 3, 3));
+  CHECK(t.h().error(first_socket) == std::errc::connection_refused);
+  CHECK(t.h().info(t.socket)->state == tcp_state::syn_sent);
+  CHECK_FALSE(t.h().error(t.socket));
+}
+
+// covers: b54
+TEST_CASE("forged path MTU errors are ignored: another number, another port, a larger size") {
+  script t;
+  t.establish();
+  CHECK(t.send(1460u).value() == 1460);
+  const auto segment = t.take();
+  const auto too_big = [&](wire::tcp_segment about, std::uint32_t sequence, std::uint32_t mtu) {
+    about.sequence = sequence;
+    deliver(t, icmp_about(t, about, 3, 4, mtu));
+  };
+  too_big(segment, segment.sequence - 1, 1000);
+  too_big(segment, segment.sequence + 1460, 1000);
+  auto other = segment;
+  ++other.source_port;
+  too_big(other, segment.sequence, 1000);
+  too_big(segment, segment.sequence, 9000);
+  t.quiet();
+  CHECK(t.info().send_mss == 1460);
+  too_big(segment, segment.sequence, 1000);
+  t.out(". 1:961 ack 1");
+  t.out("P. 961:1461 ack 1");
+  CHECK(t.info().send_mss == 960);
+}
+
 // covers: MUST-20, SHLD-9, SHLD-10
 TEST_CASE("application_is_told_at_r1_and_the_connection_ends_at_r2") {
   host_options o = telling_host();

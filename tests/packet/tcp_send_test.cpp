@@ -2,7 +2,7 @@
 // 52-54).
 #include <doctest/doctest.h>
 
-#include "packet/script.hpp"
+#include "packet/icmp_quote.hpp"
 
 using namespace weir;
 using namespace weir::test;
@@ -313,42 +313,15 @@ TEST_CASE("path_mtu_drop_cuts_again_what_is_queued") {
   CHECK(t.send(2000u).value() == 2000);
   const auto first = t.take();
   t.skip();
-  // ICMP 3/4 with a next hop of 1000, quoting the first segment.
-  std::vector<std::byte> p(20 + 8 + 20 + 8);
-  wire::ipv4_fields outer;
-  outer.source = t.them;
-  outer.destination = t.us;
-  outer.protocol = wire::icmp_v4;
-  outer.total_length = static_cast<std::uint16_t>(p.size());
-  wire::emit_ipv4(p.data(), outer);
-  wire::ipv4_fields inner;
-  inner.source = t.us;
-  inner.destination = t.them;
-  inner.protocol = wire::tcp_protocol;
-  inner.total_length = 1500;
-  wire::emit_ipv4(p.data() + 28, inner);
-  const auto put = [&](std::size_t where, std::uint32_t v, int n) {
-    for (int i = 0; i < n; ++i)
-      p[where + static_cast<std::size_t>(i)] = static_cast<std::byte>(v >> (8 * (n - 1 - i)));
-  };
-  const auto finish = [&](std::uint32_t sequence) {
-    put(20, 0x0304, 2);
-    put(22, 0, 2);
-    put(26, 1000, 2);
-    put(48, first.source_port, 2);
-    put(50, first.destination_port, 2);
-    put(52, sequence, 4);
-    std::uint32_t sum = 0;
-    for (std::size_t i = 20; i < p.size(); i += 2)
-      sum += std::to_integer<std::uint32_t>(p[i]) << 8 | std::to_integer<std::uint32_t>(p[i + 1]);
-    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-    put(22, ~sum & 0xffff, 2);
-    t.in_raw(p);
+  const auto too_big = [&](std::uint32_t sequence) {
+    auto about = first;
+    about.sequence = sequence;
+    t.in_raw(icmp_about(t, about, 3, 4, 1000));
     t.flush();
   };
-  finish(first.sequence + 100000);  // forged: ignored (RFC 5927)
+  too_big(first.sequence + 100000);  // forged: ignored (RFC 5927)
   t.quiet();
-  finish(first.sequence);
+  too_big(first.sequence);
   t.out(". 1:961 ack 1");
   t.out(". 961:1921 ack 1");
   t.out("P. 1921:2001 ack 1");

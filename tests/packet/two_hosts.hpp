@@ -34,6 +34,9 @@ struct wire_faults {
   std::size_t queue_bytes = 256u << 10;  ///< that wait for their turn; what comes beyond is dropped
 };
 
+/// What becomes of one packet, where a test decides it.
+enum class packet_fate : std::uint8_t { arrives, lost, late, doubled };
+
 class two_hosts {
  public:
   explicit two_hosts(wire_faults faults = {}, host_options a = {}, host_options b = {},
@@ -55,6 +58,8 @@ class two_hosts {
   std::uint64_t packets() const { return packets_; }
   /// Sees every packet that is put on the wire; false drops it. `to` is 0 for a, 1 for b.
   std::function<bool(int to, std::span<const std::byte>)> filter;
+  /// Asked for every packet, with its number; `late` is by 100 ms, and `doubled` comes again then.
+  std::function<packet_fate(std::uint64_t)> fate_of;
   /// Called after each step, for applications.
   std::function<void()> application;
 
@@ -102,6 +107,8 @@ class two_hosts {
     for (auto part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
     ++packets_;
     if (filter && !filter(to, bytes)) return;
+    const auto fate = fate_of ? fate_of(packets_ - 1) : packet_fate::arrives;
+    if (fate == packet_fate::lost) return;
     const auto chance = [&] { return std::uniform_real_distribution<double>(0, 1)(random_); };
     if (chance() < faults_.loss) return;
     auto leaves = now_;
@@ -117,6 +124,8 @@ class two_hosts {
       free_at = leaves;
     }
     auto at = leaves + faults_.delay;
+    if (fate == packet_fate::late) at += 100ms;
+    if (fate == packet_fate::doubled) in_flight_.emplace(at + 100ms, packet{to, bytes});
     if (chance() < faults_.reorder) at += faults_.reorder_by;
     if (chance() < faults_.duplicate) in_flight_.emplace(at + faults_.delay, packet{to, bytes});
     in_flight_.emplace(at, packet{to, std::move(bytes)});
