@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -51,33 +52,50 @@ std::string add_offer(std::vector<offer>& offers, const std::string& service,
   return "";
 }
 
-weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
-  weir::listen_options options;
+namespace {
+
+/// What listeners and UDP sockets have in common: how several shards share a pair, and what an
+/// error says.
+std::optional<weir::sharing> sharing_for(weir::shard& shard, const offer& what) {
   auto shards = shard.settings().shard_count();
-  if (shards > 1 && shard.settings().listen.sharing == weir::sharing::exclusive)
-    options.share = weir::sharing::sharded;
   if (shards > 1 && what.where.port == 0)
     throw listen_error(
         fmt::format("{} {}: {} shards cannot each choose a port of their own: name one",
                     what.service, what.where.to_string(), shards));
-  auto listener = shard.try_listen(what.where, options);
-  if (listener) return std::move(*listener);
-  throw listen_error(fmt::format("{} {}: cannot listen: {}{}", what.service, what.where.to_string(),
-                                 listener.error().message(),
-                                 remedy(shard, what.where, listener.error())));
+  if (shards > 1 && shard.settings().listen.sharing == weir::sharing::exclusive)
+    return weir::sharing::sharded;
+  return std::nullopt;
 }
 
-void announcement::shard_listens(weir::shard& shard, const std::vector<offer>& offers,
-                                 const std::vector<weir::tcp_listener>& listeners) {
+listen_error cannot_listen(weir::shard& shard, const offer& what, std::error_code error) {
+  return listen_error(fmt::format("{} {}: cannot listen: {}{}", what.service,
+                                  what.where.to_string(), error.message(),
+                                  remedy(shard, what.where, error)));
+}
+
+}  // namespace
+
+weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
+  auto listener = shard.try_listen(what.where, {.share = sharing_for(shard, what)});
+  if (listener) return std::move(*listener);
+  throw cannot_listen(shard, what, listener.error());
+}
+
+weir::udp_socket bind_for(weir::shard& shard, const offer& what) {
+  auto socket = shard.try_bind_udp(what.where, {.share = sharing_for(shard, what)});
+  if (socket) return std::move(*socket);
+  throw cannot_listen(shard, what, socket.error());
+}
+
+void announcement::shard_listens(weir::shard& shard, const std::vector<offer>& offers) {
   auto shards = shard.settings().shard_count();
   if (++shards_ready_ != shards) return;
-  for (std::size_t i = 0; i < offers.size(); ++i) {
-    auto at = listeners[i].local_endpoint();
-    fmt::print("listening {} {} backend={} shards={}\n", offers[i].service, at.to_string(),
-               shard.backend(), shards);
+  for (const auto& [service, at] : offers) {
+    fmt::print("listening {} {} backend={} shards={}\n", service, at.to_string(), shard.backend(),
+               shards);
     if (on_kernel_sockets(shard) && !at.address.is_loopback())
-      fmt::print(stderr, "{}: {} {} can be reached by other machines\n", program_,
-                 offers[i].service, at.to_string());
+      fmt::print(stderr, "{}: {} {} can be reached by other machines\n", program_, service,
+                 at.to_string());
   }
   std::fflush(stdout);
 }

@@ -32,14 +32,16 @@ class listen_error : public std::runtime_error {
 /// and port.
 weir::tcp_listener listen_for(weir::shard& shard, const offer& what);
 
+/// The same for a service on UDP.
+weir::udp_socket bind_for(weir::shard& shard, const offer& what);
+
 /// Prints "listening echo 198.18.0.2:7 backend=stack shards=1" for each offer, when the last shard
 /// has said that it listens. One object for the whole program.
 class announcement {
  public:
   explicit announcement(std::string program) : program_(std::move(program)) {}
-  /// `listeners` are those of `offers`, in their order.
-  void shard_listens(weir::shard& shard, const std::vector<offer>& offers,
-                     const std::vector<weir::tcp_listener>& listeners);
+  /// `offers` with the ports that they have got.
+  void shard_listens(weir::shard& shard, const std::vector<offer>& offers);
 
  private:
   std::string program_;

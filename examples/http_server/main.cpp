@@ -29,8 +29,12 @@ weir::task<> accept_loop(weir::tcp_listener& listener, http::site& site, weir::s
 
 weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
   std::vector<weir::tcp_listener> listeners;
-  for (auto& one : wanted.offers) listeners.push_back(examples::listen_for(shard, one));
-  announce.shard_listens(shard, wanted.offers, listeners);
+  auto offers = wanted.offers;
+  for (auto& one : offers) {
+    listeners.push_back(examples::listen_for(shard, one));
+    one.where = listeners.back().local_endpoint();
+  }
+  announce.shard_listens(shard, offers);
 
   http::site site(wanted.http);
   weir::scope sessions(shard, {.max = wanted.max_connections});

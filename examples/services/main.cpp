@@ -1,4 +1,4 @@
-// services: any number of echo, discard and chargen listeners in one program, on whichever back end
+// services: any number of echo, discard and chargen servers in one program, on whichever back end
 // the configuration names. It is what the demo, the benchmarks and the tests talk to.
 #include <cstdio>
 #include <string>
@@ -18,6 +18,7 @@ using examples::offer;
 
 struct settings {
   std::vector<offer> offers;
+  std::vector<offer> udp_offers;
   services::limits limit;
   std::uint64_t max_sessions = 100'000;
   weir::duration drain = std::chrono::seconds(5);
@@ -38,13 +39,23 @@ weir::task<> accept_loop(weir::tcp_listener& listener, const std::string& servic
 
 weir::task<> serve(weir::shard& shard, const settings& wanted, examples::announcement& announce) {
   std::vector<weir::tcp_listener> listeners;
-  for (auto& one : wanted.offers) listeners.push_back(examples::listen_for(shard, one));
-  announce.shard_listens(shard, wanted.offers, listeners);
+  std::vector<weir::udp_socket> sockets;
+  std::vector<offer> offers;  // with the ports that they have got
+  for (auto& one : wanted.offers) {
+    listeners.push_back(examples::listen_for(shard, one));
+    offers.push_back({one.service, listeners.back().local_endpoint()});
+  }
+  for (auto& one : wanted.udp_offers) {
+    sockets.push_back(examples::bind_for(shard, one));
+    offers.push_back({one.service, sockets.back().local_endpoint()});
+  }
+  announce.shard_listens(shard, offers);
 
   weir::scope sessions(shard, {.max = wanted.max_sessions});
   weir::scope acceptors(shard);
   for (std::size_t i = 0; i < listeners.size(); ++i)
     acceptors.spawn(accept_loop(listeners[i], wanted.offers[i].service, wanted.limit, sessions));
+  for (auto& socket : sockets) acceptors.spawn(services::udp_echo(socket));
   co_await acceptors.join();
   auto ended = co_await sessions.drain(wanted.drain);
   if (!ended.in_time) fmt::print(stderr, "services: {} sessions were cut off\n", ended.cancelled);
@@ -57,8 +68,9 @@ weir::task<> serve(weir::shard& shard, const settings& wanted, examples::announc
 
 int main(int argc, char** argv) {
   settings wanted;
-  weir::config_parser parser(
-      "services", "Echo (RFC 862), discard (RFC 863) and character generator (RFC 864) over TCP.");
+  weir::config_parser parser("services",
+                             "Echo (RFC 862), discard (RFC 863) and character generator (RFC 864) "
+                             "over TCP; echo over UDP.");
   for (auto [service, what] :
        {std::pair("echo", "send back what comes"), std::pair("discard", "read and say nothing"),
         std::pair("chargen", "send characters without end")})
@@ -67,6 +79,10 @@ int main(int argc, char** argv) {
                     [&wanted, name = std::string(service)](std::string_view text) {
                       return examples::add_offer(wanted.offers, name, text);
                     });
+  parser.repeated("--udp-echo", "ADDR:PORT", "send back each datagram; any number of times",
+                  [&wanted](std::string_view text) {
+                    return examples::add_offer(wanted.udp_offers, "udp-echo", text);
+                  });
   examples::number_option(parser, "--max-sessions", "N",
                           "sessions per shard; one more is closed at once", 1, 10'000'000,
                           wanted.max_sessions);
@@ -74,8 +90,9 @@ int main(int argc, char** argv) {
                            wanted.limit.idle);
   examples::seconds_option(parser, "--drain", "wait for sessions after SIGTERM", wanted.drain);
   auto settings = parser.parse_or_exit(argc, argv);
-  if (wanted.offers.empty()) {
-    fmt::print(stderr, "services: nothing to serve: give --echo, --discard or --chargen\n\n{}",
+  if (wanted.offers.empty() && wanted.udp_offers.empty()) {
+    fmt::print(stderr,
+               "services: nothing to serve: give --echo, --discard, --chargen or --udp-echo\n\n{}",
                parser.help());
     return 2;
   }

@@ -56,6 +56,18 @@ weir::task<> echo(weir::tcp_stream peer, limits limit) {
   }
 }
 
+weir::task<> udp_echo(weir::udp_socket& socket) {
+  constexpr std::uint16_t first_free_port = 1024;
+  std::vector<std::byte> buffer(weir::udp_socket::max_payload);
+  while (auto got = co_await socket.receive_from(buffer)) {
+    // A service of its own sits there, by a forged address perhaps: two that answer each other
+    // would never stop.
+    if (got.from.port < first_free_port) continue;
+    // Who cannot be answered goes without.
+    (void)co_await socket.send_to(std::span(buffer).first(got.n), got.from).nothrow();
+  }
+}
+
 std::string_view chargen_pattern() {
   static const std::string pattern = make_pattern();
   return pattern;

@@ -1,5 +1,5 @@
-// The classic test services: echo (RFC 862), discard (RFC 863) and character generator (RFC 864),
-// as coroutines that know nothing of back ends.
+// The classic test services: echo (RFC 862, over TCP and UDP), discard (RFC 863) and character
+// generator (RFC 864), as coroutines that know nothing of back ends.
 #pragma once
 
 #include <string_view>
@@ -20,6 +20,9 @@ weir::task<> discard(weir::tcp_stream peer, limits limit);
 /// Sends lines of 72 characters out of 95, each line starting one further on, until the peer goes;
 /// what it sends is thrown away.
 weir::task<> chargen(weir::tcp_stream peer, limits limit);
+
+/// Sends each datagram back, until the shard is asked to stop.
+weir::task<> udp_echo(weir::udp_socket& socket);
 
 /// The 95 lines after which chargen repeats itself.
 std::string_view chargen_pattern();

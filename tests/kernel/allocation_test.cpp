@@ -51,6 +51,31 @@ TEST_CASE("echo_on_the_stack_allocates_nothing_per_request_once_warm") {
   }
 }
 
+TEST_CASE("udp_echo_on_the_stack_allocates_nothing_per_datagram_once_warm") {
+  for (const char* driver : {"uring", "asio"}) {
+    if (!driver_usable(driver)) continue;
+    CAPTURE(driver);
+    run_in_private_network([&]() -> std::string {
+      stack_server server(driver);
+      auto socket = udp_to(stack_v4, echo_port);
+      auto questions = [&](int count) {
+        std::array<char, 64> message{};
+        for (int i = 0; i < count; ++i) {
+          send_all(socket.get(), message.data(), message.size());
+          if (::recv(socket.get(), message.data(), message.size(), 0) !=
+              static_cast<ssize_t>(message.size()))
+            throw std::runtime_error("an echo was cut short");
+        }
+      };
+      questions(2000);
+      auto before = allocations_of(server);
+      questions(2000);
+      auto made = allocations_of(server) - before;
+      return made == 0 ? "" : std::to_string(made) + " allocations for 2000 datagrams";
+    });
+  }
+}
+
 TEST_CASE("a_connection_costs_no_allocation_but_its_scopes_record_once_warm") {
   for (const char* driver : {"uring", "asio"}) {
     if (!driver_usable(driver)) continue;

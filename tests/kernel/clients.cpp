@@ -68,13 +68,22 @@ void read_some(exchange& one) {
 
 }  // namespace
 
-fd connect_to(const char* address, std::uint16_t port) {
+namespace {
+
+fd connected(int kind, const char* address, std::uint16_t port) {
   weir::detail::kernel::socket_address to(weir::endpoint(address, port));
-  fd socket(::socket(to.data()->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  fd socket(::socket(to.data()->sa_family, kind | SOCK_CLOEXEC, 0));
   if (!socket) fail("socket");
   if (::connect(socket.get(), to.data(), to.size) != 0) fail("connect");
   return socket;
 }
+
+}  // namespace
+
+fd connect_to(const char* address, std::uint16_t port) {
+  return connected(SOCK_STREAM, address, port);
+}
+fd udp_to(const char* address, std::uint16_t port) { return connected(SOCK_DGRAM, address, port); }
 
 void send_all(int socket, const void* data, std::size_t size) {
   const auto* at = static_cast<const char*>(data);

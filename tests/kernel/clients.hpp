@@ -14,6 +14,8 @@ using fd = weir::detail::kernel::unique_fd;
 
 /// A blocking socket, connected; throws std::runtime_error.
 fd connect_to(const char* address, std::uint16_t port);
+/// The same over UDP.
+fd udp_to(const char* address, std::uint16_t port);
 void send_all(int socket, const void* data, std::size_t size);
 /// Reads until the end of the stream; throws on a reset.
 std::string read_all(int socket);

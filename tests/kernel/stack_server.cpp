@@ -13,6 +13,7 @@
 #include "weir/net.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"
+#include "weir/udp.hpp"
 
 namespace kernel_test {
 
@@ -58,6 +59,16 @@ task<> count_then_answer(tcp_stream peer) {
   co_await peer.write_all(std::to_string(total));
 }
 
+task<> udp_echo(shard& s, weir::endpoint where) {
+  auto socket = s.bind_udp(where);
+  std::vector<std::byte> buffer(weir::udp_socket::max_payload);
+  for (;;) {
+    auto got = co_await socket.receive_from(buffer);
+    if (!got) break;
+    co_await socket.send_to(std::span(buffer).first(got.n), got.from);
+  }
+}
+
 task<> serve(shard& s, weir::endpoint where, task<> (*session)(tcp_stream)) {
   auto listener = s.listen(where);
   weir::scope sessions(s);
@@ -96,18 +107,22 @@ struct stack_server::impl {
       transport = static_cast<weir::detail::stack_transport*>(sockets.get());
       mine = std::make_unique<shard>(0, settings, std::move(completions), std::move(sockets));
       made = mine.get();
-      auto start = [&](weir::endpoint where, task<> (*session)(tcp_stream)) {
+      auto run = [&](task<> server) {
         ++roots_left;
-        mine->start(serve(*mine, where, session), [this](std::exception_ptr error) {
+        mine->start(std::move(server), [this](std::exception_ptr error) {
           --roots_left;
           if (error && failure.empty()) failure = "a server failed";
         });
+      };
+      auto start = [&](weir::endpoint where, task<> (*session)(tcp_stream)) {
+        run(serve(*mine, where, session));
       };
       for (auto* address : {stack_v4, stack_v6}) {
         start({address, echo_port}, &echo);
         start({address, discard_port}, &discard);
         start({address, chargen_port}, &chargen);
         start({address, half_close_port}, &count_then_answer);
+        run(udp_echo(*mine, {address, echo_port}));
       }
       mine->poll();  // the listeners are there when the constructor returns
     } catch (...) {

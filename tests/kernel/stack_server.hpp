@@ -1,5 +1,5 @@
-// The stack on a TUN device with echo, discard and chargen servers, on a thread of its own, for
-// kernel clients to talk to.
+// The stack on a TUN device with echo, discard and chargen servers over TCP, and echo over UDP, on
+// a thread of its own, for kernel clients to talk to.
 #pragma once
 
 #include <cstdint>

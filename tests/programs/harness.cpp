@@ -80,6 +80,7 @@ std::string services() { return WEIR_SERVICES; }
 std::string http_server() { return WEIR_HTTP_SERVER; }
 std::string weir_probe() { return WEIR_PROBE; }
 std::string echo_program() { return WEIR_ECHO; }
+std::string udp_echo_program() { return WEIR_UDP_ECHO; }
 
 process::process(std::vector<std::string> command, const start_options& options) {
   int out[2], err[2];

@@ -118,6 +118,7 @@ std::string services();
 std::string http_server();
 std::string weir_probe();
 std::string echo_program();
+std::string udp_echo_program();
 
 /// Bytes that a mistake would show in: every position differs from its neighbours, far repeats
 /// included.

@@ -412,6 +412,16 @@ TEST_CASE("destinations_that_are_not_one_host_are_refused") {
   CHECK(b.sent() == 0);
 }
 
+TEST_CASE("a_sender_without_a_port_is_heard_and_cannot_be_answered") {
+  udp_bench b;
+  auto id = b.bind(own_at(false, 53));
+  b.datagram(false, 53, text("one way"), 0);  // RFC 768: a source port of zero means none
+  endpoint from;
+  CHECK(b.receive(id, &from) == "one way");
+  CHECK(from.port == 0);
+  CHECK(b.send(id, text("x"), &from) == std::errc::invalid_argument);
+}
+
 TEST_CASE("a_batch_from_the_device_is_as_many_datagrams") {
   udp_bench b;
   auto id = b.bind(own_at(false, 53));

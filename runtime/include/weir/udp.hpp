@@ -3,10 +3,13 @@
 //
 //   weir::task<> echo(weir::shard& shard) {
 //     auto socket = shard.bind_udp({"127.0.0.1", 7});
-//     std::array<std::byte, 2048> buffer;
+//     std::vector<std::byte> buffer(weir::udp_socket::max_payload);
 //     while (auto got = co_await socket.receive_from(buffer))   // ends once shutdown is requested
-//       co_await socket.send_to(std::span(buffer).first(got.n), got.from);
+//       (void)co_await socket.send_to(std::span(buffer).first(got.n), got.from).nothrow();
 //   }
+//
+// A server that answers whomever it hears uses nothrow(): the sender's address and port are what
+// the packet said, and may be impossible to answer (a port of 0).
 //
 // Every operation is awaited on the shard that owns the socket. Each throws io_error; .nothrow()
 // hands the error back instead; .timeout(d) bounds it (timed_out). Cancelling (a scope's, a
@@ -32,6 +35,7 @@ class udp_socket {
   /// The most that one datagram carries, in bytes.
   static constexpr std::size_t max_payload_v4 = 65507;
   static constexpr std::size_t max_payload_v6 = 65527;
+  static constexpr std::size_t max_payload = max_payload_v6;  ///< a buffer that cuts nothing short
 
   udp_socket() = default;
   explicit udp_socket(detail::datagram_socket& socket) : socket_(&socket) {}
