@@ -99,8 +99,8 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   auto room = wanted + (at - start);
   if (at == next_)
     room = std::max<std::size_t>(room, chunk_pool::grown(readable()));
-  else
-    room = std::max<std::size_t>(room, cell);
+  else  // never a class up for a little more: what is left over goes to the next chunk
+    room = std::max<std::size_t>(chunk_pool::grown(room), cell);
   if (after != nullptr) room = std::min<std::size_t>(room, after->offset - start);
   if (charged_ + chunk_pool::cost(room) > limit) {
     if (at != next_) return nullptr;
@@ -231,6 +231,36 @@ std::size_t receive_queue::read(chunk_pool& pool, std::span<std::byte> into) {
     done += n;
   }
   return done;
+}
+
+bool receive_queue::drop_farthest(chunk_pool& pool) {
+  if (ranges_ == nullptr || tail_ == nullptr) return false;
+  auto* array = range_array();
+  if (tail_->offset <= next_) {
+    // What waits beyond the gap shares its chunk with what is in order: only the note of it goes.
+    out_of_order_ = 0;
+    release_ranges(pool);
+    return true;
+  }
+  const auto from = tail_->offset;
+  while (ranges_->end > 0 && array[ranges_->end - 1].end > from) {
+    auto& last = array[ranges_->end - 1];
+    out_of_order_ -= static_cast<std::uint32_t>(last.end - std::max(last.begin, from));
+    last.end = std::max(last.begin, from);
+    if (last.begin == last.end) --ranges_->end;
+  }
+  if (ranges_->end == 0) release_ranges(pool);
+  auto* done = tail_;
+  tail_ = nullptr;
+  if (head_ == done) head_ = nullptr;
+  for (auto* c = head_; c != nullptr; c = c->next) {
+    if (c->next == done) c->next = nullptr;
+    tail_ = c;
+  }
+  hint_ = nullptr;
+  charged_ -= done->true_size();
+  pool.give(done);
+  return true;
 }
 
 void receive_queue::clear(chunk_pool& pool) {

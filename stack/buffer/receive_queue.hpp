@@ -52,6 +52,9 @@ class receive_queue {
   void consume(chunk_pool& pool, std::uint32_t n);
   /// Copies out and consumes; returns how many.
   std::size_t read(chunk_pool& pool, std::span<std::byte> into);
+  /// Drops the last chunk that lies beyond a gap, so that bytes in order find room: its sender has
+  /// them still (RFC 2018 8). False when there is none.
+  bool drop_farthest(chunk_pool& pool);
   /// Drops everything, also what waits beyond a gap.
   void clear(chunk_pool& pool);
 

@@ -219,7 +219,9 @@ void connection::close(context& ctx) {
     return;
   }
   if (!fin_queued_) (void)shutdown_send(ctx);
-  if (state_ == tcp_state::fin_wait_2) keep_at_ = ctx.now + options_->fin_wait_2;
+  // From here on the timer is the orphan's patience with its peer's FIN; a keep-alive that was
+  // armed before must not end what is still being delivered.
+  keep_at_ = state_ == tcp_state::fin_wait_2 ? ctx.now + options_->fin_wait_2 : instant::never();
 }
 
 void connection::abort(context& ctx) {

@@ -296,7 +296,15 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
   const bool had_gap = in_.out_of_order() > 0;
   const auto out_of_order_before = in_.out_of_order();
   const auto limit = 2 * rcv_space_ + 2 * 2080;
-  const auto outcome = in_.insert(ctx.pool, before + span_of(rcv_nxt_, at), bytes, limit);
+  auto outcome = in_.insert(ctx.pool, before + span_of(rcv_nxt_, at), bytes, limit);
+  // What lies beyond a gap must not keep out what fills it, or the connection would stand still: it
+  // goes, from the far end (RFC 2018 8).
+  while (outcome == status::no_memory && at == rcv_nxt_ && in_.drop_farthest(ctx.pool)) {
+    ctx.counters.add(counter::drop_tcp_memory);
+    const auto stored = static_cast<std::size_t>(in_.next_offset() - before);
+    if (stored >= bytes.size()) break;
+    outcome = in_.insert(ctx.pool, in_.next_offset(), bytes.subspan(stored), limit);
+  }
   const auto advanced = static_cast<std::uint32_t>(in_.next_offset() - before);
   if (outcome == status::no_memory || outcome == status::no_range) {
     ctx.counters.add(counter::drop_tcp_memory);

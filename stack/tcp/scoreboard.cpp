@@ -76,6 +76,8 @@ void scoreboard::deliver(sent_record& r, ack_outcome& outcome) {
 }
 
 void scoreboard::acknowledge(buffer::chunk_pool& pool, seq una, ack_outcome& outcome) {
+  const auto clean_before = outcome.clean_sent;
+  bool held_up = false;
   while (count_ > 0) {
     auto& r = (*this)[0];
     if (r.start >= una) break;
@@ -83,17 +85,26 @@ void scoreboard::acknowledge(buffer::chunk_pool& pool, seq una, ack_outcome& out
       auto front = r;
       front.length = span_of(r.start, una);
       front.flags &= static_cast<std::uint8_t>(~sent_record::fin);
-      if (!front.has(sent_record::sacked)) deliver(front, outcome);
+      if (!front.has(sent_record::sacked)) {
+        deliver(front, outcome);
+        held_up = held_up || front.has(sent_record::ever_retransmitted);
+      }
       unaccount(front);
       r.length -= front.length;
       r.start = una;
       break;
     }
-    if (!r.has(sent_record::sacked)) deliver(r, outcome);
+    if (!r.has(sent_record::sacked)) {
+      deliver(r, outcome);
+      held_up = held_up || r.has(sent_record::ever_retransmitted);
+    }
     unaccount(r);
     ++first_;
     --count_;
   }
+  // What was sent once may have arrived long ago and waited behind what was sent again: when it was
+  // sent says nothing about the path (Karn; RFC 6298 3).
+  if (held_up) outcome.clean_sent = clean_before;
   if (count_ == 0) clear(pool);
 }
 

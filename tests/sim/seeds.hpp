@@ -1,6 +1,6 @@
 // Which seeds a seeded test runs, and what is printed when one fails. WEIR_SIM_SEEDS is their
-// number (20 by default), WEIR_SIM_SEED runs one alone: that is the command that a failure prints.
-// WEIR_SIM_PCAP=FILE captures it.
+// number (each test has a default), WEIR_SIM_FROM the first of them, WEIR_SIM_SEED runs one alone:
+// that is the command that a failure prints. WEIR_SIM_PCAP=FILE captures it. ./dev sim sets them.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -19,15 +19,31 @@ inline std::uint64_t number_from(const char* variable, std::uint64_t otherwise) 
   return text == nullptr || *text == 0 ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
+struct seed_range {
+  std::uint64_t first = 1, count = 0;
+};
+
+inline seed_range seeds_wanted(std::uint64_t by_default) {
+  if (std::getenv("WEIR_SIM_SEED") != nullptr) return {number_from("WEIR_SIM_SEED", 1), 1};
+  return {number_from("WEIR_SIM_FROM", 1), number_from("WEIR_SIM_SEEDS", by_default)};
+}
+
+/// Whether further seeds run after one has failed (WEIR_SIM_KEEP_GOING): to see how many there are.
+inline bool keep_going() { return std::getenv("WEIR_SIM_KEEP_GOING") != nullptr; }
+
+/// The failure, and the command that shows it again.
+inline void report_seed(std::uint64_t seed, const std::string& failure) {
+  std::cerr << "seed " << seed << " failed: " << failure << "\nreplay: ./dev sim --seed " << seed
+            << " --pcap seed-" << seed << ".pcapng\n";
+  FAIL_CHECK("seed " << seed << ": " << failure);
+}
+
 /// Runs `scenario` for each seed; it returns an error text, or nothing. Stops at the first seed
 /// that fails.
-inline void for_each_seed(const char* test_name,
-                          const std::function<std::string(std::uint64_t)>& scenario,
+inline void for_each_seed(const std::function<std::string(std::uint64_t)>& scenario,
                           std::uint64_t by_default = 20) {
-  auto only = std::getenv("WEIR_SIM_SEED") != nullptr;
-  auto first = only ? number_from("WEIR_SIM_SEED", 1) : 1;
-  auto count = only ? 1 : number_from("WEIR_SIM_SEEDS", by_default);
-  for (auto seed = first; seed < first + count; ++seed) {
+  auto wanted = seeds_wanted(by_default);
+  for (auto seed = wanted.first; seed < wanted.first + wanted.count; ++seed) {
     std::string failure;
     try {
       failure = scenario(seed);
@@ -35,12 +51,10 @@ inline void for_each_seed(const char* test_name,
       failure = error.what();
     }
     if (failure.empty()) continue;
-    std::cerr << "seed " << seed << " failed: " << failure << "\nreplay: WEIR_SIM_SEED=" << seed
-              << " bin/tests/sim_network -tc=" << test_name << '\n';
-    FAIL_CHECK("seed " << seed << ": " << failure);
+    report_seed(seed, failure);
     return;
   }
-  CHECK(count > 0);
+  CHECK(wanted.count > 0);
 }
 
 }  // namespace sim_test
