@@ -55,8 +55,8 @@ TEST_CASE("bytes_that_waited_behind_a_retransmission_say_nothing_about_the_round
 TEST_CASE("bytes_beyond_a_gap_give_way_to_those_that_fill_it") {
   host_options options;
   options.tcp.receive_buffer = 6000;
-  // Room for one chunk and no more: the host's memory is what is full.
-  options.limits.memory = 2200;
+  // Room for one chunk and its note, and no more: here it is the host's memory that is full.
+  options.limits.memory = 2700;
   script t(options);
   t.establish("<mss 1460>");
   t.in("P. 3001:4001 ack 1");

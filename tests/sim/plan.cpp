@@ -57,6 +57,8 @@ tcp_options draw_tcp(random_source& dice) {
                                   : weir::stack::congestion_algorithm::cubic;
   if (dice.chance(0.3)) o.receive_buffer = static_cast<std::uint32_t>(2048 + spread(dice, 1 << 20));
   if (dice.chance(0.3)) o.send_buffer = static_cast<std::uint32_t>(2048 + spread(dice, 1 << 20));
+  using weir::stack::ecn_mode;
+  o.ecn = one_of(dice, {ecn_mode::off, ecn_mode::accept, ecn_mode::request, ecn_mode::request});
   o.keep_alive = dice.chance(0.2);
   if (o.keep_alive) o.keep_alive_idle = 1s + dice.up_to(10s), o.keep_alive_interval = 5s;
   o.delayed_ack = one_of<duration>(dice, {40ms, 40ms, 5ms, 200ms});
@@ -168,6 +170,7 @@ world_plan draw_world(std::uint64_t seed) {
     auto at = static_cast<std::size_t>(i);
     plan.hosts[at] = draw_host(dice, i);
     plan.ways[at] = draw_way(dice);
+    if (dice.chance(0.3)) plan.congestion[at] = static_cast<double>(dice.below(101)) / 1000;
     if (dice.chance(0.2)) plan.accept_delay[at] = 1ms + dice.up_to(2s);
     if (dice.chance(0.1)) {
       // Queues that overflow: what they turn away is told nothing, or with a reset, and half-open
@@ -197,7 +200,8 @@ std::string describe(const world_plan& plan) {
         << w.corrupt << ", rate " << w.rate << ", queue " << w.queue << "\n  host " << i << ": mtu "
         << h.mtu << ", memory " << h.limits.memory << ", buffers " << h.tcp.receive_buffer << '/'
         << h.tcp.send_buffer << ", sack " << h.tcp.sack << ", timestamps " << h.tcp.timestamps
-        << ", scaling " << h.tcp.window_scaling << '\n';
+        << ", scaling " << h.tcp.window_scaling << ", ecn " << static_cast<int>(h.tcp.ecn)
+        << ", marked " << plan.congestion[i] << '\n';
   }
   for (const auto& e : plan.events)
     out << "  at " << ms(e.at) << " ms: event " << static_cast<int>(e.what) << ", way "

@@ -63,6 +63,7 @@ struct world_plan {
   std::array<weir::stack::listen_options, 2> listening;
   std::array<weir::duration, 2> accept_delay{};  ///< a listener's user looks this often; 0: at once
   std::array<weir::sim::link_options, 2> ways;
+  std::array<double, 2> congestion{};  ///< what leaves a host is marked CE with this probability
   std::vector<link_event> events;
   std::vector<connection_plan> connections;
   bool acknowledges_first = false;  ///< the hosts are flushed before the applications run

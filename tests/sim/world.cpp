@@ -3,7 +3,13 @@
 
 #include <algorithm>
 
+#include "wire/bytes.hpp"
+#include "wire/checksum.hpp"
+#include "wire/ip.hpp"
+
 namespace sim_test {
+
+namespace wire = weir::stack::wire;
 
 using namespace std::chrono_literals;
 using weir::endpoint;
@@ -25,7 +31,10 @@ constexpr int most_rounds = 100'000;
 /// What a host sends through.
 class world::card final : public weir::stack::packet_sink {
  public:
-  card(world& in, std::size_t host) : in_(in), host_(host) {}
+  card(world& in, std::size_t host)
+      : in_(in),
+        host_(host),
+        dice_(weir::sim::random_source::derived(in.plan_.seed, 0x6365 + host)) {}
   bool transmit(std::span<const std::span<const std::byte>> parts,
                 const weir::stack::transmit_meta&) override {
     packet_.clear();
@@ -34,13 +43,28 @@ class world::card final : public weir::stack::packet_sink {
     if (!wrong.empty()) in_.fail(in_.name(host_) + " breaks a promise on the wire: " + wrong);
     if (in_.taps_[host_])
       in_.taps_[host_]->packet(in_.now_, weir::detail::packet_direction::sent, parts);
-    in_.wires_.send(in_.nodes_[host_], parts);
+    if (dice_.chance(in_.plan_.congestion[host_])) mark();
+    const std::span<const std::byte> whole[] = {packet_};
+    in_.wires_.send(in_.nodes_[host_], whole);
     return true;
   }
 
  private:
+  // A router in congestion (RFC 3168 5): only what says that it understands is marked.
+  void mark() {
+    auto* at = packet_.data();
+    bool v6 = std::to_integer<unsigned>(at[0]) >> 4 == 6;
+    auto field = v6 ? std::to_integer<unsigned>(at[1]) >> 4 : std::to_integer<unsigned>(at[1]);
+    if ((field & 3) == 0) return;
+    at[1] |= v6 ? std::byte{0x30} : std::byte{0x03};
+    if (v6) return;
+    wire::put16(at + 10, 0);
+    wire::put16(at + 10, wire::checksum_of(std::span(packet_).first(wire::min_ipv4_header)));
+  }
+
   world& in_;
   std::size_t host_;
+  weir::sim::random_source dice_;
   std::vector<std::byte> packet_;
 };
 
