@@ -1,5 +1,6 @@
-// weir-bench: the command line. Runs an echo load against any set of servers in one run, or serves
-// one of the baselines, or runs a command in a private network, or compares two results.
+// weir-bench: the command line. Runs an echo load against any set of servers in one run, or one of
+// the other scenarios, or serves one of the baselines, or runs a command in a private network, or
+// compares two results.
 #include <fmt/core.h>
 #include <signal.h>
 #include <unistd.h>
@@ -10,12 +11,14 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
+#include <functional>
 
 #include "baselines/baselines.hpp"
 #include "private_net.hpp"
 #include "process.hpp"
 #include "report.hpp"
 #include "runner.hpp"
+#include "scenarios/scenarios.hpp"
 
 namespace {
 
@@ -52,6 +55,11 @@ struct command_line {
   std::string where;
   baseline_settings baseline_options;
   std::vector<std::string> command;
+
+  idle_settings idle;
+  flood_settings flood;
+  wire_settings wire;
+  lookup_settings lookup;
 };
 
 void describe_run(CLI::App& app, command_line& c) {
@@ -102,6 +110,52 @@ void describe_run(CLI::App& app, command_line& c) {
   app.add_option("--compare", c.compare,
                  "compare two saved results instead: BEFORE.json AFTER.json")
       ->expected(2);
+}
+
+// Each scenario's own options; `chosen` becomes what runs when its name was given.
+void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& chosen) {
+  auto* idle = app.add_subcommand(
+      "idle", "connections that do nothing, on the stack: accept rate and memory of each");
+  idle->add_option("--connections", c.idle.connections, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'048'576));
+  idle->add_option("--checked", c.idle.checked, "connections that echo a message at the end")
+      ->capture_default_str();
+  idle->callback([&] { chosen = [&c] { return run_idle(c.idle); }; });
+  auto* flood = app.add_subcommand("flood", "clients of the stack during a flood of forged SYNs");
+  flood->add_option("--seconds", c.flood.seconds, "length of each phase")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 600.0));
+  flood->add_option("--rate", c.flood.rate, "SYNs per second; 0: all that a core can send")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e7));
+  flood->add_option("--clients", c.flood.clients_per_s, "clients per second")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1000.0));
+  flood->callback([&] { chosen = [&c] { return run_flood(c.flood); }; });
+  auto* wire = app.add_subcommand("wire", "two whole stacks in one thread, without a kernel");
+  wire->add_option("--rounds", c.wire.rounds, "rounds")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  wire->add_option("--duration", c.wire.seconds, "seconds per figure and round")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 600.0));
+  wire->callback([&] { chosen = [&c] { return run_wire(c.wire); }; });
+  auto* lookup =
+      app.add_subcommand("lookup", "what a packet costs with few and many listeners and flows");
+  lookup->add_option("--rounds", c.lookup.rounds, "rounds")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  lookup->add_option("--duration", c.lookup.seconds, "seconds per figure and round")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 600.0));
+  lookup->add_option("--flows", c.lookup.flows, "many flows")
+      ->capture_default_str()
+      ->check(CLI::Range(1000, 1'048'576));
+  lookup->add_option("--listeners", c.lookup.listeners, "many listeners")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  lookup->callback([&] { chosen = [&c] { return run_lookup(c.lookup); }; });
 }
 
 run_settings settings_from(const command_line& c) {
@@ -218,8 +272,13 @@ int main(int argc, char** argv) {
       "private-net", "run a command in a network namespace of its own, with lo up");
   private_app->add_option("command", c.command)->required();
   private_app->prefix_command();
+  std::function<int()> scenario;
+  describe_scenarios(app, c, scenario);
   CLI11_PARSE(app, argc, argv);
+  c.idle.bin_dir = c.flood.bin_dir = c.bin_dir;
+  c.idle.quiet = c.flood.quiet = c.quiet;
   try {
+    if (scenario) return scenario();
     if (serve_app->parsed()) return serve(c);
     if (private_app->parsed()) return run_privately(c);
     return run(c);

@@ -1,0 +1,213 @@
+// weir-bench lookup: see scenarios.hpp. Packets are handed to one host in this thread: data
+// segments of flows in an order that no cache can guess, and SYNs to listeners in such an order.
+// What differs between two rows is only how many flows or listeners there are.
+#include <fmt/core.h>
+
+#include <array>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "clock.hpp"
+#include "process.hpp"
+#include "scenarios/scenarios.hpp"
+#include "statistics.hpp"
+#include "weir/stack/host.hpp"
+#include "wire/ip.hpp"
+#include "wire/tcp.hpp"
+
+namespace weir::bench {
+namespace {
+
+namespace wire = stack::wire;
+
+constexpr std::uint16_t first_listener = 2000;
+constexpr std::uint32_t server_address = 0xc6120002;  // 198.18.0.2
+constexpr std::uint32_t first_client = 0x64400001;    // 100.64.0.0/10
+constexpr std::uint32_t client_ports = 50'000;
+constexpr std::uint16_t first_client_port = 10'000;
+constexpr std::size_t payload = 64;
+constexpr std::size_t batch = 64;
+
+/// Remembers the number of the last SYN-ACK; everything else is dropped unseen.
+class last_answer final : public stack::packet_sink {
+ public:
+  bool transmit(std::span<const std::span<const std::byte>> parts,
+                const stack::transmit_meta&) override {
+    if (!watch) return true;
+    std::array<std::byte, 128> packet;
+    std::size_t length = 0;
+    for (auto part : parts) {
+      if (length + part.size() > packet.size()) return true;
+      std::copy(part.begin(), part.end(), packet.begin() + static_cast<std::ptrdiff_t>(length));
+      length += part.size();
+    }
+    const auto ip = wire::parse_ip(std::span(packet).first(length));
+    wire::tcp_segment s;
+    if (wire::parse_tcp(ip.payload, false, s) == wire::parse_status::ok) sequence = s.sequence;
+    return true;
+  }
+  bool watch = false;
+  std::uint32_t sequence = 0;
+};
+
+class subject {
+ public:
+  subject(std::uint32_t listeners, std::uint32_t flows) : host_(options(), sink_), flows_(flows) {
+    // An application that keeps up: every accepted flow is taken at once.
+    for (std::uint32_t i = 0; i < listeners; ++i) {
+      auto made = host_.listen(at(static_cast<std::uint16_t>(first_listener + i)));
+      if (!made) throw std::runtime_error("lookup: listen: " + made.error().message());
+      listeners_.push_back(*made);
+    }
+    now_ = instant::from_ns(static_cast<std::int64_t>(now_ns()));
+    for (std::uint32_t i = 0; i < flows; ++i) open(i);
+    sink_.watch = false;
+  }
+
+  /// One data segment for a flow, read by its application; acknowledged with its batch.
+  void data() {
+    const std::uint32_t number = scattered(flows_.size());
+    auto& f = flows_[number];
+    deliver(number, 0, wire::ack | wire::psh, f.next, f.theirs, payload);
+    f.next += payload;
+    host_.consume(now_, f.socket, payload);
+    if (++in_batch_ == batch) turn();
+  }
+  /// One SYN to a listener, and the reset that takes it back.
+  void handshake() {
+    const auto to = scattered(listeners_.size());
+    deliver(static_cast<std::uint32_t>(flows_.size()), to, wire::syn, 1, 0, 0);
+    deliver(static_cast<std::uint32_t>(flows_.size()), to, wire::rst, 2, 0, 0);
+    if (++in_batch_ == batch) turn();
+  }
+
+ private:
+  struct flow {
+    stack::socket_id socket;
+    std::uint32_t next = 0, theirs = 0;
+  };
+
+  static stack::host_options options() {
+    stack::host_options out;
+    out.addresses = {*ip_prefix::parse("198.18.0.2/24")};
+    out.secret.fill(7);
+    out.transmit_checksum_offload = true;
+    return out;
+  }
+  static weir::endpoint at(std::uint16_t port) { return weir::endpoint(ip_address::v4(server_address), port); }
+  std::uint32_t scattered(std::size_t below) {
+    random_ = random_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<std::uint32_t>((random_ >> 33) * below >> 31);
+  }
+  void open(std::uint32_t number) {
+    const auto to = number % static_cast<std::uint32_t>(listeners_.size());
+    sink_.watch = true;
+    deliver(number, to, wire::syn, 0, 0, 0);
+    host_.flush(now_);
+    sink_.watch = false;
+    deliver(number, to, wire::ack, 1, sink_.sequence + 1, 0);
+    auto accepted = host_.accept(listeners_[to]);
+    if (!accepted) throw std::runtime_error("lookup: accept: " + accepted.error().message());
+    flows_[number] = {*accepted, 1, sink_.sequence + 1};
+    drop_events();
+  }
+  void deliver(std::uint32_t flow_number, std::uint32_t listener, std::uint8_t flags,
+               std::uint32_t sequence, std::uint32_t acknowledgment, std::size_t bytes) {
+    wire::tcp_segment s;
+    s.source_port = static_cast<std::uint16_t>(first_client_port + flow_number % client_ports);
+    const auto to = flow_number < flows_.size()
+                        ? flow_number % static_cast<std::uint32_t>(listeners_.size())
+                        : listener;
+    s.destination_port = static_cast<std::uint16_t>(first_listener + to);
+    s.sequence = sequence;
+    s.acknowledgment = acknowledgment;
+    s.flags = flags;
+    s.window = 65535;
+    const auto header = wire::emit_tcp_header(std::span(packet_).subspan(wire::min_ipv4_header), s);
+    wire::ipv4_fields ip;
+    ip.source = ip_address::v4(first_client + flow_number / client_ports);
+    ip.destination = ip_address::v4(server_address);
+    ip.protocol = wire::tcp_protocol;
+    const auto length = wire::min_ipv4_header + header + bytes;
+    ip.total_length = static_cast<std::uint16_t>(length);
+    wire::emit_ipv4(packet_.data(), ip);
+    stack::receive_meta meta;
+    meta.checksum_good = true;
+    host_.input(now_, std::span(packet_).first(length), meta);
+  }
+  void turn() {
+    in_batch_ = 0;
+    now_ = instant::from_ns(static_cast<std::int64_t>(now_ns()));
+    host_.flush(now_);
+    host_.advance(now_);
+    drop_events();
+  }
+  void drop_events() {
+    stack::event e;
+    while (host_.next_event(e)) {
+    }
+  }
+
+  last_answer sink_;
+  stack::host host_;
+  std::vector<stack::socket_id> listeners_;
+  std::vector<flow> flows_;
+  std::array<std::byte, 256> packet_{};
+  std::uint64_t random_ = 42;
+  std::size_t in_batch_ = 0;
+  instant now_;
+};
+
+double time_of(double seconds, subject& s, void (subject::*step)()) {
+  const auto begin = thread_cpu_ns();
+  std::uint64_t count = 0, now = begin;
+  while (static_cast<double>(now - begin) < seconds * 1e9) {
+    for (std::size_t i = 0; i < 4 * batch; ++i) (s.*step)();
+    count += 4 * batch;
+    now = thread_cpu_ns();
+  }
+  return static_cast<double>(now - begin) / static_cast<double>(count);
+}
+
+struct row {
+  std::string name;
+  subject* which;
+  void (subject::*step)();
+  std::vector<double> rounds{};
+};
+
+}  // namespace
+
+int run_lookup(const lookup_settings& settings) {
+  pin_this_thread(allowed_cpus().back());
+  const std::uint32_t few = 1000;
+  subject one(1, few), many_listeners(settings.listeners, few), many_flows(1, settings.flows);
+  row rows[] = {{fmt::format("SYN to 1 listener, {} flows", few), &one, &subject::handshake},
+                {fmt::format("SYN to {} listeners, {} flows", settings.listeners, few),
+                 &many_listeners, &subject::handshake},
+                {fmt::format("data segment, 1 listener, {} flows", few), &one, &subject::data},
+                {fmt::format("data segment, {} listeners, {} flows", settings.listeners, few),
+                 &many_listeners, &subject::data},
+                {fmt::format("data segment, 1 listener, {} flows", settings.flows), &many_flows,
+                 &subject::data}};
+  for (unsigned round = 0; round < settings.rounds + 1; ++round)
+    for (auto& r : rows) {
+      const double ns = time_of(settings.seconds, *r.which, r.step);
+      if (round != 0) r.rounds.push_back(ns);  // the first one warms up
+    }
+  const auto figure = [&](std::size_t i) { return summarize(rows[i].rounds); };
+  fmt::print("{:<52} {:>10} {:>8}\n", "one host, packets from memory", "ns", "spread");
+  for (std::size_t i = 0; i < std::size(rows); ++i)
+    fmt::print("{:<52} {:>10.0f} {:>7.1f}%\n", rows[i].name, figure(i).median,
+               figure(i).relative_spread() * 100);
+  fmt::print("{} listeners cost {:.2f} times one for a SYN, {:.2f} times for data\n",
+             settings.listeners, figure(1).median / figure(0).median,
+             figure(3).median / figure(2).median);
+  fmt::print("{} flows cost {:.2f} times {}\n", settings.flows, figure(4).median / figure(2).median,
+             few);
+  return 0;
+}
+
+}  // namespace weir::bench

@@ -1,0 +1,49 @@
+// What weir-bench measures beside the echo load: one call each, which prints its figures and
+// returns the exit code. Each says what it did when something did not hold.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace weir::bench {
+
+/// `idle`: a services process on the stack holds this many established connections, whose clients
+/// exist only as packets; how fast it took them, what each costs in memory, and whether they serve.
+struct idle_settings {
+  std::uint32_t connections = 100'000;
+  std::uint32_t window = 256;    // handshakes in flight
+  std::uint32_t checked = 1000;  // connections that echo a message at the end
+  std::string bin_dir;
+  bool quiet = false;
+};
+int run_idle(const idle_settings& settings);
+
+/// `flood`: forged SYNs at a rate while kernel clients connect, send a request and wait for its
+/// echo.
+struct flood_settings {
+  double seconds = 5;
+  double rate = 0;  // SYNs per second; 0: as many as the sender's core makes
+  double clients_per_s = 50;
+  double limit_s = 3;  // a client that was not served by then has failed
+  std::string bin_dir;
+  bool quiet = false;
+};
+int run_flood(const flood_settings& settings);
+
+/// `wire`: two whole stacks in one thread, joined by memory: round trips and short connections.
+struct wire_settings {
+  unsigned rounds = 5;
+  double seconds = 0.5;  // per figure and round
+};
+int run_wire(const wire_settings& settings);
+
+/// `lookup`: what a packet costs with few and many listeners, few and many flows.
+struct lookup_settings {
+  unsigned rounds = 5;
+  double seconds = 0.3;  // per figure and round
+  std::uint32_t flows = 1'000'000;
+  std::uint32_t listeners = 1000;
+};
+int run_lookup(const lookup_settings& settings);
+
+}  // namespace weir::bench
