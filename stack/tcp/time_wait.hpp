@@ -14,7 +14,7 @@ namespace weir::stack::tcp {
 struct time_wait_entry {
   flow_key flow;
   timer_node timer;
-  instant answered;  ///< the last acknowledgement, to limit their rate
+  instant answered;    ///< the last acknowledgement, to limit their rate
   duration lasting{};  ///< 2 MSL, as its connection was told
   std::uint32_t previous = 0xffffffff,
                 next = 0xffffffff;  ///< by age: the oldest goes when the bound is met
@@ -24,10 +24,11 @@ struct time_wait_entry {
   bool timestamps = false;
   std::uint8_t ttl = 64;
 
-  /// RFC 6191 2: whether a SYN surely belongs to a new connection.
-  bool reopened_by(const wire::tcp_segment& syn) const {
+  /// RFC 6191 2: whether a SYN surely belongs to a new connection. `enabled`: timestamps would be
+  /// used if the SYN offers them.
+  bool reopened_by(const wire::tcp_segment& syn, bool enabled) const {
     const bool beyond = seq(syn.sequence) > receive_next;
-    if (!timestamps) return beyond || syn.options.timestamps.has_value();
+    if (!timestamps) return beyond || (enabled && syn.options.timestamps.has_value());
     if (!syn.options.timestamps) return beyond;
     const auto step = static_cast<std::int32_t>(syn.options.timestamps->value - timestamp);
     return step > 0 || (step == 0 && beyond);

@@ -29,7 +29,7 @@ std::uint32_t syn_number(script& t, const endpoint& remote, std::uint16_t local_
 
 }  // namespace
 
-// covers: MUST-8, SHLD-1
+// covers: MUST-8, SHLD-1, 6528-1
 TEST_CASE(
     "the initial number of one pair of endpoints follows a clock of about four microseconds") {
   script passive;
@@ -48,7 +48,7 @@ TEST_CASE(
   }
 }
 
-// covers: SHLD-1
+// covers: SHLD-1, 6528-1
 TEST_CASE("the initial number depends on each part of the pair of endpoints") {
   script t;
   std::set<std::uint32_t> seen;
@@ -59,7 +59,7 @@ TEST_CASE("the initial number depends on each part of the pair of endpoints") {
   CHECK(seen.size() == 4);
 }
 
-// covers: MUST-9, SHLD-1
+// covers: MUST-9, SHLD-1, 6528-2
 TEST_CASE("what one knows of one host's initial numbers says nothing of another secret's") {
   // The distance between two flows of one host would be the same for every secret if the hash were
   // not keyed, or the key only added.

@@ -100,6 +100,7 @@ TEST_CASE("listen_overflow_reset_answers_the_final_ack_with_a_reset") {
   CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
 }
 
+// covers: 4987-1
 TEST_CASE("listen_syn_queue_full_drops_further_syns") {
   script t;
   t.listen(80, {.syn_backlog = 3});
@@ -418,6 +419,7 @@ TEST_CASE("listen_works_on_ipv6") {
 // --- SYN cookies (rows 7-9, RFC 4987).
 
 // covers: b7
+// covers: 4987-3, 4987-5
 TEST_CASE("syn_cookie_round_trip_with_timestamps_keeps_window_scale_and_sack") {
   script t;
   t.listen(80, {.syn_backlog = 0});
@@ -459,6 +461,7 @@ TEST_CASE("syn_cookie_without_timestamps_keeps_the_mss_only") {
 }
 
 // covers: b8
+// covers: 4987-5
 TEST_CASE("syn_cookie_expired_or_forged_is_refused") {
   for (const int how : {0, 1, 2, 3}) {
     CAPTURE(how);
@@ -520,6 +523,7 @@ TEST_CASE("syn_cookie_ack_with_a_full_accept_queue_is_dropped_and_tried_again") 
   CHECK(t.h().info_listener(t.listener)->accept_queue == 1);
 }
 
+// covers: 4987-4, 4987-7
 TEST_CASE("syn_cookies_only_under_pressure_and_legitimate_clients_connect_during_a_flood") {
   script t;
   t.listen(80, {.syn_backlog = 16});

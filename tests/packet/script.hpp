@@ -76,6 +76,8 @@ class script final : public packet_sink {
   /// The TTL or hop limit of the packet that was sent last.
   std::uint8_t last_ttl() const;
   std::string describe(const wire::tcp_segment& segment) const;
+  /// The whole packet that was taken last.
+  std::span<const std::byte> taken_bytes() const { return taken_.back().bytes; }
   /// Where it stands in the notation's numbers.
   std::uint32_t place(const wire::tcp_segment& segment) const {
     return segment.sequence - our_isn_;

@@ -247,6 +247,7 @@ TEST_CASE("small_reads_send_no_small_updates") {
 }
 
 // covers: MUST-40, SHLD-18
+// covers: 5681-17
 TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
   script t;
   t.establish();
@@ -262,6 +263,7 @@ TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
 }
 
 // covers: SHLD-19, b36
+// covers: 5681-17
 TEST_CASE("ack_at_least_every_second_mss") {
   script t;
   t.establish();
@@ -308,6 +310,7 @@ TEST_CASE("reply_carries_the_acknowledgement") {
 }
 
 // covers: b37
+// covers: 5681-12
 TEST_CASE("immediate_ack_on_a_gap_and_on_its_filling") {
   script t;
   t.establish();
@@ -323,6 +326,7 @@ TEST_CASE("immediate_ack_on_a_gap_and_on_its_filling") {
 }
 
 // covers: b38
+// covers: 2018-4
 TEST_CASE("sack_newest_block_comes_first") {
   script t;
   t.establish("<mss 1460,sackOK>");
@@ -348,6 +352,7 @@ TEST_CASE("sack_is_not_sent_without_permission") {
 }
 
 // covers: b39
+// covers: 2883-1
 TEST_CASE("d_sack_is_reported_once") {
   script t;
   t.establish("<mss 1460,sackOK>");
@@ -362,6 +367,7 @@ TEST_CASE("d_sack_is_reported_once") {
 }
 
 // covers: b40
+// covers: 7323-12, 7323-13
 TEST_CASE("paws_drops_old_segments_and_acknowledges") {
   script t;
   t.establish("<mss 1460,TS 1000 0>");

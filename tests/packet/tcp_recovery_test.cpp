@@ -87,6 +87,7 @@ TEST_CASE("rto_restarts_on_a_partial_ack") {
 }
 
 // covers: MUST-18
+// covers: 6298-6
 TEST_CASE("karn_no_samples_from_retransmitted_segments") {
   script t;
   t.establish("<mss 1000>");
@@ -102,6 +103,7 @@ TEST_CASE("karn_no_samples_from_retransmitted_segments") {
 }
 
 // covers: MUST-19
+// covers: 5681-11
 TEST_CASE("window_is_one_segment_after_a_timeout_and_slow_start_follows") {
   script t(reno());
   t.establish("<mss 1000>");
@@ -120,6 +122,7 @@ TEST_CASE("window_is_one_segment_after_a_timeout_and_slow_start_follows") {
   CHECK(t.sent() == 4);
 }
 
+// covers: 5681-10
 TEST_CASE("second_timeout_of_the_same_segment_leaves_the_threshold") {
   script t(reno());
   t.establish("<mss 1000>");
@@ -176,6 +179,7 @@ TEST_CASE("limited_transmit_sends_new_data_on_the_first_two_duplicates") {
   t.out(". 1:1001 ack 1");
 }
 
+// covers: 6582-1
 TEST_CASE("newreno_partial_ack_retransmits_the_next_hole_without_a_second_reduction") {
   script t(reno());
   t.establish("<mss 1000>");
@@ -196,6 +200,7 @@ TEST_CASE("newreno_partial_ack_retransmits_the_next_hole_without_a_second_reduct
   CHECK(t.info().timeouts == 0);
 }
 
+// covers: 6582-1
 TEST_CASE("no_second_fast_retransmit_for_the_same_window") {
   script t(reno());
   t.establish("<mss 1000>");
@@ -227,6 +232,7 @@ TEST_CASE("retransmission_may_be_cut_differently_and_a_partial_ack_of_it_counts"
   CHECK(t.info().memory == 0);
 }
 
+// covers: 2018-6
 TEST_CASE("sack_retransmits_only_what_is_missing") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -260,6 +266,7 @@ TEST_CASE("sack_retransmits_only_what_is_missing") {
 }
 
 // covers: b49
+// covers: 8985-7
 TEST_CASE("lost_retransmission_is_recovered_without_rto") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -283,6 +290,7 @@ TEST_CASE("lost_retransmission_is_recovered_without_rto") {
 }
 
 // covers: b50
+// covers: 8985-8, 8985-11
 TEST_CASE("tail_loss_is_recovered_by_a_probe") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -343,6 +351,7 @@ TEST_CASE("spurious_timeout_is_taken_back") {
   CHECK(t.info().retransmissions == retransmitted);
 }
 
+// covers: 2018-7, 2018-8
 TEST_CASE("reneging_receiver_is_survived") {
   script t;
   t.establish("<mss 1000,sackOK>");
@@ -401,6 +410,7 @@ TEST_CASE("user_timeout_ends_a_connection_that_makes_no_progress") {
   CHECK(t.error() == std::errc::timed_out);
 }
 
+// covers: 9438-5
 TEST_CASE("cubic_reduces_to_seven_tenths") {
   script t;
   t.establish("<mss 1000,sackOK>");

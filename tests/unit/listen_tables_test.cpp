@@ -44,6 +44,7 @@ TEST_CASE("hash_index_matches_a_map_under_insertion_and_removal") {
   }
 }
 
+// covers: 4987-1
 TEST_CASE("flow_keys_hash_by_every_field_and_by_the_secret") {
   const siphash_key key{1, 2};
   const flow_key base{{"10.0.0.1", 1}, {"10.0.0.2", 2}};
@@ -91,6 +92,7 @@ TEST_CASE("listener_table_prefers_the_specific_address") {
   CHECK(table.match(specific) == w);
 }
 
+// covers: 6056-2
 TEST_CASE("ports_walk_the_whole_range_before_repeating") {
   port_allocator ports({5, 6});
   std::set<std::uint16_t> seen;

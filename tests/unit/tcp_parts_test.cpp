@@ -43,6 +43,7 @@ TEST_CASE("sequence_numbers_compare_across_the_wrap") {
 }
 
 // covers: MUST-18
+// covers: 6298-2, 6298-3, 6298-8, 8985-3
 TEST_CASE("rtt_follows_rfc_6298") {
   rtt_estimator e;
   CHECK(e.timeout(1s, 200ms, 120s) == 1s);
@@ -108,6 +109,7 @@ TEST_CASE("cubic_returns_to_its_plateau_and_then_probes") {
   CHECK(per_second[7] - per_second[6] > per_second[4] - per_second[3]);  // convex after it
 }
 
+// covers: 9438-8
 TEST_CASE("cubic_fast_convergence_lowers_the_plateau") {
   congestion_control c;
   c.start(congestion_algorithm::cubic, 1000, 100000);
@@ -247,6 +249,30 @@ TEST_CASE("timer_wheel_leaves_a_node_that_moves_later_and_moves_one_that_moves_e
   CHECK(wheel.next().is_never());
 }
 
+// covers: 8985-2
+TEST_CASE("segments keep their own times of transmission to the nanosecond") {
+  buffer::chunk_pool pool(1u << 20);
+  scoreboard board;
+  const seq una(1000);
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    REQUIRE(board.reserve(pool));
+    board.push(una + i * 100, 100, instant::from_ns(1'000'000 + i), false);
+  }
+  REQUIRE(board.count() == 50);
+  board.mark_lost(7);
+  board.mark_retransmitted(7, instant::from_ns(2'000'001));
+  for (std::uint32_t i = 0; i < 50; ++i)
+    CHECK(board[i].sent.ns() == (i == 7 ? 2'000'001 : 1'000'000 + i));
+  // What left together shares one record, and keeps its time when it is cut.
+  board.push(una + 5000, 100, instant::from_ns(3'000'000), false);
+  board.push(una + 5100, 100, instant::from_ns(3'000'000), false);
+  CHECK(board.count() == 51);
+  REQUIRE(board.split(pool, 50, 150));
+  CHECK(board[51].sent.ns() == 3'000'000);
+  board.clear(pool);
+}
+
+// covers: 4987-1
 TEST_CASE("objects_are_as_small_as_the_design_says") {
   CHECK(sizeof(half_open) <= 128);
   CHECK(sizeof(time_wait_entry) <= 136);
