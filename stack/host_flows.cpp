@@ -49,6 +49,8 @@ void host::impl::answer_with_reset(instant now, const wire::tcp_segment& segment
 void host::impl::settle(std::uint32_t index, instant now) {
   auto& s = sockets_[index];
   if (const auto events = s.connection.take_events(); events != ready::none) post(index, events);
+  if (const auto mtu = s.connection.take_path_news(); mtu != 0)
+    ip_.set_path_mtu(now, s.connection.flow().remote.address, mtu);
   const auto state = s.connection.state();
   if (s.attached && state == tcp_state::time_wait)
     enter_time_wait(index, now);

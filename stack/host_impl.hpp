@@ -57,6 +57,12 @@ class host::impl final : public tcp::egress {
   bool next_event(event& out);
   void send_segment(instant now, const wire::tcp_segment& segment,
                     std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) override;
+  std::uint16_t path_mtu(instant now, const ip_address& destination) const override {
+    return ip_.path_mtu(now, destination);
+  }
+  std::uint16_t path_limit(instant now, const ip_address& destination) const override {
+    return ip_.path_limit(now, destination);
+  }
 
   // host_share.cpp
   void take_handovers(instant now);

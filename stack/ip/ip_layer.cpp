@@ -257,6 +257,9 @@ std::optional<ip_address> ip_layer::source_for(const ip_address& destination) co
 std::uint16_t ip_layer::path_mtu(instant now, const ip_address& destination) const {
   return impl_->path_mtu_.get(now, destination);
 }
+std::uint16_t ip_layer::path_limit(instant now, const ip_address& destination) const {
+  return impl_->path_mtu_.limit(now, destination);
+}
 std::optional<std::uint16_t> ip_layer::lower_path_mtu(instant now, const icmp_report& report) {
   if (report.kind != icmp_kind::packet_too_big) return std::nullopt;
   return impl_->path_mtu_.lower(now, report.remote.address, report.mtu, report.quoted_length);

@@ -101,6 +101,8 @@ class ip_layer {
 
   /// What fits through the path to `destination`, IP header included; at most the device's MTU.
   std::uint16_t path_mtu(instant now, const ip_address& destination) const;
+  /// What a probe may try (RFC 4821 7.2): the device's MTU, or less where a router said so.
+  std::uint16_t path_limit(instant now, const ip_address& destination) const;
   /// Takes a packet_too_big that the transport has validated. Returns the path MTU if it became
   /// smaller: never below 68 (v4: 552 unless the device's own is smaller) or 1280 (v6), never
   /// larger (RFC 1191 3, RFC 8201 4).

@@ -24,6 +24,12 @@ std::uint16_t path_mtu_cache::get(instant now, const ip_address& destination) co
   return found->second.mtu;
 }
 
+std::uint16_t path_mtu_cache::limit(instant now, const ip_address& destination) const {
+  const auto found = entries_.find(destination);
+  if (found == entries_.end() || found->second.expires <= now) return device_mtu_;
+  return found->second.limit;
+}
+
 std::optional<std::uint16_t> path_mtu_cache::lower(instant now, const ip_address& destination,
                                                    std::uint32_t mtu, std::uint32_t quoted_length) {
   auto current = get(now, destination);
@@ -34,7 +40,7 @@ std::optional<std::uint16_t> path_mtu_cache::lower(instant now, const ip_address
     mtu = std::max<std::uint32_t>(mtu, std::min(believed_v4, device_mtu_));
   }
   if (mtu >= current) return std::nullopt;  // RFC 1191 3: an error never raises it
-  store(now, destination, static_cast<std::uint16_t>(mtu));
+  store(now, destination, static_cast<std::uint16_t>(mtu), static_cast<std::uint16_t>(mtu));
   return static_cast<std::uint16_t>(mtu);
 }
 
@@ -45,17 +51,18 @@ void path_mtu_cache::set(instant now, const ip_address& destination, std::uint16
     entries_.erase(destination);
     return;
   }
-  store(now, destination, mtu);
+  store(now, destination, mtu, std::max(mtu, limit(now, destination)));
 }
 
-void path_mtu_cache::store(instant now, const ip_address& destination, std::uint16_t mtu) {
+void path_mtu_cache::store(instant now, const ip_address& destination, std::uint16_t mtu,
+                           std::uint16_t limit) {
   if (entries_.size() >= max_entries && !entries_.contains(destination)) {
     auto oldest = std::min_element(
         entries_.begin(), entries_.end(),
         [](const auto& a, const auto& b) { return a.second.expires < b.second.expires; });
     entries_.erase(oldest);
   }
-  entries_[destination] = {mtu, now + lifetime};
+  entries_[destination] = {mtu, limit, now + lifetime};
   next_expiry_ = std::min(next_expiry_, now + lifetime);
 }
 

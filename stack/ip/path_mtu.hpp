@@ -24,6 +24,9 @@ class path_mtu_cache {
   explicit path_mtu_cache(std::uint16_t device_mtu) : device_mtu_(device_mtu) {}
 
   std::uint16_t get(instant now, const ip_address& destination) const;
+  /// What may fit through: as get(), but for a transport's own finding, which its next probe may
+  /// surpass.
+  std::uint16_t limit(instant now, const ip_address& destination) const;
   /// A router's word: `mtu` 0 if it named none, then the next plateau under `quoted_length` (RFC
   /// 1191 5 and 7).
   std::optional<std::uint16_t> lower(instant now, const ip_address& destination, std::uint32_t mtu,
@@ -37,9 +40,10 @@ class path_mtu_cache {
  private:
   struct entry {
     std::uint16_t mtu;
+    std::uint16_t limit;  // what a router said, else the device's
     instant expires;
   };
-  void store(instant now, const ip_address& destination, std::uint16_t mtu);
+  void store(instant now, const ip_address& destination, std::uint16_t mtu, std::uint16_t limit);
 
   std::uint16_t device_mtu_;
   std::map<ip_address, entry> entries_;

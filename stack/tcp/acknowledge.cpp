@@ -117,6 +117,10 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   attempts_ = 0;
   backoff_ = 0;
   soft_error_ = {};
+  if (path_suspect_) {  // what was cut arrives: others may know
+    path_suspect_ = false;
+    path_news_ = true;
+  }
   progress_at_ = stamp(ctx.now);
   // RFC 6298 5.2 and 5.3. A restart only moves the deadline: the wheel is not touched.
   if (una_ == nxt_) {

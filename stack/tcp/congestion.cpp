@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 
 namespace weir::stack::tcp {
 namespace {
@@ -20,10 +21,38 @@ void congestion_control::start(congestion_algorithm algorithm, std::uint32_t mss
   window_ = std::max(mss, initial_window);
 }
 
+void congestion_control::set_threshold(std::uint32_t bytes) {
+  const bool before = searching();
+  threshold_ = bytes;
+  if (searching() == before) return;
+  if (before)
+    std::construct_at(&epoch_, cubic_epoch{cubic_epoch::none, 0, 0, 0});
+  else
+    std::construct_at(&start_);
+}
+
+void congestion_control::end_epoch() {
+  if (!searching()) epoch_.clock_ns = cubic_epoch::none;
+}
+
+void congestion_control::pause(instant now) {
+  if (searching() || epoch_.clock_ns < 0) return;
+  epoch_.clock_ns = -2 - (now.ns() - epoch_.clock_ns);
+}
+
+void congestion_control::on_round_trip(seq una, seq next, std::uint32_t rtt_us) {
+  // RFC 9406 4.3: in the first slow start only; later ones know where to stop.
+  if (searching() && start_.on_ack(una, next, rtt_us)) set_threshold(window_);
+}
+
 void congestion_control::on_ack(instant now, std::uint32_t acked, duration rtt) {
   if (in_slow_start()) {
     // RFC 5681 3.1 (2), with the byte counting of RFC 3465 not limited to L=2: Linux's choice,
     // tempered by the ACK clock of receivers that coalesce.
+    if (searching() && start_.conservative()) {
+      set_window(window_ + std::max(1u, acked / hystart::growth_divisor));
+      return;
+    }
     const auto grow = std::min(acked, threshold_ - window_);
     set_window(window_ + grow);
     acked -= grow;
@@ -44,23 +73,27 @@ void congestion_control::cubic_increase(instant now, std::uint32_t acked, durati
   const auto mss = static_cast<float>(mss_);
   const auto segments = static_cast<float>(window_) / mss;
   const auto acked_segments = static_cast<float>(acked) / mss;
-  if (epoch_ns_ < 0) {
-    epoch_ns_ = now.ns();
-    epoch_window_ = segments;
-    window_estimate_ = segments;
+  auto& e = epoch_;
+  if (e.clock_ns == cubic_epoch::none) {
+    e.clock_ns = now.ns();
+    e.window_estimate = segments;
+    e.prior = std::max(e.prior, segments);
     if (window_max_ < segments) window_max_ = segments;
-    k_ = std::cbrt((window_max_ - segments) / cubic_c);
+    e.k = std::cbrt((window_max_ - segments) / cubic_c);
+  } else if (e.clock_ns < 0) {
+    e.clock_ns = now.ns() - (-2 - e.clock_ns);
   }
-  const auto t = static_cast<float>(static_cast<double>(now.ns() - epoch_ns_ + rtt.count()) * 1e-9);
-  const auto d = t - k_;
+  const auto t =
+      static_cast<float>(static_cast<double>(now.ns() - e.clock_ns + rtt.count()) * 1e-9);
+  const auto d = t - e.k;
   auto target = std::clamp(cubic_c * d * d * d + window_max_, segments, 1.5f * segments);
   // RFC 9438 4.3: alpha is 1 once the estimate has reached the window before the reduction.
   const auto alpha =
-      window_estimate_ >= window_max_ ? 1.0f : 3.0f * (1.0f - cubic_beta) / (1.0f + cubic_beta);
-  window_estimate_ += alpha * acked_segments / segments;
+      e.window_estimate >= e.prior ? 1.0f : 3.0f * (1.0f - cubic_beta) / (1.0f + cubic_beta);
+  e.window_estimate += alpha * acked_segments / segments;
   // Growth is kept in bytes, so that small steps add up.
   auto grow = (target - segments) / segments * acked_segments * mss;
-  if (window_estimate_ > target) grow = std::max(0.0f, (window_estimate_ - segments) * mss);
+  if (e.window_estimate > target) grow = std::max(0.0f, (e.window_estimate - segments) * mss);
   const auto whole = static_cast<std::uint32_t>(grow);
   acked_ += static_cast<std::uint32_t>((grow - static_cast<float>(whole)) *
                                        256.0f);  // the fraction, in 1/256 byte
@@ -75,20 +108,21 @@ std::uint32_t congestion_control::reduced(std::uint32_t flight) const {
   return std::max(share, 2 * mss_);
 }
 
-void congestion_control::note_reduction() {
+void congestion_control::reduce(std::uint32_t flight) {
   const auto segments = static_cast<float>(window_) / static_cast<float>(mss_);
   // RFC 9438 4.7, fast convergence: a flow that is pushed down twice makes room.
   window_max_ = segments < window_max_ ? segments * (1.0f + cubic_beta) / 2.0f : segments;
-  epoch_ns_ = -1;
   acked_ = 0;
+  // CUBIC reduces what it could have sent (RFC 9438 4.6), Reno what it had out.
+  set_threshold(reduced(algorithm_ == congestion_algorithm::cubic ? window_ : flight));
+  end_epoch();
+  epoch_.prior = segments;
 }
 
 void congestion_control::on_loss(instant, std::uint32_t flight) {
   undo_window_ = window_;
   undo_threshold_ = threshold_;
-  note_reduction();
-  // CUBIC reduces what it could have sent (RFC 9438 4.6), Reno what it had out.
-  threshold_ = reduced(algorithm_ == congestion_algorithm::cubic ? window_ : flight);
+  reduce(flight);
 }
 
 std::uint32_t congestion_control::on_mark(instant now, std::uint32_t flight) {
@@ -105,10 +139,9 @@ void congestion_control::on_timeout(instant, std::uint32_t flight, bool first) {
   if (first) {
     undo_window_ = window_;
     undo_threshold_ = threshold_;
-    note_reduction();
-    threshold_ = reduced(algorithm_ == congestion_algorithm::cubic ? window_ : flight);
+    reduce(flight);
   }
-  epoch_ns_ = -1;
+  end_epoch();
   window_ = mss_;
 }
 
@@ -117,17 +150,24 @@ void congestion_control::set_window(std::uint32_t bytes) {
 }
 
 void congestion_control::restart_after_idle(std::uint32_t restart_window) {
-  epoch_ns_ = -1;
+  end_epoch();
   // What the path carried is remembered in the threshold (RFC 2861's idea, as Linux).
-  threshold_ = std::max(threshold_, window_ / 4 * 3);
+  set_threshold(std::max(threshold_, window_ / 4 * 3));
   window_ = std::min(window_, restart_window);
+}
+
+void congestion_control::forget_unused(std::uint32_t initial_window) {
+  if (window_ <= initial_window) return;
+  end_epoch();
+  set_threshold(std::max(threshold_, window_ / 4 * 3));
+  window_ = std::max(window_ / 2, initial_window);
 }
 
 void congestion_control::undo() {
   if (undo_window_ == 0) return;
   set_window(std::max(window_, undo_window_));
-  threshold_ = std::max(threshold_, undo_threshold_);
-  epoch_ns_ = -1;
+  set_threshold(std::max(threshold_, undo_threshold_));
+  end_epoch();
   undo_window_ = 0;
 }
 

@@ -83,6 +83,7 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
 
 void connection::become_established(context& ctx) {
   state_ = tcp_state::established;
+  start_path_search();
   congestion_.start(options_->congestion, mss_, mss_);
   set_mss(peer_mss_);
   // RFC 6928 2; a handshake that lost more than one SYN starts with one segment (RFC 5681 3.1).

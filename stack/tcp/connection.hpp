@@ -4,6 +4,7 @@
 // arrives can assert or make it allocate without bound. connection.cpp: opening, closing, user
 // calls. receive.cpp, acknowledge.cpp: what arrives. send.cpp: what leaves. recovery.cpp: losses.
 // timers.cpp: time. ecn.cpp: congestion marks. pacing.cpp: how fast a window leaves.
+// path_probe.cpp: what the path carries.
 #pragma once
 
 #include <array>
@@ -19,6 +20,7 @@
 #include "tcp/congestion.hpp"
 #include "tcp/context.hpp"
 #include "tcp/options_ref.hpp"
+#include "tcp/path_search.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/scoreboard.hpp"
 #include "tcp/seq.hpp"
@@ -116,6 +118,12 @@ class connection {
     events_ = ready::none;
     return out;
   }
+  /// What was found out about the path since the last call, for whoever shares it; 0: nothing.
+  std::uint16_t take_path_news() {
+    if (!path_news_) return 0;
+    path_news_ = false;
+    return mtu_;
+  }
   ready readiness() const;
   tcp_info info() const;
   std::uint32_t charged() const { return out_.charged() + in_.charged() + board_.charged(); }
@@ -135,7 +143,7 @@ class connection {
   enum class timer_mode : std::uint8_t { off, retransmit, persist, tail_probe, reorder };
   // reduced: an ECN mark, not a loss, is shrinking the window.
   enum class congestion_state : std::uint8_t { open, reduced, recovery, loss };
-  enum class transmission : std::uint8_t { fresh, again, window_probe };
+  enum class transmission : std::uint8_t { fresh, again, window_probe, path_probe };
 
   // receive.cpp
   void on_syn_sent(context& ctx, const wire::tcp_segment& segment);
@@ -188,10 +196,22 @@ class connection {
   void take_back(context& ctx);
   void enter_recovery(context& ctx, std::uint32_t delivered);
   void leave_recovery(context& ctx);
+  void validate_window(const context& ctx, bool used);
   void reduce_by_rate(std::uint32_t delivered);
   bool undisturbed() const {
     return congestion_state_ == congestion_state::open ||
            congestion_state_ == congestion_state::reduced;
+  }
+  // path_probe.cpp
+  void start_path_search();
+  void send_path_probe(context& ctx);
+  bool path_probe_lost(context& ctx);
+  void on_suspected_black_hole(context& ctx);
+  void learn_path_mtu(context& ctx);
+  void cut_to(std::uint16_t mtu);
+  std::uint16_t headers() const {
+    return static_cast<std::uint16_t>((flow_.local.address.is_v4() ? 40 : 60) +
+                                      (timestamps_ ? 12 : 0));
   }
   // ecn.cpp
   void note_marks(context& ctx, const wire::tcp_segment& segment);
@@ -288,6 +308,8 @@ class connection {
   bool cwr_due_ : 1 = false;               // the next new data says that the window was reduced
   bool paced_out_ : 1 = false;             // something waits for pace_at_
   bool timeout_second_ack_ : 1 = false;    // RFC 5682 2.1: step 3 is next
+  bool path_news_ : 1 = false;             // the host has not heard of mtu_ yet
+  bool path_suspect_ : 1 = false;  // cut after timeouts; nothing of that size has arrived yet
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
@@ -327,6 +349,8 @@ class connection {
   buffer::receive_queue in_;
   scoreboard board_;
 
+  path_search path_;
+
   // --- Estimators.
   rtt_estimator rtt_;
   congestion_control congestion_;
@@ -347,6 +371,7 @@ class connection {
   instant last_sent_, ts_recent_at_, tune_at_;
   instant episode_at_;  // when recovery began, or the first timeout of several
   stamp last_received_, last_data_, challenge_at_, progress_at_;
+  stamp validated_at_;  // RFC 7661: when half of the congestion window was last in use
 
   // --- Statistics.
   std::uint64_t bytes_sent_ = 0, bytes_retransmitted_ = 0;

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "buffer/chunk_pool.hpp"
+#include "weir/stack/address.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/time.hpp"
 #include "wire/tcp.hpp"
@@ -20,6 +21,15 @@ class egress {
   virtual void send_segment(instant now, const wire::tcp_segment& segment,
                             std::span<const std::span<const std::byte>> payload,
                             std::uint8_t ttl) = 0;
+  /// What fits through to `destination` as far as the host knows, headers included.
+  virtual std::uint16_t path_mtu(instant now, const ip_address& destination) const {
+    (void)now, (void)destination;
+    return 65535;
+  }
+  /// What a probe may try.
+  virtual std::uint16_t path_limit(instant now, const ip_address& destination) const {
+    return path_mtu(now, destination);
+  }
 
  protected:
   ~egress() = default;

@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::uint8_t duplicate_threshold = 3;   // RFC 5681 3.2
 constexpr std::uint8_t reorder_persistence = 16;  // RFC 8985 6.2
+/// RFC 7661 4.4: a window that nobody used is remembered for so long.
+constexpr duration unvalidated_limit = std::chrono::minutes(5);
 
 }  // namespace
 
@@ -41,6 +43,7 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
   } else if (duplicate) {
     lost.any = reno_on_duplicate(ctx, outcome);
   }
+  if (path_.probing() && path_probe_lost(ctx)) lost = {};  // RFC 4821 7.6.2: no congestion
   switch (congestion_state_) {
     case congestion_state::open:
       if (lost.any) {
@@ -52,10 +55,15 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
       } else if (advanced > 0) {
         // RFC 7661: no growth while the application, not the window, is the limit.
         const auto window = congestion_.window();
+        const auto measured =
+            outcome.clean_sent.ns() >= 0 ? ctx.now - outcome.clean_sent : duration(0);
+        congestion_.on_round_trip(una_, nxt_, static_cast<std::uint32_t>(measured.count() / 1000));
         const bool limited = window_limited_ || paced_out_ ||
                              (congestion_.in_slow_start() && flight_before * 2 > window) ||
                              flight_before + mss_ > window;
         if (limited) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
+        if (!limited || (una_ == nxt_ && out_.empty())) congestion_.pause(ctx.now);
+        validate_window(ctx, limited || flight_before >= window / 2);
       }
       break;
     case congestion_state::reduced:
@@ -90,6 +98,15 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
       else if (advanced > 0 && !echo)
         congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
       break;
+  }
+}
+
+void connection::validate_window(const context& ctx, bool used) {
+  if (used || validated_at_.never()) {
+    validated_at_ = stamp(ctx.now);
+  } else if (validated_at_.since(ctx.now) > unvalidated_limit) {
+    congestion_.forget_unused(initial_window());
+    validated_at_ = stamp(ctx.now);
   }
 }
 

@@ -39,8 +39,8 @@ bool scoreboard::reserve(buffer::chunk_pool& pool) {
   return true;
 }
 
-void scoreboard::push(seq start, std::uint32_t length, instant now, bool with_fin) {
-  if (count_ > 0) {
+void scoreboard::push(seq start, std::uint32_t length, instant now, bool with_fin, bool probe) {
+  if (count_ > 0 && !probe) {
     auto& last = (*this)[count_ - 1];
     if (last.sent == now && last.flags == 0 && last.end() == start &&
         last.length + length <= max_record) {
@@ -51,7 +51,8 @@ void scoreboard::push(seq start, std::uint32_t length, instant now, bool with_fi
   }
   assert(first_ + count_ < capacity());
   records()[first_ + count_] = {now, start, length,
-                                static_cast<std::uint8_t>(with_fin ? sent_record::fin : 0)};
+                                static_cast<std::uint8_t>((with_fin ? sent_record::fin : 0) |
+                                                          (probe ? sent_record::probe : 0))};
   ++count_;
 }
 

@@ -19,7 +19,8 @@ struct sent_record {
     lost = 2,           ///< thought lost; to be sent again, or sent again if `retransmitted`
     retransmitted = 4,  ///< a retransmission of it is in flight
     ever_retransmitted = 8,
-    fin = 16  ///< its last octet is the FIN
+    fin = 16,   ///< its last octet is the FIN
+    probe = 32  ///< one packet, longer than any before (RFC 4821)
   };
 
   instant sent;  ///< the latest transmission
@@ -64,7 +65,8 @@ class scoreboard {
   /// Whether push() will find room; false when the board or the host's memory is full.
   bool reserve(buffer::chunk_pool& pool);
   /// Notes bytes just sent for the first time; they follow the last record.
-  void push(seq start, std::uint32_t length, instant now, bool with_fin);
+  /// `probe`: a record by itself, never joined with others.
+  void push(seq start, std::uint32_t length, instant now, bool with_fin, bool probe = false);
   /// Forgets what lies before `una`.
   void acknowledge(buffer::chunk_pool& pool, seq una, ack_outcome& outcome);
   /// Marks [left, right) as arrived.

@@ -48,6 +48,7 @@ void connection::output(context& ctx) {
     case tcp_state::time_wait: break;
     default:
       retransmit_lost(ctx);
+      if (path_.running()) send_path_probe(ctx);
       send_new_data(ctx);
       if (una_ == nxt_ && !fin_sent_ && !paced_out_ && (nxt_ < data_end() || fin_queued_) &&
           cork_at_.is_never())
@@ -160,6 +161,7 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
 void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin,
                            transmission what) {
   std::array<std::span<const std::byte>, ip_layer::max_parts> parts;
+  const bool fresh = what == transmission::fresh || what == transmission::path_probe;
   do {
     std::size_t count = 0;
     auto taken = static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts, count));
@@ -181,18 +183,18 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     if (last && with_fin) flags |= wire::fin;
     // RFC 9293 MUST-61: PSH where the queue ends.
     if (taken > 0 && from + taken == data_end()) flags |= wire::psh;
-    if (what == transmission::fresh && taken > 0 && cwr_due_) {
+    if (fresh && taken > 0 && cwr_due_) {
       flags |= wire::cwr;  // RFC 3168 6.1.2: new data only, as it must arrive
       cwr_due_ = false;
     }
     auto segment = base_segment(ctx, flags, from);
-    if (what == transmission::fresh && taken > 0 && sends_ect())
+    if (fresh && taken > 0 && sends_ect())
       segment.ecn = static_cast<std::uint8_t>(wire::ecn_mark::ect0);
     fill_sack(segment.options);
     const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
-    if (taken > mss) segment.gso_size = static_cast<std::uint16_t>(mss);
-    const auto segments = std::max(1u, (taken + mss - 1) / mss);
-    segments_sent_ += segments;
+    const bool cut = taken > mss && what != transmission::path_probe;
+    if (cut) segment.gso_size = static_cast<std::uint16_t>(mss);
+    segments_sent_ += cut ? (taken + mss - 1) / mss : 1;
     bytes_sent_ += what == transmission::again ? 0 : taken;
     if (congestion_state_ == congestion_state::recovery ||
         congestion_state_ == congestion_state::reduced)

@@ -168,6 +168,9 @@ void connection::on_retransmit_timer(context& ctx) {
     return;
   ++timeouts_;
   ctx.counters.add(counter::timeouts);
+  learn_path_mtu(ctx);
+  if (attempts_ >= options_->warn_retries) on_suspected_black_hole(ctx);
+  path_.inconclusive(ctx.now);
   const bool first = congestion_state_ != congestion_state::loss || progress;
   congestion_.on_timeout(ctx.now, std::max(span_of(una_, nxt_), std::uint32_t{mss_}), first);
   // RFC 2018 8: if even the oldest byte was reported, the receiver has dropped what it reported.
@@ -287,7 +290,8 @@ void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment
 
 void connection::on_reorder_timer(context& ctx) {
   arm_retransmit(ctx);
-  const auto lost = rack_detect(ctx);
+  auto lost = rack_detect(ctx);
+  if (path_.probing() && path_probe_lost(ctx)) lost = {};
   if (undisturbed() ? lost.any : lost.retransmission) {
     enter_recovery(ctx, 0);
     reduce_by_rate(0);
@@ -356,17 +360,6 @@ void connection::on_icmp(context& ctx, const icmp_report& report) {
     case icmp_kind::parameter_problem: warn(std::errc::protocol_error); break;
     case icmp_kind::packet_too_big: break;  // the host's, see on_path_mtu()
   }
-}
-
-void connection::on_path_mtu(context&, std::uint16_t mtu) {
-  if (mtu >= mtu_) return;
-  mtu_ = mtu;
-  if (!synchronized()) return;
-  set_mss(peer_mss_);
-  // RFC 1191 6.5: what was too large is sent again at once, and this is no congestion.
-  for (std::uint32_t i = 0; i < board_.count(); ++i)
-    if (!board_[i].has(sent_record::sacked)) board_.mark_lost(i);
-  output_due_ = true;
 }
 
 }  // namespace weir::stack::tcp

@@ -1,0 +1,181 @@
+// The first slow start and how it ends (HyStart++, RFC 9406), and windows that the application does
+// not use (RFC 7661, RFC 9438 4.2, RFC 5681 4.1).
+#include <doctest/doctest.h>
+
+#include "packet/script.hpp"
+#include "tcp/congestion.hpp"
+
+using namespace weir;
+using namespace weir::test;
+using tcp::congestion_control;
+using tcp::seq;
+
+namespace {
+
+/// A sender in slow start whose round trips are given: `acks` acknowledgements a round.
+struct rounds {
+  explicit rounds(congestion_algorithm how) { control.start(how, 1000, 10'000); }
+  /// One round: every acknowledgement measures `rtt`. Returns the growth in percent.
+  std::uint32_t round(duration rtt, std::uint32_t acks = 10) {
+    const auto before = control.window();
+    const auto end = una + before;
+    for (std::uint32_t i = 0; i < acks; ++i) {
+      const auto step = i + 1 == acks ? span_of(una, end) : before / acks;
+      const auto next = una + control.window();
+      una += step;
+      now += rtt / acks;
+      control.on_round_trip(una, next, static_cast<std::uint32_t>(rtt.count() / 1000));
+      control.on_ack(now, step, rtt);
+    }
+    return static_cast<std::uint32_t>(std::uint64_t{control.window() - before} * 100 / before);
+  }
+
+  congestion_control control;
+  seq una{0};
+  instant now = instant::from_ns(1'000'000'000);
+};
+
+}  // namespace
+
+// covers: 9438-11, 5681-8
+TEST_CASE("slow_start_doubles_while_round_trips_stay_as_they_are") {
+  for (const auto how : {congestion_algorithm::reno, congestion_algorithm::cubic}) {
+    rounds r(how);
+    for (int i = 0; i < 5; ++i) CHECK(r.round(20ms) == 100);
+    // Less than the least step (4 ms) is noise.
+    CHECK(r.round(23ms) == 100);
+    CHECK(r.round(26ms) == 100);
+  }
+}
+
+// covers: 9438-11
+TEST_CASE("longer_round_trips_slow_the_growth_and_end_slow_start_after_five_rounds") {
+  for (const auto how : {congestion_algorithm::reno, congestion_algorithm::cubic}) {
+    rounds r(how);
+    CHECK(r.round(20ms) == 100);
+    CHECK(r.round(20ms) == 100);
+    // Seen once a round has eight samples of it.
+    int until_seen = 1;
+    while (r.round(24ms) > 80) ++until_seen;
+    CHECK(until_seen <= 2);
+    CHECK(r.control.in_slow_start());
+    int slow = 1;
+    while (r.control.in_slow_start() && slow < 10) {
+      const auto growth = r.round(24ms);
+      CHECK(growth <= 28);
+      if (r.control.in_slow_start()) CHECK(growth >= 22);
+      ++slow;
+    }
+    CHECK(slow >= 5);
+    CHECK(slow <= 6);
+    CHECK(r.control.threshold() <= r.control.window());
+    CHECK(r.round(24ms) < 24);  // congestion avoidance
+  }
+}
+
+// covers: 9438-11
+TEST_CASE("round_trips_that_shorten_again_resume_slow_start") {
+  rounds r(congestion_algorithm::cubic);
+  (void)r.round(20ms);
+  (void)r.round(26ms);
+  CHECK(r.round(26ms) < 30);
+  (void)r.round(21ms);
+  CHECK(r.round(21ms) == 100);
+}
+
+// covers: 9438-11
+TEST_CASE("few_round_trip_samples_decide_nothing") {
+  rounds r(congestion_algorithm::cubic);
+  for (int i = 0; i < 6; ++i) CHECK(r.round(duration(20ms) * (i + 1), 4) == 100);
+}
+
+// covers: 9438-2
+TEST_CASE("cubic_clock_stands_still_while_the_application_is_the_limit") {
+  const auto grown = [](duration pause) {
+    congestion_control c;
+    c.start(congestion_algorithm::cubic, 1000, 100'000);
+    c.on_loss({}, 100'000);
+    c.finish_recovery();
+    auto now = instant::from_ns(0);
+    const auto run = [&](int ms) {
+      for (int i = 0; i < ms / 100; ++i, now += 100ms)
+        for (std::uint32_t a = 0; a < c.window(); a += 1000) c.on_ack(now, 1000, 100ms);
+    };
+    run(1000);
+    c.pause(now);
+    now += pause;
+    c.pause(now);  // again, while it stands: no matter
+    run(1000);
+    return c.window();
+  };
+  CHECK(grown(1h) == grown(duration(0)));
+}
+
+// covers: 7661-1, 5681-16
+TEST_CASE("window_that_is_half_used_for_minutes_shrinks_and_remembers") {
+  script t;
+  t.establish("<mss 1000>");
+  std::uint32_t at = 1;
+  const auto send = [&](std::uint32_t n) {
+    CHECK(t.send(n).value() == n);
+    at += n;
+    t.in(". 1 ack " + std::to_string(at));
+    t.skip();
+  };
+  for (int i = 0; i < 3; ++i) send(t.info().congestion_window);
+  CHECK(t.info().congestion_window == 80'000);
+  // 10 of 80 segments, every 100 ms: never idle for a whole timeout, and nothing is lost of the
+  // window for five minutes.
+  for (int i = 0; i < 10 * 60 * 5; ++i) {
+    send(10'000);
+    t.after(100ms);
+  }
+  CHECK(t.info().congestion_window == 80'000);
+  for (int i = 0; i < 20; ++i) {
+    send(10'000);
+    t.after(100ms);
+  }
+  CHECK(t.info().congestion_window == 40'000);
+  CHECK(t.info().slow_start_threshold >= 60'000);
+}
+
+// covers: 9438-10, b51
+TEST_CASE("recovery_whose_every_retransmission_was_a_duplicate_is_taken_back") {
+  for (const bool during : {true, false}) {
+    CAPTURE(during);
+    script t;
+    t.establish("<mss 1000 sackOK>");
+    CHECK(t.send(50'000u).value() == 50'000);
+    t.skip();
+    t.in(". 1 ack 1 <sack 1001:5001>");
+    t.out(". 1:1001 ack 1");
+    t.skip();
+    CHECK(t.info().fast_retransmits == 1);
+    // The original arrives after all.
+    t.in(". 1 ack 5001");
+    t.skip();
+    if (!during) {
+      t.in(". 1 ack 10001");  // recovery is over
+      t.skip();
+      CHECK(t.info().congestion_window <= 8000);
+    }
+    t.in(". 1 ack " + std::string(during ? "5001" : "10001") + " <sack 1:1001>");
+    t.skip();
+    CHECK(t.info().congestion_window >= 10'000);
+    CHECK(t.info().slow_start_threshold > 1u << 20);
+  }
+}
+
+TEST_CASE("recovery_of_which_one_retransmission_was_needed_stands") {
+  script t;
+  t.establish("<mss 1000 sackOK>");
+  CHECK(t.send(50'000u).value() == 50'000);
+  t.skip();
+  t.in(". 1 ack 1 <sack 1001:2001 3001:7001>");
+  t.skip();
+  t.in(". 1 ack 7001");
+  t.skip();
+  t.in(". 1 ack 7001 <sack 1:1001>");  // but not 2001:3001
+  t.skip();
+  CHECK(t.info().slow_start_threshold == 7000);
+}
