@@ -123,11 +123,10 @@ void check_together(const config& settings,
       throw config_error(fmt::format(
           "{}: stack.host_address {}: no stack.address lies in its network; add stack.address {}",
           place_of("stack.host_address"), host.to_string(), neighbour_of(host)));
-  if (settings.stack.placement == placement::inline_ && settings.stack.queues != 0 &&
-      settings.stack.queues != settings.shard_count())
-    throw config_error(
-        fmt::format("{}: stack.queues = {}: must equal shards ({}) while stack.placement is inline",
-                    place_of("stack.queues"), settings.stack.queues, settings.shard_count()));
+  if (settings.stack.queues > settings.shard_count())
+    throw config_error(fmt::format(
+        "{}: stack.queues = {}: at most one for each of the shards ({}), which read them",
+        place_of("stack.queues"), settings.stack.queues, settings.shard_count()));
 }
 
 }  // namespace detail

@@ -8,6 +8,7 @@
 
 #include "core/driver.hpp"
 #include "core/timer_wheel.hpp"
+#include "weir/config.hpp"
 #include "weir/net.hpp"
 
 namespace weir {
@@ -36,6 +37,19 @@ struct root : detail::completion, detail::ready_node {
   std::coroutine_handle<detail::task_promise<void>> frame;
   std::function<void(std::exception_ptr)> on_end;
 };
+
+/// What to do about it, where the configuration is what stands in the way.
+std::string listen_hint(const config& settings, const listen_options& options,
+                        std::error_code error) {
+  const auto how = options.share.value_or(settings.listen.sharing);
+  if (error == std::errc::address_in_use && settings.shards != 1 && how == sharing::exclusive)
+    return " (every shard listens, and listen.sharing is exclusive: set it to sharded for an "
+           "accept queue each, or shared for one among them)";
+  if (error == std::errc::operation_not_supported &&
+      options.policy.value_or(settings.listen.policy) != sharding_policy::hash)
+    return " (listen.policy: kernel sockets know no other than hash)";
+  return "";
+}
 
 struct posted : detail::message {
   explicit posted(std::function<void()> f) : message(&posted::call), function(std::move(f)) {}
@@ -73,7 +87,9 @@ std::string_view shard::backend() const { return transport_->name(); }
 
 tcp_listener shard::listen(const endpoint& local, const listen_options& options) {
   auto listener = try_listen(local, options);
-  if (!listener) throw io_error(listener.error(), "listen on " + local.to_string());
+  if (!listener)
+    throw io_error(listener.error(), "listen on " + local.to_string() +
+                                         listen_hint(*settings_, options, listener.error()));
   return std::move(*listener);
 }
 

@@ -13,6 +13,7 @@
 #include "core/driver.hpp"
 #include "run/backends.hpp"
 #include "run/factories.hpp"
+#include "run/family.hpp"
 #include "run/tun_probe.hpp"
 #include "weir/detail/transport.hpp"
 #include "weir/runtime.hpp"
@@ -25,21 +26,21 @@ using pieces = std::pair<std::unique_ptr<detail::driver>, std::unique_ptr<detail
 struct backend {
   std::string_view name;
   availability (*probe)(const config&);
-  pieces (*make)(const config&, unsigned index);
+  pieces (*make)(const config&, unsigned index, const detail::family_ref& family);
 };
 
 #if WEIR_WITH_URING
-pieces make_uring(const config& settings, unsigned) {
+pieces make_uring(const config& settings, unsigned, const detail::family_ref& family) {
   auto driver = detail::make_uring_driver(settings);
-  auto transport = detail::make_uring_transport(*driver, settings);
+  auto transport = detail::make_uring_transport(*driver, settings, family);
   return {std::move(driver), std::move(transport)};
 }
 #endif
 
 #if WEIR_WITH_ASIO
-pieces make_asio(const config& settings, unsigned) {
+pieces make_asio(const config& settings, unsigned, const detail::family_ref& family) {
   auto driver = detail::make_asio_driver(settings);
-  auto transport = detail::make_asio_transport(*driver, settings);
+  auto transport = detail::make_asio_transport(*driver, settings, family);
   return {std::move(driver), std::move(transport)};
 }
 #endif
@@ -56,9 +57,9 @@ std::unique_ptr<detail::driver> make_device_driver(const config& settings) {
   return detail::make_asio_driver(settings);
 #endif
 }
-pieces make_stack(const config& settings, unsigned index) {
+pieces make_stack(const config& settings, unsigned index, const detail::family_ref& family) {
   auto driver = make_device_driver(settings);
-  auto transport = detail::make_stack_transport(*driver, settings, index);
+  auto transport = detail::make_stack_transport(*driver, settings, index, family);
   return {std::move(driver), std::move(transport)};
 }
 availability probe_stack(const config& settings) {
@@ -72,7 +73,7 @@ availability probe_stack(const config& settings) {
 
 #if WEIR_WITH_SIM
 availability probe_sim(const config&) { return {true, "in simulations only (weir/sim.hpp)"}; }
-pieces make_sim(const config&, unsigned) {
+pieces make_sim(const config&, unsigned, const detail::family_ref&) {
   throw config_error(
       "backend = 'sim': a shard of a simulated network is made by weir::sim::network "
       "(weir/sim.hpp)");
@@ -169,11 +170,16 @@ config resolve_backend(config settings) {
   return detail::resolve_backend(std::move(settings), why);
 }
 
-std::unique_ptr<shard> make_shard(unsigned index, const config& settings) {
+shard_family::shard_family() : inside_(std::make_unique<detail::family>()) {}
+shard_family::~shard_family() = default;
+
+std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
+                                  std::shared_ptr<shard_family> family) {
   auto name = settings.backend == "auto" ? resolve_backend(settings).backend : settings.backend;
   auto* found = find_backend(name);
   if (found == nullptr) throw config_error(fmt::format("backend = '{}': {}", name, not_here(name)));
-  auto [driver, transport] = found->make(settings, index);
+  if (family == nullptr) family = std::make_shared<shard_family>();
+  auto [driver, transport] = found->make(settings, index, family);
   return std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
 }
 

@@ -16,23 +16,27 @@
 namespace weir::detail {
 class driver;
 class transport;
+using family_ref = std::shared_ptr<shard_family>;
 
 // runtime/driver/uring, runtime/transport/uring. The probe makes a real ring and runs a no-op
 // through it.
 availability probe_uring(const config& settings);
 std::unique_ptr<driver> make_uring_driver(const config& settings);
-std::unique_ptr<transport> make_uring_transport(driver& completions, const config& settings);
+std::unique_ptr<transport> make_uring_transport(driver& completions, const config& settings,
+                                                family_ref family = nullptr);
 
 // runtime/driver/asio, runtime/transport/asio.
 availability probe_asio(const config& settings);
 std::unique_ptr<driver> make_asio_driver(const config& settings);
-std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings);
+std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings,
+                                               family_ref family = nullptr);
 
 // runtime/transport/stack, on a TUN device; works with either driver. run/tun_probe.hpp has said
 // that a device can be had, and private_net was entered where it is set. The transport of shard
 // `index` opens queue `index` of settings.stack.device; that of shard 0, which is made first,
-// creates and configures the device.
+// creates and configures the device. A shard beyond stack.queues reads nothing: it writes to
+// another's queue, and gets from its neighbours what is its own.
 std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings,
-                                                unsigned index);
+                                                unsigned index, family_ref family = nullptr);
 
 }  // namespace weir::detail

@@ -114,7 +114,7 @@ class server {
   std::unique_ptr<shard> make(unsigned index) {
     try {
       if (!cores_.empty()) detail::pin_this_thread(cores_[index]);
-      auto made = make_shard(index, settings_);
+      auto made = make_shard(index, settings_, family_);
       shards_[index] = made.get();
       return made;
     } catch (const std::exception& error) {
@@ -184,6 +184,7 @@ class server {
   }
 
   const config& settings_;
+  std::shared_ptr<shard_family> family_ = std::make_shared<shard_family>();
   std::function<task<>(shard&)> serve_;
   std::vector<int> cores_;
   unsigned count_;

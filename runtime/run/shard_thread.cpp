@@ -16,13 +16,14 @@
 namespace weir {
 
 struct shard_thread::impl {
-  impl(config s, unsigned i) : settings(std::move(s)), index(i) {}
+  impl(config s, unsigned i, std::shared_ptr<shard_family> f)
+      : settings(std::move(s)), index(i), family(std::move(f)) {}
 
   void main(std::promise<weir::shard*> promise) {
     pthread_setname_np(pthread_self(), fmt::format("weir-{}", index).c_str());
     std::unique_ptr<weir::shard> mine;
     try {
-      mine = make_shard(index, settings);
+      mine = make_shard(index, settings, family);
     } catch (...) {
       promise.set_exception(std::current_exception());
       return;
@@ -36,14 +37,16 @@ struct shard_thread::impl {
 
   config settings;
   unsigned index;
+  std::shared_ptr<shard_family> family;
   weir::shard* made = nullptr;
   bool asked_to_end = false;  // the shard's thread only
   std::latch let_go{1};       // its owner will not touch the shard any more
   std::thread thread;
 };
 
-shard_thread::shard_thread(config settings, unsigned index)
-    : impl_(std::make_unique<impl>(resolve_backend(std::move(settings)), index)) {
+shard_thread::shard_thread(config settings, unsigned index, std::shared_ptr<shard_family> family)
+    : impl_(
+          std::make_unique<impl>(resolve_backend(std::move(settings)), index, std::move(family))) {
   std::promise<weir::shard*> promise;
   auto made = promise.get_future();
   {

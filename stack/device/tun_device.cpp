@@ -213,6 +213,24 @@ result<tun_device> tun_device::another_queue(std::string& why) const {
   return queue;
 }
 
+result<tun_device> tun_device::duplicate(std::string& why) const {
+  tun_device same;
+  same.file_ = descriptor(::fcntl(fd(), F_DUPFD_CLOEXEC, 0));
+  if (!same.file_) {
+    auto error = last_error();
+    why = "TUN device '" + name_ + "': no descriptor for another writer (" + error.message() + ")";
+    return error;
+  }
+  same.name_ = name_;
+  same.index_ = index_;
+  same.mtu_ = mtu_;
+  same.multi_queue_ = multi_queue_;
+  same.created_ = created_;
+  same.checksum_offload_ = checksum_offload_;
+  same.segmentation_offload_ = segmentation_offload_;
+  return same;
+}
+
 std::error_code tun_device::set_nonblocking(bool on) {
   auto flags = ::fcntl(fd(), F_GETFL);
   if (flags < 0) return last_error();

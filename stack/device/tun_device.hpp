@@ -37,6 +37,8 @@ class tun_device {
   static result<tun_device> open(const tun_options& options, std::string& why);
   /// A further queue of the same device, which must have been opened with multi_queue.
   result<tun_device> another_queue(std::string& why) const;
+  /// The same queue once more, for somebody who writes to it beside its reader.
+  result<tun_device> duplicate(std::string& why) const;
 
   tun_device(tun_device&&) = default;
   tun_device& operator=(tun_device&&) = default;

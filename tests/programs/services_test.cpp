@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -380,17 +381,77 @@ TEST_CASE("without_io_uring_auto_falls_back_and_a_named_uring_says_why") {
   }
 }
 
-TEST_CASE("several_shards_serve_one_address") {
+/// Clients one after the other, some of which stay, and one with much to say; then a clean end.
+static void expect_shards_serve(const backend& on, std::vector<std::string> arguments) {
+  arguments.insert(arguments.end(), {"--echo", echo_at(on)});
+  server s(on, std::move(arguments));
+  std::vector<client> stay;
+  for (int i = 0; i < 60; ++i) {
+    auto c = s.connect();
+    c.send("x");
+    CHECK(c.receive(1) == "x");
+    if (i % 3 == 0) stay.push_back(std::move(c));
+  }
+  auto much = s.connect();
+  exchange(much, some_bytes(1u << 20));
+  for (auto& c : stay) {
+    c.send("y");
+    CHECK(c.receive(1) == "y");
+  }
+  stay.clear();
+  much.vanish();
+  s.expect_clean_end();
+}
+
+ON_EVERY_BACKEND(several_shards_serve_one_address) { expect_shards_serve(on, {"--shards", "2"}); }
+ON_EVERY_BACKEND(several_shards_accept_from_one_queue) {
+  expect_shards_serve(on, {"--shards", "2", "--listen.sharing", "shared"});
+}
+
+TEST_CASE("shards_of_the_stack_share_by_every_policy_and_with_fewer_queues") {
+  if (!own_network() || !usable("stack")) return;
+  const auto on = backend_called("stack");
+  for (const std::string policy : {"round_robin", "least_loaded"})
+    expect_shards_serve(on, {"--shards", "3", "--listen.policy", policy});
+  for (const std::string queues : {"1", "2"})
+    expect_shards_serve(
+        on, {"--shards", "3", "--stack.queues", queues, "--listen.policy", "round_robin"});
+}
+
+TEST_CASE("more_queues_than_shards_are_refused") {
+  if (!own_network() || !usable("stack")) return;
+  auto f = run({services(), "--backend", "stack", "--echo", "198.18.0.2:7", "--shards", "2",
+                "--stack.queues", "4"});
+  expect_refusal(f, 2, "stack.queues");
+}
+
+TEST_CASE("the_echo_example_runs_on_two_shards_once_its_listeners_share") {
   if (!own_network()) return;
-  process p({services(), "--echo", "127.0.0.1:7", "--shards", "2", "--backend", "asio"});
-  p.wait_line("listening echo 127.0.0.1:7 backend=asio shards=2");
-  for (int i = 0; i < 20; ++i) {
+  process p({echo_program(), "--shards", "2", "--backend", "asio", "--listen.sharing", "sharded"});
+  for (int tries = 0;; ++tries) {
+    // It says nothing: whether it listens is seen by connecting.
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(7);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const bool up = ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    ::close(fd);
+    if (up) break;
+    REQUIRE(tries < 5000);
+    ::usleep(2000);
+  }
+  for (int i = 0; i < 40; ++i) {
     client c("127.0.0.1", 7);
     c.send("x");
     CHECK(c.receive(1) == "x");
   }
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
+  // Without the key it is told which one to set.
+  auto f = run({echo_program(), "--shards", "2", "--backend", "asio"});
+  CHECK(f.code == 1);
+  CHECK(f.err.find("listen.sharing") != std::string::npos);
 }
 
 TEST_CASE("an_address_of_ipv6_is_served") {

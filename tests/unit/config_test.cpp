@@ -280,8 +280,9 @@ TEST_CASE("ipv6_on_the_device_needs_its_smallest_packet") {
 
 TEST_CASE("each_inline_shard_needs_its_queue") {
   CHECK(error_of({"--stack.queues", "3"}) ==
-        "command line: stack.queues = 3: must equal shards (1) while stack.placement is inline");
+        "command line: stack.queues = 3: at most one for each of the shards (1), which read them");
   CHECK(parse({"--stack.queues", "3", "--shards", "3"}).stack.queues == 3);
+  CHECK(parse({"--stack.queues", "1", "--shards", "3"}).stack.queues == 1);
 }
 
 TEST_CASE("what_is_printed_reads_back_as_the_same") {

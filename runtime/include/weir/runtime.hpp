@@ -34,17 +34,40 @@ int run(const config& settings, std::function<task<>(shard&)> serve);
 /// and the remedy.
 config resolve_backend(config settings);
 
+namespace detail {
+struct family;
+}
+
+/// What the shards of one program have in common: the stack's device with the listeners on it, and
+/// the kernel's sockets that several of them accept from. Made before them and given to each; it
+/// lives as long as any of them.
+class shard_family {
+ public:
+  shard_family();
+  ~shard_family();
+  shard_family(const shard_family&) = delete;
+  shard_family& operator=(const shard_family&) = delete;
+
+  detail::family& inside() { return *inside_; }
+
+ private:
+  std::unique_ptr<detail::family> inside_;
+};
+
 /// Makes one shard of a resolved configuration, on the calling thread, which must be the one that
-/// runs it (a ring belongs to its thread). Throws config_error, or io_error where the device cannot
-/// be opened.
-std::unique_ptr<shard> make_shard(unsigned index, const config& settings);
+/// runs it (a ring belongs to its thread). Shards that share listeners or a device are of one
+/// family, made in the order of their indexes; without one the shard is alone. Throws config_error,
+/// or io_error where the device cannot be opened.
+std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
+                                  std::shared_ptr<shard_family> family = nullptr);
 
 /// Runs `f` on its own thread with a new shard of these settings until its root task ends. For
 /// tests and tools that need a second shard, perhaps of another back end: construct, use shard(),
 /// then join().
 class shard_thread {
  public:
-  explicit shard_thread(config settings, unsigned index = 0);
+  explicit shard_thread(config settings, unsigned index = 0,
+                        std::shared_ptr<shard_family> family = nullptr);
   /// Asks the shard to end (its loop runs until then), and waits.
   ~shard_thread();
   shard_thread(const shard_thread&) = delete;

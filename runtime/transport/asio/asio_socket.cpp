@@ -287,9 +287,20 @@ void asio_listener::answer_first(std::error_code error, asio_stream* taken) {
 int asio_listener::accept_one(asio_stream*& taken) {
   kernel::socket_address peer;
   count_system_call();
+  if (!adopted_.empty()) {
+    kernel::unique_fd adopted(adopted_.front());
+    adopted_.pop_front();
+    const auto remote = kernel::remote_endpoint_of(adopted.get());
+    return make_stream(std::move(adopted), remote, taken);
+  }
   kernel::unique_fd accepted(
       ::accept4(fd(), peer.data(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
   if (!accepted) return errno;
+  return make_stream(std::move(accepted), peer.to_endpoint(), taken);
+}
+
+int asio_listener::make_stream(kernel::unique_fd accepted, const endpoint& remote,
+                               asio_stream*& taken) {
   auto* stream = new asio_stream(home());
   if (stream->assign(
           accepted.get())) {  // the reactor is at a limit of its own; the peer is told by a reset
@@ -298,7 +309,7 @@ int asio_listener::accept_one(asio_stream*& taken) {
     return ENOMEM;
   }
   accepted.release();
-  stream->set_remote(peer.to_endpoint());
+  stream->set_remote(remote);
   ++home().count().accepted;
   taken = stream;
   return 0;
@@ -326,6 +337,21 @@ void asio_listener::serve() {
   }
 }
 
+void asio_listener::join(sharing how) {
+  if (how == sharing::exclusive) return;
+  one_socket_ = how == sharing::shared;
+  home().note_grouped(*this);
+  group_member_ = home().groups().join(
+      local_, *owner, [transport = &home(), at = local_](std::uint64_t member, int fd) {
+        transport->adopt(member, at, fd);
+      });
+}
+
+void asio_listener::adopt(int fd) {
+  adopted_.push_back(fd);
+  if (!exhausted) serve();
+}
+
 void asio_listener::retry() {
   exhausted = false;
   serve();
@@ -344,6 +370,18 @@ void asio_listener::cancel_accept(accept_operation& op) noexcept {
 void asio_listener::give_up() noexcept {
   if (exhausted) home().forget_exhausted(*this);
   while (first_ != nullptr) answer_first(make_error_code(weir::error::closed), nullptr);
+  if (group_member_ != 0) {
+    auto& groups = home().groups();
+    groups.leave(group_member_);
+    home().forget_grouped(*this);
+    for (int fd : adopted_) {
+      if (groups.give_away(local_, fd)) continue;
+      kernel::unique_fd refused(fd);
+      kernel::reset_on_close(fd);
+    }
+    adopted_.clear();
+    if (!one_socket_) groups.give_away_queue(local_, fd());
+  }
   asio_socket::give_up();
 }
 

@@ -6,6 +6,8 @@
 // it is over.
 #pragma once
 
+#include <deque>
+
 #include "driver/asio/watched_descriptor.hpp"
 #include "transport/kernel/kernel_socket.hpp"
 #include "weir/detail/transport.hpp"
@@ -83,6 +85,11 @@ class asio_stream final : public asio_socket {
 class asio_listener final : public asio_socket {
  public:
   asio_listener(asio_transport& home, const endpoint& local) : asio_socket(home), local_(local) {}
+  /// Others of this program listen there too: what is left when this one goes is theirs.
+  void join(sharing how);
+  /// A connection that another shard's listener left to this one.
+  void adopt(int fd);
+  std::uint64_t group_member() const { return group_member_; }
 
   void start_accept(accept_operation& op);
   void cancel_accept(accept_operation& op) noexcept;
@@ -102,9 +109,13 @@ class asio_listener final : public asio_socket {
   void writable() override {}
   void serve();
   int accept_one(asio_stream*& taken);
+  int make_stream(kernel::unique_fd accepted, const endpoint& remote, asio_stream*& taken);
   void answer_first(std::error_code error, asio_stream* taken);
 
   endpoint local_;
+  std::uint64_t group_member_ = 0;  // 0: alone
+  bool one_socket_ = false;         // for all of them
+  std::deque<int> adopted_;
   accept_operation* first_ = nullptr;
   accept_operation* last_ = nullptr;
   instant last_logged_;

@@ -10,6 +10,7 @@
 
 #include "driver/asio/asio_driver.hpp"
 #include "run/factories.hpp"
+#include "run/family.hpp"
 
 namespace weir::detail {
 
@@ -38,9 +39,11 @@ std::byte* lending_pool::take() {
 
 void lending_pool::give_back(std::byte* buffer) noexcept { free_.push_back(buffer); }
 
-asio_transport::asio_transport(asio_driver& completions, const config& settings)
+asio_transport::asio_transport(asio_driver& completions, const config& settings,
+                               std::shared_ptr<shard_family> family)
     : driver_(&completions),
       settings_(&settings),
+      family_(family != nullptr ? std::move(family) : std::make_shared<shard_family>()),
       datagrams_(completions, settings),
       now_(completions.now()) {}
 
@@ -55,7 +58,11 @@ asio_transport::~asio_transport() {
 }
 
 result<socket_base*> asio_transport::listen(const endpoint& local, const listen_options& options) {
-  auto fd = kernel::open_listener(local, options, *settings_, kernel::mode::non_blocking);
+  const auto how = options.share.value_or(settings_->listen.sharing);
+  const auto open = [&] {
+    return kernel::open_listener(local, options, *settings_, kernel::mode::non_blocking);
+  };
+  auto fd = how == sharing::shared ? groups().share(local, open) : open();
   if (!fd) return fd.error();
   auto* listener = new asio_listener(*this, kernel::local_endpoint_of(fd->get()));
   if (auto error = listener->assign(fd->get())) {
@@ -63,7 +70,19 @@ result<socket_base*> asio_transport::listen(const endpoint& local, const listen_
     return error;
   }
   fd->release();
+  listener->join(how);
   return static_cast<socket_base*>(listener);
+}
+
+kernel::listener_groups& asio_transport::groups() { return family_->inside().listeners; }
+
+void asio_transport::adopt(std::uint64_t member, const endpoint& local, int fd) {
+  for (auto* listener : grouped_)
+    if (listener->group_member() == member) return listener->adopt(fd);
+  // It went meanwhile.
+  if (groups().give_away(local, fd)) return;
+  kernel::unique_fd refused(fd);
+  kernel::reset_on_close(fd);
 }
 
 void asio_transport::start_connect(connect_operation& op) {
@@ -205,8 +224,10 @@ void asio_transport::forget_starved(asio_stream& stream) noexcept {
   stream.starved = false;
 }
 
-std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings) {
-  return std::make_unique<asio_transport>(dynamic_cast<asio_driver&>(completions), settings);
+std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings,
+                                               family_ref family) {
+  return std::make_unique<asio_transport>(dynamic_cast<asio_driver&>(completions), settings,
+                                          std::move(family));
 }
 
 }  // namespace weir::detail

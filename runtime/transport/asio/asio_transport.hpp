@@ -7,7 +7,12 @@
 
 #include "transport/asio/asio_datagrams.hpp"
 #include "transport/asio/asio_socket.hpp"
+#include "transport/kernel/listener_groups.hpp"
 #include "weir/detail/transport.hpp"
+
+namespace weir {
+class shard_family;
+}
 
 namespace weir::detail {
 
@@ -42,7 +47,8 @@ struct asio_transport_counters {
 
 class asio_transport final : public transport {
  public:
-  asio_transport(asio_driver& completions, const config& settings);
+  asio_transport(asio_driver& completions, const config& settings,
+                 std::shared_ptr<shard_family> family = nullptr);
   ~asio_transport() override;
 
   void attach(weir::shard& owner) override {
@@ -83,6 +89,10 @@ class asio_transport final : public transport {
   instant now() const { return now_; }
   asio_transport_counters& count() { return counters_; }
   lending_pool& lending() { return lending_; }
+  kernel::listener_groups& groups();
+  void adopt(std::uint64_t member, const endpoint& local, int fd);
+  void note_grouped(asio_listener& listener) { grouped_.push_back(&listener); }
+  void forget_grouped(asio_listener& listener) noexcept { std::erase(grouped_, &listener); }
   void enter(asio_socket& socket) noexcept;
   void leave(asio_socket& socket) noexcept;
   void closing_begins() noexcept;
@@ -94,10 +104,12 @@ class asio_transport final : public transport {
  private:
   asio_driver* driver_;
   const config* settings_;
+  std::shared_ptr<shard_family> family_;
   asio_datagrams datagrams_;
   weir::shard* owner_ = nullptr;
   asio_socket* sockets_ = nullptr;
   std::size_t closing_ = 0;
+  std::vector<asio_listener*> grouped_;
   asio_listener* exhausted_ = nullptr;
   instant retry_at_ = instant::never();
   instant now_;

@@ -129,11 +129,8 @@ std::error_code check(const endpoint& local, const listen_options& options,
   // The kernel's SYN queue has no bound of its own per listener, its groups no key, and it never
   // resets on overflow unless the whole machine is told to (sysctl tcp_abort_on_overflow). The
   // configuration's syn_backlog is a key of the stack, which this back end does not read; asking
-  // for one in a call to listen() is another matter. Many coroutines may accept from one listener
-  // in any case; handing it to other shards is not done yet.
-  const bool across_shards =
-      options.share.value_or(defaults.sharing) == sharing::shared && settings.shards != 1;
-  if (reset || policy || across_shards || options.syn_backlog || options.owner_key != 0)
+  // for one in a call to listen() is another matter.
+  if (reset || policy || options.syn_backlog || options.owner_key != 0)
     return std::make_error_code(std::errc::operation_not_supported);
   if (local.address.is_unspecified() && !options.allow_wildcard.value_or(defaults.allow_wildcard))
     return std::make_error_code(std::errc::permission_denied);

@@ -70,7 +70,7 @@ enum class mode : std::uint8_t { blocking, non_blocking };
 /// buffer sizes, nodelay and the congestion control of `settings.tcp` are set here, since accepted
 /// sockets inherit them. Errors: permission_denied (a wildcard without allow_wildcard; a privileged
 /// port), address_in_use, address_not_available, operation_not_supported (syn_backlog, owner_key,
-/// overflow reset, a policy other than hash, sharing shared between several shards).
+/// overflow reset, a policy other than hash).
 result<unique_fd> open_listener(const endpoint& local, const listen_options& options,
                                 const config& settings, mode how);
 

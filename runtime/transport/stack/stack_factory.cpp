@@ -3,6 +3,7 @@
 // the system.
 #include <sys/random.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include "device/tun_device.hpp"
 #include "observe/pcapng.hpp"
 #include "run/factories.hpp"
+#include "run/family.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/error.hpp"
 
@@ -23,8 +25,8 @@ namespace {
 // What a transport keeps alive until it goes, in this order: its capture, then its queue of the
 // device.
 struct device_and_capture {
-  explicit device_and_capture(stack::tun_device d) : device(std::move(d)) {}
-  stack::tun_device device;
+  family_ref all;
+  std::shared_ptr<stack::tun_device> device;
   std::unique_ptr<pcapng_file> capture;
 };
 
@@ -54,11 +56,17 @@ std::string capture_path(const std::string& path, unsigned index) {
   return fmt::format("{}.{}{}", path.substr(0, dot), index, path.substr(dot));
 }
 
+/// How many shards read the device.
+unsigned queues_of(const config& settings) {
+  const auto shards = settings.shard_count();
+  return settings.stack.queues == 0 ? shards : std::min(settings.stack.queues, shards);
+}
+
 stack::tun_device open_queue(const config& settings, unsigned index) {
   stack::tun_options how;
   how.name = settings.stack.device;
   how.mtu = settings.stack.mtu;
-  how.multi_queue = settings.shard_count() > 1;
+  how.multi_queue = queues_of(settings) > 1;
   how.checksum_offload = how.segmentation_offload = settings.stack.offload;
   // Only the shard that makes the device gives it addresses; the later ones join it.
   if (index == 0) {
@@ -80,26 +88,54 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
   return std::move(*device);
 }
 
+/// For a shard beyond the last queue: another shard's, to write to.
+stack::tun_device borrow_queue(const family& all, unsigned index) {
+  std::string why = "the shard whose queue this one writes to has gone";
+  if (const auto queue = all.queues[index % all.queues.size()].lock())
+    if (auto device = queue->duplicate(why)) return std::move(*device);
+  throw config_error(why);
+}
+
 }  // namespace
 
 std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings,
-                                                unsigned index) {
-  auto kept = std::make_shared<device_and_capture>(open_queue(settings, index));
+                                                unsigned index, family_ref family) {
+  auto how = stack_settings_from(settings);
+  auto kept = std::make_shared<device_and_capture>();
+  kept->all = family != nullptr ? std::move(family) : std::make_shared<shard_family>();
+  auto& all = kept->all->inside();
+  std::lock_guard lock(all.device);
+  if (const auto shards = settings.shard_count(); shards > 1) {
+    if (shards > stack::shard_set::max_shards)
+      throw config_error(fmt::format("shards = {}: one device serves at most {}", shards,
+                                     stack::shard_set::max_shards));
+    if (all.shards == nullptr) {
+      fill_secret(how.host.secret);
+      all.shards = std::make_shared<stack::shard_set>(shards, how.host.secret);
+    }
+    how.shards = all.shards;
+    how.shard = index;
+  } else {
+    fill_secret(how.host.secret);
+  }
+  how.writes_only = all.queues.size() >= queues_of(settings);
+  kept->device = std::make_shared<stack::tun_device>(how.writes_only ? borrow_queue(all, index)
+                                                                     : open_queue(settings, index));
+  if (!how.writes_only) all.queues.push_back(kept->device);
+  auto& device = *kept->device;
   // io_uring waits in the kernel for a blocking descriptor; a reactor reads until there is nothing
   // left.
-  if (auto error = kept->device.set_nonblocking(completions.name() != "uring"))
+  if (auto error = device.set_nonblocking(completions.name() != "uring"))
     throw io_error(error, "stack.device: " + settings.stack.device);
 
-  auto how = stack_settings_from(settings);
-  fill_secret(how.host.secret);
-  how.device = kept->device.fd();
-  how.host.mtu = kept->device.mtu();
-  how.host.transmit_checksum_offload = kept->device.checksum_offload();
-  how.host.transmit_segmentation_offload = kept->device.segmentation_offload();
+  how.device = device.fd();
+  how.host.mtu = device.mtu();
+  how.host.transmit_checksum_offload = device.checksum_offload();
+  how.host.transmit_segmentation_offload = device.segmentation_offload();
   if (!settings.observe.pcap.empty()) {
     kept->capture = std::make_unique<pcapng_file>(capture_path(settings.observe.pcap, index),
                                                   wall_clock_offset_ns(completions.now()));
-    how.tap = kept->capture->add_interface(fmt::format("{} shard {}", kept->device.name(), index));
+    how.tap = kept->capture->add_interface(fmt::format("{} shard {}", device.name(), index));
   }
   how.device_owner = std::move(kept);
   return std::make_unique<stack_transport>(completions, std::move(how));

@@ -11,6 +11,7 @@
 #include "weir/config.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/host.hpp"
+#include "weir/stack/shards.hpp"
 
 namespace weir::detail {
 
@@ -25,14 +26,18 @@ struct stack_settings {
   std::size_t frame_limit = max_frame;
   std::string_view name = "stack";  ///< "stack" or "sim"
   std::unique_ptr<packet_tap> tap;  ///< or none
+  /// Where several shards have one device: what they share, and which of them this is.
+  std::shared_ptr<stack::shard_set> shards = nullptr;
+  unsigned shard = 0;
+  bool writes_only = false;  ///< the device's queue is another shard's to read
 };
 
 /// Addresses, MTU and [tcp] as the stack takes them. The secret is left empty.
 stack_settings stack_settings_from(const config& settings);
 
-/// Options with the defaults filled in. operation_not_supported for what the stack cannot do (yet).
-result<stack::listen_options> listen_options_from(const listen_options& options,
-                                                  const config::listen_section& defaults);
+/// Options with the defaults filled in.
+stack::listen_options listen_options_from(const listen_options& options,
+                                          const config::listen_section& defaults);
 
 /// Takes over what is set.
 void apply(const stream_options& from, stack::tcp_options& to);

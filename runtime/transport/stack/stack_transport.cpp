@@ -9,6 +9,7 @@
 #include "core/log.hpp"
 #include "device/vnet_header.hpp"
 #include "transport/stack/stack_socket.hpp"
+#include "transport/stack/write_only_port.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
 
@@ -23,14 +24,26 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
     : driver_(completions),
       settings_(std::move(settings)),
       now_(completions.now()),
-      host_(settings_.host, *this),
+      host_(settings_.host, *this, settings_.shards, settings_.shard),
       datagrams_(host_, settings_.listen, now_) {
+  if (settings_.writes_only) {
+    port_ = std::make_unique<write_only_port>(settings_.device);
+    return;
+  }
   auto port = driver_.open_packet_port(settings_.device, settings_.frame_limit, *this);
   if (!port) throw io_error(port.error(), "opening the packet device");
   port_ = std::move(*port);
 }
 
-stack_transport::~stack_transport() = default;
+stack_transport::~stack_transport() {
+  if (settings_.shards) settings_.shards->set_waker(settings_.shard, nullptr);
+}
+
+void stack_transport::attach(weir::shard& owner) {
+  shard_ = &owner;
+  datagrams_.attach(owner);
+  if (settings_.shards) settings_.shards->set_waker(settings_.shard, this);
+}
 
 // Later than every instant that the host has seen. Between two turns the driver's clock is read
 // once.
@@ -162,7 +175,25 @@ std::size_t stack_transport::closing() const {
 }
 
 // Whatever is left goes with the host, and the device with it.
-void stack_transport::abandon() noexcept { settings_.tap.reset(); }
+void stack_transport::abandon() noexcept {
+  settings_.tap.reset();
+  if (settings_.shards) settings_.shards->set_waker(settings_.shard, nullptr);
+}
+
+// --- Other shards of the device.
+
+// On any of their threads: one note in the mailbox at a time.
+void stack_transport::wake() noexcept {
+  if (!handover_.sent.exchange(true)) shard_->deliver(handover_);
+}
+
+void stack_transport::on_handover(message& m) noexcept {
+  auto& note = static_cast<handover_note&>(m);
+  auto& self = *note.home;
+  note.sent = false;  // before the look: what comes after it sends another note
+  self.host_.take_handovers(self.clock());
+  self.drain_events();
+}
 
 // --- Events.
 
@@ -195,9 +226,7 @@ void stack_transport::handle(const stack::event& what) {
 
 result<socket_base*> stack_transport::listen(const endpoint& local, const listen_options& options) {
   if (device_error_) return device_error_;
-  auto how = listen_options_from(options, settings_.listen);
-  if (!how) return how.error();
-  auto id = host_.listen(local, *how);
+  auto id = host_.listen(local, listen_options_from(options, settings_.listen));
   if (!id) return id.error();
   return &make_socket(*id, role::listener);
 }
@@ -223,6 +252,7 @@ void stack_transport::start_accept(accept_operation& op) {
   op.next_acceptor = nullptr;
   (s.first_acceptor == nullptr ? s.first_acceptor : s.last_acceptor->next_acceptor) = &op;
   s.last_acceptor = &op;
+  host_.accept_wanted(clock(), s.id);
 }
 
 void stack_transport::accept_waiting(socket& listener) {
@@ -241,6 +271,7 @@ void stack_transport::cancel_accept(accept_operation& op) noexcept {
   (before == nullptr ? s.first_acceptor : before->next_acceptor) = op.next_acceptor;
   if (s.last_acceptor == &op) s.last_acceptor = before;
   op.complete(canceled_error());
+  host_.accept_unwanted(clock(), s.id);
 }
 
 // --- Connecting.

@@ -8,6 +8,7 @@
 // and turn (RFC 9293 MUST-58).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "transport/stack/lend_pool.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
+#include "weir/detail/mailbox.hpp"
 #include "weir/detail/transport.hpp"
 #include "weir/stack/host.hpp"
 
@@ -23,16 +25,14 @@ namespace weir::detail {
 
 class stack_transport final : public transport,
                               private packet_receiver,
-                              private stack::packet_sink {
+                              private stack::packet_sink,
+                              private stack::shard_waker {
  public:
   /// Throws io_error when the driver cannot open the device.
   stack_transport(driver& completions, stack_settings settings);
   ~stack_transport() override;
 
-  void attach(weir::shard& owner) override {
-    shard_ = &owner;
-    datagrams_.attach(owner);
-  }
+  void attach(weir::shard& owner) override;
   std::string_view name() const override { return settings_.name; }
 
   result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
@@ -74,6 +74,15 @@ class stack_transport final : public transport,
   bool transmit(std::span<const std::span<const std::byte>> parts,
                 const stack::transmit_meta& meta) override;
 
+  // stack::shard_waker: another shard handed something over.
+  void wake() noexcept override;
+  struct handover_note : message {
+    explicit handover_note(stack_transport& t) : message(&stack_transport::on_handover), home(&t) {}
+    stack_transport* home;
+    std::atomic<bool> sent{false};
+  };
+  static void on_handover(message& m) noexcept;
+
   instant clock();
   socket& make_socket(stack::socket_id id, role what);
   void free_socket(socket& s) noexcept;
@@ -101,6 +110,7 @@ class stack_transport final : public transport,
   std::unique_ptr<packet_port> port_;
   stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
   std::error_code device_error_;
+  handover_note handover_{*this};
   stack_datagrams datagrams_;
 
   std::vector<std::unique_ptr<socket[]>> slabs_;

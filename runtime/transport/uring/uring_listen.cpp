@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "run/family.hpp"
 #include "transport/uring/uring_transport.hpp"
 #include "weir/shard.hpp"
 
@@ -28,7 +29,12 @@ std::error_code error_of(std::int32_t result) {
 }  // namespace
 
 result<socket_base*> uring_transport::listen(const endpoint& local, const listen_options& options) {
-  auto opened = kernel::open_listener(local, options, settings_, kernel::mode::blocking);
+  const auto how = options.share.value_or(settings_.listen.sharing);
+  auto& groups = family_->inside().listeners;
+  const auto open = [&] {
+    return kernel::open_listener(local, options, settings_, kernel::mode::blocking);
+  };
+  auto opened = how == sharing::shared ? groups.share(local, open) : open();
   if (!opened) return opened.error();
   auto& l = *listeners_.emplace_back(
       std::make_unique<uring_listener>(*this, &uring_transport::listener_completed));
@@ -37,8 +43,28 @@ result<socket_base*> uring_transport::listen(const endpoint& local, const listen
   l.local = kernel::local_endpoint_of(l.fd);
   auto backlog = options.backlog.value_or(settings_.listen.backlog);
   l.queue_limit = std::clamp<std::size_t>(backlog, 1, limits_.accept_queue);
+  l.one_at_a_time = how == sharing::shared;
+  if (how != sharing::exclusive)
+    l.group_member = groups.join(
+        l.local, *owner_, [this, at = l.local](std::uint64_t m, int fd) { adopt(m, at, fd); });
   link(l);
   return &l;
+}
+
+/// A connection that another shard's listener left to this one.
+void uring_transport::adopt(std::uint64_t member, const endpoint& local, int fd) noexcept {
+  for (auto& l : listeners_)
+    if (l->group_member == member && !l->closing) return hand_over(*l, fd);
+  if (!family_->inside().listeners.give_away(local, fd)) refuse(fd);
+}
+
+/// What this listener has, and nobody here will take, goes to the others of its address.
+void uring_transport::leave_group(uring_listener& l) noexcept {
+  auto& groups = family_->inside().listeners;
+  groups.leave(l.group_member);
+  while (!l.accepted.empty() && groups.give_away(l.local, l.accepted.front()))
+    l.accepted.pop_front();
+  if (!l.one_at_a_time) groups.give_away_queue(l.local, l.fd);
 }
 
 void uring_transport::listener_completed(ring_client& c, unsigned tag, std::int32_t result,
@@ -75,7 +101,8 @@ void uring_transport::arm_accept(uring_listener& l) noexcept {
   entry.opcode = IORING_OP_ACCEPT;
   entry.fd = l.fd;
   entry.accept_flags = SOCK_CLOEXEC;
-  if (driver_.features().multishot_accept) entry.ioprio = IORING_ACCEPT_MULTISHOT;
+  if (driver_.features().multishot_accept && !l.one_at_a_time)
+    entry.ioprio = IORING_ACCEPT_MULTISHOT;
   entry.user_data = l.user_data(accept_tag);
   l.armed = true;
   ++l.in_flight;
@@ -88,7 +115,9 @@ void uring_transport::on_accept(uring_listener& l, std::int32_t result,
     --l.in_flight;
   }
   if (l.closing) {
-    if (result >= 0) refuse(result);
+    const bool taken = result >= 0 && l.group_member != 0 &&
+                       family_->inside().listeners.give_away(l.local, result);
+    if (result >= 0 && !taken) refuse(result);
     if (l.in_flight == 0) return finish_listener(l);
     return;
   }
@@ -174,6 +203,7 @@ void uring_transport::close_listener(uring_listener& l) noexcept {
   l.closing = true;
   ++closing_;
   end_acceptors(l, make_error_code(weir::error::closed));
+  if (l.group_member != 0) leave_group(l);
   while (!l.accepted.empty()) {
     refuse(l.accepted.front());
     l.accepted.pop_front();
@@ -181,7 +211,8 @@ void uring_transport::close_listener(uring_listener& l) noexcept {
   if (l.in_flight != 0) {
     // The pending accept keeps the socket alive for a while. It must not listen meanwhile: whoever
     // listens on this address next must find it free.
-    ::shutdown(l.fd, SHUT_RDWR);
+    // (One that others accept from too goes on listening for them.)
+    if (!l.one_at_a_time) ::shutdown(l.fd, SHUT_RDWR);
     driver_.cancel(l.user_data(accept_tag));
   }
   driver_.count_system_calls(2);

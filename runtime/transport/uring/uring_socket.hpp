@@ -93,6 +93,8 @@ struct uring_listener final : uring_socket_base {
   std::size_t queue_limit = 0;  // then the multishot is withdrawn
   bool armed = false;
   bool withdrawing = false;
+  bool one_at_a_time = false;      // others accept from the same socket: none is taken in advance
+  std::uint64_t group_member = 0;  // in the family's groups; 0: alone
   instant retry_at = instant::never();  // descriptors ran out
   instant last_logged;
   endpoint local;

@@ -11,13 +11,16 @@
 #include <utility>
 
 #include "run/factories.hpp"
+#include "weir/runtime.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
 
-uring_transport::uring_transport(uring_driver& driver, const config& settings, const limits& wanted)
+uring_transport::uring_transport(uring_driver& driver, const config& settings, const limits& wanted,
+                                 std::shared_ptr<shard_family> family)
     : driver_(driver),
       settings_(settings),
+      family_(family != nullptr ? std::move(family) : std::make_shared<shard_family>()),
       datagrams_(driver, settings),
       limits_(wanted),
       buffers_(driver, wanted.buffers),
@@ -194,9 +197,10 @@ void uring_transport::before_wait(instant now) {
   buffers_.refill();
 }
 
-std::unique_ptr<transport> make_uring_transport(driver& completions, const config& settings) {
+std::unique_ptr<transport> make_uring_transport(driver& completions, const config& settings,
+                                                family_ref family) {
   return std::make_unique<uring_transport>(static_cast<uring_driver&>(completions), settings,
-                                           uring_transport::limits{});
+                                           uring_transport::limits{}, std::move(family));
 }
 
 }  // namespace weir::detail

@@ -17,6 +17,10 @@
 #include "transport/uring/uring_socket.hpp"
 #include "weir/config.hpp"
 
+namespace weir {
+class shard_family;
+}
+
 namespace weir::detail {
 
 struct uring_transport_counters {
@@ -40,7 +44,8 @@ class uring_transport final : public transport {
     unsigned accept_queue = 64;      ///< accepted by the kernel and unclaimed, per listener
   };
 
-  uring_transport(uring_driver& driver, const config& settings, const limits& wanted);
+  uring_transport(uring_driver& driver, const config& settings, const limits& wanted,
+                  std::shared_ptr<shard_family> family = nullptr);
   ~uring_transport() override;
 
   void attach(weir::shard& owner) override {
@@ -109,6 +114,8 @@ class uring_transport final : public transport {
   void close_listener(uring_listener& l) noexcept;
   void finish_listener(uring_listener& l) noexcept;
   void refuse(int fd) noexcept;
+  void adopt(std::uint64_t member, const endpoint& local, int fd) noexcept;
+  void leave_group(uring_listener& l) noexcept;
   void on_connect(uring_stream& s, std::int32_t result) noexcept;
 
   // uring_receive.cpp
@@ -146,6 +153,7 @@ class uring_transport final : public transport {
 
   uring_driver& driver_;
   const config& settings_;
+  std::shared_ptr<shard_family> family_;
   weir::shard* owner_ = nullptr;
   uring_datagrams datagrams_;
   limits limits_;
