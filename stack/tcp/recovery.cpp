@@ -282,8 +282,10 @@ void connection::reduce_by_rate(std::uint32_t delivered) {
     const auto owed = prr_delivered_ > prr_out_ ? prr_delivered_ - prr_out_ : 0;
     send = std::min<std::uint64_t>(target - pipe, std::uint64_t{std::max(owed, delivered)} + mss_);
   }
-  // The fast retransmission itself.
-  if (prr_out_ == 0 && congestion_state_ == congestion_state::recovery)
+  // The fast retransmission itself, and that of the hole which a partial acknowledgement shows (RFC
+  // 6582 3.2 step 3).
+  const bool hole = !sack_ok_ && board_.lost() > board_.retransmitted();
+  if ((prr_out_ == 0 || hole) && congestion_state_ == congestion_state::recovery)
     send = std::max<std::uint64_t>(send, mss_);
   congestion_.set_window(static_cast<std::uint32_t>(pipe + send));
 }

@@ -116,6 +116,7 @@ TEST_CASE("cork_gives_way_after_200_ms") {
 }
 
 // covers: MUST-19
+// covers: 6928-1
 TEST_CASE("initial_window_is_ten_segments") {
   script t;
   t.establish("<mss 1000>");
@@ -248,6 +249,7 @@ TEST_CASE("window_update_needs_a_newer_segment") {
 }
 
 // covers: b52
+// covers: 9438-6
 TEST_CASE("congestion_window_does_not_grow_while_the_application_is_the_limit") {
   script t;
   t.establish("<mss 1000>");
@@ -307,6 +309,7 @@ TEST_CASE("gathered_parts_are_sent_as_one_stream") {
 }
 
 // covers: b54
+// covers: 7323-16
 TEST_CASE("path_mtu_drop_cuts_again_what_is_queued") {
   script t;
   t.establish();
