@@ -49,6 +49,30 @@ TEST_CASE("window field is unsigned: 32768 and more is no negative number") {
   CHECK(t.info().unacknowledged == 60000);
 }
 
+// covers: REC-1
+TEST_CASE("windows are kept in 32 bits: 65535 at a shift of 14 is nearly a gibibyte") {
+  host_options o;
+  o.tcp.receive_buffer = 1u << 30;
+  script t(o);
+  t.establish("<mss 1460,wscale 14>", 65535);
+  CHECK(t.info().send_window == 65535u << 14);
+  CHECK(t.info().receive_window_shift == 14);
+  // The receive window too: it grows with a reader that keeps up, far beyond 64 KiB.
+  std::uint32_t at = 1;
+  for (int i = 0; i < 40 && t.info().receive_window < 1u << 20; ++i) {
+    const auto segments = t.info().receive_window / 1460;
+    for (std::uint32_t n = 0; n < segments; ++n, at += 1460)
+      t.arrive("P. " + std::to_string(at) + ":" + std::to_string(at + 1460) + " ack 1");
+    CHECK(t.read().size() == segments * 1460);
+    t.flush();
+    t.after(1ms);
+  }
+  CHECK(t.info().receive_window >= 1u << 20);
+  std::uint32_t told = 0;
+  while (t.sent() > 0) told = std::uint32_t{t.take().window} << 14;
+  CHECK(told > 65535);
+}
+
 // covers: MUST-4, MUST-64
 TEST_CASE("end of list, no-operation and MSS are understood in any arrangement") {
   CHECK(send_mss_after({2, 4, 1000 >> 8, 1000 & 255}) == 1000);

@@ -2,7 +2,7 @@
 // 6675, 8985).
 #include <doctest/doctest.h>
 
-#include "packet/script.hpp"
+#include "packet/icmp_quote.hpp"
 
 using namespace weir;
 using namespace weir::test;
@@ -263,6 +263,34 @@ TEST_CASE("sack_retransmits_only_what_is_missing") {
   t.in(". 1 ack " + std::to_string(at + 10000));
   CHECK(t.info().send_queued == 0);
   CHECK(t.info().memory == 0);
+}
+
+// covers: b46
+TEST_CASE("a_retransmission_cut_smaller_and_acknowledged_in_part_goes_on_from_there") {
+  script t;
+  t.establish("<mss 1400,sackOK>");
+  CHECK(t.send(2800u).value() == 2800);
+  const auto first = t.take();
+  t.skip();
+  // A router's MTU is smaller: both segments come again, in pieces of 960 bytes.
+  t.in_raw(icmp_about(t, first, 3, 4, 1000));
+  t.flush();
+  t.out(". 1:961 ack 1");
+  t.out(". 961:1921 ack 1");
+  t.out("P. 1921:2801 ack 1");
+  t.after(10ms);
+  t.in(". 1 ack 961");  // a border that the first transmission did not have
+  CHECK(t.info().send_queued == 1840);
+  t.in(". 1 ack 961 <sack 1921:2801>");
+  t.after(60ms);
+  t.out(". 961:1921 ack 1");  // the piece that is missing, and it alone
+  t.quiet();
+  t.in(". 1 ack 1200");  // in the middle of a piece
+  CHECK(t.info().send_queued == 1600);
+  t.in(". 1 ack 2801");
+  CHECK(t.info().send_queued == 0);
+  CHECK(t.info().memory == 0);
+  CHECK(t.info().timeouts == 0);
 }
 
 // covers: b49
