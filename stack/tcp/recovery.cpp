@@ -162,7 +162,7 @@ void connection::rack_update(context& ctx, const ack_outcome& outcome) {
   if (outcome.newest_sent.ns() < 0) return;
   const auto took = ctx.now - outcome.newest_sent;
   // A retransmission "acknowledged" sooner than any round trip: it was the original that arrived.
-  if (outcome.newest_retransmitted && took < rtt_.minimum()) return;
+  if (outcome.newest_retransmitted && rtt_.measured() && took < rtt_.minimum()) return;
   rack_rtt_us_ =
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count() / 1000, 0, 1 << 30));
   if (outcome.newest_sent > rack_sent_ ||
