@@ -37,7 +37,7 @@ struct rounds {
 
 }  // namespace
 
-// covers: 9438-11, 5681-8
+// covers: 9438-11
 TEST_CASE("slow_start_doubles_while_round_trips_stay_as_they_are") {
   for (const auto how : {congestion_algorithm::reno, congestion_algorithm::cubic}) {
     rounds r(how);
