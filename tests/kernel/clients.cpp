@@ -2,6 +2,8 @@
 #include "kernel/clients.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -68,20 +70,28 @@ void read_some(exchange& one) {
 
 }  // namespace
 
+void use_congestion(int socket, const std::string& name) {
+  if (::setsockopt(socket, IPPROTO_TCP, TCP_CONGESTION, name.c_str(),
+                   static_cast<socklen_t>(name.size())) != 0)
+    fail("TCP_CONGESTION " + name);
+}
+
 namespace {
 
-fd connected(int kind, const char* address, std::uint16_t port) {
+fd connected(int kind, const char* address, std::uint16_t port,
+             const std::string& congestion = {}) {
   weir::detail::kernel::socket_address to(weir::endpoint(address, port));
   fd socket(::socket(to.data()->sa_family, kind | SOCK_CLOEXEC, 0));
   if (!socket) fail("socket");
+  if (!congestion.empty()) use_congestion(socket.get(), congestion);
   if (::connect(socket.get(), to.data(), to.size) != 0) fail("connect");
   return socket;
 }
 
 }  // namespace
 
-fd connect_to(const char* address, std::uint16_t port) {
-  return connected(SOCK_STREAM, address, port);
+fd connect_to(const char* address, std::uint16_t port, const std::string& congestion) {
+  return connected(SOCK_STREAM, address, port, congestion);
 }
 fd udp_to(const char* address, std::uint16_t port) { return connected(SOCK_DGRAM, address, port); }
 
@@ -109,10 +119,10 @@ std::string read_all(int socket) {
 }
 
 std::string exchange_all(const char* address, std::uint16_t port,
-                         const std::vector<std::uint64_t>& sizes) {
+                         const std::vector<std::uint64_t>& sizes, const std::string& congestion) {
   std::vector<exchange> all(sizes.size());
   for (std::size_t i = 0; i < sizes.size(); ++i) {
-    all[i].socket = connect_to(address, port);
+    all[i].socket = connect_to(address, port, congestion);
     all[i].stream = i;
     all[i].size = sizes[i];
   }
