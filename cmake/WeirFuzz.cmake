@@ -3,15 +3,18 @@
 # With WEIR_BUILD_FUZZ (clang) it becomes a libFuzzer program in bin/fuzz. In every other build the same source is
 # linked with a small driver and becomes a test: the kept inputs and a fixed number of seeded mutations of them.
 
-# weir_add_fuzzer(name SOURCES file... [LIBS target...] [CORPUS folder])
-# CORPUS is relative to the calling folder; without one the mutations start from an empty input.
+# weir_add_fuzzer(name SOURCES file... [LIBS target...] [CORPUS folder] [MUTATIONS n])
+# MUTATIONS is how many the test tries, 20000 by default: fewer where one input is a whole conversation. CORPUS is relative to the calling folder; without one the mutations start from an empty input.
 function(weir_add_fuzzer name)
-  cmake_parse_arguments(arg "" "CORPUS" "SOURCES;LIBS" ${ARGN})
+  cmake_parse_arguments(arg "" "CORPUS;MUTATIONS" "SOURCES;LIBS" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)
     message(FATAL_ERROR "weir_add_fuzzer(${name}): needs SOURCES, does not know '${arg_UNPARSED_ARGUMENTS}'")
   endif()
   if(NOT arg_LIBS)
     set(arg_LIBS weir::stack)
+  endif()
+  if(NOT arg_MUTATIONS)
+    set(arg_MUTATIONS 20000)
   endif()
   set(corpus "")
   if(arg_CORPUS)
@@ -33,7 +36,7 @@ function(weir_add_fuzzer name)
     target_sources(${name} PRIVATE "${WEIR_CMAKE_DIR}/fuzz_replay.cpp")
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin/tests")
     add_test(NAME fuzz.${name}.kept_and_mutated_inputs_do_no_harm
-      COMMAND ${WEIR_TEST_LAUNCHER} $<TARGET_FILE:${name}> 20000 ${corpus})
+      COMMAND ${WEIR_TEST_LAUNCHER} $<TARGET_FILE:${name}> ${arg_MUTATIONS} ${corpus})
     set_tests_properties(fuzz.${name}.kept_and_mutated_inputs_do_no_harm PROPERTIES
       TIMEOUT 240 LABELS fuzz)
   endif()
