@@ -99,6 +99,8 @@ void connection::become_established(context& ctx) {
   timer_ = timer_mode::off;
   timer_at_ = instant::never();
   if (ecn_ok_) ctx.counters.add(counter::ecn_connections);
+  // RFC 5482 3.2: a SYN may have been dropped, or answered from a cookie, so it is said again.
+  user_timeout_due_ = options_->user_timeout_option;
   arm_keep(ctx);
 }
 
@@ -252,6 +254,9 @@ void connection::set_options(context& ctx, options_ref options) {
   const bool keep_changed = options->keep_alive != options_->keep_alive ||
                             options->keep_alive_idle != options_->keep_alive_idle;
   const bool nagle_off = options->nodelay && !options_->nodelay;
+  if (options->user_timeout_option &&
+      (options->user_timeout != options_->user_timeout || !options_->user_timeout_option))
+    user_timeout_due_ = true;
   options_ = std::move(options);
   if (synchronized() && keep_changed && !orphaned_) arm_keep(ctx);
   if (nagle_off && synchronized()) after_user_call(ctx);
@@ -314,6 +319,7 @@ tcp_info connection::info() const {
   out.rtt = rtt_.smoothed();
   out.rtt_variance = rtt_.variance();
   out.rto = current_rto();
+  out.user_timeout = user_timeout();
   if (rtt_.measured()) out.min_rtt = rtt_.minimum();
   if (options_->pacing) out.pacing_rate = pacing_rate();
   out.congestion_window = congestion_.window();

@@ -254,6 +254,10 @@ class connection {
   void on_keep_timer(context& ctx);
   void arm_keep(context& ctx);
   bool gave_up(context& ctx, std::uint32_t attempts);
+  duration announced_user_timeout() const;
+  duration user_timeout() const;
+  duration keep_idle() const;
+  void take_user_timeout(std::uint16_t raw);
   duration current_rto() const;
   void warn(std::errc why);
   // connection.cpp
@@ -308,6 +312,7 @@ class connection {
   bool cwr_due_ : 1 = false;               // the next new data says that the window was reduced
   bool paced_out_ : 1 = false;             // something waits for pace_at_
   bool timeout_second_ack_ : 1 = false;    // RFC 5682 2.1: step 3 is next
+  bool user_timeout_due_ : 1 = false;      // RFC 5482: the peer has not been told
   bool path_news_ : 1 = false;             // the host has not heard of mtu_ yet
   bool path_suspect_ : 1 = false;  // cut after timeouts; nothing of that size has arrived yet
 
@@ -330,6 +335,7 @@ class connection {
   std::uint8_t reorder_steps_ = 1;  // RFC 8985 6.2: reo_wnd_mult
   std::uint8_t reorder_persist_ = 0;
   std::uint8_t quick_acks_ = 16;
+  std::uint16_t remote_user_timeout_ = 0;  // RFC 5482, as it came; 0: none
 
   // --- Receive sequence space.
   seq irs_, rcv_nxt_, rcv_edge_;  // edge: right end of what was ever advertised

@@ -55,6 +55,7 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
     ts_recent_at_ = ctx.now;
   }
   if (!on_ack(ctx, segment)) return;
+  if (segment.options.user_timeout) take_user_timeout(*segment.options.user_timeout);
   if (state_ == tcp_state::closed) return;
   on_data(ctx, segment);
 }
@@ -111,6 +112,7 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
   }
   una_ = ack;
   syn_acked_ = true;
+  if (theirs.user_timeout) take_user_timeout(*theirs.user_timeout);
   // RFC 3168 6.1.1: ECE alone; a peer that reflects both flags does not know them.
   ecn_ok_ = options_->ecn == ecn_mode::request && segment.has(wire::ece) && !segment.has(wire::cwr);
   if (timestamps_ && theirs.timestamps->echo != 0 && syn_retransmissions_ > 0) {

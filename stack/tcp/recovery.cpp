@@ -231,7 +231,10 @@ void connection::on_duplicate_report(context& ctx, seq left, seq right) {
   // reordering (RFC 9438 4.9.2, in the manner of RFC 3708).
   if (undo_bytes_ > 0 && !timeout_undo_) {
     undo_bytes_ -= std::min(undo_bytes_, span_of(left, right));
-    if (undo_bytes_ == 0 && congestion_state_ != congestion_state::loss) take_back(ctx);
+    if (undo_bytes_ == 0 && congestion_state_ != congestion_state::loss) {
+      take_back(ctx);
+      reordering_seen_ = true;  // three segments behind a gap are no proof of a loss here
+    }
   }
   // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it
   // grows once per round trip and is kept for 16 recoveries.

@@ -6,6 +6,7 @@
 
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
+#include "tcp/user_timeout.hpp"
 
 namespace weir::stack::tcp {
 namespace {
@@ -192,6 +193,10 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
       segment.ecn = static_cast<std::uint8_t>(wire::ecn_mark::ect0);
     fill_sack(segment.options);
     const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
+    if (user_timeout_due_ && taken + 4 <= mss) {  // where it costs no second packet
+      segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
+      user_timeout_due_ = false;
+    }
     const bool cut = taken > mss && what != transmission::path_probe;
     if (cut) segment.gso_size = static_cast<std::uint16_t>(mss);
     segments_sent_ += cut ? (taken + mss - 1) / mss : 1;
@@ -221,6 +226,10 @@ void connection::acknowledged_now(context&) {
 void connection::emit_ack(context& ctx) {
   auto segment = base_segment(ctx, wire::ack, nxt_);
   fill_sack(segment.options);
+  if (user_timeout_due_ && segment.options.sack_count == 0) {
+    segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
+    user_timeout_due_ = false;
+  }
   if (quick_acks_ > 0) --quick_acks_;
   acknowledged_now(ctx);
   ++segments_sent_;
@@ -258,6 +267,8 @@ void connection::emit_syn(context& ctx) {
         wire::tcp_timestamps{timestamp_clock(ctx.now, ts_offset_), answering ? ts_recent_ : 0};
   }
   if (answering ? scaling_ : options_->window_scaling) out.options.window_scale = rcv_shift_;
+  if (options_->user_timeout_option)
+    out.options.user_timeout = encode_user_timeout(announced_user_timeout());
   if (answering) {
     out.flags |= wire::ack;
     out.acknowledgment = rcv_nxt_.raw();

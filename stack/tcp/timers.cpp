@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "tcp/connection.hpp"
+#include "tcp/user_timeout.hpp"
 
 namespace weir::stack::tcp {
 namespace {
@@ -81,6 +82,11 @@ void connection::arm_retransmit(context& ctx) {
   const auto rto = current_rto();
   timer_ = timer_mode::retransmit;
   timer_at_ = ctx.now + rto;
+  if (const auto limit = user_timeout(); limit.count() > 0 && synchronized()) {
+    // Not past the moment at which the connection is given up (RFC 9293 3.10.8).
+    const auto left = limit - progress_at_.since(ctx.now);
+    if (left.count() > 0) timer_at_ = std::min(timer_at_, ctx.now + left);
+  }
   if (!tail_probe_allowed()) return;
   // RFC 8985 7.2: two round trips, and the peer's delayed acknowledgement if one segment is out;
   // instead of the timeout where that would come first.
@@ -88,7 +94,7 @@ void connection::arm_retransmit(context& ctx) {
   if (rtt_.measured())
     wait = rtt_.smoothed() * 2 + (span_of(una_, nxt_) <= mss_ ? longest_delayed_ack : duration(0));
   timer_ = timer_mode::tail_probe;
-  timer_at_ = ctx.now + std::min(wait, rto);
+  timer_at_ = std::min(timer_at_, ctx.now + wait);
 }
 
 void connection::arm_persist(context& ctx) {
@@ -99,11 +105,39 @@ void connection::arm_persist(context& ctx) {
   timer_at_ = ctx.now + current_rto();  // RFC 9293 SHLD-29
 }
 
+duration connection::announced_user_timeout() const {
+  return options_->user_timeout.count() > 0 ? options_->user_timeout : usual_user_timeout;
+}
+
+duration connection::user_timeout() const {
+  // RFC 5482 3.1: what the application has set stands; else what both sides' values make.
+  const auto& o = *options_;
+  if (o.user_timeout.count() > 0) return o.user_timeout;
+  if (!o.user_timeout_option || remote_user_timeout_ == 0) return duration(0);
+  return std::max(
+      adopted_user_timeout(announced_user_timeout(), decode_user_timeout(remote_user_timeout_)),
+      current_rto() + std::chrono::milliseconds(1));
+}
+
+void connection::take_user_timeout(std::uint16_t raw) {
+  // RFC 5482 3.3: unless enabled, and if reserved, it is ignored.
+  if (options_->user_timeout_option && decode_user_timeout(raw).count() > 0)
+    remote_user_timeout_ = raw;
+}
+
+duration connection::keep_idle() const {
+  // RFC 5482 4.2: a keep-alive must not end what the adopted timeout would let live.
+  const auto& o = *options_;
+  if (o.user_timeout_option && remote_user_timeout_ != 0)
+    return std::max(o.keep_alive_idle, user_timeout() + std::chrono::seconds(1));
+  return o.keep_alive_idle;
+}
+
 bool connection::gave_up(context& ctx, std::uint32_t attempts) {
   const auto& o = *options_;
   bool over = false;
-  if (o.user_timeout.count() > 0)
-    over = progress_at_.since(ctx.now) >= o.user_timeout;
+  if (const auto limit = user_timeout(); limit.count() > 0)
+    over = progress_at_.since(ctx.now) >= limit;
   else
     over = attempts > o.retries;
   if (orphaned_ && attempts > orphan_attempts) {
@@ -301,7 +335,7 @@ void connection::on_reorder_timer(context& ctx) {
 
 void connection::arm_keep(context& ctx) {
   if (orphaned_) return;
-  keep_at_ = options_->keep_alive ? ctx.now + options_->keep_alive_idle : instant::never();
+  keep_at_ = options_->keep_alive ? ctx.now + keep_idle() : instant::never();
 }
 
 void connection::on_keep_timer(context& ctx) {
@@ -317,12 +351,11 @@ void connection::on_keep_timer(context& ctx) {
   }
   // RFC 9293 MUST-26: only when idle.
   if (una_ != nxt_ || !out_.empty()) {
-    keep_at_ = ctx.now + options_->keep_alive_idle;
+    keep_at_ = ctx.now + keep_idle();
     return;
   }
-  if (const auto idle = last_received_.since(ctx.now);
-      idle < options_->keep_alive_idle && keep_probes_ == 0) {
-    keep_at_ = ctx.now + (options_->keep_alive_idle - idle);
+  if (const auto idle = last_received_.since(ctx.now); idle < keep_idle() && keep_probes_ == 0) {
+    keep_at_ = ctx.now + (keep_idle() - idle);
     return;
   }
   if (keep_probes_ >= options_->keep_alive_probes) {
