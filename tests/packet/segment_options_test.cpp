@@ -243,6 +243,21 @@ TEST_CASE("the effective MSS leaves room for the options that a segment carries,
   }
 }
 
+// covers: MUST-16, SHLD-28, b25
+TEST_CASE("segments_beside_sack_blocks_are_full_ones_and_no_crumbs") {
+  script t;
+  t.establish("<mss 1460,sackOK,TS 100 0>");
+  t.in("P. 100:110 ack 1 <TS 101 0>");  // beyond a gap: each segment reports it
+  t.skip();
+  CHECK(t.send(60000u).value() == 60000);
+  CHECK(t.sent() >= 9);
+  while (t.sent() > 0) {
+    const auto segment = t.take();
+    CHECK(segment.options.sack_count == 1);
+    CHECK(segment.payload.size() == 1460 - 12 - 12);
+  }
+}
+
 // covers: MUST-50
 TEST_CASE("IP options that TCP does not know are ignored") {
   script t;

@@ -246,6 +246,29 @@ TEST_CASE("small_reads_send_no_small_updates") {
   CHECK(t.take().window >= 1460);
 }
 
+// covers: MUST-39, b35
+TEST_CASE("small_reads_open_no_small_window_on_other_acknowledgements_either") {
+  host_options o;
+  o.tcp.receive_buffer = 4000;
+  script t(o);
+  t.establish();
+  t.in(data(1, 1461));
+  t.in(data(1461, 2921));
+  t.in(data(2921, 4001));
+  t.skip();
+  // The peer probes while the reader takes ten bytes at a time: closed until a segment fits.
+  for (int i = 1; i < 146; ++i) {
+    CHECK(t.read_some(10) == 10);
+    t.in(data(4001, 4002));
+    t.out(". 1 ack 4001 win 0");
+    t.quiet();
+  }
+  CHECK(t.read_some(10) == 10);
+  t.skip();
+  t.in(data(4001, 4002));
+  CHECK(t.info().receive_window >= 1459);
+}
+
 // covers: MUST-40, SHLD-18
 // covers: 5681-17
 TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
