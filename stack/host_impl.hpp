@@ -89,6 +89,7 @@ class host::impl final : public tcp::egress {
   result<std::size_t> udp_send(instant now, socket_id id, const endpoint* to,
                                std::span<const std::span<const std::byte>> payload);
   result<received_datagram> udp_receive(socket_id id, std::span<std::byte> into);
+  void udp_close(socket_id id);
   udp_socket* find_udp(socket_id id);
 
   /// After a call on a socket: its events, its timer, its end.
@@ -151,8 +152,11 @@ class host::impl final : public tcp::egress {
   void unlink_time_wait(std::uint32_t index);
   void free_socket(std::uint32_t index, instant now);
   // host_udp.cpp
-  void on_datagram(instant now, const wire::udp_datagram& datagram);
-  void on_udp_icmp(instant now, const icmp_report& report);
+  void on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops = 0);
+  void on_udp_icmp(instant now, const icmp_report& report, unsigned hops);
+  bool hand_over_datagram(const flow_key& flow, share::handover&& item,
+                          std::span<const std::byte> payload);
+  result<endpoint> choose_udp_port(const ip_address& address);
   std::error_code check_destination(const ip_address& from, const endpoint& to) const;
   void post_udp(std::uint32_t index, ready what);
   socket_id udp_id(std::uint32_t index) const {
@@ -222,6 +226,8 @@ class host::impl final : public tcp::egress {
   unsigned shard_ = 0;
   std::shared_ptr<const share::snapshot> view_;
   std::uint64_t view_version_ = 0;
+  std::shared_ptr<const share::snapshot> udp_view_;
+  std::uint64_t udp_view_version_ = 0;
   share::batch handed_over_;
   std::vector<socket_id> wants_due_;
   instant share_clock_;

@@ -92,7 +92,7 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment, unsig
 }
 
 void host::impl::on_icmp(instant now, const icmp_report& report, unsigned hops) {
-  if (report.protocol == wire::udp_protocol) return on_udp_icmp(now, report);
+  if (report.protocol == wire::udp_protocol) return on_udp_icmp(now, report, hops);
   if (report.protocol != wire::tcp_protocol) return;
   const auto found = find_flow({report.local, report.remote});
   if (share_ != nullptr && !found && hand_over(report, hops)) return;

@@ -171,6 +171,11 @@ void host::impl::take(instant now, share::handover& item) {
                                  .subspan(item.payload_at, item.payload_size);
       on_segment(now, item.segment, item.hops);
       return;
+    case datagram:
+      item.datagram.payload = std::span<const std::byte>(handed_over_.bytes)
+                                  .subspan(item.payload_at, item.payload_size);
+      on_datagram(now, item.datagram, item.hops);
+      return;
     case icmp: on_icmp(now, item.report, item.hops); return;
     case connection: adopt_connection(now, item); return;
     case half_open: adopt_half_open(now, item); return;
@@ -354,6 +359,7 @@ void host::impl::leave_all(instant now) {
   auto& all = listeners_.all();
   for (std::uint32_t i = 0; i < all.capacity(); ++i)
     if (all.live(i)) leave_group(now, i);
+  udp_.for_each([&](const udp_socket& s) { shards_->datagrams().leave(shard_, s.bound); });
   share_->inbox_of(shard_).open(false);
   take_handovers(now);  // what came before that belongs to others
   for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)

@@ -116,7 +116,7 @@ void host::impl::close(instant now, socket_id id) {
     close_listener(now, index_of(id));
     return;
   }
-  if (find_udp(id) != nullptr) return udp_.remove(udp_index(id));
+  if (find_udp(id) != nullptr) return udp_close(id);
   auto* s = find(id);
   if (s == nullptr) return;
   s->owned = false;
@@ -131,7 +131,7 @@ void host::impl::abort(instant now, socket_id id) {
     close_listener(now, index_of(id));
     return;
   }
-  if (find_udp(id) != nullptr) return udp_.remove(udp_index(id));
+  if (find_udp(id) != nullptr) return udp_close(id);
   auto* s = find(id);
   if (s == nullptr) return;
   s->owned = false;

@@ -33,13 +33,41 @@ void host::impl::post_udp(std::uint32_t index, ready what) {
 
 // --- What arrives.
 
-void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram) {
+/// Where hosts share a device: true when another one has the socket, to which this goes. The kernel
+/// chooses the queue that a datagram comes by without knowing who is bound where.
+bool host::impl::hand_over_datagram(const flow_key& flow, share::handover&& item,
+                                    std::span<const std::byte> payload) {
+  auto& groups = shards_->datagrams();
+  if (udp_view_ == nullptr || groups.version() != udp_view_version_)
+    udp_view_ = groups.current(udp_view_version_);
+  const auto* where = udp_view_->match(flow.local);
+  if (where == nullptr) return false;
+  const auto target = share::table::pick_by_hash(*where, groups.hash(flow));
+  if (target == shard_) return false;
+  item.hops = 1;
+  switch (share_->inbox_of(target).post(std::move(item), payload)) {
+    case share::posted::closed: return false;  // it goes this very moment
+    case share::posted::full: counters_.add(counter::handovers_dropped); break;
+    case share::posted::yes: counters_.add(counter::datagrams_handed_over); break;
+  }
+  return true;
+}
+
+void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops) {
   const endpoint local{datagram.destination, datagram.destination_port};
   const endpoint from{datagram.source, datagram.source_port};
+  if (share_ != nullptr && hops == 0) {
+    share::handover item;
+    item.what = share::handover::kind::datagram;
+    item.datagram = datagram;
+    item.datagram.payload = item.datagram.packet = {};
+    if (hand_over_datagram({local, from}, std::move(item), datagram.payload)) return;
+  }
   const auto index = udp_.match(local, from);
   if (index == udp_sockets::none) {
     counters_.add(counter::drop_udp_no_socket);
-    ip_.send_port_unreachable(now, datagram);
+    // What was handed over had a socket a moment ago.
+    if (hops == 0) ip_.send_port_unreachable(now, datagram);
     return;
   }
   // A batch from a device is as many datagrams as it carries.
@@ -63,7 +91,13 @@ void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram) {
 // Nobody vouches for an ICMP error, and UDP has no sequence number to check: it must be about the
 // destination that this socket is connected to or sent to last, and no longer than what it sent
 // (RFC 8085 5.2).
-void host::impl::on_udp_icmp(instant now, const icmp_report& report) {
+void host::impl::on_udp_icmp(instant now, const icmp_report& report, unsigned hops) {
+  if (share_ != nullptr && hops == 0) {
+    share::handover item;
+    item.what = share::handover::kind::icmp;
+    item.report = report;
+    if (hand_over_datagram({report.local, report.remote}, std::move(item), {})) return;
+  }
   const auto index = udp_.sender(report.local);
   if (index == udp_sockets::none) return;
   auto& s = udp_[index];
@@ -89,6 +123,18 @@ void host::impl::on_udp_icmp(instant now, const icmp_report& report) {
 
 // --- The users' calls.
 
+/// RFC 8085 5.1: a port that an off-path attacker cannot guess. Each socket is a destination of its
+/// own to the allocator, so that one port tells nothing of the next.
+result<endpoint> host::impl::choose_udp_port(const ip_address& address) {
+  const endpoint label{ip_address::v4(udp_opened_++), 0};
+  const auto port = udp_ports_.choose(address, label, [&](std::uint16_t p) {
+    const endpoint at{address, p};
+    return !udp_.conflicts(at) && (share_ == nullptr || !shards_->datagrams().taken(at));
+  });
+  if (!port) return std::errc::address_in_use;
+  return endpoint{address, *port};
+}
+
 result<socket_id> host::impl::udp_bind(const endpoint& local, const udp_options& options) {
   const bool wildcard = local.address.is_unspecified();
   if (wildcard && !options.allow_wildcard) return std::errc::permission_denied;
@@ -96,17 +142,24 @@ result<socket_id> host::impl::udp_bind(const endpoint& local, const udp_options&
   if (udp_.size() >= options_.limits.udp_sockets) return std::errc::not_enough_memory;
   auto at = local;
   if (at.port == 0) {
-    // RFC 8085 5.1: a port that an off-path attacker cannot guess. Each socket is a destination of
-    // its own to the allocator, so that one port tells nothing of the next.
-    const endpoint label{ip_address::v4(udp_opened_++), 0};
-    const auto port = udp_ports_.choose(
-        at.address, label, [&](std::uint16_t p) { return !udp_.conflicts({at.address, p}); });
-    if (!port) return std::errc::address_in_use;
-    at.port = *port;
+    auto chosen = choose_udp_port(at.address);
+    if (!chosen) return chosen.error();
+    at = *chosen;
   } else if (udp_.conflicts(at)) {
     return std::errc::address_in_use;
   }
+  if (options.sharing == sharing_mode::shared) return std::errc::operation_not_supported;
+  if (share_ != nullptr) {
+    listen_options group;
+    group.sharing = options.sharing;
+    if (auto error = shards_->datagrams().join(shard_, at, group)) return error;
+  }
   return udp_id(udp_.add(at, options));
+}
+
+void host::impl::udp_close(socket_id id) {
+  if (share_ != nullptr) shards_->datagrams().leave(shard_, udp_[udp_index(id)].bound);
+  udp_.remove(udp_index(id));
 }
 
 std::error_code host::impl::check_destination(const ip_address& from, const endpoint& to) const {

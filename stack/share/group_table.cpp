@@ -185,6 +185,7 @@ shard_set::shard_set(unsigned shards, const std::array<std::uint8_t, 32>& secret
   if (shards == 0 || shards > max_shards)
     throw std::invalid_argument("a device is shared by 1 to 255 shards");
   table_ = std::make_unique<share::table>(shards, secret, flows);
+  datagrams_ = std::make_unique<share::table>(shards, secret, 1);  // datagrams have no flows
 }
 shard_set::~shard_set() = default;
 

@@ -18,6 +18,7 @@
 #include "tcp/connection.hpp"
 #include "weir/stack/shards.hpp"
 #include "wire/tcp.hpp"
+#include "wire/udp.hpp"
 
 namespace weir::stack::share {
 
@@ -40,14 +41,24 @@ struct moved_half_open {
 };
 
 struct handover {
-  enum class kind : std::uint8_t { segment, icmp, connection, half_open, want, unwant, forget };
+  enum class kind : std::uint8_t {
+    segment,
+    datagram,
+    icmp,
+    connection,
+    half_open,
+    want,
+    unwant,
+    forget
+  };
 
   kind what = kind::segment;
   std::uint8_t hops = 0;
-  bool answers_want = false;  ///< connection: somebody there waits for it
-  std::uint16_t from = 0;     ///< want, unwant, forget: whose
-  endpoint listener;          ///< of all but segments and errors: the group
-  wire::tcp_segment segment;  ///< its payload lies in the batch's bytes
+  bool answers_want = false;    ///< connection: somebody there waits for it
+  std::uint16_t from = 0;       ///< want, unwant, forget: whose
+  endpoint listener;            ///< of all but segments and errors: the group
+  wire::tcp_segment segment;    ///< its payload lies in the batch's bytes
+  wire::udp_datagram datagram;  ///< so does this one's
   std::size_t payload_at = 0, payload_size = 0;
   icmp_report report;
   std::unique_ptr<moved_connection> connection;

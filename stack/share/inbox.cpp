@@ -14,7 +14,8 @@ moved_connection::~moved_connection() {
 posted inbox::post(handover&& item, std::span<const std::byte> payload) {
   std::lock_guard lock(mutex_);
   if (!open_) return posted::closed;
-  const bool bounded = item.what == handover::kind::segment || item.what == handover::kind::icmp;
+  const bool bounded = item.what == handover::kind::segment ||
+                       item.what == handover::kind::datagram || item.what == handover::kind::icmp;
   if (bounded &&
       (waiting_.items.size() >= max_segments || waiting_.bytes.size() + payload.size() > max_bytes))
     return posted::full;

@@ -66,7 +66,7 @@ bool udp_sockets::conflicts(const endpoint& local) const {
 
 std::uint32_t udp_sockets::add(const endpoint& local, const udp_options& options) {
   const auto i = sockets_.emplace();
-  sockets_[i].local = local;
+  sockets_[i].local = sockets_[i].bound = local;
   sockets_[i].options = options;
   index_.insert(hash_endpoint<1, 3>(key_, local), i);
   return i;

@@ -19,6 +19,7 @@ namespace weir::stack {
 
 struct udp_socket {
   endpoint local, remote;
+  endpoint bound;  ///< where it was bound; `local` has an address of its own once it is connected
   udp_options options;
   void* user = nullptr;
   std::error_code error;                                           ///< to be reported once
@@ -73,6 +74,11 @@ class udp_sockets {
     return sockets_.find(index, generation);
   }
   std::size_t size() const { return sockets_.size(); }
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
+      if (sockets_.live(i)) visit(sockets_[i]);
+  }
 
  private:
   struct record {

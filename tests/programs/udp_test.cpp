@@ -103,20 +103,16 @@ TEST_CASE("services_say_why_a_udp_port_cannot_be_had") {
   }
 }
 
-TEST_CASE("services_share_a_udp_port_among_shards") {
-  if (!own_network()) return;
-  for (const char* name : {"asio", "uring"}) {
-    if (!usable(name)) continue;
-    process p({services(), "--backend", name, "--shards", "2", "--udp-echo", "127.0.0.1:7"});
-    auto where = place_of(p.wait_line("listening udp-echo "));
-    for (int i = 0; i < 20; ++i) {  // by their ports they fall to one shard or the other
-      udp_client c(where);
-      c.send("who?");
-      CHECK(c.receive() == "who?");
-    }
-    p.signal(SIGTERM);
-    CHECK(p.wait() == 0);
+ON_EVERY_BACKEND(services_share_a_udp_port_among_shards) {
+  process p(command_line(services(), on, {"--shards", "2", "--udp-echo", on.address + ":7"}));
+  auto where = place_of(p.wait_line("listening udp-echo "));
+  for (int i = 0; i < 20; ++i) {  // by their ports they fall to one shard or the other
+    udp_client c(where);
+    c.send("who?");
+    CHECK(c.receive() == "who?");
   }
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
 }
 
 TEST_CASE("the_udp_echo_example_serves") {

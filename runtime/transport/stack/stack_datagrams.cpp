@@ -23,10 +23,13 @@ stack_datagrams::~stack_datagrams() {
 result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endpoint* remote,
                                                const udp_options& options) {
   if (device_error_) return device_error_;
-  // Sharing groups: one socket per address and port so far.
-  if (options.share.value_or(defaults_.sharing) != sharing::exclusive)
+  // As on kernel sockets, one socket for several shards is not offered.
+  const auto share =
+      options.share.value_or(remote == nullptr ? defaults_.sharing : sharing::exclusive);
+  if (share == sharing::shared && owner_->settings().shard_count() != 1)
     return std::errc::operation_not_supported;
   stack::udp_options how;
+  if (share == sharing::sharded) how.sharing = stack::sharing_mode::sharded;
   if (options.receive_buffer) how.receive_buffer = *options.receive_buffer;
   how.allow_wildcard = options.allow_wildcard.value_or(defaults_.allow_wildcard);
   auto id = remote == nullptr ? host_.udp_bind(local, how) : host_.udp_connect(*remote, local, how);

@@ -45,7 +45,8 @@ namespace weir::stack {
   X(orphans_reaped)                                                                               \
   /* UDP */                                                                                       \
   X(datagrams_received) X(datagrams_sent) X(drop_udp_malformed) X(drop_udp_checksum)              \
-  X(drop_udp_no_socket) X(drop_udp_queue_full) X(drop_udp_memory)
+  X(drop_udp_no_socket) X(drop_udp_queue_full) X(drop_udp_memory)                                 \
+  X(datagrams_handed_over)
 // clang-format on
 
 enum class counter : std::uint16_t {

@@ -156,6 +156,8 @@ struct udp_options {
   std::uint32_t receive_buffer = 256u << 10;  ///< bytes of the receive queue, at their true size
   std::uint32_t receive_datagrams = 1024;     ///< datagrams in it
   bool allow_wildcard = false;                ///< else 0.0.0.0 and [::] are permission_denied
+  /// `sharded`: where hosts share a device, one socket on each, chosen by hash. Not `shared`.
+  sharing_mode sharing = sharing_mode::exclusive;
   std::uint8_t ttl = 64;
   std::uint8_t traffic_class = 0;
 };

@@ -57,9 +57,11 @@ class shard_set {
   std::vector<group_info> groups() const;
 
   share::table& inside() { return *table_; }
+  /// Which shards have UDP sockets where. What moves between them goes through inside()'s inboxes.
+  share::table& datagrams() { return *datagrams_; }
 
  private:
-  std::unique_ptr<share::table> table_;
+  std::unique_ptr<share::table> table_, datagrams_;
 };
 
 }  // namespace weir::stack
