@@ -83,17 +83,21 @@ void congestion_control::cubic_increase(instant now, std::uint32_t acked, durati
   } else if (e.clock_ns < 0) {
     e.clock_ns = now.ns() - (-2 - e.clock_ns);
   }
-  const auto t =
-      static_cast<float>(static_cast<double>(now.ns() - e.clock_ns + rtt.count()) * 1e-9);
-  const auto d = t - e.k;
-  auto target = std::clamp(cubic_c * d * d * d + window_max_, segments, 1.5f * segments);
+  const auto curve = [&](std::int64_t ns) {
+    const auto d = static_cast<float>(static_cast<double>(ns) * 1e-9) - e.k;
+    return cubic_c * d * d * d + window_max_;
+  };
+  const auto elapsed = now.ns() - e.clock_ns;
+  const auto target = std::clamp(curve(elapsed + rtt.count()), segments, 1.5f * segments);
   // RFC 9438 4.3: alpha is 1 once the estimate has reached the window before the reduction.
   const auto alpha =
       e.window_estimate >= e.prior ? 1.0f : 3.0f * (1.0f - cubic_beta) / (1.0f + cubic_beta);
   e.window_estimate += alpha * acked_segments / segments;
-  // Growth is kept in bytes, so that small steps add up.
+  // Growth is kept in bytes, so that small steps add up. RFC 9438 4.3: where the curve lies below
+  // what Reno would have, the window is Reno's.
   auto grow = (target - segments) / segments * acked_segments * mss;
-  if (e.window_estimate > target) grow = std::max(0.0f, (e.window_estimate - segments) * mss);
+  if (curve(elapsed) < e.window_estimate)
+    grow = std::max(0.0f, (e.window_estimate - segments) * mss - static_cast<float>(acked_) / 256);
   const auto whole = static_cast<std::uint32_t>(grow);
   acked_ += static_cast<std::uint32_t>((grow - static_cast<float>(whole)) *
                                        256.0f);  // the fraction, in 1/256 byte
@@ -119,9 +123,15 @@ void congestion_control::reduce(std::uint32_t flight) {
   epoch_.prior = segments;
 }
 
-void congestion_control::on_loss(instant, std::uint32_t flight) {
+void congestion_control::remember() {
   undo_window_ = window_;
   undo_threshold_ = threshold_;
+  undo_window_max_ = window_max_;
+  if (!searching()) undo_epoch_ = epoch_;
+}
+
+void congestion_control::on_loss(instant, std::uint32_t flight) {
+  remember();
   reduce(flight);
 }
 
@@ -137,11 +147,12 @@ std::uint32_t congestion_control::on_mark(instant now, std::uint32_t flight) {
 
 void congestion_control::on_timeout(instant, std::uint32_t flight, bool first) {
   if (first) {
-    undo_window_ = window_;
-    undo_threshold_ = threshold_;
+    remember();
     reduce(flight);
   }
   end_epoch();
+  // RFC 9438 4.8: congestion avoidance after it begins at its own plateau, with K zero.
+  window_max_ = 0;
   window_ = mss_;
 }
 
@@ -167,7 +178,9 @@ void congestion_control::undo() {
   if (undo_window_ == 0) return;
   set_window(std::max(window_, undo_window_));
   set_threshold(std::max(threshold_, undo_threshold_));
-  end_epoch();
+  // RFC 9438 4.9: the curve goes on where it was.
+  window_max_ = undo_window_max_;
+  if (!searching()) epoch_ = undo_epoch_;
   undo_window_ = 0;
 }
 

@@ -52,6 +52,7 @@ class congestion_control {
   void cubic_increase(instant now, std::uint32_t acked, duration rtt);
   std::uint32_t reduced(std::uint32_t flight) const;
   void reduce(std::uint32_t flight);
+  void remember();
   void set_threshold(std::uint32_t bytes);
   void end_epoch();
   /// Nothing was lost yet: the threshold is out of reach (RFC 5681 3.1).
@@ -77,6 +78,8 @@ class congestion_control {
   std::uint32_t undo_window_ = 0;
   std::uint32_t undo_threshold_ = 0;
   float window_max_ = 0;  // CUBIC's W_max, in segments
+  float undo_window_max_ = 0;
+  cubic_epoch undo_epoch_{cubic_epoch::none, 0, 0, 0};
   // One is needed while searching(), the other afterwards: set_threshold() changes between them.
   union {
     hystart start_{};

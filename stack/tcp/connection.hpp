@@ -194,6 +194,7 @@ class connection {
   void check_spurious_timeout(context& ctx, const wire::tcp_segment& segment,
                               const ack_outcome& outcome, std::uint32_t advanced);
   void take_back(context& ctx);
+  bool answers_original(const wire::tcp_segment& segment) const;
   void enter_recovery(context& ctx, std::uint32_t delivered);
   void leave_recovery(context& ctx);
   void validate_window(const context& ctx, bool used);

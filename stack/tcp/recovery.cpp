@@ -80,6 +80,10 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
     case congestion_state::recovery:
     case congestion_state::loss:
       if (timeout_undo_) check_spurious_timeout(ctx, segment, outcome, advanced);
+      // RFC 3522 3.2: the hole was filled by the original after all, and no other is left.
+      if (congestion_state_ == congestion_state::recovery && advanced > 0 && board_.lost() == 0 &&
+          answers_original(segment))
+        take_back(ctx);
       if (congestion_state_ == congestion_state::open) break;
       if (timeout_second_ack_) {
         congestion_.set_window(flight() + 2 * mss_);  // RFC 5682 2.1 step 2: two new segments
@@ -302,7 +306,16 @@ void connection::leave_recovery(context&) {
   duplicate_acks_ = 0;
 }
 
+bool connection::answers_original(const wire::tcp_segment& segment) const {
+  if (!timestamps_ || !segment.options.timestamps || segment.options.timestamps->echo == 0)
+    return false;
+  const auto then = timestamp_clock(episode_at_, ts_offset_);
+  return static_cast<std::int32_t>(segment.options.timestamps->echo - then) < 0;
+}
+
 void connection::take_back(context&) {
+  // What was not lost came in another order (RFC 8985 6.2: room for it from now on).
+  if (congestion_state_ != congestion_state::loss) reordering_seen_ = true;
   board_.unmark_all_lost();
   congestion_.undo();
   congestion_state_ = congestion_state::open;
@@ -317,8 +330,7 @@ void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& s
   if (timestamps_ && segment.options.timestamps && segment.options.timestamps->echo != 0) {
     // RFC 3522 3.2: what was acknowledged left before the timeout, so the original was only late.
     if (advanced == 0) return;
-    const auto at_timeout = timestamp_clock(episode_at_, ts_offset_);
-    if (static_cast<std::int32_t>(segment.options.timestamps->echo - at_timeout) < 0)
+    if (answers_original(segment))
       take_back(ctx);
     else
       timeout_undo_ = false;

@@ -478,3 +478,44 @@ TEST_CASE("after heavy losses what was lost goes out no faster than the slow sta
   t.in(ack(at + 10000));
   CHECK(t.info().congestion_window == 5000);
 }
+
+// covers: 9438-10, 5681-2
+TEST_CASE("a recovery that reordering alone made is taken back by its D-SACKs or by timestamps") {
+  for (const bool timestamps : {false, true}) {
+    CAPTURE(timestamps);
+    script t;
+    t.establish(timestamps ? "<mss 1012,sackOK,TS 100 0>" : "<mss 1000,sackOK>");
+    const auto stamp = [&](const wire::tcp_segment& s) {
+      return timestamps ? "TS 101 " + std::to_string(s.options.timestamps->value) + (", ")
+                        : std::string();
+    };
+    CHECK(t.send(1000u).value() == 1000);
+    auto s = t.take();
+    t.after(100ms);
+    t.in(". 1 ack 1001 <" + stamp(s) + "nop>");
+    CHECK(t.send(10000u).value() == 10000);
+    const auto window = t.info().congestion_window;
+    const auto original = t.take();
+    t.skip();
+    t.after(100ms);
+    t.in(". 1 ack 1001 <" + stamp(original) + "sack 2001:6001>");
+    CHECK(data_sent(t) == std::vector<std::uint32_t>{1001});
+    CHECK(t.info().slow_start_threshold == 7000);
+    t.after(5ms);
+    // The first arrives after all, and some time later its retransmission as well.
+    t.in(". 1 ack 11001 <" + stamp(original) + "nop>");
+    if (timestamps) CHECK(t.info().congestion_window >= window);
+    t.after(100ms);
+    t.in(". 1 ack 11001 <" + stamp(original) + "sack 1001:2001>");
+    CHECK(t.info().congestion_window >= window);
+    CHECK(t.info().slow_start_threshold > 1u << 30);
+    // From now on there is room for reordering, three reports or not.
+    CHECK(t.send(10000u).value() == 10000);
+    const auto next = t.take();
+    t.skip();
+    t.after(100ms);
+    t.in(". 1 ack 11001 <" + stamp(next) + "sack 12001:16001>");
+    t.quiet();
+    CHECK(t.until_sent() > 10ms);
+  }
+}
