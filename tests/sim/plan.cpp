@@ -161,6 +161,22 @@ host_options draw_host(random_source& dice, int number) {
 
 }  // namespace
 
+namespace {
+
+/// Dice of their own, so that what is drawn here leaves every other world as it was.
+void draw_path_and_pace(world_plan& plan) {
+  using weir::stack::path_probing;
+  auto dice = random_source::derived(plan.seed, 0x70616365ull);
+  for (std::size_t i = 0; i < 2; ++i) {
+    plan.hosts[i].tcp.pacing = dice.chance(0.3);
+    if (dice.chance(0.3)) plan.hosts[i].tcp.probing = path_probing::always;
+    plan.hosts[i].tcp.user_timeout_option = dice.chance(0.2);
+    plan.ways[i].announce_mtu = !dice.chance(0.2);  // a black hole
+  }
+}
+
+}  // namespace
+
 world_plan draw_world(std::uint64_t seed) {
   auto dice = random_source::derived(seed, 0x776f726c64ull);
   world_plan plan;
@@ -186,6 +202,7 @@ world_plan draw_world(std::uint64_t seed) {
   for (std::uint64_t i = 0; i < count; ++i)
     plan.connections.push_back(draw_connection(dice, rough && dice.chance(0.5)));
   draw_events(dice, plan);
+  draw_path_and_pace(plan);
   return plan;
 }
 
@@ -201,7 +218,8 @@ std::string describe(const world_plan& plan) {
         << h.mtu << ", memory " << h.limits.memory << ", buffers " << h.tcp.receive_buffer << '/'
         << h.tcp.send_buffer << ", sack " << h.tcp.sack << ", timestamps " << h.tcp.timestamps
         << ", scaling " << h.tcp.window_scaling << ", ecn " << static_cast<int>(h.tcp.ecn)
-        << ", marked " << plan.congestion[i] << '\n';
+        << ", marked " << plan.congestion[i] << ", paced " << h.tcp.pacing << ", probing "
+        << static_cast<int>(h.tcp.probing) << ", silent " << !w.announce_mtu << '\n';
   }
   for (const auto& e : plan.events)
     out << "  at " << ms(e.at) << " ms: event " << static_cast<int>(e.what) << ", way "
