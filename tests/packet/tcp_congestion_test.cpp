@@ -177,7 +177,9 @@ TEST_CASE("the window shrinks with the segments when the path takes only smaller
 
 // covers: 5681-10, 5681-11
 TEST_CASE("the first timeout halves the threshold, its repetition does not, a later one does") {
-  script t(reno());
+  auto o = reno();
+  o.tcp.probing = path_probing::off;  // else the third timeout would try smaller packets
+  script t(o);
   t.establish(wide);
   CHECK(t.send(50000u).value() == 50000);
   CHECK(t.sent() == 10);
