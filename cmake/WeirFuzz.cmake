@@ -4,7 +4,8 @@
 # linked with a small driver and becomes a test: the kept inputs and a fixed number of seeded mutations of them.
 
 # weir_add_fuzzer(name SOURCES file... [LIBS target...] [CORPUS folder] [MUTATIONS n])
-# MUTATIONS is how many the test tries, 20000 by default: fewer where one input is a whole conversation. CORPUS is relative to the calling folder; without one the mutations start from an empty input.
+# MUTATIONS is how many the test tries, 20000 by default: fewer where one input is a whole conversation.
+# CORPUS is relative to the calling folder; without one the mutations start from an empty input.
 function(weir_add_fuzzer name)
   cmake_parse_arguments(arg "" "CORPUS;MUTATIONS" "SOURCES;LIBS" ${ARGN})
   if(arg_UNPARSED_ARGUMENTS OR NOT arg_SOURCES)

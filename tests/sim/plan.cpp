@@ -142,8 +142,10 @@ void draw_events(random_source& dice, world_plan& plan) {
     }
     plan.events.push_back(e);
   }
-  std::stable_sort(plan.events.begin(), plan.events.end(),
-                   [](const link_event& a, const link_event& b) { return a.at < b.at; });
+  // An insertion sort keeps what happens at one instant in the order in which it was drawn.
+  for (std::size_t i = 1; i < plan.events.size(); ++i)
+    for (auto k = i; k > 0 && plan.events[k].at < plan.events[k - 1].at; --k)
+      std::swap(plan.events[k], plan.events[k - 1]);
 }
 
 host_options draw_host(random_source& dice, int number) {
