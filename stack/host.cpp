@@ -41,7 +41,12 @@ void host::accept_unwanted(instant now, socket_id listener) {
 result<socket_id> host::listen(const endpoint& local, const listen_options& options) {
   return impl_->listen(local, options);
 }
-result<socket_id> host::accept(socket_id listener) { return impl_->accept(listener); }
+result<socket_id> host::accept(instant now, socket_id listener) {
+  return impl_->accept(now, listener);
+}
+result<socket_id> host::accept(socket_id listener) {
+  return impl_->accept(impl_->latest_, listener);
+}
 result<socket_id> host::connect(instant now, const endpoint& remote, const endpoint& local,
                                 const tcp_options& options) {
   return impl_->connect(now, remote, local, options);
@@ -160,6 +165,20 @@ void host::for_each_connection(const std::function<void(const tcp_info&)>& visit
   for (std::uint32_t i = 0; i < all.capacity(); ++i)
     if (all.live(i)) visit(all[i].connection.info());
 }
+
+std::size_t host::visit_connections(
+    std::size_t most, const std::function<void(const tcp_info&, void* user)>& visit) const {
+  const auto& all = impl_->sockets_;
+  for (std::uint32_t i = 0; most > 0 && i < all.capacity(); ++i) {
+    if (!all.live(i)) continue;
+    visit(all[i].connection.info(), all[i].owned ? all[i].user : nullptr);
+    --most;
+  }
+  return all.size();
+}
+
+std::size_t host::half_open_entries() const { return impl_->half_open_count(); }
+std::size_t host::time_wait_entries() const { return impl_->time_wait_count(); }
 
 const host_counters& host::counters() const { return impl_->counters_; }
 const host_options& host::options() const { return impl_->options_; }

@@ -18,6 +18,7 @@
 #include "share/group_table.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
+#include "tcp/stamp.hpp"
 #include "tcp/time_wait.hpp"
 #include "tcp/timer_wheel.hpp"
 #include "udp/udp_sockets.hpp"
@@ -37,6 +38,7 @@ struct tcp_socket {
   void* user = nullptr;
   std::uint32_t listener = listener::none;  ///< while it waits in an accept queue
   std::uint32_t accept_next = listener::none;
+  tcp::stamp queued_at;  ///< when it entered the accept queue
   ready pending = ready::none;
   bool event_queued : 1 = false;
   bool in_flush : 1 = false;
@@ -71,7 +73,7 @@ class host::impl final : public tcp::egress {
 
   // host_sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
-  result<socket_id> accept(socket_id id);
+  result<socket_id> accept(instant now, socket_id id);
   result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local,
                             const tcp_options& options);
   void close(instant now, socket_id id);
@@ -97,9 +99,15 @@ class host::impl final : public tcp::egress {
   static std::uint32_t index_of(socket_id id) {
     return static_cast<std::uint32_t>(id) & 0x7fffffffu;
   }
-  tcp::context context(instant now) { return {now, pool_, counters_, *this}; }
+  tcp::context context(instant now) {
+    latest_ = now;
+    return {now, pool_, counters_, *this};
+  }
   std::uint64_t memory_in_use() const;
+  std::size_t half_open_count() const { return half_open_.size(); }
+  std::size_t time_wait_count() const { return time_wait_.size(); }
 
+  instant latest_;  // the last `now` that a call brought
   host_options options_;
   host_counters counters_;
   buffer::chunk_pool pool_;

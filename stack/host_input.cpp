@@ -133,6 +133,7 @@ void host::impl::flush_connections(instant now) {
 }
 
 void host::impl::flush(instant now) {
+  latest_ = now;
   serve_due_wants(now);
   for (int round = 0; round < max_loop_rounds; ++round) {
     flush_connections(now);
@@ -144,6 +145,7 @@ void host::impl::flush(instant now) {
 }
 
 void host::impl::advance(instant now) {
+  latest_ = now;
   ip_.advance(now);
   while (auto* node = wheel_.take_due(now)) on_timer(now, *node);
   for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n)

@@ -82,6 +82,7 @@ void host::impl::link_half_open(std::uint32_t index, std::uint32_t listener_inde
   if (l.syn_head != none) half_open_[l.syn_head].previous = index;
   l.syn_head = index;
   ++l.syn_count;
+  l.syn_peak = std::max(l.syn_peak, l.syn_count);
   flows_.insert(e.flow, {flow_ref::kind::half_open, index});
 }
 
@@ -203,6 +204,7 @@ void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::hand
   auto& s = sockets_[index];
   s.timer.index = index;
   s.attached = true;
+  s.queued_at = tcp::stamp(now);
   auto ctx = context(now);
   s.connection.open_passive(ctx, agreed);
   s.connection.on_segment(ctx, segment);
@@ -314,6 +316,7 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
     agreed.ecn = options_.tcp.ecn != ecn_mode::off && syn_cookies::ecn_of(echo);
   }
   agreed.peer_window = std::uint32_t{segment.window} << agreed.peer_shift;
+  ++l.cookies_accepted;
   counters_.add(counter::syn_cookies_accepted);
   if (l.group) (void)note_flow(flow, l.group->places_freely());
   add_accepted(now, flow, agreed, index, segment);

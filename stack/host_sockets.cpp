@@ -1,5 +1,7 @@
 // The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See
 // host_impl.hpp.
+#include <algorithm>
+
 #include "host_impl.hpp"
 
 namespace weir::stack {
@@ -43,7 +45,7 @@ result<socket_id> host::impl::listen(const endpoint& local, const listen_options
   return listener_id(index);
 }
 
-result<socket_id> host::impl::accept(socket_id id) {
+result<socket_id> host::impl::accept(instant now, socket_id id) {
   auto* l = find_listener(id);
   if (l == nullptr) return std::errc::bad_file_descriptor;
   if (l->accept_head == none || !may_accept(*l)) return std::errc::operation_would_block;
@@ -51,6 +53,11 @@ result<socket_id> host::impl::accept(socket_id id) {
   ++l->accepted;
   const auto index = take_accepted(index_of(id));
   auto& s = sockets_[index];
+  auto waited = s.queued_at.since(now);
+  // Shards read their clocks apart: who took over a connection may be behind who queued it.
+  if (waited > std::chrono::hours(24)) waited = duration{};
+  l->accept_wait += waited;
+  l->accept_wait_longest = std::max(l->accept_wait_longest, waited);
   s.owned = true;
   if (const auto now_ready = s.connection.readiness(); now_ready != ready::none)
     post(index, now_ready);

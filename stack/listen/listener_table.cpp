@@ -23,6 +23,10 @@ listener_info listener::info() const {
   out.accept_overflows = accept_overflows;
   out.syn_expired = syn_expired;
   out.cookies_sent = cookies_sent;
+  out.syn_queue_peak = syn_peak;
+  out.cookies_accepted = cookies_accepted;
+  out.accept_wait = accept_wait;
+  out.accept_wait_longest = accept_wait_longest;
   return out;
 }
 

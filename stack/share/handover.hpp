@@ -16,6 +16,7 @@
 #include "ip/ip_layer.hpp"
 #include "listen/half_open.hpp"
 #include "tcp/connection.hpp"
+#include "tcp/stamp.hpp"
 #include "weir/stack/shards.hpp"
 #include "wire/tcp.hpp"
 #include "wire/udp.hpp"
@@ -31,6 +32,7 @@ struct moved_connection {
   moved_connection& operator=(const moved_connection&) = delete;
 
   tcp::connection connection;
+  tcp::stamp queued_at;  ///< when it entered the first accept queue
   bool attached = true;  ///< segments still find it
   bool taken = false;    ///< its chunks belong to a host again
 };

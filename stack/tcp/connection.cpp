@@ -331,6 +331,9 @@ tcp_info connection::info() const {
   out.receive_queued = in_.readable();
   out.out_of_order = in_.out_of_order();
   out.memory = charged();
+  out.send_limit = send_limit();
+  out.receive_limit = rcv_space_;
+  out.congestion = options_->congestion;
   out.bytes_sent = bytes_sent_;
   out.bytes_received = in_.next_offset();
   out.bytes_retransmitted = bytes_retransmitted_;

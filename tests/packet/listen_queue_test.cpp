@@ -538,3 +538,51 @@ TEST_CASE("syn_cookies_only_under_pressure_and_legitimate_clients_connect_during
   for (std::uint16_t p = 1; p <= 50; ++p) handshake(t, static_cast<std::uint16_t>(20000 + p));
   CHECK(accept_all(t) == 50);
 }
+
+TEST_CASE("listen_time_spent_in_the_accept_queue_is_counted") {
+  script t;
+  t.listen(80, {.backlog = 8});
+  handshake(t, 1001);
+  t.after(30ms);
+  handshake(t, 1002);
+  t.after(20ms);
+  CHECK(t.h().info_listener(t.listener)->accept_wait == 0ms);  // nobody has been accepted
+  CHECK(accept_all(t) == 2);
+  const auto info = *t.h().info_listener(t.listener);
+  CHECK(info.accept_wait == 70ms);
+  CHECK(info.accept_wait_longest == 50ms);
+  handshake(t, 1003);
+  CHECK(t.accept());  // at once
+  CHECK(t.h().info_listener(t.listener)->accept_wait == 70ms);
+}
+
+TEST_CASE("listen_marks_the_fullest_its_syn_queue_was") {
+  script t;
+  t.listen(80, {.syn_backlog = 4});
+  for (std::uint16_t p = 1001; p <= 1003; ++p) {
+    t.peer_port = p;
+    t.in("S 0 <mss 1460>");
+    t.skip();
+  }
+  t.after(200s);  // given up
+  const auto info = *t.h().info_listener(t.listener);
+  CHECK(info.syn_queue == 0);
+  CHECK(info.syn_queue_peak == 3);
+  CHECK(info.syn_expired == 3);
+  CHECK(t.h().half_open_entries() == 0);
+}
+
+TEST_CASE("visiting_connections_stops_at_the_bound_and_tells_their_number") {
+  script t;
+  t.listen(80, {.backlog = 8});
+  for (std::uint16_t p = 1001; p <= 1005; ++p) handshake(t, p);
+  std::size_t seen = 0;
+  CHECK(t.h().visit_connections(2, [&](const tcp_info& info, void*) {
+    ++seen;
+    CHECK(info.receive_limit > 0);
+    CHECK(info.send_limit > 0);
+  }) == 5);
+  CHECK(seen == 2);
+  CHECK(t.h().visit_connections(0, [&](const tcp_info&, void*) { ++seen; }) == 5);
+  CHECK(seen == 2);
+}

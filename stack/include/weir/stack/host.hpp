@@ -241,6 +241,9 @@ struct tcp_info {
   std::uint32_t receive_queued = 0;  ///< in order, not yet read
   std::uint32_t out_of_order = 0;    ///< received beyond a gap
   std::uint32_t memory = 0;          ///< charged for both queues
+  std::uint32_t send_limit = 0;      ///< what the send queue may hold now, as tuned so far
+  std::uint32_t receive_limit = 0;   ///< the same of the receive queue
+  congestion_algorithm congestion = congestion_algorithm::cubic;
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint64_t segments_sent = 0, segments_received = 0, retransmissions = 0;
   std::uint32_t timeouts = 0, fast_retransmits = 0, zero_window_probes = 0;
@@ -252,6 +255,10 @@ struct listener_info {
                 accept_queue_peak = 0;
   std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
                 cookies_sent = 0;
+  std::uint32_t syn_queue_peak = 0;
+  std::uint64_t cookies_accepted = 0;
+  duration accept_wait{};          ///< time spent in the accept queue, of all that were accepted
+  duration accept_wait_longest{};  ///< of one of them; both to the millisecond
 };
 
 class shard_set;
@@ -294,6 +301,9 @@ class host {
   /// not_enough_memory (limit). Port 0 takes a free one; local_endpoint() tells it.
   result<socket_id> listen(const endpoint& local, const listen_options& options = {});
   /// Takes the oldest completed connection; operation_would_block when there is none.
+  /// Its time in the queue counts up to `now`.
+  result<socket_id> accept(instant now, socket_id listener);
+  /// The same at the latest instant that the host was told of.
   result<socket_id> accept(socket_id listener);
   /// One more acceptor waits on this listener, after accept() would have blocked, or one less. Who
   /// shares a queue with other shards gets a connection only when it waits, in the order of
@@ -383,6 +393,12 @@ class host {
   result<listener_info> info_listener(socket_id id) const;
   void for_each_listener(const std::function<void(const listener_info&)>& visit) const;
   void for_each_connection(const std::function<void(const tcp_info&)>& visit) const;
+  /// Shows at most `most` connections, each with what set_user() gave, or nullptr
+  /// while nobody holds it (not accepted yet, or given up); returns how many there are.
+  std::size_t visit_connections(
+      std::size_t most, const std::function<void(const tcp_info&, void* user)>& visit) const;
+  std::size_t half_open_entries() const;  ///< in all SYN queues together
+  std::size_t time_wait_entries() const;  ///< TIME_WAIT entries
   const host_counters& counters() const;
   const host_options& options() const;
   /// Bytes charged to all queues, half-open and TIME_WAIT entries.
