@@ -23,13 +23,15 @@ elseif(WEIR_WITH_ASIO OR WEIR_BUILD_BENCH)
     "and set WEIR_BUILD_BENCH=OFF")
 endif()
 
-# llhttp comes as C sources; it is compiled once, without our warnings, for the programs that parse HTTP.
+# llhttp comes as C sources; it is compiled once, without our warnings, and becomes part of weir's archive: the
+# admin endpoint speaks HTTP.
 find_path(WEIR_LLHTTP_INCLUDE llhttp.h PATH_SUFFIXES llhttp HINTS /usr/share/include)
 find_path(WEIR_LLHTTP_SOURCE llhttp.c PATH_SUFFIXES llhttp HINTS /usr/share)
 if(WEIR_LLHTTP_INCLUDE AND WEIR_LLHTTP_SOURCE)
   add_library(weir_llhttp STATIC EXCLUDE_FROM_ALL
     ${WEIR_LLHTTP_SOURCE}/llhttp.c ${WEIR_LLHTTP_SOURCE}/api.c ${WEIR_LLHTTP_SOURCE}/http.c)
   target_include_directories(weir_llhttp SYSTEM PUBLIC "${WEIR_LLHTTP_INCLUDE}")
-elseif(WEIR_BUILD_EXAMPLES)
-  message(FATAL_ERROR "llhttp is missing: install node-llhttp, or set WEIR_BUILD_EXAMPLES=OFF")
+else()
+  message(FATAL_ERROR "llhttp is missing: install node-llhttp")
 endif()
+find_package(nlohmann_json REQUIRED)

@@ -39,7 +39,10 @@ endforeach()
 weir_declare_library(weir weir)
 target_link_libraries(weir
   PUBLIC weir_core weir_stack Threads::Threads
-  PRIVATE fmt::fmt $<BUILD_INTERFACE:tomlplusplus::tomlplusplus> $<BUILD_INTERFACE:CLI11::CLI11>)
+  PRIVATE fmt::fmt $<BUILD_INTERFACE:tomlplusplus::tomlplusplus> $<BUILD_INTERFACE:CLI11::CLI11>
+          $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+target_include_directories(weir SYSTEM PRIVATE "${WEIR_LLHTTP_INCLUDE}")
+target_sources(weir PRIVATE $<TARGET_OBJECTS:weir_llhttp>)
 target_include_directories(weir PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
 if(WEIR_WITH_URING)
   target_link_libraries(weir PRIVATE PkgConfig::LIBURING)
@@ -58,6 +61,13 @@ target_link_libraries(weir_internal INTERFACE weir fmt::fmt)
 if(WEIR_WITH_URING)
   target_link_libraries(weir_internal INTERFACE PkgConfig::LIBURING)
 endif()
+
+# HTTP requests and responses as the admin endpoint has them ("observe/http/..."), for examples/http_server,
+# which would otherwise write them again. The code itself is in weir's archive.
+add_library(weir_http INTERFACE)
+target_include_directories(weir_http INTERFACE "${WEIR_RUNTIME_DIR}")
+target_include_directories(weir_http SYSTEM INTERFACE "${WEIR_LLHTTP_INCLUDE}")
+target_link_libraries(weir_http INTERFACE weir)
 
 # A library whose folders bring no source of their own (headers only, or left out by WEIR_BACKENDS) still
 # has to be an archive.

@@ -8,8 +8,8 @@
 #include <weir/weir.hpp>
 
 #include "http_server/files.hpp"
-#include "http_server/request_parser.hpp"
-#include "http_server/response.hpp"
+#include "observe/http/request_parser.hpp"
+#include "observe/http/response.hpp"
 
 namespace http {
 

@@ -157,9 +157,6 @@ config detail::resolve_backend(config settings, std::string& why) {
   if (settings.backend == "stack" && settings.stack.placement == placement::dedicated)
     throw config_error(
         "stack.placement = 'dedicated': this version runs the stack inline on each shard only");
-  // Asked for and not served, it would be taken for a server without an open admin port.
-  if (!settings.observe.listen.empty())
-    throw config_error("observe.listen: this version has no admin endpoint; leave the key out");
   if (auto probed = probe_backend(settings.backend, settings); !probed.usable)
     throw config_error(fmt::format("backend = '{}': {}", settings.backend, probed.reason));
   return settings;

@@ -11,6 +11,7 @@
 #include <latch>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -20,6 +21,9 @@
 
 #include "core/log.hpp"
 #include "device/private_network.hpp"
+#if WEIR_WITH_URING || WEIR_WITH_ASIO
+#include "observe/admin_endpoint.hpp"
+#endif
 #include "run/backends.hpp"
 #include "run/ending.hpp"
 #include "run/pinning.hpp"
@@ -28,6 +32,19 @@
 
 namespace weir {
 namespace {
+
+#if WEIR_WITH_URING || WEIR_WITH_ASIO
+using detail::admin_endpoint;
+using detail::admin_socket;
+using detail::open_admin_socket;
+#else
+struct admin_socket {};
+struct admin_endpoint {};
+std::optional<admin_socket> open_admin_socket(const config& settings) {
+  if (settings.observe.listen.empty()) return {};
+  throw config_error("observe.listen: this build has no kernel sockets to serve it on");
+}
+#endif
 
 constexpr int exit_ok = 0;
 constexpr int exit_failed = 1;    // serve() threw
@@ -57,7 +74,8 @@ bool is_cancellation(const std::exception_ptr& failure) {
 
 class server {
  public:
-  server(const config& settings, std::function<task<>(shard&)> serve, std::vector<int> cores)
+  server(const config& settings, std::function<task<>(shard&)> serve, std::vector<int> cores,
+         std::optional<admin_socket> admin)
       : settings_(settings),
         serve_(std::move(serve)),
         cores_(std::move(cores)),
@@ -65,7 +83,8 @@ class server {
         shards_(count_),
         serving_(count_),
         made_(static_cast<std::ptrdiff_t>(count_)),
-        in_step_(static_cast<std::ptrdiff_t>(count_)) {}
+        in_step_(static_cast<std::ptrdiff_t>(count_)),
+        admin_(std::move(admin)) {}
 
   int run() {
     signals_ = std::make_unique<detail::signal_thread>(
@@ -93,12 +112,29 @@ class server {
       if (turn == index && !unusable_) mine = make(index);
       in_step_.arrive_and_wait();
     }
+    if (index == 0) observe();
     made_.count_down();
     if (!unusable_) serve_on(*mine);
+    // The endpoint asks shards: it goes when no loop answers any more, and before the shards do.
+    in_step_.arrive_and_wait();
+    if (index == 0) endpoint_.reset();
     if (index == 0) signals_.reset();
     // All loops have stopped, the signals' thread too: from here on nothing is delivered to any
     // shard.
     in_step_.arrive_and_wait();
+  }
+
+  /// Every shard was made: the admin endpoint may ask them from now on.
+  void observe() {
+#if WEIR_WITH_URING || WEIR_WITH_ASIO
+    if (!admin_ || unusable_) return;
+    try {
+      endpoint_ = std::make_unique<admin_endpoint>(std::move(*admin_), shards_);
+    } catch (const std::exception& error) {
+      // The shards serve all the same: a server is not kept down for want of a view of it.
+      detail::log_line(fmt::format("observe.listen: no admin endpoint: {}", error.what()));
+    }
+#endif
   }
 
   /// Stands in for threads that could not be started, so that the others do not wait for them.
@@ -199,6 +235,8 @@ class server {
   std::string said_;  // the last failure that was printed
   std::barrier<> in_step_;
   std::unique_ptr<detail::signal_thread> signals_;
+  [[maybe_unused]] std::optional<admin_socket> admin_;
+  std::unique_ptr<admin_endpoint> endpoint_;
 };
 
 void prepare_network(const config& settings) {
@@ -214,7 +252,9 @@ int run(const config& settings, std::function<task<>(shard&)> serve) {
   detail::blocked_signals blocked;
   config resolved;
   std::vector<int> cores;
+  std::optional<admin_socket> admin;
   try {
+    admin = open_admin_socket(settings);
     prepare_network(settings);
     std::string why;
     resolved = detail::resolve_backend(settings, why);
@@ -225,7 +265,7 @@ int run(const config& settings, std::function<task<>(shard&)> serve) {
     return exit_unusable;
   }
   try {
-    return server(resolved, std::move(serve), std::move(cores)).run();
+    return server(resolved, std::move(serve), std::move(cores), std::move(admin)).run();
   } catch (const std::system_error& error) {  // no descriptor for the signals, no thread
     detail::log_line(error.what());
     return exit_unusable;

@@ -5,7 +5,7 @@
 
 #include "fuzz/fuzz_support.hpp"
 #include "http_server/files.hpp"
-#include "http_server/request_parser.hpp"
+#include "observe/http/request_parser.hpp"
 
 namespace {
 

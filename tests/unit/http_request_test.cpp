@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "http_server/request_parser.hpp"
+#include "observe/http/request_parser.hpp"
 
 using http::request_parser;
 using outcome = request_parser::outcome;
@@ -206,5 +206,23 @@ TEST_CASE("mutated_requests_do_no_harm_and_are_cut_independently") {
       return s.ends_with("501") ? s.replace(s.size() - 3, 3, "400") : s;
     };
     CHECK(same_refusal(whole) == same_refusal(cut));
+  }
+}
+
+TEST_CASE("the_host_is_handed_on_whatever_way_the_bytes_are_cut") {
+  for (std::size_t chunk : {1, 2, 5, 1000}) {
+    CAPTURE(chunk);
+    request_parser parser({});
+    std::vector<std::string> hosts;
+    const std::string_view text =
+        "GET / HTTP/1.1\r\nX: no\r\nHoSt: \t a.example:80 \t\r\nHosts: b\r\n\r\n"
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\nHost:\r\nY: z\r\n\r\n";
+    for (std::size_t at = 0; at < text.size(); at += chunk) {
+      auto bytes = bytes_of(text.substr(at, chunk));
+      while (!bytes.empty() && parser.feed(bytes) == outcome::complete)
+        hosts.emplace_back(parser.current().host);
+      CHECK(parser.refusal() == 0);
+    }
+    CHECK(hosts == std::vector<std::string>{"a.example:80", "", ""});
   }
 }

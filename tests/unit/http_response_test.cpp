@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "http_server/response.hpp"
+#include "observe/http/response.hpp"
 
 using namespace http;
 

@@ -182,13 +182,21 @@ TEST_CASE("errors_about_back_ends_say_what_to_do") {
   settings.stack.placement = placement::dedicated;
   CHECK(config_error_of(settings).find("stack.placement") != std::string::npos);
   settings.stack.placement = placement::inline_;
-  settings.observe.listen = "127.0.0.1:9100";
-  CHECK(config_error_of(settings).find("observe.listen") != std::string::npos);
-  settings.observe.listen.clear();
   settings.stack.device = "lo";
   auto on_lo = probe_backend("stack", settings);
   CHECK_FALSE(on_lo.usable);
   CHECK_FALSE(on_lo.reason.empty());
+}
+
+TEST_CASE("an_admin_endpoint_that_cannot_listen_is_a_configuration_that_cannot_be_used") {
+  auto settings = settings_with();
+  settings.observe.listen = "0.0.0.0:0";  // a wildcard that nobody allowed
+  bool served = false;
+  CHECK(run(settings, [&](shard&) -> task<> {
+          served = true;
+          co_return;
+        }) == 2);
+  CHECK_FALSE(served);
 }
 
 TEST_CASE("auto_becomes_a_back_end_on_kernel_sockets") {

@@ -28,6 +28,7 @@ std::vector<std::string> built_backends();
 /// what still runs. `settings.backend` "auto" is resolved here, with one line on stderr that says
 /// which and why; a named back end that cannot be used is an error on stderr and exit code 2. An
 /// exception out of `serve` is printed, cancels the other shards and gives exit code 1.
+/// `settings.observe.listen` is served here too (docs/observe.md), and by run() alone.
 int run(const config& settings, std::function<task<>(shard&)> serve);
 
 /// Resolves "auto" and checks that the back end can be used; throws config_error with the reason

@@ -72,7 +72,7 @@ void asio_socket::give_up() noexcept {
   drop();
 }
 
-void asio_socket::count_system_call() noexcept { driver().count_system_call(); }
+void asio_socket::count_system_call() const noexcept { driver().count_system_call(); }
 
 // --- Reading.
 
@@ -311,6 +311,7 @@ int asio_listener::make_stream(kernel::unique_fd accepted, const endpoint& remot
   accepted.release();
   stream->set_remote(remote);
   ++home().count().accepted;
+  ++taken_;
   taken = stream;
   return 0;
 }

@@ -9,6 +9,7 @@
 #include <deque>
 
 #include "driver/asio/watched_descriptor.hpp"
+#include "observe/snapshot.hpp"
 #include "transport/kernel/kernel_socket.hpp"
 #include "weir/detail/transport.hpp"
 
@@ -27,6 +28,8 @@ class asio_socket : public socket_base, public watched_descriptor {
   virtual void give_up() noexcept;
   /// The transport goes before this object does.
   void orphan() noexcept { home_ = nullptr; }
+  /// Shows itself, as a listener or a connection, if there is room for one more.
+  virtual void observe(shard_snapshot& into, const snapshot_bounds& bounds) const = 0;
   bool given_up() const { return given_up_; }
 
   asio_socket* previous_socket = nullptr;
@@ -35,7 +38,7 @@ class asio_socket : public socket_base, public watched_descriptor {
  protected:
   ~asio_socket() override;
   asio_transport& home() const { return *home_; }
-  void count_system_call() noexcept;
+  void count_system_call() const noexcept;
 
  private:
   asio_transport* home_;
@@ -57,6 +60,7 @@ class asio_stream final : public asio_socket {
   /// There is a buffer to lend again.
   void lending_possible();
 
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const override;
   void set_remote(const endpoint& where) { remote_ = where; }
   endpoint remote() const { return remote_; }
 
@@ -94,6 +98,7 @@ class asio_listener final : public asio_socket {
   void start_accept(accept_operation& op);
   void cancel_accept(accept_operation& op) noexcept;
   void give_up() noexcept override;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const override;
   endpoint local() const { return local_; }
   /// Accepts for those who wait, after descriptors ran out.
   void retry();
@@ -116,6 +121,7 @@ class asio_listener final : public asio_socket {
   std::uint64_t group_member_ = 0;  // 0: alone
   bool one_socket_ = false;         // for all of them
   std::deque<int> adopted_;
+  std::uint64_t taken_ = 0;  // connections that were accepted
   accept_operation* first_ = nullptr;
   accept_operation* last_ = nullptr;
   instant last_logged_;

@@ -64,12 +64,21 @@ result<socket_base*> asio_transport::listen(const endpoint& local, const listen_
   };
   auto fd = how == sharing::shared ? groups().share(local, open) : open();
   if (!fd) return fd.error();
-  auto* listener = new asio_listener(*this, kernel::local_endpoint_of(fd->get()));
-  if (auto error = listener->assign(fd->get())) {
+  return add_listener(std::move(*fd), how);
+}
+
+result<socket_base*> asio_transport::adopt_listener(kernel::unique_fd listening) {
+  if (auto error = kernel::set_mode(listening.get(), kernel::mode::non_blocking)) return error;
+  return add_listener(std::move(listening), sharing::exclusive);
+}
+
+result<socket_base*> asio_transport::add_listener(kernel::unique_fd listening, sharing how) {
+  auto* listener = new asio_listener(*this, kernel::local_endpoint_of(listening.get()));
+  if (auto error = listener->assign(listening.get())) {
     listener->drop();
     return error;
   }
-  fd->release();
+  listening.release();
   listener->join(how);
   return static_cast<socket_base*>(listener);
 }

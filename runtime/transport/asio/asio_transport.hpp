@@ -5,8 +5,10 @@
 #include <memory>
 #include <vector>
 
+#include "observe/snapshot.hpp"
 #include "transport/asio/asio_datagrams.hpp"
 #include "transport/asio/asio_socket.hpp"
+#include "transport/kernel/adopts_listener.hpp"
 #include "transport/kernel/listener_groups.hpp"
 #include "weir/detail/transport.hpp"
 
@@ -45,7 +47,7 @@ struct asio_transport_counters {
   std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
 };
 
-class asio_transport final : public transport {
+class asio_transport final : public transport, public kernel::adopts_listener, public observable {
  public:
   asio_transport(asio_driver& completions, const config& settings,
                  std::shared_ptr<shard_family> family = nullptr);
@@ -78,6 +80,8 @@ class asio_transport final : public transport {
   instant next_deadline() const override { return retry_at_; }
   std::size_t closing() const override { return closing_ + datagrams_.closing(); }
   void abandon() noexcept override;
+  result<socket_base*> adopt_listener(kernel::unique_fd listening) override;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   const asio_transport_counters& counters() const { return counters_; }
   const asio_datagrams& datagram_sockets() const { return datagrams_; }
@@ -102,6 +106,8 @@ class asio_transport final : public transport {
   void forget_starved(asio_stream& stream) noexcept;
 
  private:
+  result<socket_base*> add_listener(kernel::unique_fd listening, sharing how);
+
   asio_driver* driver_;
   const config* settings_;
   std::shared_ptr<shard_family> family_;

@@ -2,6 +2,7 @@
 // connect(2), because the window scale is fixed by the handshake (RFC 7323 2.2).
 #include "transport/kernel/kernel_socket.hpp"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -11,6 +12,8 @@
 #include <climits>
 #include <cstdio>
 #include <cstring>
+
+#include "transport/kernel/adopts_listener.hpp"
 
 namespace weir::detail::kernel {
 
@@ -196,6 +199,13 @@ std::error_code apply(int fd, const stream_options& options) {
   if (options.cork)
     if (auto ec = set(fd, IPPROTO_TCP, TCP_CORK, *options.cork)) return ec;
   return {};
+}
+
+std::error_code set_mode(int fd, mode how) noexcept {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0) return last_error();
+  const int wanted = how == mode::non_blocking ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+  return ::fcntl(fd, F_SETFL, wanted) == 0 ? std::error_code{} : last_error();
 }
 
 void reset_on_close(int fd) noexcept {

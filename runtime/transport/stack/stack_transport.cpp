@@ -232,7 +232,7 @@ result<socket_base*> stack_transport::listen(const endpoint& local, const listen
 }
 
 bool stack_transport::try_accept(socket& listener, accept_operation& op) {
-  auto id = host_.accept(listener.id);
+  auto id = host_.accept(clock(), listener.id);
   if (!id) {
     if (id.error() == std::errc::operation_would_block) return false;
     op.complete(id.error());

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/driver.hpp"
+#include "observe/snapshot.hpp"
 #include "transport/stack/lend_pool.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
@@ -24,6 +25,7 @@
 namespace weir::detail {
 
 class stack_transport final : public transport,
+                              public observable,
                               private packet_receiver,
                               private stack::packet_sink,
                               private stack::shard_waker {
@@ -57,6 +59,7 @@ class stack_transport final : public transport,
   instant next_deadline() const override;
   std::size_t closing() const override;
   void abandon() noexcept override;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   stack::host& host() { return host_; }
   /// Sockets that streams, listeners and UDP sockets hold.

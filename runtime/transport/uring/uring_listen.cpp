@@ -30,25 +30,33 @@ std::error_code error_of(std::int32_t result) {
 
 result<socket_base*> uring_transport::listen(const endpoint& local, const listen_options& options) {
   const auto how = options.share.value_or(settings_.listen.sharing);
-  auto& groups = family_->inside().listeners;
   const auto open = [&] {
     return kernel::open_listener(local, options, settings_, kernel::mode::blocking);
   };
-  auto opened = how == sharing::shared ? groups.share(local, open) : open();
+  auto opened = how == sharing::shared ? family_->inside().listeners.share(local, open) : open();
   if (!opened) return opened.error();
+  return &add_listener(std::move(*opened), options.backlog.value_or(settings_.listen.backlog), how);
+}
+
+result<socket_base*> uring_transport::adopt_listener(kernel::unique_fd listening) {
+  if (auto error = kernel::set_mode(listening.get(), kernel::mode::blocking)) return error;
+  return &add_listener(std::move(listening), settings_.listen.backlog, sharing::exclusive);
+}
+
+uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::uint32_t backlog,
+                                              sharing how) {
   auto& l = *listeners_.emplace_back(
       std::make_unique<uring_listener>(*this, &uring_transport::listener_completed));
   l.owner = owner_;
-  l.fd = opened->release();
+  l.fd = listening.release();
   l.local = kernel::local_endpoint_of(l.fd);
-  auto backlog = options.backlog.value_or(settings_.listen.backlog);
   l.queue_limit = std::clamp<std::size_t>(backlog, 1, limits_.accept_queue);
   l.one_at_a_time = how == sharing::shared;
   if (how != sharing::exclusive)
-    l.group_member = groups.join(
+    l.group_member = family_->inside().listeners.join(
         l.local, *owner_, [this, at = l.local](std::uint64_t m, int fd) { adopt(m, at, fd); });
   link(l);
-  return &l;
+  return l;
 }
 
 /// A connection that another shard's listener left to this one.
@@ -78,6 +86,7 @@ void uring_transport::start_accept(accept_operation& op) {
   if (!l.accepted.empty()) {
     int fd = l.accepted.front();
     l.accepted.pop_front();
+    ++l.taken;
     op.accepted = &new_stream(fd);
     return op.complete();
   }
@@ -133,6 +142,7 @@ void uring_transport::hand_over(uring_listener& l, int fd) noexcept {
     l.first_acceptor = op->next_acceptor;
     if (l.first_acceptor == nullptr) l.last_acceptor = nullptr;
     ++counters_.accepted;
+    ++l.taken;
     op->accepted = &new_stream(fd);
     return op->complete();
   }

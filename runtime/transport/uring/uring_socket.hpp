@@ -91,6 +91,7 @@ struct uring_listener final : uring_socket_base {
   accept_operation* last_acceptor = nullptr;
   std::deque<int> accepted;     // by the kernel's multishot, before somebody asked
   std::size_t queue_limit = 0;  // then the multishot is withdrawn
+  std::uint64_t taken = 0;      // by the program
   bool armed = false;
   bool withdrawing = false;
   bool one_at_a_time = false;      // others accept from the same socket: none is taken in advance

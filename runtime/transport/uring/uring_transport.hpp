@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "driver/uring/buffer_pool.hpp"
+#include "observe/snapshot.hpp"
+#include "transport/kernel/adopts_listener.hpp"
 #include "transport/uring/uring_datagrams.hpp"
 #include "transport/uring/uring_socket.hpp"
 #include "weir/config.hpp"
@@ -36,7 +38,7 @@ struct uring_transport_counters {
   std::uint64_t coalesced_sends = 0;  ///< that carried more than one write
 };
 
-class uring_transport final : public transport {
+class uring_transport final : public transport, public kernel::adopts_listener, public observable {
  public:
   struct limits {
     buffer_pool::shape buffers;
@@ -79,6 +81,8 @@ class uring_transport final : public transport {
   instant next_deadline() const override { return retry_at_; }
   std::size_t closing() const override { return closing_; }
   void abandon() noexcept override;
+  result<socket_base*> adopt_listener(kernel::unique_fd listening) override;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   const uring_transport_counters& counters() const { return counters_; }
   const buffer_pool& buffers() const { return buffers_; }
@@ -117,6 +121,11 @@ class uring_transport final : public transport {
   void adopt(std::uint64_t member, const endpoint& local, int fd) noexcept;
   void leave_group(uring_listener& l) noexcept;
   void on_connect(uring_stream& s, std::int32_t result) noexcept;
+  uring_listener& add_listener(kernel::unique_fd listening, std::uint32_t backlog, sharing how);
+
+  // uring_observe.cpp
+  void observe_listener(const uring_listener& l, listener_snapshot& out) const;
+  void observe_stream(const uring_stream& s, connection_snapshot& out) const;
 
   // uring_receive.cpp
   void arm_receive(uring_stream& s, bool starved) noexcept;

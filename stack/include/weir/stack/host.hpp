@@ -232,7 +232,7 @@ struct tcp_info {
   bool sack = false, timestamps = false, ecn = false;
   std::uint16_t path_mtu = 0;  ///< what this connection's packets are cut for, headers included
   duration rtt{}, rtt_variance{}, rto{}, min_rtt{};
-  duration user_timeout{};  ///< in force, set here or adopted; 0: retransmissions are counted
+  duration user_timeout{};        ///< in force, set here or adopted; 0: retransmissions are counted
   std::uint64_t pacing_rate = 0;  ///< bytes per second; 0: not paced
   std::uint32_t congestion_window = 0, slow_start_threshold = 0;  ///< bytes
   std::uint32_t send_window = 0, receive_window = 0;              ///< bytes

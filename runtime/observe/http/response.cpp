@@ -1,5 +1,5 @@
 // See response.hpp.
-#include "http_server/response.hpp"
+#include "observe/http/response.hpp"
 
 #include <time.h>
 
@@ -38,6 +38,7 @@ std::string_view reason_phrase(int status) {
     case 413: return "Content Too Large";
     case 414: return "URI Too Long";
     case 417: return "Expectation Failed";
+    case 421: return "Misdirected Request";
     case 431: return "Request Header Fields Too Large";
     case 500: return "Internal Server Error";
     case 501: return "Not Implemented";
@@ -56,6 +57,7 @@ void response_writer::add_head(const response& what, std::int64_t now) {
       what.status, reason_phrase(what.status), date_.at(now), what.content_type,
       what.body.empty() ? what.content_length : what.body.size());
   if (!what.location.empty()) fmt::format_to(out, "Location: {}\r\n", what.location);
+  text_ += what.fields;
   if (what.status == 405) text_ += "Allow: GET, HEAD\r\n";  // RFC 9110 15.5.6
   if (!what.keep_alive) text_ += "Connection: close\r\n";
   text_ += "\r\n";

@@ -1,6 +1,6 @@
 // HTTP/1.x requests out of bytes (RFC 9112), on llhttp: strict, and bounded in everything that a
-// client can send. No I/O and no answers; a request's body is counted and dropped, since nothing
-// here has a use for one.
+// client can send. Used by the admin endpoint and by examples/http_server. No I/O and no answers; a
+// request's body is counted and dropped, since nothing here has a use for one.
 #pragma once
 
 #include <llhttp.h>
@@ -23,6 +23,7 @@ enum class method : std::uint8_t { get, head, other };
 struct request {
   http::method method = method::get;
   std::string_view target;  ///< as it was sent; valid until the next call of feed()
+  std::string_view host;    ///< the Host field's value, as long; empty where there was none
   bool keep_alive = true;   ///< the client wants the connection to go on
 };
 
@@ -59,6 +60,7 @@ class request_parser {
   llhttp_settings_t settings_;
   http::request request_;
   std::string target_;
+  std::string host_;
   std::string field_;        // of the header field that is being read, as far as it matters
   std::string first_bytes_;  // of the request, to tell an unknown method from garbage
   std::uint64_t head_bytes_ = 0;
@@ -69,6 +71,7 @@ class request_parser {
   bool begun_ = false;
   bool in_head_ = true;
   bool in_target_ = true;
+  bool in_host_ = false;
   bool expects_ = false;
 };
 

@@ -30,7 +30,8 @@ struct response {
   std::string_view body;             ///< constant: it outlives the write
   std::uint64_t content_length = 0;  ///< of what follows, where there is no body here
   std::string_view location;
-  bool send_body = true;  ///< false: HEAD
+  std::string_view fields;  ///< whole header fields, each with its CRLF
+  bool send_body = true;    ///< false: HEAD
   bool keep_alive = true;
 };
 

@@ -1,5 +1,5 @@
 // See request_parser.hpp.
-#include "http_server/request_parser.hpp"
+#include "observe/http/request_parser.hpp"
 
 #include <algorithm>
 #include <cctype>
@@ -21,6 +21,13 @@ bool equals_lowercase(std::string_view text, std::string_view lowercase) {
 bool is_token_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
+/// RFC 9110 5.5: whitespace around a field's value is no part of it.
+std::string_view trimmed(std::string_view value) {
+  const auto first = value.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return value.substr(first, value.find_last_not_of(" \t") - first + 1);
 }
 
 /// A request line that begins with a method's name, though one that nobody knows.
@@ -57,9 +64,18 @@ llhttp_settings_t request_parser::callbacks() {
   s.on_header_field_complete = [](llhttp_t* p) {
     auto& me = self(p);
     if (me.field_.empty()) return me.refuse(400);
-    if (me.in_head_ && equals_lowercase(me.field_, "host")) ++me.hosts_;
+    me.in_host_ = me.in_head_ && equals_lowercase(me.field_, "host");
+    if (me.in_host_) ++me.hosts_;
     if (me.in_head_ && equals_lowercase(me.field_, "expect")) me.expects_ = true;
     me.field_.clear();
+    return 0;
+  };
+  s.on_header_value = [](llhttp_t* p, const char* at, std::size_t length) {
+    if (self(p).in_host_) self(p).host_.append(at, length);  // bounded by the head's limit
+    return 0;
+  };
+  s.on_header_value_complete = [](llhttp_t* p) {
+    self(p).in_host_ = false;
     return 0;
   };
   s.on_headers_complete = [](llhttp_t* p) { return self(p).head_complete(); };
@@ -72,6 +88,7 @@ llhttp_settings_t request_parser::callbacks() {
     auto& me = self(p);
     me.request_.keep_alive = llhttp_should_keep_alive(p) != 0 && p->method != HTTP_CONNECT;
     me.request_.target = me.target_;
+    me.request_.host = trimmed(me.host_);
     return static_cast<int>(HPE_PAUSED);
   };
   return s;
@@ -113,6 +130,8 @@ request_parser::outcome request_parser::feed(std::span<const std::byte>& bytes) 
       expects_ = false;
       head_bytes_ = body_bytes_ = content_bytes_ = hosts_ = 0;
       target_.clear();
+      host_.clear();
+      in_host_ = false;
       field_.clear();
       first_bytes_.clear();
     }

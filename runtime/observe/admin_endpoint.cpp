@@ -1,0 +1,131 @@
+// See admin_endpoint.hpp.
+#include "observe/admin_endpoint.hpp"
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <exception>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "core/log.hpp"
+#include "observe/admin_session.hpp"
+#include "transport/kernel/adopts_listener.hpp"
+#include "weir/net.hpp"
+#include "weir/runtime.hpp"
+#include "weir/scope.hpp"
+
+namespace weir::detail {
+namespace {
+
+constexpr std::uint32_t backlog = 64;
+
+std::string remedy(const endpoint& where, std::error_code error) {
+  if (error == std::errc::address_in_use) return "; another program has it: choose another port";
+  if (error == std::errc::address_not_available) return "; no interface of this machine has it";
+  if (error == std::errc::permission_denied && where.address.is_unspecified())
+    return "; listening on every address takes listen.allow_wildcard";
+  if (error == std::errc::permission_denied) return "; a port below 1024 takes root";
+  return "";
+}
+
+/// Settings of the endpoint's own shard: kernel sockets, and nothing of the program's wishes.
+config own_settings() {
+  config out;
+#if WEIR_WITH_ASIO
+  out.backend = "asio";
+#else
+  out.backend = "uring";
+#endif
+  out.listen.backlog = backlog;
+  return out;
+}
+
+task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targets,
+             process_facts facts, bool loopback) {
+  auto& sockets = dynamic_cast<kernel::adopts_listener&>(mine.transport());
+  auto adopted = sockets.adopt_listener(std::move(listening));
+  if (!adopted) throw io_error(adopted.error(), "observe.listen");
+  tcp_listener listener(**adopted);
+  admin_site here(mine, std::move(targets));
+  here.facts = std::move(facts);
+  here.loopback = loopback;
+  scope sessions(mine, {.max = admin_site::most_clients});
+  sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the next one is served
+  for (;;) {
+    auto peer = co_await listener.accept();
+    if (!peer) break;
+    if (!sessions.spawn(admin_session(std::move(*peer), here))) ++here.facts.refused_clients;
+  }
+  listener.close();
+  co_await sessions.drain(duration(0));
+}
+
+process_facts facts_of_this_process() {
+  process_facts out;
+  out.program = program_invocation_short_name;
+  out.version = WEIR_VERSION;
+  out.pid = ::getpid();
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  out.started =
+      static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec / 1'000'000) / 1e3;
+  return out;
+}
+
+}  // namespace
+
+std::optional<admin_socket> open_admin_socket(const config& settings) {
+  if (settings.observe.listen.empty()) return {};
+  const auto where = endpoint::parse(settings.observe.listen);
+  if (!where)
+    throw config_error(fmt::format("observe.listen = '{}': must be an address and a port",
+                                   settings.observe.listen));
+  auto own = own_settings();
+  own.listen.allow_wildcard = settings.listen.allow_wildcard;
+  auto fd = kernel::open_listener(*where, {}, own, kernel::mode::non_blocking);
+  if (!fd)
+    throw config_error(fmt::format("observe.listen = '{}': cannot listen: {}{}",
+                                   settings.observe.listen, fd.error().message(),
+                                   remedy(*where, fd.error())));
+  admin_socket out{std::move(*fd), {}};
+  out.where = kernel::local_endpoint_of(out.fd.get());
+  log_line(fmt::format("observing on http://{}/ (/metrics, /sockets)", out.where.to_string()));
+  if (!out.where.address.is_loopback())
+    log_line(
+        fmt::format("observe.listen {} can be reached by other machines: it shows the "
+                    "addresses and numbers of every connection to whoever asks",
+                    out.where.to_string()));
+  return out;
+}
+
+struct admin_endpoint::impl {
+  explicit impl(kernel::unique_fd fd) : listening(std::move(fd)), thread(own_settings()) {}
+
+  kernel::unique_fd listening;
+  shard_thread thread;  // last: it ends before what it uses goes
+};
+
+admin_endpoint::admin_endpoint(admin_socket listening, std::vector<shard*> targets)
+    : impl_(std::make_unique<impl>(std::move(listening.fd))) {
+  auto& mine = impl_->thread.shard();
+  const bool loopback = listening.where.address.is_loopback();
+  mine.post([&mine, &fd = impl_->listening, targets = std::move(targets),
+             facts = facts_of_this_process(), loopback] {
+    ::pthread_setname_np(::pthread_self(), "weir-observe");
+    mine.start(serve(mine, fd, targets, facts, loopback), [](const std::exception_ptr& failure) {
+      try {
+        if (failure) std::rethrow_exception(failure);
+      } catch (const std::exception& error) {
+        log_line(fmt::format("the admin endpoint ended: {}", error.what()));
+      }
+    });
+  });
+}
+
+admin_endpoint::~admin_endpoint() = default;
+
+}  // namespace weir::detail

@@ -1,0 +1,230 @@
+// See admin_session.hpp.
+#include "observe/admin_session.hpp"
+
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "observe/page.hpp"
+#include "observe/sockets_json.hpp"
+#include "weir/shard.hpp"
+
+namespace weir::detail {
+namespace {
+
+using namespace std::chrono_literals;
+using outcome = http::request_parser::outcome;
+using what = admin_request::what;
+
+constexpr std::size_t most_lingering = 64 * 1024;  // bytes a refused client may still send
+constexpr duration linger_time = 1s;
+
+// Nothing is kept or guessed at, and the page may load nothing and talk to nobody but its server.
+constexpr std::string_view common_fields =
+    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+    "Cross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n"
+    "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; "
+    "style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'\r\n";
+
+constexpr std::string_view scheme = "http://";
+
+class conversation {
+ public:
+  conversation(tcp_stream& peer, admin_site& here)
+      : peer_(peer), here_(here), parser_(admin_site::limits), writer_(here.date) {}
+
+  task<> run();
+
+ private:
+  duration time_to_wait() const;
+  task<bool> answer_all(std::span<const std::byte> bytes);
+  task<> answer(bool keep_alive);
+  task<> refuse(int status);
+  task<> flush();
+  static std::int64_t wall_clock() { return static_cast<std::int64_t>(::time(nullptr)); }
+
+  tcp_stream& peer_;
+  admin_site& here_;
+  http::request_parser parser_;
+  http::response_writer writer_;
+  std::string body_;  // of the answer that is being written
+  instant request_began_;
+  std::array<std::byte, 2048> buffer_;
+};
+
+duration conversation::time_to_wait() const {
+  if (parser_.idle()) return admin_site::idle_time;
+  return std::max(request_began_ + admin_site::request_time - peer_.owner().now(), duration(0));
+}
+
+task<> conversation::run() {
+  for (;;) {
+    const bool between = parser_.idle();
+    auto got = co_await peer_.read_some(buffer_).timeout(time_to_wait()).nothrow();
+    if (got.ec == std::errc::timed_out && !between) co_return co_await refuse(408);
+    if (got.ec || got.n == 0) co_return;
+    if (between) request_began_ = peer_.owner().now();
+    const bool go_on = co_await answer_all(std::span(buffer_).first(got.n));
+    if (!go_on) co_return;
+  }
+}
+
+/// Answers every request that is complete. False: it is over.
+task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const auto fed = parser_.feed(bytes);
+    if (fed == outcome::refused) {
+      co_await refuse(parser_.refusal());
+      co_return false;
+    }
+    if (fed == outcome::more) break;
+    request_began_ = peer_.owner().now();
+    const bool keep_alive = parser_.current().keep_alive && !peer_.owner().stop_requested();
+    co_await answer(keep_alive);
+    if (!keep_alive) co_return false;
+  }
+  co_return true;
+}
+
+task<> conversation::answer(bool keep_alive) {
+  const auto asked = parser_.current();
+  http::response out;
+  out.keep_alive = keep_alive;
+  out.send_body = asked.method != http::method::head;
+  out.fields = common_fields;
+  const auto wanted = read_target(asked.target);
+  int refusal = 0;
+  // RFC 9112 3.2.2: a target with a host in it is what counts, not the Host field.
+  auto host = asked.host;
+  if (asked.target.starts_with(scheme)) {
+    host = asked.target.substr(scheme.size());
+    host = host.substr(0, host.find_first_of("/?#"));
+  }
+  if (!is_own_host(host, here_.loopback))
+    refusal = 421;
+  else if (asked.method == http::method::other)
+    refusal = 405;
+  else if (wanted.wanted == what::nothing)
+    refusal = 404;
+  else if (wanted.wanted == what::bad)
+    refusal = 400;
+  if (refusal != 0) {
+    ++here_.facts.refused_requests;
+    writer_.add_status(refusal, out.send_body, keep_alive, wall_clock());
+    co_await flush();
+    co_return;
+  }
+  ++here_.facts.requests;
+  if (wanted.wanted == what::page) {
+    out.content_type = "text/html; charset=utf-8";
+    out.body = page_html;
+  } else {
+    const bool sockets = wanted.wanted == what::sockets;
+    auto shown = co_await here_.snapshots.collect(sockets ? wanted.connections : 0);
+    here_.facts.questions = here_.snapshots.asked();
+    if (!sockets) here_.facts.kernel = read_kernel_counts();
+    body_ = sockets ? to_sockets_json(*shown, here_.facts, wanted.connections)
+                    : to_metrics(*shown, here_.facts);
+    out.content_type = sockets ? "application/json" : "text/plain; version=0.0.4; charset=utf-8";
+    out.body = body_;
+  }
+  writer_.add(out, wall_clock());
+  co_await flush();
+}
+
+task<> conversation::flush() {
+  if (writer_.empty()) co_return;
+  co_await peer_.write_all(writer_.parts()).timeout(admin_site::write_time);
+  writer_.clear();
+}
+
+/// The last answer. RFC 9112 9.6: our end is closed first and what still comes is read, or a reset
+/// would take the answer from the client.
+task<> conversation::refuse(int status) {
+  ++here_.facts.refused_requests;
+  writer_.add_status(status, true, false, wall_clock());
+  co_await flush();
+  std::error_code ignored;
+  peer_.shutdown_send(ignored);
+  const auto until = peer_.owner().now() + linger_time;
+  for (std::size_t drained = 0; drained < most_lingering;) {
+    const auto left = std::max(until - peer_.owner().now(), duration(0));
+    auto got = co_await peer_.read_some(buffer_).timeout(left).nothrow();
+    if (got.ec || got.n == 0) break;
+    drained += got.n;
+  }
+}
+
+/// "connections=1000" and nothing else.
+bool read_query(std::string_view query, std::size_t& connections) {
+  constexpr std::string_view key = "connections=";
+  if (!query.starts_with(key)) return false;
+  query.remove_prefix(key.size());
+  const auto* end = query.data() + query.size();
+  auto [at, error] = std::from_chars(query.data(), end, connections);
+  return error == std::errc() && at == end && connections <= admin_site::most_connections;
+}
+
+bool is_localhost(std::string_view name) {
+  constexpr std::string_view own = "localhost";
+  return std::equal(name.begin(), name.end(), own.begin(), own.end(), [](char a, char b) {
+    return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+  });
+}
+
+}  // namespace
+
+admin_request read_target(std::string_view target) {
+  admin_request out;
+  if (target.starts_with(scheme)) {
+    const auto slash = target.find('/', scheme.size());
+    target = slash == std::string_view::npos ? "/" : target.substr(slash);
+  }
+  if (!target.starts_with('/')) {
+    out.wanted = what::bad;
+    return out;
+  }
+  target = target.substr(0, target.find('#'));
+  const auto mark = target.find('?');
+  const auto path = target.substr(0, mark);
+  if (path == "/") out.wanted = what::page;
+  if (path == "/metrics") out.wanted = what::metrics;
+  if (path == "/sockets") out.wanted = what::sockets;
+  if (out.wanted == what::sockets && mark != std::string_view::npos &&
+      !read_query(target.substr(mark + 1), out.connections))
+    out.wanted = what::bad;
+  return out;
+}
+
+bool is_own_host(std::string_view host, bool loopback_only) {
+  if (host.empty()) return true;  // HTTP/1.0, which no browser speaks
+  std::string_view name = host, port;
+  if (host.front() == '[') {
+    const auto end = host.find(']');
+    if (end == std::string_view::npos) return false;
+    name = host.substr(1, end - 1);
+    port = host.substr(end + 1);
+  } else if (const auto colon = host.rfind(':'); colon != std::string_view::npos) {
+    name = host.substr(0, colon);
+    port = host.substr(colon);
+  }
+  const bool digits = std::all_of(port.begin() + !port.empty(), port.end(),
+                                  [](char c) { return c >= '0' && c <= '9'; });
+  if (!digits || (!port.empty() && port.front() != ':')) return false;
+  if (is_localhost(name)) return true;
+  const auto address = ip_address::parse(name);
+  return address && (address->is_loopback() || !loopback_only);
+}
+
+task<> admin_session(tcp_stream peer, admin_site& here) {
+  conversation with(peer, here);
+  co_await with.run();
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,173 @@
+// See exposition.hpp.
+#include "observe/exposition.hpp"
+
+#include <fmt/format.h>
+
+#include "observe/fields.hpp"
+
+namespace weir::detail {
+namespace {
+
+using kind = exposition::kind;
+
+/// In HELP a quotation mark stands for itself; in a label's value it does not.
+std::string escaped(std::string_view text, bool quotes) {
+  std::string out;
+  for (char c : text) {
+    if (c == '\\')
+      out += "\\\\";
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '"' && quotes)
+      out += "\\\"";
+    else
+      out += c;
+  }
+  return out;
+}
+
+/// weir_listener_accept_wait_seconds_total: base units, and "_total" for what only grows.
+std::string name_of(std::string_view group, std::string_view name, unit in, bool level) {
+  auto named = std::string_view(in == unit::bytes         ? "_bytes"
+                                : in == unit::nanoseconds ? "_seconds"
+                                                          : "");
+  if (!named.empty() && name.starts_with(named.substr(1))) named = "";  // bytes_received
+  return fmt::format("weir_{}_{}{}{}", group, name, named, level ? "" : "_total");
+}
+
+void add_value(exposition& out, const std::string& name, bool level, std::string_view help,
+               const exposition::labels& with, unit in, std::uint64_t value) {
+  const auto what = level ? kind::gauge : kind::counter;
+  if (in == unit::nanoseconds)
+    out.add(name, what, help, with, static_cast<double>(value) / 1e9);
+  else
+    out.add(name, what, help, with, value);
+}
+
+void add_stack(exposition& out, const exposition::labels& shard,
+               const stack::host_counters& counters) {
+  constexpr std::string_view drop = "drop_";
+  for (std::size_t i = 0; i < stack::host_counters::size; ++i) {
+    const auto which = static_cast<stack::counter>(i);
+    const auto name = stack::name(which);
+    if (name.starts_with(drop)) {
+      auto with = shard;
+      with.emplace_back("reason", name.substr(drop.size()));
+      out.add("weir_stack_drops_total", kind::counter, "packets that the stack dropped, by reason",
+              with, counters[which]);
+    } else {
+      out.add(fmt::format("weir_stack_{}_total", name), kind::counter,
+              fmt::format("the stack's counter {}", name), shard, counters[which]);
+    }
+  }
+}
+
+void add_listeners(exposition& out, const exposition::labels& shard, const shard_snapshot& from) {
+  std::map<std::string, unsigned> seen;
+  for (const auto& l : from.listeners) {
+    auto with = shard;
+    auto where = l.local.to_string();
+    const auto member = seen[where]++;
+    with.emplace_back("listener", std::move(where));
+    // Two on one address and port share it; each is a series of its own.
+    if (member != 0) with.emplace_back("member", std::to_string(member));
+    for (const auto& f : listener_fields)
+      if (const auto& value = l.*f.value)
+        add_value(out, name_of("listener", f.name, f.in, f.level), f.level, f.help, with, f.in,
+                  *value);
+  }
+}
+
+void add_shard(exposition& out, const shard_snapshot& from) {
+  const exposition::labels shard = {{"shard", std::to_string(from.shard)}};
+  auto described = shard;
+  described.emplace_back("backend", from.backend);
+  described.emplace_back("driver", from.driver);
+  out.add("weir_shard_info", kind::gauge, "what the shard is made of; always 1", described,
+          std::uint64_t{1});
+  for (const auto& c : from.counts)
+    add_value(out, name_of(c.group, c.name, c.in, c.level), c.level, c.help, shard, c.in, c.value);
+  out.add("weir_listeners", kind::gauge, "listening sockets", shard,
+          std::uint64_t{from.listeners_total});
+  out.add("weir_connections", kind::gauge, "connections, whatever their state", shard,
+          std::uint64_t{from.connections_total});
+  if (from.stack) add_stack(out, shard, *from.stack);
+  add_listeners(out, shard, from);
+}
+
+void add_process(exposition& out, const process_facts& process) {
+  out.add("weir_build_info", kind::gauge, "the version; always 1",
+          {{"version", process.version}, {"program", process.program}}, std::uint64_t{1});
+  out.add("weir_start_time_seconds", kind::gauge, "when the program began, in seconds since 1970",
+          {}, process.started);
+  out.add("weir_observe_requests_total", kind::counter, "requests answered by this endpoint", {},
+          process.requests);
+  out.add("weir_observe_refused_requests_total", kind::counter,
+          "requests that this endpoint refused", {}, process.refused_requests);
+  out.add("weir_observe_refused_clients_total", kind::counter,
+          "clients closed because this endpoint had too many", {}, process.refused_clients);
+  out.add("weir_observe_questions_total", kind::counter, "snapshots asked of shards", {},
+          process.questions);
+}
+
+}  // namespace
+
+void exposition::add(const std::string& name, kind what, std::string_view help, const labels& with,
+                     std::uint64_t value) {
+  add_sample(name, what, help, with, std::to_string(value));
+}
+
+void exposition::add(const std::string& name, kind what, std::string_view help, const labels& with,
+                     double value) {
+  add_sample(name, what, help, with, fmt::format("{}", value));
+}
+
+void exposition::add_sample(const std::string& name, kind what, std::string_view help,
+                            const labels& with, const std::string& value) {
+  auto found = index_.find(name);
+  if (found == index_.end()) {
+    found = index_.emplace(name, families_.size()).first;
+    families_.push_back({name,
+                         fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escaped(help, false),
+                                     name, what == kind::counter ? "counter" : "gauge"),
+                         {}});
+  }
+  auto& samples = families_[found->second].samples;
+  samples += name;
+  char before = '{';
+  for (const auto& [label, text] : with) {
+    samples += fmt::format("{}{}=\"{}\"", before, label, escaped(text, true));
+    before = ',';
+  }
+  if (!with.empty()) samples += '}';
+  samples += fmt::format(" {}\n", value);
+}
+
+std::string exposition::text() const {
+  std::string out;
+  for (const auto& f : families_) out += f.head + f.samples;
+  return out;
+}
+
+std::string to_metrics(const process_snapshot& from, const process_facts& process) {
+  exposition out;
+  add_process(out, process);
+  for (const auto& shard : from.shards)
+    out.add("weir_shard_answered", kind::gauge, "whether the shard answered in time",
+            {{"shard", std::to_string(shard.shard)}}, std::uint64_t{1});
+  for (auto silent : from.silent)
+    out.add("weir_shard_answered", kind::gauge, "whether the shard answered in time",
+            {{"shard", std::to_string(silent)}}, std::uint64_t{0});
+  bool kernel = false;
+  for (const auto& shard : from.shards) {
+    add_shard(out, shard);
+    kernel |= shard.backend == "uring" || shard.backend == "asio";
+  }
+  if (!kernel) return out.text();
+  for (const auto& c : process.kernel)
+    out.add(fmt::format("weir_kernel_{}_total", c.name), kind::counter,
+            fmt::format("{}, on every listener of the network namespace", c.help), {}, c.value);
+  return out.text();
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,54 @@
+// /metrics: Prometheus' text exposition format, version 0.0.4. A family is named once, with its
+// HELP and TYPE, and all of its samples follow, in whatever order they were added.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "observe/collector.hpp"
+#include "observe/kernel_counts.hpp"
+
+namespace weir::detail {
+
+class exposition {
+ public:
+  enum class kind : std::uint8_t { counter, gauge };
+  using labels = std::vector<std::pair<std::string_view, std::string>>;
+
+  void add(const std::string& name, kind what, std::string_view help, const labels& with,
+           std::uint64_t value);
+  void add(const std::string& name, kind what, std::string_view help, const labels& with,
+           double value);
+  std::string text() const;
+
+ private:
+  struct family {
+    std::string name;
+    std::string head;
+    std::string samples;
+  };
+  void add_sample(const std::string& name, kind what, std::string_view help, const labels& with,
+                  const std::string& value);
+
+  std::vector<family> families_;
+  std::map<std::string, std::size_t, std::less<>> index_;
+};
+
+/// What the endpoint knows of the process and counts of itself.
+struct process_facts {
+  std::string program;
+  std::string version;
+  std::int64_t pid = 0;
+  double started = 0;  ///< seconds since 1970
+  std::uint64_t requests = 0, refused_requests = 0, refused_clients = 0, questions = 0;
+  std::vector<kernel_count> kernel = {};  ///< of the whole network namespace
+};
+
+/// The kernel's counts are shown where a shard has kernel sockets.
+std::string to_metrics(const process_snapshot& from, const process_facts& process);
+
+}  // namespace weir::detail

@@ -1,0 +1,90 @@
+// What one shard shows of itself at one instant: counters, listeners, connections. The same names
+// on every back end; what a back end cannot know is absent, never zero. Filled on the shard's own
+// thread, read anywhere afterwards; owns all that it holds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/stack/address.hpp"
+#include "weir/stack/counters.hpp"
+
+namespace weir::detail {
+
+/// A number that a back end may not know.
+using known = std::optional<std::uint64_t>;
+
+/// How a number is to be read and printed.
+enum class unit : std::uint8_t { things, bytes, nanoseconds, flag };
+
+/// A listening socket. Durations in nanoseconds.
+struct listener_snapshot {
+  endpoint local;
+  known accept_queue, accept_queue_peak, backlog;
+  known accepted, accept_overflows;
+  known accept_wait, accept_wait_longest;
+  known accepted_ahead, accepted_ahead_limit;
+  known syn_queue, syn_queue_peak, syn_backlog;
+  known syn_overflows, syn_expired, cookies_sent, cookies_accepted;
+};
+
+/// A connection. Durations in nanoseconds.
+struct connection_snapshot {
+  endpoint local, remote;
+  std::string_view state;  ///< of stack::name(tcp_state); static
+  std::string congestion;  ///< empty: not known
+  known receive_queued, receive_limit, out_of_order;
+  known send_queued, send_limit, unacknowledged;
+  known memory;
+  known read_waits, write_waits;  ///< whether the program waits in a read, in a write
+  known rtt, rtt_variance, rto;
+  known congestion_window, slow_start_threshold, send_window, receive_window;
+  known send_mss, receive_mss, send_window_shift, receive_window_shift;
+  known sack, timestamps;
+  known bytes_sent, bytes_received, bytes_retransmitted;
+  known segments_sent, segments_received, retransmissions;
+  known timeouts, fast_retransmits, zero_window_probes;
+};
+
+/// One counter or level of a shard, its driver, its transport or its device.
+struct counted {
+  std::string_view group;  ///< "shard", "driver", "transport", "device", "stack"; static
+  std::string_view name;   ///< static
+  std::string_view help;   ///< static
+  std::uint64_t value = 0;
+  bool level = false;  ///< goes up and down; else it only grows
+  unit in = unit::things;
+};
+
+struct shard_snapshot {
+  unsigned shard = 0;
+  std::string backend, driver;
+  std::vector<counted> counts;
+  std::optional<stack::host_counters> stack;  ///< of the shard's own TCP/IP host
+  std::vector<listener_snapshot> listeners;
+  std::vector<connection_snapshot> connections;
+  std::size_t listeners_total = 0, connections_total = 0;  ///< shown or not
+};
+
+/// How much one snapshot may show.
+struct snapshot_bounds {
+  std::size_t listeners = 1024;
+  std::size_t connections = 0;
+};
+
+/// What a transport can be besides: one that shows its sockets.
+class observable {
+ public:
+  /// On the shard's thread. Adds to `into` what the transport counts, and its sockets within the
+  /// bounds.
+  virtual void observe(shard_snapshot& into, const snapshot_bounds& bounds) = 0;
+
+ protected:
+  ~observable() = default;
+};
+
+}  // namespace weir::detail

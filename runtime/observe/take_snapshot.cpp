@@ -1,0 +1,33 @@
+// See take_snapshot.hpp.
+#include "observe/take_snapshot.hpp"
+
+#include <cassert>
+
+#include "core/driver.hpp"
+#include "weir/shard.hpp"
+
+namespace weir::detail {
+
+shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
+  assert(of.on_this_thread());
+  shard_snapshot out;
+  out.shard = of.index();
+  out.backend = of.backend();
+  out.driver = of.driver().name();
+  const auto& own = of.counters();
+  auto& c = out.counts;
+  c.push_back({"shard", "turns", "turns of the loop", own.turns});
+  c.push_back({"shard", "resumed", "coroutines resumed", own.resumed});
+  c.push_back({"shard", "messages", "messages from other threads", own.messages});
+  c.push_back({"shard", "timers_fired", "timers that fired", own.timers_fired});
+  c.push_back({"shard", "budget_exhausted", "operations that had to let others run first",
+               own.budget_exhausted});
+  c.push_back(
+      {"shard", "tasks", "coroutines started on the shard and not ended", of.roots(), true});
+  c.push_back({"driver", "system_calls", "system calls made by the driver and its clients",
+               of.driver().system_calls()});
+  if (auto* shows = dynamic_cast<observable*>(&of.transport())) shows->observe(out, bounds);
+  return out;
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,22 @@
+// What weir-ss prints: the endpoint's JSON as tables in the manner of ss(8). A number that the
+// server's back end does not know is a "-", or is left out.
+#pragma once
+
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace ss {
+
+struct wishes {
+  bool listening = false;  ///< -l: listeners instead of connections
+  bool all = false;        ///< -a: both
+  bool info = false;       ///< -i: a second line with TCP's numbers
+  bool processes = false;  ///< -p: who holds the socket
+  bool header = true;      ///< -H turns it off
+};
+
+/// Throws nlohmann::json::exception for what no admin endpoint of weir says.
+std::string to_tables(const nlohmann::json& sockets, const wishes& wanted);
+
+}  // namespace ss

@@ -1,0 +1,154 @@
+// weir-ss: what a running server's sockets are doing, in the manner of ss(8). It asks the server's
+// admin endpoint (observe.listen), and so sees the stack's own sockets, which no kernel knows, as
+// well as the kernel's.
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/http_get.hpp"
+#include "tools/socket_tables.hpp"
+#include "weir/config.hpp"
+
+namespace {
+
+constexpr int exit_no_answer = 1;
+constexpr int exit_usage = 2;
+constexpr const char* program = "weir-ss";
+
+struct letter {
+  char name;
+  const char* option;
+};
+constexpr letter letters[] = {{'l', "--listening"}, {'a', "--all"},     {'t', "--tcp"},
+                              {'i', "--info"},      {'n', "--numeric"}, {'p', "--processes"},
+                              {'H', "--no-header"}, {'j', "--json"},    {'h', "--help"}};
+
+const char* option_of(char name) {
+  for (auto& one : letters)
+    if (one.name == name) return one.option;
+  return nullptr;
+}
+
+bool is_flag(std::string_view word) {
+  for (auto& one : letters)
+    if (word == one.option) return true;
+  return word == "--version" || word == "--print-config";
+}
+
+/// "127.0.0.1:9100", or as a browser has it: "http://127.0.0.1:9100/".
+std::optional<std::string> address_in(std::string_view word) {
+  constexpr std::string_view scheme = "http://";
+  if (word.starts_with(scheme)) {
+    word.remove_prefix(scheme.size());
+    word = word.substr(0, word.find('/'));
+  }
+  if (!weir::endpoint::parse(word)) return {};
+  return std::string(word);
+}
+
+/// -tlnp into long options, and an address into --observe.listen: weir's parser knows just those.
+std::vector<std::string> spelled_out(int argc, char** argv) {
+  std::vector<std::string> out = {program};
+  bool value_follows = false;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    const bool is_value = value_follows;
+    value_follows = false;
+    if (is_value) {
+      out.emplace_back(word);
+    } else if (word.starts_with("--")) {
+      value_follows = word.find('=') == std::string_view::npos && !is_flag(word);
+      out.emplace_back(word);
+    } else if (word.size() > 1 && word[0] == '-') {
+      for (char c : word.substr(1)) {
+        const auto* option = option_of(c);
+        out.push_back(option != nullptr ? option : std::string("-") + c);
+      }
+    } else if (auto address = address_in(word)) {
+      out.push_back("--observe.listen=" + *address);
+    } else {
+      out.emplace_back(word);
+    }
+  }
+  return out;
+}
+
+weir::endpoint reachable(weir::endpoint where) {
+  // A server that listens on every address is asked on this machine's own.
+  if (where.address.is_unspecified())
+    where.address = where.address.is_v4() ? weir::ip_address::v4({127, 0, 0, 1})
+                                          : weir::ip_address::loopback_v6();
+  return where;
+}
+
+bool print(const std::string& text) {
+  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
+         std::fflush(stdout) == 0;
+}
+
+int show(const weir::endpoint& where, const ss::wishes& wanted, bool json) {
+  auto got = ss::http_get(where, "/sockets?connections=4096");
+  const auto no_weir = [&](std::string_view why) {
+    fmt::print(stderr, "{}: {}: what listens there is no admin endpoint of weir ({})\n", program,
+               where.to_string(), why);
+    return exit_no_answer;
+  };
+  if (got.status != 200) return no_weir(fmt::format("HTTP status {}", got.status));
+  try {
+    const auto sockets = nlohmann::json::parse(got.body);
+    const auto tables = ss::to_tables(sockets, wanted);
+    if (!print(json ? got.body : tables)) return exit_no_answer;
+    if (const auto left_out = sockets.at("connections_left_out").get<std::uint64_t>();
+        left_out != 0 && !wanted.listening)
+      fmt::print(stderr, "{}: {} more connections are not shown\n", program, left_out);
+    for (auto& shard : sockets.at("silent_shards"))
+      fmt::print(stderr, "{}: shard {} does not answer\n", program, shard.get<unsigned>());
+  } catch (const nlohmann::json::exception& error) {
+    return no_weir(error.what());
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ss::wishes wanted;
+  bool json = false, tcp = false, numeric = false, no_header = false;
+  weir::config_parser parser(
+      program,
+      "What a server's sockets are doing: weir-ss [-ltainpH] [ADDR:PORT]. ADDR:PORT is the "
+      "server's observe.listen, which may also come from --config or the environment.");
+  parser.flag("--listening", "-l: listeners, instead of connections", wanted.listening);
+  parser.flag("--all", "-a: listeners and connections", wanted.all);
+  parser.flag("--info", "-i: TCP's numbers on a second line", wanted.info);
+  parser.flag("--processes", "-p: which program and shard holds a socket", wanted.processes);
+  parser.flag("--no-header", "-H: no line of titles", no_header);
+  parser.flag("--json", "-j: what the server says, as it is", json);
+  parser.flag("--tcp", "-t: TCP, which is all there is", tcp);
+  parser.flag("--numeric", "-n: numbers instead of names, as always", numeric);
+  auto words = spelled_out(argc, argv);
+  std::vector<char*> pointers;
+  for (auto& word : words) pointers.push_back(word.data());
+  const auto settings = parser.parse_or_exit(static_cast<int>(pointers.size()), pointers.data());
+  wanted.header = !no_header;
+  const auto where = weir::endpoint::parse(settings.observe.listen);
+  if (!where || where->port == 0) {
+    fmt::print(stderr,
+               "{}: which server? Give the ADDR:PORT of its observe.listen, as an argument, in "
+               "WEIR_OBSERVE_LISTEN or with --config FILE\n",
+               program);
+    return exit_usage;
+  }
+  try {
+    return show(reachable(*where), wanted, json);
+  } catch (const ss::get_error& error) {
+    fmt::print(stderr, "{}: {}\n", program, error.what());
+    return exit_no_answer;
+  }
+}

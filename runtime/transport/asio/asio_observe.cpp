@@ -1,0 +1,42 @@
+// What the Asio transport shows: its counters, and of its sockets what the kernel tells.
+#include "driver/asio/asio_driver.hpp"
+#include "transport/asio/asio_transport.hpp"
+#include "transport/kernel/kernel_info.hpp"
+
+namespace weir::detail {
+
+void asio_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
+  auto& c = into.counts;
+  c.push_back({"transport", "accepted", "connections accepted", counters_.accepted});
+  c.push_back({"transport", "connected", "connections opened", counters_.connected});
+  c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
+               counters_.accept_exhausted});
+  c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
+               counters_.lending_starved});
+  c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
+  c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
+  for (auto* socket = sockets_; socket != nullptr; socket = socket->next_socket)
+    if (!socket->given_up()) socket->observe(into, bounds);
+}
+
+void asio_listener::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
+  ++into.listeners_total;
+  if (into.listeners.size() >= bounds.listeners) return;
+  auto& out = into.listeners.emplace_back();
+  out.local = local_;
+  out.accepted = taken_;
+  if (group_member_ != 0) out.accepted_ahead = adopted_.size();
+  for (auto n = kernel::observe_listener(fd(), out); n > 0; --n) count_system_call();
+}
+
+void asio_stream::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
+  ++into.connections_total;
+  if (into.connections.size() >= bounds.connections) return;
+  auto& out = into.connections.emplace_back();
+  for (auto n = kernel::observe_connection(fd(), out); n > 0; --n) count_system_call();
+  out.remote = remote_;
+  out.read_waits = reader != nullptr;
+  out.write_waits = first_writer != nullptr;
+}
+
+}  // namespace weir::detail

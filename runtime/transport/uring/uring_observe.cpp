@@ -1,0 +1,67 @@
+// What the uring transport shows: its counters, and of its sockets what the kernel tells, together
+// with what this process has received and not read, or accepted and not claimed.
+#include "transport/kernel/kernel_info.hpp"
+#include "transport/uring/uring_transport.hpp"
+
+namespace weir::detail {
+
+void uring_transport::observe_listener(const uring_listener& l, listener_snapshot& out) const {
+  out.local = l.local;
+  out.accepted = l.taken;
+  out.accepted_ahead = l.accepted.size();
+  out.accepted_ahead_limit = l.queue_limit;
+  driver_.count_system_calls(kernel::observe_listener(l.fd, out));
+}
+
+void uring_transport::observe_stream(const uring_stream& s, connection_snapshot& out) const {
+  driver_.count_system_calls(kernel::observe_connection(s.fd, out) + 1);
+  out.remote = kernel::remote_endpoint_of(s.fd);
+  if (out.receive_queued) {
+    // The head's rest is in rx_size; the chunks behind it are whole.
+    *out.receive_queued += s.rx_size;
+    if (s.head != uring_stream::none)
+      for (auto i = chunks_[s.head].next; i != uring_stream::none; i = chunks_[i].next)
+        *out.receive_queued += chunks_[i].size;
+  }
+  out.read_waits = s.reader != nullptr;
+  out.write_waits = s.first_writer != nullptr;
+}
+
+void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
+  auto& c = into.counts;
+  c.push_back({"transport", "accepted", "connections accepted", counters_.accepted});
+  c.push_back({"transport", "connected", "connections opened", counters_.connected});
+  c.push_back({"transport", "accept_refused", "connections reset because too many were unclaimed",
+               counters_.accept_refused});
+  c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
+               counters_.accept_exhausted});
+  c.push_back({"transport", "no_buffers", "times the kernel found the ring of buffers empty",
+               counters_.no_buffers});
+  c.push_back({"transport", "withdrawn", "receives stopped because the reader was behind",
+               counters_.withdrawn});
+  c.push_back({"transport", "direct_receives", "receives into the reader's own memory",
+               counters_.direct_receives});
+  c.push_back({"transport", "sends", "sends handed to the kernel", counters_.sends});
+  c.push_back({"transport", "coalesced_sends", "sends that carried more than one write",
+               counters_.coalesced_sends});
+  c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
+  c.push_back({"transport", "buffers", "receive buffers", buffers_.count(), true});
+  c.push_back({"transport", "buffers_offered", "receive buffers that the kernel holds",
+               buffers_.offered(), true});
+  c.push_back(
+      {"transport", "buffers_spare", "receive buffers that nobody holds", buffers_.spares(), true});
+  for (auto* base = open_; base != nullptr; base = base->next_open) {
+    if (base->closing || base->fd < 0) continue;
+    if (base->is_listener) {
+      ++into.listeners_total;
+      if (into.listeners.size() < bounds.listeners)
+        observe_listener(static_cast<const uring_listener&>(*base), into.listeners.emplace_back());
+    } else {
+      ++into.connections_total;
+      if (into.connections.size() < bounds.connections)
+        observe_stream(static_cast<const uring_stream&>(*base), into.connections.emplace_back());
+    }
+  }
+}
+
+}  // namespace weir::detail

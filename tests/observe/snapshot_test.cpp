@@ -1,0 +1,227 @@
+// What a shard shows, on the stack in a simulated network: exact, since every queue is ours; and
+// how the shards of a process are asked.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <latch>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "observe/collector.hpp"
+#include "observe/take_snapshot.hpp"
+#include "weir/net.hpp"
+#include "weir/runtime.hpp"
+#include "weir/sim.hpp"
+#include "weir/timing.hpp"
+#include "weir/weir.hpp"
+
+using namespace std::chrono_literals;
+using namespace weir::detail;
+using weir::shard;
+using weir::task;
+
+namespace {
+
+struct two_hosts {
+  weir::sim::network net{{.seed = 1}};
+  weir::sim::host& server;
+  weir::sim::host& client = net.add_host("10.0.0.2/24");
+  weir::sim::link& link = net.link(server, client, {.delay = 1ms});
+
+  explicit two_hosts(const weir::config& settings = {})
+      : server(net.add_host("10.0.0.1/24", {.settings = settings})) {}
+  shard_snapshot look(std::size_t connections = 100) {
+    return take_snapshot(server.shard(), {.connections = connections});
+  }
+};
+
+task<> connect_and_stay(shard& s, weir::endpoint to, std::size_t count, weir::event& leave) {
+  std::vector<weir::tcp_stream> peers;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto peer = co_await s.connect(to);
+    peers.push_back(std::move(peer));
+  }
+  co_await leave.wait();
+}
+
+}  // namespace
+
+TEST_CASE("an_accept_queue_is_shown_while_it_fills_and_when_it_has_drained") {
+  weir::config settings;
+  settings.listen.backlog = 4;
+  settings.listen.syn_backlog = 16;
+  two_hosts w(settings);
+  weir::event accept_now, leave;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({w.server.address(), 7});
+    co_await accept_now.wait();
+    std::vector<weir::tcp_stream> taken;
+    for (int i = 0; i < 3; ++i) {
+      auto peer = co_await listener.accept();
+      taken.push_back(std::move(*peer));
+    }
+    co_await leave.wait();
+  });
+  w.net.start(w.client,
+              [&](shard& s) { return connect_and_stay(s, {w.server.address(), 7}, 3, leave); });
+  w.net.run_for(1s);
+
+  auto full = w.look();
+  CHECK(full.backend == "sim");
+  REQUIRE(full.listeners.size() == 1);
+  auto l = full.listeners[0];
+  CHECK(l.local == weir::endpoint(w.server.address(), 7));
+  CHECK(l.accept_queue == 3u);
+  CHECK(l.backlog == 4u);
+  CHECK(l.syn_queue == 0u);
+  CHECK(l.syn_queue_peak.value() >= 1);  // a SYN may pass the ACK of the one before
+  CHECK(l.syn_backlog == 16u);
+  CHECK(l.accepted == 0u);
+  CHECK_FALSE(l.accepted_ahead.has_value());
+  CHECK(full.connections_total == 3);
+  REQUIRE(full.connections.size() == 3);
+  CHECK(full.connections[0].state == "established");
+  CHECK_FALSE(full.connections[0].read_waits.has_value());  // nobody holds it
+
+  accept_now.set();
+  w.net.run_for(1s);
+  l = w.look().listeners[0];
+  CHECK(l.accept_queue == 0u);
+  CHECK(l.accept_queue_peak == 3u);
+  CHECK(l.accepted == 3u);
+  // They came within the first milliseconds and were taken after a second.
+  CHECK(*l.accept_wait_longest > 980'000'000u);
+  CHECK(*l.accept_wait_longest <= 1'000'000'000u);
+  CHECK(*l.accept_wait > 2 * 980'000'000u);
+  leave.set();
+  w.net.run();
+}
+
+TEST_CASE("buffers_are_shown_filling_and_who_waits_for_them") {
+  two_hosts w;
+  weir::event leave;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({w.server.address(), 7});
+    auto peer = co_await listener.accept();
+    const std::vector<std::byte> much(8u
+                                      << 20);  // more than the client's window and our queue hold
+    auto sent = co_await peer->write_all(std::span(much)).nothrow();
+    CHECK(sent.ec);  // the client goes with data unread
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect({w.server.address(), 7});
+    co_await leave.wait();
+  });
+  w.net.run_for(10s);
+  auto shown = w.look();
+  REQUIRE(shown.connections.size() == 1);
+  auto& c = shown.connections[0];
+  CHECK(c.write_waits == 1u);
+  CHECK(c.read_waits == 0u);
+  CHECK(*c.send_queued > 0);
+  CHECK(*c.send_queued <= *c.send_limit);
+  CHECK(*c.send_queued * 3 > *c.send_limit * 2);  // full: a writer waits for a third to be free
+  CHECK(c.send_window == 0u);
+  CHECK(*c.rtt >= 2'000'000u);  // two milliseconds there and back
+  CHECK(c.retransmissions == 0u);
+  auto other = take_snapshot(w.client.shard(), {.connections = 1});
+  REQUIRE(other.connections.size() == 1);
+  CHECK(*other.connections[0].receive_queued > 0);
+  CHECK(other.connections[0].local == c.remote);
+  leave.set();
+  w.net.run();
+}
+
+TEST_CASE("a_snapshot_keeps_to_its_bounds_and_tells_the_totals") {
+  two_hosts w;
+  weir::event leave;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto first = s.listen({w.server.address(), 7});
+    auto second = s.listen({w.server.address(), 8});
+    co_await leave.wait();
+  });
+  w.net.start(w.client,
+              [&](shard& s) { return connect_and_stay(s, {w.server.address(), 7}, 5, leave); });
+  w.net.run_for(1s);
+  auto shown = take_snapshot(w.server.shard(), {.listeners = 1, .connections = 2});
+  CHECK(shown.listeners.size() == 1);
+  CHECK(shown.listeners_total == 2);
+  CHECK(shown.connections.size() == 2);
+  CHECK(shown.connections_total == 5);
+  leave.set();
+  w.net.run();
+}
+
+namespace {
+
+/// Runs a task on a shard's thread to its end.
+template <class Task>
+void run_on(shard& where, Task work) {
+  std::latch done(1);
+  where.post([&] {
+    where.start(work(), [&](const std::exception_ptr& failure) {
+      CHECK(failure == nullptr);
+      done.count_down();
+    });
+  });
+  done.wait();
+}
+
+weir::config on_kernel_sockets() {
+  weir::config out;
+  out.backend = "auto";
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("shards_are_asked_once_for_all_who_ask_at_a_time") {
+  weir::shard_thread home(on_kernel_sockets(), 9);
+  weir::shard_thread first(on_kernel_sockets(), 0), second(on_kernel_sockets(), 1);
+  std::optional<collector> asking;
+  run_on(home.shard(), [&]() -> task<> {
+    asking.emplace(home.shard(), std::vector<shard*>{&first.shard(), &second.shard()});
+    std::shared_ptr<const process_snapshot> one, two, three;
+    auto into = [&](std::shared_ptr<const process_snapshot>& out) -> task<> {
+      out = co_await asking->collect(0);
+    };
+    co_await weir::when_all(into(one), into(two));
+    CHECK(one->shards.size() == 2);
+    CHECK(one->shards[1].shard == 1);
+    CHECK(one->silent.empty());
+    CHECK(one == two);
+    CHECK(asking->asked() == 2);
+    co_await weir::sleep_for(collector::fresh);
+    co_await into(three);
+    CHECK(three != one);
+    CHECK(asking->asked() == 4);
+    asking.reset();
+  });
+}
+
+TEST_CASE("a_shard_that_hangs_is_left_out_and_is_asked_but_once") {
+  weir::shard_thread home(on_kernel_sockets(), 9);
+  weir::shard_thread good(on_kernel_sockets(), 0), bad(on_kernel_sockets(), 1);
+  std::latch go_on(1);
+  bad.shard().post([&] { go_on.wait(); });
+  std::optional<collector> asking;
+  run_on(home.shard(), [&]() -> task<> {
+    asking.emplace(home.shard(), std::vector<shard*>{&good.shard(), &bad.shard()});
+    for (int i = 0; i < 2; ++i) {
+      auto got = co_await asking->collect(0);
+      CHECK(got->shards.size() == 1);
+      CHECK(got->silent == std::vector<unsigned>{1});
+      co_await weir::sleep_for(collector::fresh);
+    }
+    CHECK(asking->asked() == 3);
+    go_on.count_down();
+    auto got = co_await asking->collect(0);
+    CHECK(got->shards.size() + got->silent.size() == 2);
+  });
+  // It goes with a question under way, or without.
+  run_on(home.shard(), [&]() -> task<> {
+    asking.reset();
+    co_return;
+  });
+}

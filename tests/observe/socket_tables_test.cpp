@@ -1,0 +1,78 @@
+// weir-ss's tables, from the JSON that a server would give, and from what one would not.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/socket_tables.hpp"
+
+using nlohmann::json;
+
+namespace {
+
+json sockets() {
+  return json::parse(R"({"program":"services","pid":12,"listeners":[
+      {"shard":0,"local":"127.0.0.1:7","accept_queue":2,"backlog":5,"accepted":3},
+      {"shard":1,"local":"[::1]:4711","accept_queue":0,"backlog":1024,"syn_queue":3,"syn_backlog":256,
+       "accepted":12345,"accept_overflows":1,"cookies_sent":7,"accept_wait_longest_us":1500.0}],
+    "connections":[
+      {"shard":0,"local":"127.0.0.1:7","remote":"127.0.0.1:50000","state":"established",
+       "receive_queued":1,"send_queued":200000,"rtt_us":42.5,"rtt_variance_us":10.0,"rto_us":200000.0,
+       "congestion":"cubic","congestion_window":14480,"sack":true,"timestamps":false,"retransmissions":4},
+      {"shard":1,"local":"[::1]:4711","remote":"[::1]:50001","state":"close_wait"}]})");
+}
+
+}  // namespace
+
+TEST_CASE("listeners_are_shown_as_ss_shows_them_and_the_unknown_as_a_dash") {
+  CHECK(ss::to_tables(sockets(), {.listening = true}) ==
+        "State   Recv-Q  Send-Q  SYN-Q  Local Address:Port  Accepted  Overflows  Cookies  Shard\n"
+        "LISTEN       2       5      -  127.0.0.1:7                3          -        -      0\n"
+        "LISTEN       0    1024  3/256  [::1]:4711             12345          1        7      1\n");
+}
+
+TEST_CASE("connections_are_shown_as_ss_shows_them") {
+  CHECK(ss::to_tables(sockets(), {}) ==
+        "State       Recv-Q  Send-Q  Local Address:Port  Peer Address:Port\n"
+        "ESTAB            1  200000  127.0.0.1:7         127.0.0.1:50000\n"
+        "CLOSE-WAIT       -       -  [::1]:4711          [::1]:50001\n");
+}
+
+TEST_CASE("info_adds_a_line_of_what_is_known") {
+  const auto text = ss::to_tables(sockets(), {.info = true, .header = false});
+  CHECK(text.find("\n\t sack cubic rto:200 rtt:0.0425/0.01 cwnd:14480 retrans:4 shard:0\n") !=
+        std::string::npos);
+  CHECK(text.find("\n\t shard:1\n") != std::string::npos);
+  const auto listeners = ss::to_tables(sockets(), {.listening = true, .info = true});
+  CHECK(listeners.find("\t longest_wait_ms:1.5\n") != std::string::npos);
+}
+
+TEST_CASE("all_shows_both_tables_and_processes_who_holds_them") {
+  const auto text = ss::to_tables(sockets(), {.all = true, .processes = true, .header = false});
+  CHECK(text.find("LISTEN") < text.find("ESTAB"));
+  CHECK(text.find("users:((\"services\",pid=12,shard=1))\n") != std::string::npos);
+  CHECK(text.find("State") == std::string::npos);
+}
+
+TEST_CASE("nothing_there_is_a_line_of_titles") {
+  auto none = sockets();
+  none["connections"] = json::array();
+  CHECK(ss::to_tables(none, {}) ==
+        "State  Recv-Q  Send-Q  Local Address:Port  Peer Address:Port\n");
+}
+
+TEST_CASE("a_server_that_lies_gets_no_control_character_onto_the_terminal") {
+  auto evil = sockets();
+  evil["connections"][0]["local"] = "\x1b[2J\n";
+  evil["connections"][0]["state"] = "\x1b]0;x\x07";
+  evil["program"] = "\x7f\x01";
+  const auto text = ss::to_tables(evil, {.info = true, .processes = true});
+  for (char c : text) CHECK((static_cast<unsigned char>(c) >= 0x20 || c == '\n' || c == '\t'));
+}
+
+TEST_CASE("what_is_no_answer_of_an_admin_endpoint_is_an_exception") {
+  for (auto* text : {"{}", "[]", "null", R"({"connections":7})", R"({"connections":[7]})",
+                     R"({"connections":[{"state":"x"}]})", R"({"connections":[{"state":7}]})"}) {
+    CAPTURE(text);
+    CHECK_THROWS_AS(ss::to_tables(json::parse(text), {}), json::exception);
+  }
+}
