@@ -159,6 +159,16 @@ void host::impl::on_half_open_segment(instant now, std::uint32_t index,
 void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
   auto& e = half_open_[index];
   auto& l = listeners_[e.listener];
+  const bool silent = segment.payload.empty() && !segment.has(wire::fin);
+  if (silent && now - e.sent < l.options.defer_accept) {
+    // The SYN-ACK is repeated when the time is over; its answer is then accepted as it is.
+    if (!e.acknowledged) {
+      counters_.add(counter::accepts_deferred);
+      wheel_.arm(e.timer, e.sent + l.options.defer_accept);
+    }
+    e.acknowledged = true;
+    return;
+  }
   if (l.accept_full()) {
     ++l.accept_overflows;
     counters_.add(counter::accept_queue_overflow);
@@ -190,7 +200,7 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
   agreed.timestamp_offset = e.timestamp_offset;
   agreed.peer_timestamp = e.timestamp;
   agreed.retransmissions = e.retransmissions;
-  if (e.retransmissions == 0) agreed.rtt = now - e.sent;
+  if (e.retransmissions == 0 && !e.acknowledged) agreed.rtt = now - e.sent;
   const auto flow = e.flow;
   const auto listener_index = e.listener;
   unlink_half_open(index);

@@ -26,6 +26,7 @@ struct half_open {
   bool sack : 1 = false;
   bool timestamps : 1 = false;
   bool ecn : 1 = false;
+  bool acknowledged : 1 = false;  ///< the peer is done and has said nothing yet (deferred accept)
 };
 static_assert(sizeof(half_open) <= 128);
 

@@ -40,6 +40,43 @@ TEST_CASE("listen_backlog_admits_exactly_its_count") {
   }
 }
 
+TEST_CASE("listen_deferred_accept_wakes_nobody_before_data_is_there") {
+  script t;
+  t.listen(80, {.defer_accept = std::chrono::seconds(3)});
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in(". 1 ack 1");
+  CHECK_FALSE(t.accept());
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 1);
+  t.after(1500ms);
+  t.quiet();  // the handshake is done: nothing is repeated
+  t.in("P. 1:11 ack 1");
+  CHECK(t.h().info_listener(t.listener)->syn_queue == 0);
+  CHECK(t.accept());
+  CHECK(t.count(counter::accepts_deferred) == 1);
+}
+
+TEST_CASE("listen_deferred_accept_gives_up_waiting_for_data") {
+  script t;
+  t.listen(80, {.defer_accept = std::chrono::seconds(3)});
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in(". 1 ack 1");
+  t.after(2900ms);
+  t.quiet();
+  CHECK_FALSE(t.accept());
+  t.after(200ms);
+  t.out("S. 0 ack 1");  // asked again
+  t.in(". 1 ack 1");    // and alive
+  CHECK(t.accept());
+  // One that ends without a word is a connection too: its end is what there is to read.
+  t.peer_port = 2000;
+  t.in("S 0 <mss 1460>");
+  t.out("S. 0 ack 1");
+  t.in("F. 1 ack 1");
+  CHECK(t.accept());
+}
+
 // covers: b2
 TEST_CASE("listen_syn_is_dropped_not_reset_when_the_accept_queue_is_full") {
   script t;

@@ -37,14 +37,25 @@ void run_on(weir::shard& where, std::function<weir::task<>(weir::shard&)> what) 
 template <class F>
 auto call_on(weir::shard& where, F&& f) {
   std::promise<decltype(f())> done;
-  where.post([&] {
+  where.post([&] { done.set_value(f()); });
+  return done.get_future().get();
+}
+
+/// Why one cannot listen, as the shard says it: caught on its own thread.
+struct refusal {
+  std::error_code code;
+  std::string text;
+};
+refusal refusal_of(weir::shard& where, const weir::endpoint& at,
+                   const weir::listen_options& options = {}) {
+  return call_on(where, [&]() -> refusal {
     try {
-      done.set_value(f());
-    } catch (...) {
-      done.set_exception(std::current_exception());
+      auto listener = where.listen(at, options);
+      return {};
+    } catch (const weir::io_error& error) {
+      return {error.code(), error.what()};
     }
   });
-  return done.get_future().get();
 }
 
 struct two_shards {
@@ -213,14 +224,9 @@ TEST_CASE("an exclusive kernel listener is one shard's, and the error says which
     two_shards w(settings_for(backend, weir::sharing::exclusive));
     w.la = call_on(w.a.shard(), [&] { return w.a.shard().listen({"127.0.0.1", 0}); });
     w.at = call_on(w.a.shard(), [&] { return w.la.local_endpoint(); });
-    std::string said;
-    try {
-      w.lb = call_on(w.b.shard(), [&] { return w.b.shard().listen(w.at); });
-    } catch (const weir::io_error& error) {
-      CHECK(error.code() == std::errc::address_in_use);
-      said = error.what();
-    }
-    CHECK(said.find("listen.sharing") != std::string::npos);
+    const auto said = refusal_of(w.b.shard(), w.at);
+    CHECK(said.code == std::errc::address_in_use);
+    CHECK(said.text.find("listen.sharing") != std::string::npos);
     // One who asks to share cannot join one who does not.
     const auto joined = call_on(w.b.shard(), [&] {
       return w.b.shard().try_listen(w.at, {.share = weir::sharing::sharded}).error();
@@ -229,20 +235,31 @@ TEST_CASE("an exclusive kernel listener is one shard's, and the error says which
   });
 }
 
+TEST_CASE("a deferred accept waits for data on kernel sockets as well") {
+  on_kernel_backends([](const std::string& backend) {
+    two_shards w(settings_for(backend, weir::sharing::exclusive));
+    w.la = call_on(w.a.shard(),
+                   [&] { return w.a.shard().listen({"127.0.0.1", 0}, {.defer_accept = 30s}); });
+    w.at = call_on(w.a.shard(), [&] { return w.la.local_endpoint(); });
+    auto silent = connect_many(w.at, 1);
+    auto talks = connect_many(w.at, 1);
+    REQUIRE(::send(talks[0], "?", 1, 0) == 1);
+    std::atomic<int> left = 1;
+    int mine = 0;
+    run_on(w.a.shard(), [&](weir::shard&) { return serve(w.la, left, mine); });
+    CHECK(answered(talks) == 1);  // the second one came first
+    ::close(silent[0]);
+  });
+}
+
 TEST_CASE("kernel sockets know no policy but hash and no owner key, and say so") {
   on_kernel_backends([](const std::string& backend) {
     two_shards w(settings_for(backend, weir::sharing::sharded));
     for (const auto policy :
          {weir::sharding_policy::round_robin, weir::sharding_policy::least_loaded}) {
-      std::string said;
-      try {
-        w.la = call_on(w.a.shard(),
-                       [&] { return w.a.shard().listen({"127.0.0.1", 0}, {.policy = policy}); });
-      } catch (const weir::io_error& error) {
-        CHECK(error.code() == std::errc::operation_not_supported);
-        said = error.what();
-      }
-      CHECK(said.find("listen.policy") != std::string::npos);
+      const auto said = refusal_of(w.a.shard(), {"127.0.0.1", 0}, {.policy = policy});
+      CHECK(said.code == std::errc::operation_not_supported);
+      CHECK(said.text.find("listen.policy") != std::string::npos);
     }
     const auto keyed = call_on(w.a.shard(), [&] {
       return w.a.shard().try_listen({"127.0.0.1", 0}, {.owner_key = 5}).error();

@@ -26,6 +26,9 @@ struct listen_options {
   std::optional<sharding_policy> policy = {};
   std::optional<overflow> on_overflow = {};
   std::optional<bool> allow_wildcard = {};  ///< permit 0.0.0.0 and [::]
+  /// Accept a connection only when its first data is there, or after this long without any (kernel
+  /// sockets: in whole seconds, and roughly). Unset or 0: at once.
+  std::optional<duration> defer_accept = {};
   std::uint64_t owner_key = 0;  ///< of a sharded group: who lacks it cannot join (stack)
 };
 

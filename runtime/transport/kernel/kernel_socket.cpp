@@ -151,6 +151,11 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
   if (options.share.value_or(settings.listen.sharing) == sharing::sharded)
     if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1)) return ec;
   if (auto ec = apply_settings(fd->get(), settings, {})) return ec;
+  if (const auto wait = options.defer_accept.value_or(duration{}); wait > duration{}) {
+    const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
+    const int value = static_cast<int>(std::min<std::int64_t>(seconds, 3600));
+    if (auto ec = set(fd->get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, value)) return ec;
+  }
   socket_address address(local);
   if (::bind(fd->get(), address.data(), address.size) != 0) return last_error();
   // The kernel's queue holds one more than it is told (sk_acceptq_is_full), and clamps to

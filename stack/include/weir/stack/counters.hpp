@@ -35,6 +35,7 @@ namespace weir::stack {
   /* listening */                                                                                 \
   X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                        \
   X(syn_cookies_accepted) X(syn_cookies_refused) X(accept_queue_overflow)                         \
+  X(accepts_deferred)                                                                             \
   X(connections_refused_limit)                                                                    \
   /* shards of one device */                                                                      \
   X(syns_handed_over) X(segments_handed_over) X(handovers_taken) X(handovers_dropped)             \

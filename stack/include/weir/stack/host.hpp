@@ -144,6 +144,9 @@ struct listen_options {
   std::uint32_t syn_backlog = 1024;  ///< SYN queue bound
   overflow_policy overflow = overflow_policy::drop;
   bool allow_wildcard = false;  ///< else 0.0.0.0 and [::] are permission_denied
+  /// A connection is accepted when its first data or its end is there, or after this long without
+  /// either; 0: at once. Until then it waits in the SYN queue, as Linux's TCP_DEFER_ACCEPT has it.
+  duration defer_accept{};
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy =
       sharding_policy::hash;  ///< of a sharded group; the first member's counts
