@@ -31,12 +31,14 @@ weir::task<> throw_away(weir::tcp_stream& peer, weir::duration idle) {
   }
 }
 
-/// Writes the rest of what was lent out of a copy. Lent bytes belong to all of a shard's
-/// connections: a peer that takes its time shall wait at its own session's expense, not at
-/// everybody's.
-weir::task<> write_rest(weir::tcp_stream& peer, weir::lent_buffer& chunk, std::size_t done,
-                        weir::duration idle) {
-  auto left = chunk.bytes().subspan(done);
+/// Sends a lent chunk back. Lent bytes belong to all of a shard's connections: a peer that takes
+/// its time shall wait at its own session's expense, not at everybody's, so what it has not taken
+/// soon is copied and the buffer given back.
+weir::task<> send_back(weir::tcp_stream& peer, weir::lent_buffer& chunk, weir::duration idle) {
+  auto sent = co_await peer.write_all(chunk.bytes()).timeout(lending_time).nothrow();
+  if (!sent.ec) co_return;
+  if (sent.ec != std::errc::timed_out) throw weir::io_error(sent.ec, "write_all");
+  auto left = chunk.bytes().subspan(sent.n);
   std::vector<std::byte> copy(left.begin(), left.end());
   chunk.release();
   co_await peer.write_all(std::span<const std::byte>(copy)).timeout(idle);
@@ -46,13 +48,11 @@ weir::task<> write_rest(weir::tcp_stream& peer, weir::lent_buffer& chunk, std::s
 
 weir::task<> echo(weir::tcp_stream peer, limits limit) {
   for (;;) {
-    // Lent bytes: nothing is copied, and a session that waits owns no buffer.
+    // Lent bytes: nothing is copied, and a session that waits owns no buffer. What it needs for
+    // writing lives in a frame of its own, which an idle session does not have either.
     auto chunk = co_await peer.receive().timeout(limit.idle);
     if (!chunk) co_return;
-    auto sent = co_await peer.write_all(chunk.bytes()).timeout(lending_time).nothrow();
-    if (!sent.ec) continue;
-    if (sent.ec != std::errc::timed_out) throw weir::io_error(sent.ec, "write_all");
-    co_await write_rest(peer, chunk, sent.n, limit.idle);
+    co_await send_back(peer, chunk, limit.idle);
   }
 }
 

@@ -68,7 +68,7 @@ class [[nodiscard]] wait_awaiter : public wait_operation {
   wait_awaiter() = default;
   wait_awaiter(wait_awaiter&&) = default;
 
-  Derived timeout(duration d) && {
+  [[nodiscard]] Derived&& timeout(duration d) && {
     set_timeout(d);
     return std::move(self());
   }

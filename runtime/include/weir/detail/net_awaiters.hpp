@@ -30,7 +30,7 @@ class [[nodiscard]] read_awaiter : public read_operation {
         exactly_(exactly) {}
   read_awaiter(read_awaiter&&) = default;
 
-  read_awaiter timeout(duration d) && {
+  [[nodiscard]] read_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }
@@ -83,7 +83,7 @@ class [[nodiscard]] receive_awaiter : public read_operation {
       : read_operation(s, {}, 1, true, &read_awaiter::request_cancel) {}
   receive_awaiter(receive_awaiter&&) = default;
 
-  receive_awaiter timeout(duration d) && {
+  [[nodiscard]] receive_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }
@@ -112,7 +112,7 @@ class [[nodiscard]] write_awaiter : public write_operation {
       : write_operation(s, many, whole, &write_awaiter::request_cancel), name_(name) {}
   write_awaiter(write_awaiter&&) = default;
 
-  write_awaiter timeout(duration d) && {
+  [[nodiscard]] write_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }
@@ -145,7 +145,7 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
       : accept_operation(s, &accept_awaiter::request_cancel), stop_hook_(*this) {}
   accept_awaiter(accept_awaiter&& other) : accept_operation(std::move(other)), stop_hook_(*this) {}
 
-  accept_awaiter timeout(duration d) && {
+  [[nodiscard]] accept_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }
@@ -185,7 +185,7 @@ struct [[nodiscard]] connect_awaiter : connect_operation {
       : connect_operation(to, nullptr, &connect_awaiter::request_cancel), options_(how) {}
   connect_awaiter(connect_awaiter&&) = default;
 
-  connect_awaiter timeout(duration d) && {
+  [[nodiscard]] connect_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }

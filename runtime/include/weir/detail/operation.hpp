@@ -148,7 +148,7 @@ template <class Operation>
 class [[nodiscard]] nothrow_form : public Operation {
  public:
   explicit nothrow_form(Operation&& throwing) : Operation(std::move(throwing)) {}
-  nothrow_form timeout(duration d) && {
+  [[nodiscard]] nothrow_form&& timeout(duration d) && {
     this->set_timeout(d);
     return std::move(*this);
   }

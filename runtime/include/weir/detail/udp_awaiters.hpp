@@ -38,7 +38,7 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
         name_(other.name_),
         connected_only_(other.connected_only_) {}
 
-  receive_datagram_awaiter timeout(duration d) && {
+  [[nodiscard]] receive_datagram_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }
@@ -89,7 +89,7 @@ class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
         name_(name) {}
   send_datagram_awaiter(send_datagram_awaiter&&) = default;
 
-  send_datagram_awaiter timeout(duration d) && {
+  [[nodiscard]] send_datagram_awaiter&& timeout(duration d) && {
     set_timeout(d);
     return std::move(*this);
   }
