@@ -192,7 +192,12 @@ client::client(const std::string& address, std::uint16_t port) {
   ::setsockopt(fd_, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
   int on = 1;
   ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  auto connected = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), length);
+  // The ring with which io_uring was tried out may end just now, which interrupts whatever waits;
+  // asked again, a blocking socket goes on connecting.
+  int connected;
+  do connected = ::connect(fd_, reinterpret_cast<sockaddr*>(&to), length);
+  while (connected != 0 && errno == EINTR);
+  if (connected != 0 && errno == EISCONN) connected = 0;
   auto why = std::string(std::strerror(errno));
   INFO("connecting to ", address, " ", port, ": ", why);
   REQUIRE(connected == 0);
