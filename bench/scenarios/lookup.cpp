@@ -96,7 +96,9 @@ class subject {
     out.transmit_checksum_offload = true;
     return out;
   }
-  static weir::endpoint at(std::uint16_t port) { return weir::endpoint(ip_address::v4(server_address), port); }
+  static weir::endpoint at(std::uint16_t port) {
+    return weir::endpoint(ip_address::v4(server_address), port);
+  }
   std::uint32_t scattered(std::size_t below) {
     random_ = random_ * 6364136223846793005u + 1442695040888963407u;
     return static_cast<std::uint32_t>((random_ >> 33) * below >> 31);

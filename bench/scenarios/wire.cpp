@@ -40,7 +40,8 @@ class world {
   /// Connects, and stays connected.
   void open() {
     auto now = memory_wire::now();
-    client_ = *wire_.a().connect(now, weir::endpoint("10.0.0.2", echo_port), {}, wire_.a().options().tcp);
+    client_ =
+        *wire_.a().connect(now, weir::endpoint("10.0.0.2", echo_port), {}, wire_.a().options().tcp);
     for (int turn = 0; turn < turns_at_most; ++turn) {
       wire_.deliver(now);
       if (auto accepted = wire_.b().accept(listener_)) {

@@ -47,5 +47,5 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
 
 int main(int argc, char** argv) {
   return lab::run(argc, argv,
-                   {"lab_never_ack", "200 clients that send a SYN and never an ACK.", {}}, scene);
+                  {"lab_never_ack", "200 clients that send a SYN and never an ACK.", {}}, scene);
 }

@@ -67,5 +67,5 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
 
 int main(int argc, char** argv) {
   return lab::run(argc, argv, {"lab_one_address", "a thousand connections from one address.", {}},
-                   scene);
+                  scene);
 }

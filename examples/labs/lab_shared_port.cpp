@@ -89,8 +89,8 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
 
 int main(int argc, char** argv) {
   return lab::run(argc, argv,
-                   {"lab_shared_port",
-                    "two shards listen on one port; 400 clients come.",
-                    {{"shards", "2"}, {"listen.sharing", "sharded"}}},
-                   scene);
+                  {"lab_shared_port",
+                   "two shards listen on one port; 400 clients come.",
+                   {{"shards", "2"}, {"listen.sharing", "sharded"}}},
+                  scene);
 }

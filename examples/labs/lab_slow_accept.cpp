@@ -80,8 +80,8 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
 
 int main(int argc, char** argv) {
   return lab::run(argc, argv,
-                   {"lab_slow_accept",
-                    "a server that accepts ten connections a second, and a backlog of 4.",
-                    {{"listen.backlog", "4"}}},
-                   scene);
+                  {"lab_slow_accept",
+                   "a server that accepts ten connections a second, and a backlog of 4.",
+                   {{"listen.backlog", "4"}}},
+                  scene);
 }

@@ -63,8 +63,8 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
 
 int main(int argc, char** argv) {
   return lab::run(argc, argv,
-                   {"lab_stopped_reader",
-                    "a client that does not read for two seconds, and a send buffer of 64 KiB.",
-                    {{"tcp.send_buffer", "65536"}}},
-                   scene);
+                  {"lab_stopped_reader",
+                   "a client that does not read for two seconds, and a send buffer of 64 KiB.",
+                   {{"tcp.send_buffer", "65536"}}},
+                  scene);
 }

@@ -94,8 +94,8 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
 
 int main(int argc, char** argv) {
   return lab::run(argc, argv,
-                   {"lab_syn_flood",
-                    "20,000 forged SYNs a second for two seconds, against a SYN queue of 256.",
-                    {{"listen.syn_backlog", "256"}}},
-                   scene);
+                  {"lab_syn_flood",
+                   "20,000 forged SYNs a second for two seconds, against a SYN queue of 256.",
+                   {{"listen.syn_backlog", "256"}}},
+                  scene);
 }
