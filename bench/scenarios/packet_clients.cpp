@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -63,7 +64,8 @@ void packet_clients::send(const wire::tcp_segment& segment, std::span<const std:
       std::span(out_).subspan(lengths_.size() * packet_limit, packet_limit);
   const auto transport = packet.subspan(wire::min_ipv4_header);
   const std::size_t header = wire::emit_tcp_header(transport, segment);
-  std::memcpy(transport.data() + header, payload.data(), payload.size());
+  std::copy(payload.begin(), payload.end(),
+            transport.begin() + static_cast<std::ptrdiff_t>(header));
   const std::size_t length = header + payload.size();
   wire::ipv4_fields ip;
   ip.source = segment.source;
