@@ -4,6 +4,7 @@
 // and a little of what a user does. Whatever comes, bounds hold, counters grow, what is sent is
 // well formed, strangers get no more than they gave, and what is read is what was sent.
 #include <algorithm>
+#include <utility>
 
 #include "fuzz/live_host.hpp"
 
@@ -33,6 +34,7 @@ struct flow {
   std::uint32_t read_at = peer_isn + 1;  ///< of the next byte that the user reads
   bool ambiguous = false;  ///< cookies for more than one handshake are out: any may be completed
   bool checked = true;
+  bool opening = false;  ///< an active open that nobody has answered yet
 };
 
 class world final : public stack::packet_sink {
@@ -97,7 +99,12 @@ class world final : public stack::packet_sink {
       if (s.has(wire::rst)) continue;
       auto end = s.sequence + s.sequence_length();
       if (s.has(wire::syn) || static_cast<std::int32_t>(end - f.highest) > 0) f.highest = end;
-      if (s.has(wire::ack)) f.acknowledged = s.acknowledgment;
+      if (s.has(wire::ack)) {
+        f.acknowledged = s.acknowledgment;
+        // Whoever answers an active open chooses the stream's first number; only the usual one is
+        // known here.
+        if (std::exchange(f.opening, false) && s.acknowledgment != f.base) f.checked = false;
+      }
       if (s.has(wire::syn) && s.has(wire::ack) && s.acknowledgment != f.base) {
         f.base = s.acknowledgment;
         f.ambiguous = true;
@@ -159,6 +166,7 @@ class world final : public stack::packet_sink {
 
   void open_active(bool v6, bool answered) {
     auto& f = add(v6, true);
+    f.opening = true;
     f.remote.port = static_cast<std::uint16_t>(2000 + flows_.size());
     auto made = host_.connect(now_, f.remote,
                               {f.local.address, static_cast<std::uint16_t>(3000 + flows_.size())},
