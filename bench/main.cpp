@@ -276,7 +276,7 @@ int main(int argc, char** argv) {
   describe_scenarios(app, c, scenario);
   CLI11_PARSE(app, argc, argv);
   c.idle.bin_dir = c.flood.bin_dir = c.bin_dir;
-  c.idle.quiet = c.flood.quiet = c.quiet;
+  c.idle.quiet = c.quiet;
   try {
     if (scenario) return scenario();
     if (serve_app->parsed()) return serve(c);

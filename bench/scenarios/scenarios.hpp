@@ -26,7 +26,6 @@ struct flood_settings {
   double clients_per_s = 50;
   double limit_s = 3;  // a client that was not served by then has failed
   std::string bin_dir;
-  bool quiet = false;
 };
 int run_flood(const flood_settings& settings);
 

@@ -58,7 +58,6 @@ TEST_CASE("clients_are_served_during_a_flood_that_the_server_can_read") {
     settings.clients_per_s = 10;
     settings.limit_s = 30;  // this test asks whether, not how soon
     settings.bin_dir = own_directory() + "/..";
-    settings.quiet = true;
     return run_flood(settings);
   });
 }
