@@ -114,6 +114,17 @@ TEST_CASE("chunk_extensions_and_trailers_without_end_are_413") {
   CHECK(same_in_all_cuts(chunked + "0\r\n" + trailers, limits) == "413");
 }
 
+TEST_CASE("a_body_that_is_malformed_beyond_its_limit_is_413_however_it_is_cut") {
+  http::request_limits limits{.head = 256, .body = 16};
+  std::string chunked = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
+  // 2 * 16 + 256 bytes of transfer are allowed, and they count from the end of the head.
+  auto with_extension = [&](std::size_t n) {
+    return chunked + "3;" + std::string(n, 'a') + "\x11";
+  };
+  CHECK(same_in_all_cuts(with_extension(285), limits) == "400");
+  CHECK(same_in_all_cuts(with_extension(286), limits) == "413");
+}
+
 TEST_CASE("a_head_beyond_its_limit_is_431_and_a_target_beyond_it_414") {
   http::request_limits limits{.head = 256, .body = 16};
   CHECK(same_in_all_cuts(get("/", "X: " + std::string(300, 'a') + "\r\n"), limits) == "431");

@@ -89,6 +89,7 @@ llhttp_settings_t request_parser::callbacks() {
     me.request_.keep_alive = llhttp_should_keep_alive(p) != 0 && p->method != HTTP_CONNECT;
     me.request_.target = me.target_;
     me.request_.host = trimmed(me.host_);
+    me.complete_ = true;
     return static_cast<int>(HPE_PAUSED);
   };
   return s;
@@ -118,23 +119,26 @@ int request_parser::head_complete() {
   // RFC 9110 10.1.1: whoever asks before sending a body gets the final answer, as no body is
   // wanted.
   if (expects_) return refuse(request_.method == method::other ? 405 : 417);
-  return 0;
+  return HPE_PAUSED;  // here the head ends: what follows counts against the body's limit
+}
+
+void request_parser::begin() {
+  begun_ = true;
+  in_head_ = in_target_ = true;
+  complete_ = expects_ = in_host_ = false;
+  head_bytes_ = body_bytes_ = content_bytes_ = hosts_ = 0;
+  target_.clear();
+  host_.clear();
+  field_.clear();
+  first_bytes_.clear();
 }
 
 request_parser::outcome request_parser::feed(std::span<const std::byte>& bytes) {
   if (refusal_ != 0) return outcome::refused;
-  while (!bytes.empty()) {
-    if (!begun_) {
-      begun_ = true;
-      in_head_ = in_target_ = true;
-      expects_ = false;
-      head_bytes_ = body_bytes_ = content_bytes_ = hosts_ = 0;
-      target_.clear();
-      host_.clear();
-      in_host_ = false;
-      field_.clear();
-      first_bytes_.clear();
-    }
+  bool head_ended = false;  // a request without a body is complete without another byte
+  while (!bytes.empty() || head_ended) {
+    head_ended = false;
+    if (!begun_) begin();
     // The head is fed in no more than its limit allows; chunk headers and trailers count against a
     // limit as well.
     auto left =
@@ -148,13 +152,17 @@ request_parser::outcome request_parser::feed(std::span<const std::byte>& bytes) 
     auto taken =
         error == HPE_OK ? size : static_cast<std::size_t>(llhttp_get_error_pos(&parser_) - data);
     if (error != HPE_OK && error != HPE_PAUSED && error != HPE_PAUSED_UPGRADE)
-      return after_error(error, {data, size});
+      return after_error(error);
     bytes = bytes.subspan(taken);
     (was_in_head ? head_bytes_ : body_bytes_) += taken;
     if (error == HPE_PAUSED) {
       llhttp_resume(&parser_);
-      begun_ = false;
-      return outcome::complete;
+      if (complete_) {
+        begun_ = false;
+        return outcome::complete;
+      }
+      head_ended = true;
+      continue;
     }
     // RFC 9110 7.8: an offer to upgrade may be ignored; what follows is the next request.
     if (error == HPE_PAUSED_UPGRADE) llhttp_resume_after_upgrade(&parser_);
@@ -166,7 +174,7 @@ request_parser::outcome request_parser::feed(std::span<const std::byte>& bytes) 
   return outcome::more;
 }
 
-request_parser::outcome request_parser::after_error(llhttp_errno_t error, std::string_view) {
+request_parser::outcome request_parser::after_error(llhttp_errno_t error) {
   if (refusal_ == 0) refusal_ = 400;
   if (error == HPE_INVALID_METHOD && looks_like_a_method(first_bytes_)) refusal_ = 501;
   if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE) refusal_ = 505;

@@ -52,7 +52,8 @@ class request_parser {
   }
   static llhttp_settings_t callbacks();
   int head_complete();
-  outcome after_error(llhttp_errno_t error, std::string_view fed);
+  void begin();
+  outcome after_error(llhttp_errno_t error);
   int refuse(int status);
 
   request_limits limits_;
@@ -69,6 +70,7 @@ class request_parser {
   unsigned hosts_ = 0;
   int refusal_ = 0;
   bool begun_ = false;
+  bool complete_ = false;
   bool in_head_ = true;
   bool in_target_ = true;
   bool in_host_ = false;
