@@ -11,9 +11,9 @@
 #include "ip/addresses.hpp"
 #include "ip/loop_queue.hpp"
 #include "ip/parts.hpp"
-#include "tcp/siphash.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/host.hpp"
+#include "wire/siphash.hpp"
 #include "wire/tcp.hpp"
 
 namespace weir::stack {

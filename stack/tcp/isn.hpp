@@ -7,8 +7,8 @@
 
 #include "listen/flow_key.hpp"
 #include "tcp/seq.hpp"
-#include "tcp/siphash.hpp"
 #include "weir/stack/time.hpp"
+#include "wire/siphash.hpp"
 
 namespace weir::stack::tcp {
 
