@@ -51,6 +51,14 @@ std::string to_string(const endpoint& where) {
   return fmt::format("{}:{}", text, ntohs(v4->sin_port));
 }
 
+endpoint next_port(const endpoint& where) {
+  endpoint out = where;
+  auto& port = where.family() == AF_INET6 ? reinterpret_cast<sockaddr_in6*>(&out.storage)->sin6_port
+                                          : reinterpret_cast<sockaddr_in*>(&out.storage)->sin_port;
+  if (port != 0) port = htons(static_cast<std::uint16_t>(ntohs(port) + 1));
+  return out;
+}
+
 endpoint local_endpoint(int fd) {
   endpoint out;
   out.length = sizeof out.storage;
@@ -72,8 +80,8 @@ int listen_on(const endpoint& where, int backlog) {
   return fd;
 }
 
-void announce(const endpoint& where, std::string_view name) {
-  fmt::print("listening echo {} backend={} shards=1\n", to_string(where), name);
+void announce(const endpoint& where, std::string_view name, std::string_view service) {
+  fmt::print("listening {} {} backend={} shards=1\n", service, to_string(where), name);
   std::fflush(stdout);
 }
 

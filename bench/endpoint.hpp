@@ -23,6 +23,9 @@ struct endpoint {
 std::optional<endpoint> parse_endpoint(std::string_view text);
 std::string to_string(const endpoint& where);
 
+/// The same address, one port further on; port 0 (any) stays.
+endpoint next_port(const endpoint& where);
+
 /// The endpoint that a listening socket really has (its port, when 0 was asked for).
 endpoint local_endpoint(int fd);
 
@@ -31,6 +34,6 @@ endpoint local_endpoint(int fd);
 int listen_on(const endpoint& where, int backlog);
 
 /// Prints the line by which weir's servers announce a listener, and flushes it.
-void announce(const endpoint& where, std::string_view name);
+void announce(const endpoint& where, std::string_view name, std::string_view service = "echo");
 
 }  // namespace weir::bench

@@ -324,6 +324,7 @@ class generator {
     const std::uint64_t now = now_ns();
     measuring_ = false;
     closed_ = true;
+    result_.bytes = 2 * result_.requests * settings_.size;
     result_.seconds = static_cast<double>(now - opened_) / 1e9;
     result_.busy =
         static_cast<double>(thread_cpu_ns() - cpu_at_open_) / static_cast<double>(now - opened_);

@@ -35,6 +35,7 @@ struct load_settings {
 
 struct load_result {
   std::uint64_t requests = 0;  // completed inside the measured window
+  std::uint64_t bytes = 0;     // of payload that arrived inside it, both ways together
   double seconds = 0;          // length of the measured window
   latency_histogram latency;
   std::uint64_t unfinished = 0;  // open loop: meant for the window, never answered

@@ -1,4 +1,4 @@
-// weir-bench: the command line. Runs an echo load against any set of servers in one run, or one of
+// weir-bench: the command line. Runs a load against any set of servers in one run, or one of
 // the other scenarios, or serves one of the baselines, or runs a command in a private network, or
 // compares two results.
 #include <fmt/core.h>
@@ -31,6 +31,7 @@ struct command_line {
   std::vector<std::size_t> sizes{64};
   std::vector<double> rates;
   unsigned depth = 1;
+  std::string scenario_name = "echo";
   std::string mode = "closed";
   std::string arrival = "poisson";
   double warmup_s = 0.3;
@@ -69,6 +70,10 @@ void describe_run(CLI::App& app, command_line& c) {
   app.add_option("--connections", c.connections, "numbers of connections")
       ->delimiter(',')
       ->check(CLI::Range(1, 15'000));
+  std::vector<std::string> names;
+  for (const auto& s : scenarios) names.emplace_back(s.name);
+  app.add_option("--scenario", c.scenario_name, "what the servers are put under")
+      ->check(CLI::IsMember(names));
   app.add_option("--size", c.sizes, "bytes of a request")
       ->delimiter(',')
       ->check(CLI::Range(1, 16 << 20));
@@ -161,12 +166,18 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
 run_settings settings_from(const command_line& c) {
   run_settings out;
   for (const auto& name : c.servers) out.servers.push_back(parse_server(name));
+  scenario kind = scenario::echo;
+  for (const auto& s : scenarios)
+    if (s.name == c.scenario_name) kind = s.kind;
   const bool open = c.mode == "open";
+  if (open && kind != scenario::echo)
+    throw std::invalid_argument("the open loop is there for --scenario echo only");
   if (open == c.rates.empty()) throw std::invalid_argument("--mode open and --rate go together");
   for (const unsigned connections : c.connections)
     for (const std::size_t size : c.sizes)
       for (const double rate : open ? c.rates : std::vector<double>{0}) {
         cell& what = out.cells.emplace_back();
+        what.kind = kind;
         what.connections = connections;
         what.size = size;
         what.depth = c.depth;
@@ -201,6 +212,8 @@ int run(command_line c) {
   }
   if (c.list) {
     for (const auto& [name, text] : known_servers()) fmt::print("{:<14} {}\n", name, text);
+    fmt::print("\nscenarios:\n");
+    for (const auto& s : scenarios) fmt::print("{:<16} {}\n", s.name, s.text);
     return 0;
   }
   if (!c.compare.empty()) {
@@ -210,6 +223,7 @@ int run(command_line c) {
   const run_settings settings = settings_from(c);
   bool needed = false;
   for (const auto& spec : settings.servers) needed = needed || needs_private_network(spec);
+  for (const auto& what : settings.cells) needed = needed || wants_private_network(what.kind);
   if (c.private_net == "yes" || (c.private_net == "auto" && needed)) enter_private_network();
   raise_file_limit();
   if (allowed_cpus().size() < 2)
@@ -255,8 +269,7 @@ int run_privately(const command_line& c) {
 
 int main(int argc, char** argv) {
   command_line c;
-  CLI::App app(
-      "Measures echo servers side by side: weir's back ends and plain baselines, in one run.");
+  CLI::App app("Measures servers side by side: weir's back ends and plain baselines, in one run.");
   describe_run(app, c);
   app.require_subcommand(0, 1);
   auto* serve_app = app.add_subcommand("serve", "serve one of the baselines until killed");
@@ -268,6 +281,10 @@ int main(int argc, char** argv) {
       ->add_option("--buffer_bytes", c.baseline_options.buffer_bytes,
                    "raw-uring: size of one provided buffer")
       ->check(CLI::Range(64, 1 << 20));
+  serve_app
+      ->add_option("--services", c.baseline_options.services,
+                   "raw-epoll: echo, discard, chargen; the second one on the next port")
+      ->delimiter(',');
   auto* private_app = app.add_subcommand(
       "private-net", "run a command in a network namespace of its own, with lo up");
   private_app->add_option("command", c.command)->required();

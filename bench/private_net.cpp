@@ -132,6 +132,12 @@ void enter_private_network() {
     write_file("/proc/self/gid_map", fmt::format("0 {} 1", group));
   }
   interface_up("lo");
+  // Clients that close first would use up their ports within seconds. Best effort: where it is
+  // refused, they say which port they could not get.
+  try {
+    write_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+  } catch (const std::system_error&) {
+  }
 }
 
 void enter_network_behind_veth(const std::string& ours, const std::string& theirs) {

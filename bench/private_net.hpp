@@ -9,7 +9,8 @@
 namespace weir::bench {
 
 /// Moves this process into a fresh network namespace (as an ordinary user: into a fresh user
-/// namespace first, as its root) and brings `lo` up. Call before any thread starts. Throws
+/// namespace first, as its root) brings `lo` up, and keeps no
+/// TIME_WAIT in it. Call before any thread starts. Throws
 /// std::system_error that says which step was refused.
 void enter_private_network();
 

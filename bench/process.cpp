@@ -30,8 +30,9 @@ namespace {
 constexpr std::size_t complaint_limit = 600;
 constexpr std::size_t announcement_limit = 64 * 1024;
 
-[[noreturn]] void become(const std::vector<std::string>& command, int cpu, int output, int errors,
-                         pid_t parent) {
+[[noreturn]] void become(const std::vector<std::string>& command,
+                         const std::vector<std::string>& environment, int cpu, int output,
+                         int errors, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);
   if (cpu >= 0) {
@@ -44,6 +45,7 @@ constexpr std::size_t announcement_limit = 64 * 1024;
   ::dup2(nothing, 0);
   ::dup2(output, 1);
   ::dup2(errors, 2);
+  for (const auto& entry : environment) ::putenv(const_cast<char*>(entry.c_str()));
   std::vector<char*> arguments;
   arguments.reserve(command.size() + 1);
   for (const auto& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
@@ -60,7 +62,8 @@ std::string ending_of(const siginfo_t& info) {
 
 }  // namespace
 
-server_process::server_process(const std::vector<std::string>& command, int cpu, int limit_ms) {
+server_process::server_process(const std::vector<std::string>& command, int cpu, int limit_ms,
+                               const start_options& options) {
   int pipe_ends[2];
   if (::pipe2(pipe_ends, O_CLOEXEC) != 0)
     throw std::system_error(errno, std::system_category(), "pipe");
@@ -68,7 +71,7 @@ server_process::server_process(const std::vector<std::string>& command, int cpu,
   errors_ = ::memfd_create("server-errors", MFD_CLOEXEC);
   const pid_t parent = ::getpid();
   pid_ = ::fork();
-  if (pid_ == 0) become(command, cpu, pipe_ends[1], errors_, parent);
+  if (pid_ == 0) become(command, options.environment, cpu, pipe_ends[1], errors_, parent);
   const int fork_error = errno;
   ::close(pipe_ends[1]);
   if (pid_ < 0) {
@@ -78,7 +81,7 @@ server_process::server_process(const std::vector<std::string>& command, int cpu,
   pidfd_ = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   try {
     if (pidfd_ < 0) throw std::system_error(errno, std::system_category(), "pidfd_open");
-    wait_until_listening(limit_ms);
+    wait_until_listening(limit_ms, options.services);
   } catch (...) {
     stop();
     throw;
@@ -87,20 +90,28 @@ server_process::server_process(const std::vector<std::string>& command, int cpu,
 
 server_process::~server_process() { stop(); }
 
-void server_process::wait_until_listening(int limit_ms) {
+bool server_process::read_announcements(const std::string& said,
+                                        const std::vector<std::string>& services) {
+  std::vector<endpoint> found;
+  for (const auto& service : services) {
+    const std::string mark = "listening " + service + " ";
+    const auto at = said.find(mark);
+    if (at == std::string::npos || said.find('\n', at) == std::string::npos) return false;
+    const auto from = at + mark.size();
+    const auto address = said.substr(from, said.find_first_of(" \n", from) - from);
+    const auto parsed = parse_endpoint(address);
+    if (!parsed) throw std::runtime_error("announced an address that cannot be read: " + address);
+    found.push_back(*parsed);
+  }
+  listening_ = std::move(found);
+  return true;
+}
+
+void server_process::wait_until_listening(int limit_ms, const std::vector<std::string>& services) {
   const std::uint64_t deadline = now_ns() + static_cast<std::uint64_t>(limit_ms) * 1'000'000;
   std::string said;
   for (;;) {
-    constexpr std::string_view mark = "listening echo ";
-    const auto at = said.find(mark);
-    if (at != std::string::npos && said.find('\n', at) != std::string::npos) {
-      const auto from = at + mark.size();
-      const auto address = said.substr(from, said.find_first_of(" \n", from) - from);
-      const auto parsed = parse_endpoint(address);
-      if (!parsed) throw std::runtime_error("announced an address that cannot be read: " + address);
-      listening_ = *parsed;
-      return;
-    }
+    if (read_announcements(said, services)) return;
     const std::uint64_t now = now_ns();
     if (now >= deadline)
       throw std::runtime_error(fmt::format("not listening after {} ms. {}", limit_ms, complaint()));
@@ -180,6 +191,21 @@ process_usage server_process::usage() const {
       if (line.starts_with("nonvoluntary_ctxt_switches:"))
         out.involuntary_switches += std::stoull(line.substr(27));
     }
+  }
+  ::closedir(tasks);
+  return out;
+}
+
+unsigned server_process::io_workers() const {
+  const std::string folder = fmt::format("/proc/{}/task", pid_);
+  DIR* tasks = ::opendir(folder.c_str());
+  if (tasks == nullptr) return 0;
+  unsigned out = 0;
+  while (const dirent* entry = ::readdir(tasks)) {
+    if (entry->d_name[0] == '.') continue;
+    std::ifstream comm(folder + "/" + entry->d_name + "/comm");
+    std::string name;
+    if (std::getline(comm, name) && name.starts_with("iou-wrk-")) ++out;
   }
   ::closedir(tasks);
   return out;

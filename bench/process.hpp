@@ -20,18 +20,28 @@ struct process_usage {
   std::uint64_t involuntary_switches = 0;
 };
 
+struct start_options {
+  std::vector<std::string> services{"echo"};  // whose `listening NAME ADDR:PORT` lines must come
+  std::vector<std::string> environment;       // NAME=VALUE, beside our own
+};
+
 class server_process {
  public:
   /// Starts `command` pinned to `cpu` (-1: not pinned) and waits up to `limit_ms` for its
-  /// `listening echo ADDR:PORT` line. Throws std::runtime_error that carries what the server wrote
-  /// to stderr when it does not come up.
-  server_process(const std::vector<std::string>& command, int cpu, int limit_ms);
+  /// `listening echo ADDR:PORT` line, or those of other services. Throws std::runtime_error that
+  /// carries what the server wrote to stderr when it does not come up.
+  server_process(const std::vector<std::string>& command, int cpu, int limit_ms,
+                 const start_options& options = {});
   ~server_process();
   server_process(const server_process&) = delete;
   server_process& operator=(const server_process&) = delete;
 
   pid_t pid() const noexcept { return pid_; }
-  const endpoint& listening() const noexcept { return listening_; }
+  const endpoint& listening() const noexcept { return listening_.front(); }
+  /// Of each service, in the order of the options.
+  const std::vector<endpoint>& all_listening() const noexcept { return listening_; }
+  /// Threads that the kernel made for io_uring requests that it could not run at once.
+  unsigned io_workers() const;
   process_usage usage() const;
 
   /// True when the process has ended although nobody asked it to; `why` then says how.
@@ -41,14 +51,15 @@ class server_process {
   void stop() noexcept;
 
  private:
-  void wait_until_listening(int limit_ms);
+  void wait_until_listening(int limit_ms, const std::vector<std::string>& services);
+  bool read_announcements(const std::string& said, const std::vector<std::string>& services);
   std::string complaint() const;
 
   pid_t pid_ = -1;
   int pidfd_ = -1;
   int output_ = -1;  // read end of its stdout
   int errors_ = -1;  // memory file behind its stderr
-  endpoint listening_;
+  std::vector<endpoint> listening_;
 };
 
 /// The cores this process may run on, in rising order.

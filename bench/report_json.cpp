@@ -36,6 +36,7 @@ json to_json(const server_outcome& s) {
   if (!s.syscalls.empty())
     out["system_calls_per_request"] = {{"total", s.syscalls_total()}, {"by_name", s.syscalls}};
   if (!s.syscalls_note.empty()) out["system_calls_note"] = s.syscalls_note;
+  if (s.allocations >= 0) out["heap_allocations_per_request"] = s.allocations;
   if (s.unfinished > 0) out["unfinished"] = s.unfinished;
   json buckets = json::array();
   s.latency.for_each(
@@ -108,6 +109,8 @@ void save_json(const run_outcome& run, const std::string& path) {
   for (const auto& c : run.cells) {
     json& entry = cells.emplace_back();
     entry["title"] = title_of(c.what);
+    for (const auto& s : scenarios)
+      if (s.kind == c.what.kind) entry["scenario"] = s.name;
     entry["connections"] = c.what.connections;
     entry["size"] = c.what.size;
     entry["depth"] = c.what.depth;

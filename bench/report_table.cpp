@@ -58,10 +58,31 @@ std::string rate(double value) {
   return value >= 10'000 ? fmt::format("{:.1f} k", value / 1e3) : fmt::format("{:.0f}", value);
 }
 
+std::string per_request_or_dash(double value) {
+  return value < 0 ? "-" : value == 0 ? "0" : fmt::format("{:.3f}", value);
+}
+
+text_row bulk_header() {
+  return {"server",         "MB/s",        "CPU s/GB", "system calls/MB",
+          "allocations/MB", "switches/MB", "load busy"};
+}
+
+text_row bulk_figures(const server_outcome& s) {
+  const auto speed = s.of(metric::megabytes_per_s), cpu = s.of(metric::cpu_s_per_gigabyte);
+  return {s.spec.label,
+          with_spread(speed, fmt::format("{:.0f}", speed.median)),
+          with_spread(cpu, fmt::format("{:.3f}", cpu.median)),
+          s.syscalls.empty() ? "-" : fmt::format("{:.2f}", s.syscalls_total()),
+          per_request_or_dash(s.allocations),
+          fmt::format("{:.3f}", s.of(metric::switches).median),
+          fmt::format("{:.0f}%", s.of(metric::load_busy).median * 100)};
+}
+
 text_row header(bool brief) {
   if (brief) return {"back end", "p50 us", "p99 us", "requests/s", "CPU us/request"};
-  return {"server",    "requests/s", "p50 us",     "p90 us",           "p99 us",       "p99.9 us",
-          "p99.99 us", "max us",     "CPU us/req", "system calls/req", "switches/req", "load busy"};
+  return {"server",          "requests/s",   "p50 us",   "p90 us",     "p99 us",
+          "p99.9 us",        "p99.99 us",    "max us",   "CPU us/req", "system calls/req",
+          "allocations/req", "switches/req", "load busy"};
 }
 
 text_row figures(const server_outcome& s, bool brief) {
@@ -82,6 +103,7 @@ text_row figures(const server_outcome& s, bool brief) {
           plain(metric::max_us),
           with_spread(cpu, fmt::format("{:.2f}", cpu.median)),
           s.syscalls.empty() ? "-" : fmt::format("{:.2f}", s.syscalls_total()),
+          per_request_or_dash(s.allocations),
           fmt::format("{:.3f}", s.of(metric::switches).median),
           fmt::format("{:.0f}%", s.of(metric::load_busy).median * 100)};
 }
@@ -95,10 +117,11 @@ std::string render_tables(const run_outcome& run, table_style style) {
                                           run.settings.rounds, run.settings.rounds == 1 ? "" : "s",
                                           static_cast<double>(run.settings.duration_ns) / 1e9);
     out += style.markdown ? "**" + title + "**\n\n" : title + "\n";
-    std::vector<text_row> rows{header(style.brief)};
+    const bool bulk = is_bulk(c.what.kind);
+    std::vector<text_row> rows{bulk ? bulk_header() : header(style.brief)};
     std::string notes;
     for (const auto& s : c.servers) {
-      if (!s.rounds.empty()) rows.push_back(figures(s, style.brief));
+      if (!s.rounds.empty()) rows.push_back(bulk ? bulk_figures(s) : figures(s, style.brief));
       if (!s.error.empty()) notes += fmt::format("{}: {}\n", s.spec.label, s.error);
       if (!s.syscalls_note.empty() && !style.brief)
         notes += fmt::format("{}: system calls not counted: {}\n", s.spec.label, s.syscalls_note);

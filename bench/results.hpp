@@ -10,6 +10,7 @@
 
 #include "histogram.hpp"
 #include "load.hpp"
+#include "scenario.hpp"
 #include "servers.hpp"
 #include "statistics.hpp"
 
@@ -27,9 +28,12 @@ enum class metric {
   cpu_us,
   core_us,
   switches,
-  load_busy
+  load_busy,
+  megabytes_per_s,
+  cpu_s_per_gigabyte,
+  workers
 };
-inline constexpr std::size_t metric_count = 12;
+inline constexpr std::size_t metric_count = 15;
 
 struct metric_description {
   std::string_view name;  // in JSON
@@ -48,6 +52,9 @@ inline constexpr std::array<metric_description, metric_count> metric_description
     {"server_core_busy_us_per_request", false},
     {"context_switches_per_request", false},
     {"load_busy", false},
+    {"megabytes_per_s", true},
+    {"server_cpu_s_per_gigabyte", false},
+    {"io_worker_threads", false},
 }};
 
 struct measurement {
@@ -56,13 +63,16 @@ struct measurement {
   double operator[](metric m) const noexcept { return values[static_cast<std::size_t>(m)]; }
 };
 
+/// One load that a server is put under, and what is served under it.
 struct cell {
+  scenario kind = scenario::echo;
   unsigned connections = 1;
   std::size_t size = 64;
   unsigned depth = 1;
   load_mode mode = load_mode::closed;
   arrivals arrival_kind = arrivals::poisson;
   double rate = 0;
+  bool load_spins = false;
 };
 std::string title_of(const cell& c);
 
@@ -74,6 +84,7 @@ struct server_outcome {
   std::map<std::string, double> syscalls;  // per request, by name; empty when not counted
   std::string syscalls_note;               // why they were not counted
   std::uint64_t unfinished = 0;
+  double allocations = -1;  // of the heap, per request; -1: not counted
 
   summary of(metric m) const {
     std::vector<double> values;
@@ -105,6 +116,8 @@ machine_description describe_machine();
 struct run_settings {
   std::vector<server_spec> servers;
   std::vector<cell> cells;
+  /// Of each cell, where they differ; empty: all cells have `servers`.
+  std::vector<std::vector<server_spec>> servers_of_cell;
   unsigned rounds = 5;
   std::uint64_t warmup_ns = 0;
   std::uint64_t duration_ns = 0;

@@ -13,6 +13,8 @@
 #include <memory>
 #include <optional>
 
+#include "heap_counts.hpp"
+#include "other_loads.hpp"
 #include "process.hpp"
 #include "syscall_counter.hpp"
 
@@ -22,6 +24,7 @@ namespace {
 constexpr int start_limit_ms = 10'000;
 constexpr std::uint64_t traced_warmup_ns = 50'000'000;
 constexpr std::uint64_t traced_duration_ns = 300'000'000;
+constexpr std::uint64_t traced_min_megabytes = 20;
 constexpr std::uint64_t traced_min_requests = 200;  // fewer, and the window's edges show
 
 /// One line on stderr, rewritten in place on a terminal, once per measurement elsewhere.
@@ -57,7 +60,14 @@ class progress_line {
 struct edge {
   process_usage usage;
   std::int64_t core_busy_ns = -1;
+  unsigned workers = 0;
 };
+
+std::vector<std::string> names_of_services(scenario kind) {
+  std::vector<std::string> out;
+  for (const auto name : services_of(kind)) out.emplace_back(name);
+  return out;
+}
 
 class runner {
  public:
@@ -76,7 +86,14 @@ class runner {
     for (const cell& what : settings_.cells) {
       cell_outcome& c = out_.cells.emplace_back();
       c.what = what;
-      for (const auto& spec : settings_.servers) c.servers.emplace_back().spec = spec;
+      const std::size_t number = out_.cells.size() - 1;
+      for (const auto& spec : settings_.servers_of_cell.empty()
+                                  ? settings_.servers
+                                  : settings_.servers_of_cell[number]) {
+        server_outcome& server = c.servers.emplace_back();
+        server.spec = spec;
+        serves(spec, what.kind, server.error);
+      }
       const std::size_t count = c.servers.size();
       for (unsigned round = 0; round < settings_.rounds; ++round)
         for (std::size_t turn = 0; turn < count; ++turn)  // another server goes first in each round
@@ -99,13 +116,29 @@ class runner {
     out.arrival_kind = what.arrival_kind;
     out.warmup_ns = settings_.warmup_ns;
     out.duration_ns = settings_.duration_ns;
-    out.spin = settings_.spin;
+    out.spin = settings_.spin || what.load_spins;
     return out;
+  }
+
+  load_result put_under(const cell& what, const load_settings& load, const server_process& server,
+                        const load_hooks& hooks) const {
+    switch (what.kind) {
+      case scenario::echo: break;
+      case scenario::bulk_in:
+      case scenario::bulk_out:
+      case scenario::bulk_both: return run_bulk(load, what.kind, server.all_listening(), hooks);
+      case scenario::connect: return run_connect(load, false, hooks);
+      case scenario::connect_request: return run_connect(load, true, hooks);
+      case scenario::http: return run_http(load, hooks);
+      case scenario::http_wrk: return run_wrk(load, out_.machine.load_cpu, hooks);
+    }
+    return run_load(load, hooks);
   }
 
   edge read_edge(const server_process& server) const {
     return {server.usage(),
-            out_.machine.server_cpu < 0 ? -1 : core_busy_ns(out_.machine.server_cpu)};
+            out_.machine.server_cpu < 0 ? -1 : core_busy_ns(out_.machine.server_cpu),
+            server.io_workers()};
   }
 
   void measure(const cell_outcome& c, server_outcome& into, unsigned round) {
@@ -115,8 +148,9 @@ class runner {
                                 settings_.rounds, into.spec.label));
     try {
       wait_for_free_device(into.spec);
-      server_process server(command_for(into.spec, settings_.bin_dir), out_.machine.server_cpu,
-                            start_limit_ms);
+      server_process server(command_for(into.spec, settings_.bin_dir, c.what.kind),
+                            out_.machine.server_cpu, start_limit_ms,
+                            {names_of_services(c.what.kind), {}});
       edge before, after;
       load_hooks hooks;
       hooks.window_begins = [&] { before = read_edge(server); };
@@ -126,7 +160,7 @@ class runner {
       };
       load_settings load = load_for(c.what, server.listening());
       load.seed = round + 1;  // the same arrivals for every server of a round
-      const load_result result = run_load(load, hooks);
+      const load_result result = put_under(c.what, load, server, hooks);
       std::string why;
       if (server.died(why))
         into.error = fmt::format("round {}: the server {}", round + 1, why);
@@ -164,6 +198,11 @@ class runner {
     m[metric::switches] =
         static_cast<double>(switches(after.usage) - switches(before.usage)) / requests;
     m[metric::load_busy] = result.busy;
+    const auto bytes = static_cast<double>(result.bytes);
+    m[metric::megabytes_per_s] = bytes / 1e6 / result.seconds;
+    m[metric::cpu_s_per_gigabyte] =
+        bytes == 0 ? 0 : static_cast<double>(after.usage.cpu_ns - before.usage.cpu_ns) / bytes;
+    m[metric::workers] = after.workers;
     into.latency.merge(result.latency);
     into.unfinished += result.unfinished;
   }
@@ -174,23 +213,35 @@ class runner {
                                 settings_.cells.size(), title_of(c.what), into.spec.label));
     try {
       wait_for_free_device(into.spec);
-      auto server = std::make_unique<server_process>(command_for(into.spec, settings_.bin_dir),
-                                                     out_.machine.server_cpu, start_limit_ms);
+      heap_counts heap(settings_.bin_dir);
+      auto server = std::make_unique<server_process>(
+          command_for(into.spec, settings_.bin_dir, c.what.kind), out_.machine.server_cpu,
+          start_limit_ms, start_options{names_of_services(c.what.kind), heap.environment()});
       syscall_counter counter(server->pid());
       // The tracer's thread ends with the server: on every way out of here the server has to go
       // first.
       const std::unique_ptr<server_process> goes_first = std::move(server);
       syscall_counter::counts before{}, after{};
       load_hooks hooks;
-      hooks.window_begins = [&] { before = counter.snapshot(); };
-      hooks.window_ends = [&] { after = counter.snapshot(); };
+      std::uint64_t heap_before = 0, heap_after = 0;
+      hooks.window_begins = [&] {
+        before = counter.snapshot();
+        heap_before = heap.now();
+      };
+      hooks.window_ends = [&] {
+        after = counter.snapshot();
+        heap_after = heap.now();
+      };
       load_settings load = load_for(c.what, goes_first->listening());
       load.warmup_ns = traced_warmup_ns;
       load.duration_ns = traced_duration_ns;
-      load.min_requests = traced_min_requests;
-      const load_result result = run_load(load, hooks);
+      load.min_requests = is_bulk(c.what.kind) ? traced_min_megabytes : traced_min_requests;
+      const load_result result = put_under(c.what, load, *goes_first, hooks);
       if (result.requests == 0) into.syscalls_note = result.error;
       into.syscalls = per_request(before, after, result.requests);
+      if (heap.works() && result.requests != 0)
+        into.allocations =
+            static_cast<double>(heap_after - heap_before) / static_cast<double>(result.requests);
     } catch (const std::exception& error) {
       into.syscalls_note = error.what();
     }
@@ -204,9 +255,18 @@ class runner {
 }  // namespace
 
 std::string title_of(const cell& c) {
-  std::string out =
-      fmt::format("{} connection{} x {} B", c.connections, c.connections == 1 ? "" : "s", c.size);
+  std::string out;
+  const auto many = fmt::format("{} connection{}", c.connections, c.connections == 1 ? "" : "s");
+  if (c.kind == scenario::echo || c.kind == scenario::connect_request)
+    out = fmt::format("{} x {} B", many, c.size);
+  else
+    out = many;
+  if (c.kind != scenario::echo)
+    for (const auto& s : scenarios)
+      if (s.kind == c.kind) out = fmt::format("{}: {}", s.name, out);
+  if (c.load_spins) out += ", the load spins";
   if (c.depth != 1) out += fmt::format(" x {} in flight", c.depth);
+  if (c.kind != scenario::echo) return out;
   if (c.mode == load_mode::closed) return out + ", closed loop";
   return out + fmt::format(", open loop {:.0f}/s {}", c.rate,
                            c.arrival_kind == arrivals::poisson ? "Poisson" : "constant");

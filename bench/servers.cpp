@@ -19,29 +19,32 @@ namespace {
 
 constexpr int device_wait_ms = 5000;
 
-enum class kind { weir_kernel, weir_stack, baseline, asio_uring };
+enum class how_started { weir_kernel, weir_stack, baseline, asio_uring };
 
 struct row {
   std::string_view name;
-  kind how;
+  how_started how;
   std::string_view address;  // empty: loopback, any free port
   const char* device;        // what carries the address, when it is not loopback
+  bool only_echo;
   std::string_view text;
 };
 
 constexpr row rows[] = {
-    {"uring", kind::weir_kernel, "", nullptr, "weir on kernel sockets through io_uring"},
-    {"asio", kind::weir_kernel, "", nullptr, "weir on kernel sockets through Asio"},
-    {"stack", kind::weir_stack, "198.18.0.2:7", "wbench0", "weir on its own TCP stack over TUN"},
-    {"raw-epoll", kind::baseline, "", nullptr, "a plain epoll loop"},
-    {"raw-uring", kind::baseline, "", nullptr,
+    {"uring", how_started::weir_kernel, "", nullptr, false,
+     "weir on kernel sockets through io_uring"},
+    {"asio", how_started::weir_kernel, "", nullptr, false, "weir on kernel sockets through Asio"},
+    {"stack", how_started::weir_stack, "198.18.0.2:7", "wbench0", false,
+     "weir on its own TCP stack over TUN"},
+    {"raw-epoll", how_started::baseline, "", nullptr, false, "a plain epoll loop"},
+    {"raw-uring", how_started::baseline, "", nullptr, true,
      "a plain liburing loop: multishot, provided buffers"},
-    {"asio-epoll", kind::baseline, "", nullptr, "Asio's own coroutines on epoll"},
-    {"asio-uring", kind::asio_uring, "", nullptr, "Asio's own coroutines on io_uring"},
-    {"libuv", kind::baseline, "", nullptr, "libuv"},
-    {"veth-epoll", kind::baseline, "198.18.2.2:7", "veth-client",
+    {"asio-epoll", how_started::baseline, "", nullptr, true, "Asio's own coroutines on epoll"},
+    {"asio-uring", how_started::asio_uring, "", nullptr, true, "Asio's own coroutines on io_uring"},
+    {"libuv", how_started::baseline, "", nullptr, true, "libuv"},
+    {"veth-epoll", how_started::baseline, "198.18.2.2:7", "veth-client", false,
      "the plain epoll loop behind a veth pair: kernel TCP over a link"},
-    {"tun-reflector", kind::baseline, "198.18.1.2:7", "wreflect",
+    {"tun-reflector", how_started::baseline, "198.18.1.2:7", "wreflect", true,
      "stateless answers on TUN: the floor for a user-space stack"},
 };
 
@@ -84,6 +87,15 @@ server_spec parse_server(std::string_view text) {
 
 bool needs_private_network(const server_spec& spec) { return !row_of(spec.name).address.empty(); }
 
+bool serves(const server_spec& spec, scenario kind, std::string& why) {
+  const row& r = row_of(spec.name);
+  const bool weir = r.how == how_started::weir_kernel || r.how == how_started::weir_stack;
+  const auto wanted = services_of(kind).front();
+  if (weir || wanted == "echo" || (wanted != "http" && !r.only_echo)) return true;
+  why = fmt::format("{} does not serve {}", spec.name, wanted);
+  return false;
+}
+
 void wait_for_free_device(const server_spec& spec) {
   const row& r = row_of(spec.name);
   if (r.device == nullptr) return;
@@ -101,18 +113,33 @@ std::vector<std::pair<std::string, std::string>> known_servers() {
   return out;
 }
 
-std::vector<std::string> command_for(const server_spec& spec, const std::string& bin_dir) {
+std::vector<std::string> command_for(const server_spec& spec, const std::string& bin_dir,
+                                     scenario kind) {
   const row& r = row_of(spec.name);
-  const std::string where = r.address.empty() ? free_loopback_endpoint() : std::string(r.address);
+  const auto services = services_of(kind);
+  const bool http = services.front() == "http";
+  std::vector<std::string> where;
+  auto next = r.address.empty() ? endpoint{} : *parse_endpoint(r.address);
+  for (std::size_t i = 0; i < services.size(); ++i) {
+    where.push_back(r.address.empty() ? free_loopback_endpoint() : to_string(next));
+    next = next_port(next);
+  }
   std::vector<std::string> out;
   switch (r.how) {
-    case kind::weir_kernel:
-    case kind::weir_stack:
-      out = {bin_dir + "/services", "--backend", spec.name, "--echo", where};
-      if (r.how == kind::weir_stack) out.insert(out.end(), {"--stack.device", r.device});
+    case how_started::weir_kernel:
+    case how_started::weir_stack:
+      out = {bin_dir + (http ? "/http_server" : "/services"), "--backend", spec.name};
+      for (std::size_t i = 0; i < services.size(); ++i)
+        out.insert(out.end(), {fmt::format("--{}", services[i]), where[i]});
+      if (r.how == how_started::weir_stack) out.insert(out.end(), {"--stack.device", r.device});
       break;
-    case kind::baseline: out = {bin_dir + "/weir-bench", "serve", spec.name, where}; break;
-    case kind::asio_uring: out = {bin_dir + "/weir-bench-asio-uring", where}; break;
+    case how_started::baseline:
+      out = {bin_dir + "/weir-bench", "serve", spec.name,
+             r.address.empty() ? "127.0.0.1:0" : where.front()};
+      if (kind != scenario::echo && !r.only_echo)
+        out.insert(out.end(), {"--services", fmt::format("{}", fmt::join(services, ","))});
+      break;
+    case how_started::asio_uring: out = {bin_dir + "/weir-bench-asio-uring", where.front()}; break;
   }
   for (const auto& [key, value] : spec.settings) {
     out.push_back("--" + key);

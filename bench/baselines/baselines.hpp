@@ -16,6 +16,7 @@ struct baseline_settings {
   endpoint where;
   unsigned busy_poll_us = 0;        // spin this long before sleeping (raw-epoll, raw-uring)
   std::size_t buffer_bytes = 4096;  // one provided buffer (raw-uring)
+  std::vector<std::string> services{"echo"};  // the next ones on the next ports (raw-epoll)
 };
 
 [[noreturn]] void serve_raw_epoll(const baseline_settings& settings);

@@ -10,12 +10,13 @@ namespace {
 constexpr std::size_t line_length = 72;  // RFC 864: "one popular pattern is 72 chraracter lines"
 constexpr char first_character = ' ';
 constexpr std::size_t characters = 95;  // the printing ones of ASCII
+constexpr std::size_t repetitions = 9;  // one write is worth 62 KiB
 constexpr weir::duration lending_time =
     std::chrono::milliseconds(20);  // how long a write may hold lent bytes
 
 std::string make_pattern() {
   std::string out;
-  for (std::size_t line = 0; line < characters; ++line) {
+  for (std::size_t line = 0; line < repetitions * characters; ++line) {
     for (std::size_t i = 0; i < line_length; ++i)
       out += static_cast<char>(first_character + static_cast<char>((line + i) % characters));
     out += "\r\n";
