@@ -121,8 +121,9 @@ bool measured_window::running(load_result& result) {
     hooks_.progress(result.requests, static_cast<double>(now - opened_) / 1e9);
     next_report_ = now + report_every_ns;
   }
-  next_ = std::min({std::max(open_ ? end_ : begin_, now + 1'000'000), last_progress_ + settings_.silence_limit_ns + 1,
-                    std::max(next_report_, now + 1)});
+  next_ =
+      std::min({std::max(open_ ? end_ : begin_, now + 1'000'000),
+                last_progress_ + settings_.silence_limit_ns + 1, std::max(next_report_, now + 1)});
   return true;
 }
 

@@ -45,7 +45,8 @@ class poller {
   std::array<epoll_event, events_per_wait> events_{};
 };
 
-/// Warm-up, measured window, end (later while fewer than `min_requests` were seen, up to 10 s); with the hooks called at the edges and now and then in between.
+/// Warm-up, measured window, end (later while fewer than `min_requests` were seen, up to 10 s);
+/// with the hooks called at the edges and now and then in between.
 class measured_window {
  public:
   measured_window(const load_settings& settings, const load_hooks& hooks);

@@ -19,6 +19,7 @@
 #include "report.hpp"
 #include "runner.hpp"
 #include "scenarios/scenarios.hpp"
+#include "targets.hpp"
 
 namespace {
 
@@ -61,6 +62,7 @@ struct command_line {
   flood_settings flood;
   wire_settings wire;
   lookup_settings lookup;
+  table_settings table;
 };
 
 void describe_run(CLI::App& app, command_line& c) {
@@ -97,7 +99,7 @@ void describe_run(CLI::App& app, command_line& c) {
   app.add_option("--json", c.json_file, "save all figures to this file");
   app.add_option("--svg", c.svg_directory, "draw plots into this folder (needs gnuplot)");
   app.add_option("--page", c.page_file,
-                 "write one HTML page with tables and plots (plots need --svg)");
+                 "write one HTML page with tables and plots (which need gnuplot)");
   app.add_option("--private-net", c.private_net,
                  "run in a network namespace of its own; auto: when a server needs it")
       ->check(CLI::IsMember({"auto", "yes", "no"}));
@@ -161,6 +163,25 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
   lookup->callback([&] { chosen = [&c] { return run_lookup(c.lookup); }; });
+}
+
+void describe_table(CLI::App& app, command_line& c, std::function<int()>& chosen) {
+  auto* table = app.add_subcommand(
+      "table", "everything that weir promises of its speed, as ratios with a verdict each");
+  table->add_option("--rounds", c.table.rounds, "rounds; the servers take turns in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  table->add_option("--duration", c.table.duration_s, "seconds of each measured window")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 600.0));
+  table->add_option("--warmup", c.table.warmup_s, "seconds before it")->capture_default_str();
+  table->add_flag("--quick", c.table.quick, "one short round: shows that everything works");
+  table->add_flag("--quiet", c.table.quiet, "no progress on stderr");
+  table->add_flag("--markdown", c.table.markdown, "print Markdown tables");
+  table->add_option("--json", c.table.json_file, "save all figures to this file");
+  table->add_option("--page", c.table.page_file, "write one HTML page with tables and plots");
+  table->add_option("--save-markdown", c.table.markdown_file, "the table as Markdown, too");
+  table->callback([&] { chosen = [&c] { return run_table(c.table); }; });
 }
 
 run_settings settings_from(const command_line& c) {
@@ -241,7 +262,13 @@ int run(command_line c) {
     plots = save_plots(out, c.svg_directory, why_not);
     if (plots.empty()) fmt::print(stderr, "weir-bench: no plots: {}\n", why_not);
   }
-  if (!c.page_file.empty()) save_page(out, plots, c.page_file);
+  if (!c.page_file.empty() && plots.empty()) {
+    std::string why_not;
+    save_page_with_plots(out, c.page_file, "", why_not);
+    if (!why_not.empty()) fmt::print(stderr, "weir-bench: no plots: {}\n", why_not);
+  } else if (!c.page_file.empty()) {
+    save_page(out, plots, c.page_file);
+  }
   return c.strict && out.any_error() ? 1 : 0;
 }
 
@@ -291,8 +318,9 @@ int main(int argc, char** argv) {
   private_app->prefix_command();
   std::function<int()> scenario;
   describe_scenarios(app, c, scenario);
+  describe_table(app, c, scenario);
   CLI11_PARSE(app, argc, argv);
-  c.idle.bin_dir = c.flood.bin_dir = c.bin_dir;
+  c.idle.bin_dir = c.flood.bin_dir = c.table.bin_dir = c.bin_dir;
   c.idle.quiet = c.quiet;
   try {
     if (scenario) return scenario();

@@ -3,6 +3,8 @@
 #include <fmt/core.h>
 
 #include <cerrno>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <system_error>
@@ -39,7 +41,7 @@ std::string drawing(const std::string& path) {
 }  // namespace
 
 void save_page(const run_outcome& run, const std::vector<std::string>& plots,
-               const std::string& path) {
+               const std::string& path, const std::string& summary) {
   std::ofstream out(path);
   out << "<!doctype html>\n<html lang=\"en\"><head><meta "
          "charset=\"utf-8\"><title>weir-bench</title>\n"
@@ -56,11 +58,26 @@ void save_page(const run_outcome& run, const std::vector<std::string>& plots,
       escaped(run.machine.kernel), escaped(run.machine.processor), run.machine.cores,
       run.machine.server_cpu, run.machine.load_cpu, run.settings.rounds,
       static_cast<double>(run.settings.duration_ns) / 1e9);
+  if (!summary.empty()) out << "<pre>" << escaped(summary) << "</pre>\n";
   out << "<pre>" << escaped(render_tables(run, {})) << "</pre>\n";
   for (const auto& plot : plots) out << "<figure>" << drawing(plot) << "</figure>\n";
   out << "</body></html>\n";
   out.flush();
   if (!out) throw std::system_error(errno, std::system_category(), path);
+}
+
+void save_page_with_plots(const run_outcome& run, const std::string& path,
+                          const std::string& summary, std::string& why_not) {
+  std::string folder = (std::filesystem::temp_directory_path() / "weir-bench-XXXXXX").string();
+  if (::mkdtemp(folder.data()) == nullptr)
+    throw std::system_error(errno, std::system_category(), folder);
+  try {
+    save_page(run, save_plots(run, folder, why_not), path, summary);
+  } catch (...) {
+    std::filesystem::remove_all(folder);
+    throw;
+  }
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace weir::bench

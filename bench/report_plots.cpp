@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "report.hpp"
 
@@ -99,12 +100,15 @@ std::string latency_plot(const cell_outcome& c, const std::string& file) {
 }
 
 std::string bar_plot(const run_outcome& run, metric m, const std::string& title,
-                     const std::string& unit, double scale, const std::string& file) {
-  std::vector<std::size_t> shown;  // servers with a figure in at least one cell
-  for (std::size_t i = 0; i < run.settings.servers.size(); ++i)
-    if (std::any_of(run.cells.begin(), run.cells.end(),
-                    [&](const auto& c) { return !c.servers[i].rounds.empty(); }))
-      shown.push_back(i);
+                     const std::string& unit, double scale, const std::string& file,
+                     bool bulk = false) {
+  const auto wanted = [bulk](const cell_outcome& c) { return is_bulk(c.what.kind) == bulk; };
+  std::vector<std::string> shown;  // servers with a figure in at least one cell
+  for (const auto& c : run.cells)
+    for (const auto& s : c.servers)
+      if (wanted(c) && !s.rounds.empty() &&
+          std::find(shown.begin(), shown.end(), s.spec.label) == shown.end())
+        shown.push_back(s.spec.label);
   if (shown.empty()) return "";
   std::string script = opening(file, title);
   script += fmt::format(
@@ -113,9 +117,12 @@ std::string bar_plot(const run_outcome& run, metric m, const std::string& title,
       "set yrange [0:*]\nset ylabel {}\nset xtics noenhanced\nset bars 0.6\n$data << END_OF_DATA\n",
       quoted(unit));
   for (const auto& c : run.cells) {
+    if (!wanted(c)) continue;
     script += quoted(title_of(c.what).substr(0, title_of(c.what).find(", closed")));
-    for (const std::size_t i : shown) {
-      const summary total = c.servers[i].of(m);
+    for (const auto& label : shown) {
+      const auto s = std::find_if(c.servers.begin(), c.servers.end(),
+                                  [&](const auto& one) { return one.spec.label == label; });
+      const summary total = s == c.servers.end() ? summary{} : s->of(m);
       script += total.rounds == 0 ? " NaN NaN NaN"
                                   : fmt::format(" {} {} {}", total.median * scale,
                                                 total.low * scale, total.high * scale);
@@ -124,9 +131,9 @@ std::string bar_plot(const run_outcome& run, metric m, const std::string& title,
   }
   script += "END_OF_DATA\nplot ";
   for (std::size_t i = 0; i < shown.size(); ++i)
-    script += fmt::format("{}$data using {}:{}:{}{} title {}", i == 0 ? "" : ", ", 3 * i + 2,
-                          3 * i + 3, 3 * i + 4, i == 0 ? ":xtic(1)" : "",
-                          quoted(run.settings.servers[shown[i]].label));
+    script +=
+        fmt::format("{}$data using {}:{}:{}{} title {}", i == 0 ? "" : ", ", 3 * i + 2, 3 * i + 3,
+                    3 * i + 4, i == 0 ? ":xtic(1)" : "", quoted(std::as_const(shown[i])));
   return script + "\nunset output\nreset\n";
 }
 
@@ -150,6 +157,13 @@ std::vector<std::string> save_plots(const run_outcome& run, const std::string& d
   file = directory + "/cpu.svg";
   add(file, bar_plot(run, metric::cpu_us, "Server CPU per request (median, range of the rounds)",
                      "microseconds", 1, file));
+  file = directory + "/bulk.svg";
+  add(file, bar_plot(run, metric::megabytes_per_s, "Bulk data (median, range of the rounds)",
+                     "MB/s", 1, file, true));
+  file = directory + "/bulk-cpu.svg";
+  add(file,
+      bar_plot(run, metric::cpu_s_per_gigabyte,
+               "Server CPU per gigabyte (median, range of the rounds)", "seconds", 1, file, true));
   for (std::size_t i = 0; i < run.cells.size(); ++i) {
     file = fmt::format("{}/latency-{}.svg", directory, i + 1);
     add(file, latency_plot(run.cells[i], file));

@@ -22,30 +22,6 @@ std::string pad(const std::string& text, std::size_t width, bool right) {
   return right ? space + text : text + space;
 }
 
-std::string render(const std::vector<text_row>& rows, bool markdown) {
-  std::vector<std::size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
-  std::string out;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    std::string line = markdown ? "|" : "";
-    for (std::size_t i = 0; i < rows[r].size(); ++i)
-      line += (markdown ? " "
-               : i == 0 ? ""
-                        : "  ") +
-              pad(rows[r][i], widths[i], i != 0) + (markdown ? " |" : "");
-    while (!line.empty() && line.back() == ' ') line.pop_back();
-    out += line + "\n";
-    if (r != 0) continue;
-    std::string rule = markdown ? "|" : "";
-    for (std::size_t i = 0; i < widths.size(); ++i)
-      rule += markdown ? (i == 0 ? " --- |" : " ---: |")
-                       : (i == 0 ? "" : "  ") + std::string(widths[i], '-');
-    out += rule + "\n";
-  }
-  return out;
-}
-
 std::string microseconds(double value) {
   return value < 100 ? fmt::format("{:.1f}", value) : fmt::format("{:.0f}", value);
 }
@@ -110,6 +86,30 @@ text_row figures(const server_outcome& s, bool brief) {
 
 }  // namespace
 
+std::string render_rows(const std::vector<text_row>& rows, bool markdown) {
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width_of(row[i]));
+  std::string out;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    std::string line = markdown ? "|" : "";
+    for (std::size_t i = 0; i < rows[r].size(); ++i)
+      line += (markdown ? " "
+               : i == 0 ? ""
+                        : "  ") +
+              pad(rows[r][i], widths[i], i != 0) + (markdown ? " |" : "");
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    out += line + "\n";
+    if (r != 0) continue;
+    std::string rule = markdown ? "|" : "";
+    for (std::size_t i = 0; i < widths.size(); ++i)
+      rule += markdown ? (i == 0 ? " --- |" : " ---: |")
+                       : (i == 0 ? "" : "  ") + std::string(widths[i], '-');
+    out += rule + "\n";
+  }
+  return out;
+}
+
 std::string render_tables(const run_outcome& run, table_style style) {
   std::string out;
   for (const auto& c : run.cells) {
@@ -132,7 +132,7 @@ std::string render_tables(const run_outcome& run, table_style style) {
         notes += fmt::format("{}: the load's core was full: requests/s is a lower bound\n",
                              s.spec.label);
     }
-    if (rows.size() > 1) out += render(rows, style.markdown);
+    if (rows.size() > 1) out += render_rows(rows, style.markdown);
     if (!notes.empty()) out += (style.markdown ? "\n" : "") + notes;
     out += "\n";
   }

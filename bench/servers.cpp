@@ -141,10 +141,7 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
       break;
     case how_started::asio_uring: out = {bin_dir + "/weir-bench-asio-uring", where.front()}; break;
   }
-  for (const auto& [key, value] : spec.settings) {
-    out.push_back("--" + key);
-    out.push_back(value);
-  }
+  for (const auto& [key, value] : spec.settings) out.push_back("--" + key + "=" + value);
   return out;
 }
 

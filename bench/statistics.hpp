@@ -31,13 +31,38 @@ inline summary summarize(std::vector<double> values) {
   return out;
 }
 
+/// The ratios of two figures measured side by side: round by round, since what a machine does to
+/// one it does to its neighbour.
+inline summary ratio(const std::vector<double>& of, const std::vector<double>& to) {
+  std::vector<double> out;
+  for (std::size_t i = 0; i < std::min(of.size(), to.size()); ++i)
+    if (to[i] != 0) out.push_back(of[i] / to[i]);
+  return summarize(std::move(out));
+}
+
+/// What to say of a figure that has to be at most (or at least) so much.
+enum class standing { no_figure, too_few_rounds, met, not_met, within_the_spread };
+
+/// Fewer rounds than these say nothing about a spread.
+inline constexpr std::size_t least_rounds = 3;
+
+/// Met, or not met, only when every round says so.
+inline standing judge(const summary& s, bool at_most, double target,
+                      std::size_t rounds = least_rounds) noexcept {
+  if (s.rounds == 0) return standing::no_figure;
+  if (s.rounds < rounds) return standing::too_few_rounds;
+  const double best = at_most ? s.low : s.high, worst = at_most ? s.high : s.low;
+  const auto good = [&](double value) { return at_most ? value <= target : value >= target; };
+  return good(worst) ? standing::met : good(best) ? standing::within_the_spread : standing::not_met;
+}
+
 enum class verdict { too_close, lower, higher, too_few_rounds };
 
 /// Compares `after` with `before`. A difference counts only when the two ranges do not overlap and
 /// each has at least three rounds behind it: what one unlucky round could explain is not called a
 /// difference.
 inline verdict compare(const summary& before, const summary& after) noexcept {
-  if (before.rounds < 3 || after.rounds < 3) return verdict::too_few_rounds;
+  if (before.rounds < least_rounds || after.rounds < least_rounds) return verdict::too_few_rounds;
   if (after.low > before.high) return verdict::higher;
   if (after.high < before.low) return verdict::lower;
   return verdict::too_close;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace weir::bench {
 
@@ -35,6 +36,14 @@ struct wire_settings {
   double seconds = 0.5;  // per figure and round
 };
 int run_wire(const wire_settings& settings);
+
+/// The two figures of `wire` that others are compared with, in nanoseconds, one for each round.
+struct wire_rounds {
+  std::vector<double> round_trip;         // 64 B there and back, checksums left to the device
+  std::vector<double> summed_round_trip;  // the same with checksums
+  std::vector<double> short_life;         // connect, one request, close
+};
+wire_rounds measure_wire(const wire_settings& settings);
 
 /// `lookup`: what a packet costs with few and many listeners, few and many flows.
 struct lookup_settings {

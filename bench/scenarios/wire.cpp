@@ -159,4 +159,26 @@ int run_wire(const wire_settings& settings) {
   return 0;
 }
 
+wire_rounds measure_wire(const wire_settings& settings) {
+  world offloaded(true), summed(false), short_lived(true);
+  offloaded.open();
+  summed.open();
+  const std::function<void()> steps[] = {[&] { offloaded.round_trip(64); },
+                                         [&] { summed.round_trip(64); },
+                                         [&] {
+                                           short_lived.open();
+                                           short_lived.round_trip(64);
+                                           short_lived.shut();
+                                         }};
+  for (const auto& step : steps)
+    for (std::uint64_t i = 0; i < warm_up; ++i) step();
+  wire_rounds out;
+  for (unsigned round = 0; round < settings.rounds; ++round) {
+    out.round_trip.push_back(time_of(settings.seconds, steps[0]));
+    out.summed_round_trip.push_back(time_of(settings.seconds, steps[1]));
+    out.short_life.push_back(time_of(settings.seconds, steps[2]));
+  }
+  return out;
+}
+
 }  // namespace weir::bench

@@ -24,7 +24,7 @@ weir::task<> chargen(weir::tcp_stream peer, limits limit);
 /// Sends each datagram back, until the shard is asked to stop.
 weir::task<> udp_echo(weir::udp_socket& socket);
 
-/// The 95 lines after which chargen repeats itself.
+/// What chargen writes at a time: the 95 lines after which it repeats itself, some times over.
 std::string_view chargen_pattern();
 
 }  // namespace services

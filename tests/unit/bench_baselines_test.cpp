@@ -123,3 +123,53 @@ TEST_CASE("a_server_that_cannot_start_has_a_row_that_says_why") {
   }
   CHECK(run.any_error());
 }
+
+namespace {
+
+server_outcome run_scenario(const char* name, scenario kind, unsigned connections) {
+  run_settings settings;
+  settings.servers = {parse_server(name)};
+  settings.cells.push_back({.kind = kind, .connections = connections});
+  settings.rounds = 1;
+  settings.duration_ns = 50'000'000;
+  settings.warmup_ns = 1'000'000;
+  settings.count_syscalls = false;
+  settings.quiet = true;
+  settings.bin_dir = own_directory() + "/..";
+  return run_benchmark(settings).cells.at(0).servers.at(0);
+}
+
+}  // namespace
+
+TEST_CASE("bulk_data_goes_into_discard_out_of_chargen_and_both_ways") {
+  for (const auto* server : {"raw-epoll", "asio"})
+    for (const scenario kind : {scenario::bulk_in, scenario::bulk_out, scenario::bulk_both}) {
+      CAPTURE(server);
+      const server_outcome outcome = run_scenario(server, kind, 2);
+      CHECK(outcome.error == "");
+      CHECK(outcome.of(metric::megabytes_per_s).median > 0);
+      CHECK(outcome.of(metric::cpu_s_per_gigabyte).median > 0);
+    }
+}
+
+TEST_CASE("short_connections_are_served_to_their_end") {
+  if (!in_private_network()) return;
+  for (const scenario kind : {scenario::connect, scenario::connect_request}) {
+    const server_outcome outcome = run_scenario("raw-epoll", kind, 8);
+    CHECK(outcome.error == "");
+    CHECK(outcome.rounds.size() == 1);
+    CHECK(outcome.latency.count() > 0);
+  }
+}
+
+TEST_CASE("http_answers_are_read_to_their_end") {
+  const server_outcome outcome = run_scenario("asio", scenario::http, 4);
+  CHECK(outcome.error == "");
+  CHECK(outcome.latency.count() > 0);
+}
+
+TEST_CASE("a_server_without_the_service_has_a_row_that_says_so") {
+  const server_outcome outcome = run_scenario("libuv", scenario::bulk_in, 1);
+  CHECK(outcome.error == "libuv does not serve discard");
+  CHECK(run_scenario("raw-epoll", scenario::http, 1).error == "raw-epoll does not serve http");
+}

@@ -71,3 +71,27 @@ TEST_CASE("a_seed_repeats_its_arrivals_and_another_does_not") {
   CHECK(same);
   CHECK(other);
 }
+
+TEST_CASE("ratios_are_taken_round_by_round") {
+  const summary s = ratio({10, 30, 20}, {10, 20, 10});
+  CHECK(s.low == 1);
+  CHECK(s.median == 1.5);
+  CHECK(s.high == 2);
+  CHECK(ratio({1, 2}, {0, 4}).rounds == 1);
+  CHECK(ratio({}, {1}).rounds == 0);
+}
+
+TEST_CASE("a_target_is_met_only_when_every_round_meets_it") {
+  CHECK(judge(summarize({0.9, 0.8, 1.0}), true, 1.0) == standing::met);
+  CHECK(judge(summarize({0.9, 0.8, 1.1}), true, 1.0) == standing::within_the_spread);
+  CHECK(judge(summarize({1.2, 1.3, 1.1}), true, 1.0) == standing::not_met);
+  CHECK(judge(summarize({1.2, 1.3, 1.1}), false, 1.1) == standing::met);
+  CHECK(judge(summarize({1.2, 1.3, 1.0}), false, 1.1) == standing::within_the_spread);
+  CHECK(judge(summarize({0.9, 0.8, 1.0}), false, 1.1) == standing::not_met);
+}
+
+TEST_CASE("a_target_is_not_judged_by_two_rounds_unless_it_is_a_count") {
+  CHECK(judge(summarize({1, 1}), true, 2) == standing::too_few_rounds);
+  CHECK(judge(summarize({0}), true, 0, 1) == standing::met);
+  CHECK(judge(summarize({}), true, 0, 1) == standing::no_figure);
+}
