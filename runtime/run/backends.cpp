@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,10 @@
 #include "run/factories.hpp"
 #include "run/family.hpp"
 #include "run/tun_probe.hpp"
+#if WEIR_WITH_STACK
+#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "transport/stack/dedicated/dedicated_transport.hpp"
+#endif
 #include "weir/detail/transport.hpp"
 #include "weir/runtime.hpp"
 
@@ -57,7 +62,20 @@ std::unique_ptr<detail::driver> make_device_driver(const config& settings) {
   return detail::make_asio_driver(settings);
 #endif
 }
+
+/// The first shard starts the stack's thread.
+pieces make_dedicated(const config& settings, detail::family& all) {
+  std::lock_guard lock(all.dedicated_begin);
+  if (all.dedicated == nullptr)
+    all.dedicated = std::make_shared<detail::dedicated_stack>(settings, &make_device_driver,
+                                                              all.dedicated_core);
+  return {make_device_driver(settings),
+          std::make_unique<detail::dedicated_transport>(all.dedicated, settings.listen)};
+}
+
 pieces make_stack(const config& settings, unsigned index, const detail::family_ref& family) {
+  if (settings.stack.placement == placement::dedicated)
+    return make_dedicated(settings, family->inside());
   auto driver = make_device_driver(settings);
   auto transport = detail::make_stack_transport(*driver, settings, index, family);
   return {std::move(driver), std::move(transport)};
@@ -154,9 +172,12 @@ config detail::resolve_backend(config settings, std::string& why) {
         "weir::sim::network "
         "(weir/sim.hpp) and runs this server's coroutine in it; a program needs uring, asio or "
         "stack");
-  if (settings.backend == "stack" && settings.stack.placement == placement::dedicated)
+  if (settings.backend == "stack" && settings.stack.placement == placement::dedicated &&
+      settings.stack.queues > 1)
     throw config_error(
-        "stack.placement = 'dedicated': this version runs the stack inline on each shard only");
+        fmt::format("stack.queues = {}: with stack.placement = 'dedicated' one thread reads the "
+                    "device, which takes one queue; leave the key out",
+                    settings.stack.queues));
   if (auto probed = probe_backend(settings.backend, settings); !probed.usable)
     throw config_error(fmt::format("backend = '{}': {}", settings.backend, probed.reason));
   return settings;

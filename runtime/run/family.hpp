@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "device/tun_device.hpp"
@@ -13,12 +14,19 @@
 
 namespace weir::detail {
 
+class dedicated_stack;
+
 struct family {
   /// Of the stack's device. Shards join one after the other.
   std::mutex device;
   std::shared_ptr<stack::shard_set> shards;
   /// The queues that were opened, each its shard's.
   std::vector<std::weak_ptr<stack::tun_device>> queues;
+
+  /// Where the stack has a thread of its own: that thread, and the core that it is pinned to.
+  std::mutex dedicated_begin;
+  std::shared_ptr<dedicated_stack> dedicated;
+  std::optional<int> dedicated_core;
 
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
   kernel::listener_groups listeners;

@@ -12,18 +12,21 @@
 
 namespace weir::detail {
 
-std::vector<int> cores_for(unsigned shards) {
+std::vector<int> cores_for(unsigned shards, bool dedicated_stack) {
   cpu_set_t usable;
   CPU_ZERO(&usable);
   std::vector<int> cores;
   if (sched_getaffinity(0, sizeof usable, &usable) == 0)
     for (int core = 0; core < CPU_SETSIZE; ++core)
       if (CPU_ISSET(core, &usable)) cores.push_back(core);
-  if (cores.size() < shards)
+  const auto others = dedicated_stack ? std::size_t{1} : std::size_t{0};
+  if (cores.size() < shards + others)
     throw config_error(fmt::format(
-        "pin = true: {} shards need a core each, and {} can be used here; set shards to at most {}",
-        shards, cores.size(), cores.size()));
-  cores.resize(shards);
+        "pin = true: {} shards{} need a core each, and {} can be used here; {}", shards,
+        dedicated_stack ? " and the dedicated stack" : "", cores.size(),
+        cores.size() > others ? fmt::format("set shards to at most {}", cores.size() - others)
+                              : "set stack.placement to inline"));
+  cores.resize(shards + others);
   return cores;
 }
 

@@ -5,9 +5,9 @@
 
 namespace weir::detail {
 
-/// The cores of `shards` shards, out of those that the process may use. Throws config_error when
-/// there are fewer.
-std::vector<int> cores_for(unsigned shards);
+/// The cores of `shards` shards, and then, where it has a thread, of the stack, out of those that
+/// the process may use. Throws config_error when there are fewer.
+std::vector<int> cores_for(unsigned shards, bool dedicated_stack = false);
 /// Throws config_error.
 void pin_this_thread(int core);
 

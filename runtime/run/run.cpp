@@ -26,8 +26,12 @@
 #endif
 #include "run/backends.hpp"
 #include "run/ending.hpp"
+#include "run/family.hpp"
 #include "run/pinning.hpp"
 #include "run/signals.hpp"
+#if WEIR_WITH_STACK
+#include "transport/stack/dedicated/dedicated_stack.hpp"
+#endif
 #include "weir/runtime.hpp"
 
 namespace weir {
@@ -84,7 +88,9 @@ class server {
         serving_(count_),
         made_(static_cast<std::ptrdiff_t>(count_)),
         in_step_(static_cast<std::ptrdiff_t>(count_)),
-        admin_(std::move(admin)) {}
+        admin_(std::move(admin)) {
+    if (cores_.size() > count_) family_->inside().dedicated_core = cores_[count_];
+  }
 
   int run() {
     signals_ = std::make_unique<detail::signal_thread>(
@@ -129,7 +135,12 @@ class server {
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
     if (!admin_ || unusable_) return;
     try {
-      endpoint_ = std::make_unique<admin_endpoint>(std::move(*admin_), shards_);
+      auto targets = shards_;
+#if WEIR_WITH_STACK
+      // It lives as long as the family: longer than the endpoint.
+      if (const auto& stack = family_->inside().dedicated) targets.push_back(&stack->shard());
+#endif
+      endpoint_ = std::make_unique<admin_endpoint>(std::move(*admin_), std::move(targets));
     } catch (const std::exception& error) {
       // The shards serve all the same: a server is not kept down for want of a view of it.
       detail::log_line(fmt::format("observe.listen: no admin endpoint: {}", error.what()));
@@ -239,6 +250,10 @@ class server {
   std::unique_ptr<admin_endpoint> endpoint_;
 };
 
+bool has_own_stack(const config& settings) {
+  return settings.backend == "stack" && settings.stack.placement == placement::dedicated;
+}
+
 void prepare_network(const config& settings) {
   if (!settings.stack.private_net) return;
   std::string why;
@@ -259,7 +274,7 @@ int run(const config& settings, std::function<task<>(shard&)> serve) {
     std::string why;
     resolved = detail::resolve_backend(settings, why);
     if (!why.empty()) detail::log_line(why);
-    if (resolved.pin) cores = detail::cores_for(resolved.shard_count());
+    if (resolved.pin) cores = detail::cores_for(resolved.shard_count(), has_own_stack(resolved));
   } catch (const config_error& error) {
     detail::log_line(error.what());
     return exit_unusable;

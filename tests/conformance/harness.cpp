@@ -127,15 +127,20 @@ const auto sim_peer = weir::ip_address::v4(0x0a000002);
 /// Real time after which a case is taken for hung: a diagnosis, not a criterion.
 constexpr auto patience = 50s;
 
+/// "dedicated" is the stack too, on a thread of its own.
 weir::config settings_for(const std::string& backend) {
   weir::config settings;
   settings.backend = backend;
+  if (backend == "dedicated") {
+    settings.backend = "stack";
+    settings.stack.placement = weir::placement::dedicated;
+  }
   return settings;
 }
 
 /// The machine's own reason why a back end cannot be judged here; empty when it can.
-std::string forbidden(const std::string& backend, const weir::config& settings) {
-  if (backend == "stack") {
+std::string forbidden(const weir::config& settings) {
+  if (settings.backend == "stack") {
     static const std::string entered = [] {
       std::string why;
       auto error = weir::stack::enter_private_network(why);
@@ -143,7 +148,7 @@ std::string forbidden(const std::string& backend, const weir::config& settings) 
     }();
     if (!entered.empty()) return entered;
   }
-  auto usable = weir::probe_backend(backend, settings);
+  auto usable = weir::probe_backend(settings.backend, settings);
   return usable.usable ? "" : usable.reason;
 }
 
@@ -207,8 +212,8 @@ void run_on_one_shard(const std::string& backend, coroutine subject, coroutine p
   both.report();
 }
 
-void run_against_the_kernel(coroutine subject, coroutine peer) {
-  auto settings = settings_for("stack");
+void run_against_the_kernel(const std::string& backend, coroutine subject, coroutine peer) {
+  auto settings = settings_for(backend);
   static int device = 0;
   settings.stack.device = "weirc" + std::to_string(device++);
   settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"),
@@ -223,8 +228,8 @@ void run_against_the_kernel(coroutine subject, coroutine peer) {
   weir::shard_thread kernel(settings_for("asio"));
   const auto& ours = settings.stack.address;
   const auto& theirs = settings.stack.host_address;
-  first.emplace(judged.shard(), "stack", ours[0].address, ours[1].address);
-  second.emplace(kernel.shard(), "stack", theirs[0].address, theirs[1].address);
+  first.emplace(judged.shard(), backend, ours[0].address, ours[1].address);
+  second.emplace(kernel.shard(), backend, theirs[0].address, theirs[1].address);
   first->other = &*second;
   second->other = &*first;
   first->here.post([&] {
@@ -256,11 +261,11 @@ void run_in_simulation(coroutine subject, coroutine peer) {
 void run_case(std::string_view backend, coroutine subject, coroutine peer) {
   std::string name(backend);
   if (name == "sim") return run_in_simulation(subject, peer);
-  if (auto why = forbidden(name, settings_for(name)); !why.empty()) {
+  if (auto why = forbidden(settings_for(name)); !why.empty()) {
     std::printf("SKIPPED: %s: %s\n", name.c_str(), why.c_str());
     return;
   }
-  if (name == "stack") return run_against_the_kernel(subject, peer);
+  if (name == "stack" || name == "dedicated") return run_against_the_kernel(name, subject, peer);
   run_on_one_shard(name, subject, peer);
 }
 

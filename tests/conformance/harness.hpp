@@ -90,8 +90,13 @@ void run_case(std::string_view backend, coroutine subject, coroutine peer);
 }  // namespace conformance
 
 /// Registers struct `name` { static task<> subject(side&); static task<> peer(side&); } for every
-/// back end.
-#define CONFORMANCE(name)                                                                     \
+/// back end; DATAGRAM_CONFORMANCE for those that have UDP.
+#define CONFORMANCE(name)                                            \
+  TEST_CASE("dedicated: " #name) {                                   \
+    conformance::run_case("dedicated", &name::subject, &name::peer); \
+  }                                                                  \
+  DATAGRAM_CONFORMANCE(name)
+#define DATAGRAM_CONFORMANCE(name)                                                            \
   TEST_CASE("uring: " #name) { conformance::run_case("uring", &name::subject, &name::peer); } \
   TEST_CASE("asio: " #name) { conformance::run_case("asio", &name::subject, &name::peer); }   \
   TEST_CASE("stack: " #name) { conformance::run_case("stack", &name::subject, &name::peer); } \

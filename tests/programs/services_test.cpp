@@ -418,6 +418,13 @@ TEST_CASE("shards_of_the_stack_share_by_every_policy_and_with_fewer_queues") {
         on, {"--shards", "3", "--stack.queues", queues, "--listen.policy", "round_robin"});
 }
 
+TEST_CASE("a_dedicated_stack_serves_one_shard_and_several") {
+  if (!own_network() || !usable("stack")) return;
+  const auto on = backend_called("stack");
+  for (const std::string shards : {"1", "2"})
+    expect_shards_serve(on, {"--shards", shards, "--stack.placement", "dedicated"});
+}
+
 TEST_CASE("more_queues_than_shards_are_refused") {
   if (!own_network() || !usable("stack")) return;
   auto f = run({services(), "--backend", "stack", "--echo", "198.18.0.2:7", "--shards", "2",

@@ -180,8 +180,11 @@ TEST_CASE("errors_about_back_ends_say_what_to_do") {
   CHECK(config_error_of(settings).find("uring, asio, stack, sim") != std::string::npos);
   settings.backend = "stack";
   settings.stack.placement = placement::dedicated;
+  settings.shards = 2;
+  settings.stack.queues = 2;  // one thread reads one
   CHECK(config_error_of(settings).find("stack.placement") != std::string::npos);
-  settings.stack.placement = placement::inline_;
+  settings = settings_with();
+  settings.backend = "stack";
   settings.stack.device = "lo";
   auto on_lo = probe_backend("stack", settings);
   CHECK_FALSE(on_lo.usable);

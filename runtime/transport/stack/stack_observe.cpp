@@ -95,6 +95,8 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   c.push_back({"stack", "time_wait", "TIME_WAIT entries", host_.time_wait_entries(), true});
   c.push_back({"stack", "connections_limit", "connections that may be", limits.connections, true});
 
+  if (tenant_ != nullptr) tenant_->observe(into);
+
   host_.for_each_listener([&](const stack::listener_info& info) {
     ++into.listeners_total;
     if (into.listeners.size() < bounds.listeners) into.listeners.push_back(shown(info));
@@ -103,7 +105,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
       bounds.connections - std::min(bounds.connections, into.connections.size()),
       [&](const stack::tcp_info& info, void* user) {
         auto& out = into.connections.emplace_back(shown(info));
-        if (user == nullptr) return;  // not accepted yet, or given up
+        if (user == nullptr || tenant_ != nullptr) return;  // nobody's here
         const auto& s = *static_cast<const socket*>(user);
         out.read_waits = s.reader != nullptr;
         out.write_waits = s.first_writer != nullptr;

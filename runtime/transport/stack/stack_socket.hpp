@@ -19,12 +19,6 @@ struct stack_transport::socket final : socket_base {
   accept_operation* last_acceptor = nullptr;
 };
 
-/// How far a write has come, in its scratch space.
-struct write_progress {
-  std::size_t offset;  // into the part
-  std::uint32_t part;
-};
-
 /// The socket of a connect that is under way, in its scratch space.
 struct connect_progress {
   socket_base* socket;

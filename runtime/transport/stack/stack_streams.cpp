@@ -2,10 +2,10 @@
 // rx_data, so that the next read takes it without a call; what was taken that way is told to the
 // stack when the shard settles.
 #include <algorithm>
-#include <array>
 #include <cassert>
 
 #include "transport/stack/stack_socket.hpp"
+#include "transport/stack/stack_write.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {
@@ -133,7 +133,7 @@ void stack_transport::cancel_read(read_operation& op) noexcept {
 void stack_transport::start_write(write_operation& op) {
   auto& s = static_cast<socket&>(*op.socket);
   clock();
-  op.scratch.as<write_progress>() = {0, 0};
+  begin_write(op);
   if (device_error_) return op.complete(device_error_);
   if (s.shutdown_wanted) return op.complete(std::make_error_code(std::errc::broken_pipe));
   if (s.first_writer == nullptr && try_write(s, op)) return;
@@ -159,40 +159,11 @@ void stack_transport::send_late_fin(socket& s) {
   [[maybe_unused]] auto over = host_.shutdown_send(now_, s.id);
 }
 
-// True when the operation is over. The stack is asked until it takes no more: only then it tells
-// when there is room.
+// True when the operation is over.
 bool stack_transport::try_write(socket& s, write_operation& op) {
-  constexpr std::size_t parts_at_once = 32;
-  auto parts = op.parts();
-  auto& at = op.scratch.as<write_progress>();
-  for (;;) {
-    std::array<std::span<const std::byte>, parts_at_once> some;
-    std::size_t count = 0;
-    for (auto i = at.part; i < parts.size() && count < some.size(); ++i) {
-      auto part = parts[i].subspan(i == at.part ? at.offset : 0);
-      if (!part.empty()) some[count++] = part;
-    }
-    if (count == 0) break;
-    auto n = host_.send(now_, s.id, std::span(some).first(count));
-    if (!n && n.error() == std::errc::operation_would_block) {
-      if (!op.all && op.written > 0) break;
-      return false;
-    }
-    if (!n) {
-      op.complete(n.error());
-      return true;
-    }
-    op.written += *n;
-    for (auto left = *n; left > 0;) {
-      auto room = parts[at.part].size() - at.offset;
-      auto step = std::min(left, room);
-      left -= step;
-      at.offset += step;
-      if (at.offset == parts[at.part].size()) ++at.part, at.offset = 0;
-    }
-    if (!op.all) break;
-  }
-  op.complete();
+  const auto outcome = write_more(host_, now_, s.id, op);
+  if (outcome == std::errc::operation_would_block) return false;
+  op.complete(outcome);
   return true;
 }
 

@@ -18,6 +18,7 @@
 #include "transport/stack/lend_pool.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
+#include "transport/stack/stack_tenant.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/detail/transport.hpp"
 #include "weir/stack/host.hpp"
@@ -62,6 +63,10 @@ class stack_transport final : public transport,
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   stack::host& host() { return host_; }
+  /// The TCP sockets are the tenant's from now on, which outlives every event of theirs.
+  void let_to(stack_tenant& tenant) { tenant_ = &tenant; }
+  /// Not before any instant that the host has seen.
+  instant time() { return clock(); }
   /// Sockets that streams, listeners and UDP sockets hold.
   std::size_t sockets() const { return live_ + datagrams_.sockets(); }
   const packet_port_counters& device_counters() const { return port_->counters(); }
@@ -115,6 +120,7 @@ class stack_transport final : public transport,
   std::error_code device_error_;
   handover_note handover_{*this};
   stack_datagrams datagrams_;
+  stack_tenant* tenant_ = nullptr;
 
   std::vector<std::unique_ptr<socket[]>> slabs_;
   socket* free_ = nullptr;

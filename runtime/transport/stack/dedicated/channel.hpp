@@ -1,0 +1,169 @@
+// What a shard and the stack's own thread have between them: a record for each socket, a ring each
+// way for small notes about them, and a bell each way, which is a message to the other's mailbox
+// and so wakes it only when it sleeps.
+//
+// A record is the shard's memory, in two halves: each thread touches its own, and what is handed
+// over (the fields said to be) is written before the note that tells of it and read after. Bytes do
+// not pass through the rings: received ones are read where the stack has them, and stay there until
+// the note that they were taken; those to be sent are read by the stack out of the writer's memory,
+// which the note of the write's end gives back.
+//
+// Every note is made from bits that wait in the record, so that there is at most one of each kind
+// for a socket: a ring that is full delays notes, and loses none.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <semaphore>
+#include <system_error>
+
+#include "transport/stack/dedicated/spsc_ring.hpp"
+#include "weir/detail/mailbox.hpp"
+#include "weir/detail/transport.hpp"
+#include "weir/shard.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::detail {
+
+struct channel;
+struct dedicated_member;
+struct dedicated_socket;
+
+/// What a shard asks of the stack; bits of a note.
+namespace ask {
+inline constexpr std::uint16_t consume = 1;  ///< `count` bytes of what was shown were read
+inline constexpr std::uint16_t accept = 2;   ///< of the listener in the record
+inline constexpr std::uint16_t connect = 4;  ///< the operation in the record
+inline constexpr std::uint16_t write = 8;    ///< the operation in the record
+inline constexpr std::uint16_t cancel = 16;  ///< whichever of these three is under way
+inline constexpr std::uint16_t shutdown = 32;
+inline constexpr std::uint16_t close = 64;
+inline constexpr std::uint16_t abort = 128;
+}  // namespace ask
+
+/// What the stack tells a shard; bits of a note.
+namespace tell {
+inline constexpr std::uint16_t opened = 1;  ///< accepted, connected; the endpoints are in place
+inline constexpr std::uint16_t data = 2;    ///< `bytes`, `count` of them, may be read
+inline constexpr std::uint16_t end = 4;     ///< of the stream, behind what was shown
+inline constexpr std::uint16_t failed = 8;  ///< the same with `failure`
+inline constexpr std::uint16_t done = 16;   ///< the request is over; `outcome` says how
+inline constexpr std::uint16_t gone = 32;   ///< no note about this record follows
+/// Never told: look what there is when the note is made.
+inline constexpr std::uint16_t look = 0x8000;
+}  // namespace tell
+
+/// The shard's half, and what is handed over.
+struct dedicated_half : socket_base {
+  enum class role : std::uint8_t { unused, listener, accepting, connecting, stream, closing };
+
+  role kind = role::unused;
+  bool queued = false;           // in the channel's list of those with something to ask
+  bool asked = false;            // a request is with the stack
+  bool ended = false;            // after rx_data: the end of the stream,
+  bool failed = false;           // or `failure`
+  bool starved = false;          // its lending read waits for a buffer
+  bool shutdown_wanted = false;  // no more writes
+  bool fin_waits = false;        // for the writers' queue to be empty
+  std::uint16_t asks = 0;
+  std::uint32_t presented = 0;  // bytes that rx_data showed when it was looked at last
+  std::uint32_t consumed = 0;   // to be told
+  dedicated_socket* next_asking = nullptr;
+  dedicated_socket* next_starved = nullptr;
+  dedicated_socket* next_free = nullptr;
+  accept_operation* acceptor = nullptr;  // of an accepting record
+  accept_operation* first_acceptor = nullptr;
+  accept_operation* last_acceptor = nullptr;
+
+  // --- Handed over.
+  connect_operation* connector = nullptr;  // by the shard, with ask::connect
+  write_operation* writer = nullptr;       // by the shard, with ask::write
+  dedicated_socket* listener = nullptr;    // by the shard, with ask::accept
+  endpoint local, remote;                  // by the stack, with tell::opened
+  std::error_code failure;                 // by the stack, with tell::failed
+  std::error_code outcome;                 // by the stack, with tell::done
+};
+
+/// The stack's half begins anew with the first thing asked of it: a late note about what the record
+/// was before finds nothing to do.
+struct dedicated_socket final : dedicated_half {
+  struct half {
+    stack::socket_id id = stack::socket_id::none;
+    channel* home = nullptr;
+    dedicated_member* member = nullptr;    // of a listener
+    dedicated_socket* previous = nullptr;  // of the channel's connections
+    dedicated_socket* next = nullptr;      // the same, or the member's waiting acceptors
+    dedicated_socket* next_telling = nullptr;
+    write_operation* writing = nullptr;
+    bool opening = false;  // connecting
+    bool waiting = false;  // accepting
+    bool queued = false;
+    bool told_end = false;
+    std::uint16_t tells = 0;
+    std::uint32_t shown = 0;  // bytes with the shard
+    std::uint64_t turn = 0;   // among all that wait in listeners
+  };
+  alignas(64) half stack;
+};
+
+struct up_note {
+  dedicated_socket* socket;
+  std::uint32_t count;
+  std::uint16_t bits;
+};
+
+struct down_note {
+  dedicated_socket* socket;
+  const std::byte* bytes;
+  std::uint32_t count;
+  std::uint16_t bits;
+};
+
+/// A message to the other side's shard; at most one is under way.
+struct bell : message {
+  bell(channel& c, void (*f)(message&) noexcept) : message(f), of(&c) {}
+  void ring(shard& other) noexcept {
+    if (!sent.exchange(true, std::memory_order_seq_cst)) other.deliver(*this);
+  }
+  /// First thing when it was heard: what comes from here on rings again.
+  void heard() noexcept { sent.store(false, std::memory_order_seq_cst); }
+
+  channel* of;
+  std::atomic<bool> sent{false};
+};
+
+class dedicated_transport;
+class stack_side;
+
+/// Between one shard and the stack's thread.
+struct channel {
+  static constexpr std::size_t notes = 1024;
+
+  using handler = void (*)(message&) noexcept;
+
+  channel(dedicated_transport& t, stack_side& s, shard& a, shard& b, handler on_up, handler on_down)
+      : transport(t),
+        service(s),
+        app(a),
+        stack(b),
+        up_bell(*this, on_up),
+        down_bell(*this, on_down) {}
+
+  dedicated_transport& transport;
+  stack_side& service;
+  shard& app;
+  shard& stack;
+  spsc_ring<up_note, notes> up;
+  spsc_ring<down_note, notes> down;
+  bell up_bell;
+  bell down_bell;
+  std::binary_semaphore call_done{0};  // of the one call that the shard waits for
+
+  // --- The stack's.
+  dedicated_socket* connections = nullptr;
+  dedicated_socket* first_telling = nullptr;
+  dedicated_socket* last_telling = nullptr;
+  std::size_t open = 0;  // connections
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,80 @@
+// See dedicated_stack.hpp.
+#include "transport/stack/dedicated/dedicated_stack.hpp"
+
+#include <pthread.h>
+
+#include <exception>
+#include <future>
+#include <utility>
+
+#include "run/ending.hpp"
+#include "run/factories.hpp"
+#include "run/pinning.hpp"
+#include "run/signals.hpp"
+#include "transport/stack/stack_transport.hpp"
+
+namespace weir::detail {
+namespace {
+
+// One shard, and so one queue, whatever the number of those that are served.
+config alone(config settings) {
+  settings.stack.placement = placement::inline_;
+  settings.stack.queues = 1;
+  settings.shards = 1;
+  return settings;
+}
+
+}  // namespace
+
+dedicated_stack::dedicated_stack(const config& settings, driver_factory make_driver,
+                                 std::optional<int> core)
+    : settings_(alone(settings)),
+      make_driver_(make_driver),
+      core_(core),
+      index_(settings.shard_count()) {
+  std::promise<void> made;
+  auto ready = made.get_future();
+  {
+    blocked_signals blocked;  // whoever takes the process's signals, it is not this thread
+    thread_ = std::thread([this, p = std::move(made)]() mutable { main(std::move(p)); });
+  }
+  try {
+    ready.get();
+  } catch (...) {
+    thread_.join();
+    throw;
+  }
+}
+
+dedicated_stack::~dedicated_stack() {
+  shard_->post([this] { asked_to_end_ = true; });
+  let_go_.count_down();
+  thread_.join();
+}
+
+void dedicated_stack::main(std::promise<void> made) {
+  pthread_setname_np(pthread_self(), "weir-stack");
+  std::unique_ptr<stack_side> side;
+  std::unique_ptr<weir::shard> mine;
+  try {
+    if (core_) pin_this_thread(*core_);
+    auto driver = make_driver_(settings_);
+    auto transport = make_stack_transport(*driver, settings_, 0);
+    auto& stack = static_cast<stack_transport&>(*transport);
+    side = std::make_unique<stack_side>(stack);
+    mine =
+        std::make_unique<weir::shard>(index_, settings_, std::move(driver), std::move(transport));
+  } catch (...) {
+    made.set_exception(std::current_exception());
+    return;
+  }
+  shard_ = mine.get();
+  side_ = side.get();
+  made.set_value();
+  ending end(*mine);
+  mine->run_until([&] { return asked_to_end_ && end.reached(); });
+  // Who posts looks at the shard once more after the message may have been read.
+  let_go_.wait();
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,344 @@
+// The shard's side of a dedicated stack: its notes both ways, listeners, connections and their
+// ends. Reading and writing are in dedicated_streams.cpp.
+#include "transport/stack/dedicated/dedicated_transport.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "transport/stack/dedicated/stack_side.hpp"
+#include "transport/stack/stack_settings.hpp"
+#include "weir/error.hpp"
+
+namespace weir::detail {
+namespace {
+
+constexpr std::size_t sockets_per_slab = 64;
+
+/// The record that an acceptor has offered, in its scratch space.
+struct accept_progress {
+  dedicated_socket* record;
+};
+
+/// The same of a connect.
+struct connect_progress {
+  dedicated_socket* record;
+};
+
+}  // namespace
+
+dedicated_transport::dedicated_transport(std::shared_ptr<dedicated_stack> stack,
+                                         const config::listen_section& defaults)
+    : stack_(std::move(stack)), defaults_(defaults) {}
+
+dedicated_transport::~dedicated_transport() { abandon(); }
+
+void dedicated_transport::attach(weir::shard& owner) {
+  shard_ = &owner;
+  channel_ = std::make_shared<channel>(*this, stack_->side(), owner, stack_->shard(),
+                                       &dedicated_transport::on_up_bell,
+                                       &dedicated_transport::on_down_bell);
+  call([&] { stack_->side().join(*channel_); });
+}
+
+template <class F>
+void dedicated_transport::call(F&& f) {
+  struct waiting final : message {
+    waiting(const std::shared_ptr<channel>& c, F& g) : message(&carry_out), of(c), work(g) {}
+    static void carry_out(message& m) noexcept {
+      auto& self = static_cast<waiting&>(m);
+      const auto of = self.of;  // the call is gone as soon as its end was told
+      // In the order of asking: what was put before the call comes before it.
+      of->service.hear(*of);
+      self.work();
+      of->call_done.release();
+    }
+    const std::shared_ptr<channel>& of;
+    F& work;
+  };
+  waiting asked(channel_, f);
+  stack_->shard().deliver(asked);
+  channel_->call_done.acquire();
+}
+
+// What the stack holds of this shard goes, the connections by a reset: whoever closed them in time
+// was given the time to.
+void dedicated_transport::abandon() noexcept {
+  if (detached_ || channel_ == nullptr) return;
+  detached_ = true;
+  call([this] { stack_->side().leave(*channel_); });
+}
+
+dedicated_socket& dedicated_transport::make_socket(socket::role what) {
+  if (free_ == nullptr) {
+    slabs_.push_back(std::make_unique<socket[]>(sockets_per_slab));
+    for (std::size_t i = sockets_per_slab; i-- > 0;) {
+      slabs_.back()[i].next_free = free_;
+      free_ = &slabs_.back()[i];
+    }
+  }
+  auto& s = *free_;
+  free_ = s.next_free;
+  static_cast<dedicated_half&>(s) = {};
+  s.owner = shard_;
+  s.kind = what;
+  ++live_;
+  return s;
+}
+
+void dedicated_transport::free_socket(socket& s) noexcept {
+  assert(!s.spent_noted && !s.queued && s.reader == nullptr && s.first_writer == nullptr);
+  s.kind = socket::role::unused;
+  s.next_free = free_;
+  free_ = &s;
+  --live_;
+}
+
+// --- Notes.
+
+void dedicated_transport::request(socket& s, std::uint16_t bits) noexcept {
+  s.asks |= bits;
+  if (s.queued) return;
+  s.queued = true;
+  s.next_asking = nullptr;
+  (first_asking_ == nullptr ? first_asking_ : last_asking_->next_asking) = &s;
+  last_asking_ = &s;
+}
+
+/// Of a record that goes: what it still had to ask is void.
+void dedicated_transport::withdraw(socket& s) noexcept {
+  if (!s.queued) return;
+  socket* before = nullptr;
+  for (auto* at = first_asking_; at != &s; at = at->next_asking) before = at;
+  (before == nullptr ? first_asking_ : before->next_asking) = s.next_asking;
+  if (last_asking_ == &s) last_asking_ = before;
+  s.queued = false;
+  s.asks = 0;
+}
+
+void dedicated_transport::tell_stack() {
+  while (auto* s = first_asking_) {
+    if (!channel_->up.put({s, s->consumed, s->asks})) break;
+    rang_ = false;
+    s->consumed = 0;
+    s->asks = 0;
+    s->queued = false;
+    first_asking_ = s->next_asking;
+    if (first_asking_ == nullptr) last_asking_ = nullptr;
+  }
+  if (rang_) return;
+  rang_ = true;
+  (void)channel_->up.depth();
+  channel_->up_bell.ring(channel_->stack);
+}
+
+void dedicated_transport::before_wait(instant) {
+  if (!detached_) tell_stack();
+}
+
+void dedicated_transport::on_up_bell(message& m) noexcept {
+  auto& rung = static_cast<bell&>(m);
+  rung.heard();
+  rung.of->service.hear(*rung.of);
+}
+
+void dedicated_transport::on_down_bell(message& m) noexcept {
+  auto& rung = static_cast<bell&>(m);
+  rung.heard();
+  if (!rung.of->transport.detached_) rung.of->transport.hear();
+}
+
+void dedicated_transport::hear() {
+  channel_->down.take_all([this](const down_note& note) { take(note); });
+  if (channel_->down.room_made()) channel_->up_bell.ring(channel_->stack);
+}
+
+void dedicated_transport::take(const down_note& note) {
+  auto& s = *note.socket;
+  using enum socket::role;
+  switch (s.kind) {
+    case accepting: return accepted(s, note);
+    case connecting: return connected(s, note);
+    case stream:
+      shown(s, note);
+      if ((note.bits & tell::done) != 0) request_over(s, s.outcome);
+      return;
+    case closing:
+      if ((note.bits & tell::gone) == 0) return;
+      --closing_;
+      return free_socket(s);
+    case listener:
+    case unused: assert(false && "a note about nothing"); return;
+  }
+}
+
+// --- Listening.
+
+result<socket_base*> dedicated_transport::listen(const endpoint& local,
+                                                 const listen_options& options) {
+  auto& s = make_socket(socket::role::listener);
+  const auto how = listen_options_from(options, defaults_);
+  std::error_code error;
+  call([&] { error = stack_->side().listen(*channel_, s, local, how); });
+  if (error) {
+    free_socket(s);
+    return error;
+  }
+  return static_cast<socket_base*>(&s);
+}
+
+void dedicated_transport::start_accept(accept_operation& op) {
+  auto& l = static_cast<socket&>(*op.socket);
+  auto& record = make_socket(socket::role::accepting);
+  record.acceptor = &op;
+  record.listener = &l;
+  op.scratch.as<accept_progress>() = {&record};
+  op.next_acceptor = nullptr;
+  (l.first_acceptor == nullptr ? l.first_acceptor : l.last_acceptor->next_acceptor) = &op;
+  l.last_acceptor = &op;
+  record.asked = true;
+  request(record, ask::accept);
+}
+
+void dedicated_transport::forget_acceptor(socket& l, accept_operation& op) noexcept {
+  accept_operation* before = nullptr;
+  for (auto* at = l.first_acceptor; at != &op; at = at->next_acceptor) before = at;
+  (before == nullptr ? l.first_acceptor : before->next_acceptor) = op.next_acceptor;
+  if (l.last_acceptor == &op) l.last_acceptor = before;
+}
+
+void dedicated_transport::accepted(socket& s, const down_note& note) {
+  auto* op = std::exchange(s.acceptor, nullptr);
+  if (op != nullptr) forget_acceptor(*s.listener, *op);
+  s.asked = false;
+  if ((note.bits & tell::opened) == 0) {
+    const auto outcome = s.outcome;
+    withdraw(s);
+    free_socket(s);
+    if (op != nullptr) op->complete(outcome);
+    return;
+  }
+  s.asks &= static_cast<std::uint16_t>(~ask::cancel);
+  s.kind = socket::role::stream;
+  if (op == nullptr) return give_up(s, ask::abort);  // its listener was closed meanwhile
+  shown(s, note);
+  op->accepted = &s;
+  op->complete();
+}
+
+void dedicated_transport::cancel_accept(accept_operation& op) noexcept {
+  auto& s = *op.scratch.as<accept_progress>().record;
+  if ((s.asks & ask::accept) == 0) return request(s, ask::cancel);
+  // The stack has not heard of it.
+  forget_acceptor(*s.listener, op);
+  withdraw(s);
+  free_socket(s);
+  op.complete(canceled_error());
+}
+
+// --- Connecting.
+
+void dedicated_transport::start_connect(connect_operation& op) {
+  auto& s = make_socket(socket::role::connecting);
+  s.connector = &op;
+  op.scratch.as<connect_progress>() = {&s};
+  s.asked = true;
+  request(s, ask::connect);
+}
+
+void dedicated_transport::connected(socket& s, const down_note& note) {
+  auto* op = std::exchange(s.connector, nullptr);
+  s.asked = false;
+  if ((note.bits & tell::opened) == 0) {
+    const auto outcome = s.outcome;
+    withdraw(s);
+    free_socket(s);
+    return op->complete(outcome);
+  }
+  s.asks &= static_cast<std::uint16_t>(~ask::cancel);
+  s.kind = socket::role::stream;
+  shown(s, note);
+  op->connected = &s;
+  op->complete();
+}
+
+void dedicated_transport::cancel_connect(connect_operation& op) noexcept {
+  auto& s = *op.scratch.as<connect_progress>().record;
+  if ((s.asks & ask::connect) == 0) return request(s, ask::cancel);
+  withdraw(s);
+  free_socket(s);
+  op.complete(canceled_error());
+}
+
+// --- The end of a socket.
+
+void dedicated_transport::give_up(socket& s, std::uint16_t how) noexcept {
+  account(s);
+  s.rx_data = nullptr;
+  s.rx_size = s.presented = 0;
+  s.kind = socket::role::closing;
+  ++closing_;
+  request(s, how);
+}
+
+void dedicated_transport::close(socket_base& socket_of_stream) noexcept {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  if (s.kind != socket::role::listener) return give_up(s, ask::close);
+  // Answers that are on their way find nobody and are given up; acceptors that the stack has not
+  // heard of it will not hear of.
+  while (auto* op = s.first_acceptor) {
+    s.first_acceptor = op->next_acceptor;
+    auto& record = *op->scratch.as<accept_progress>().record;
+    record.acceptor = nullptr;
+    if ((record.asks & ask::accept) != 0) {
+      withdraw(record);
+      free_socket(record);
+    }
+    op->complete(canceled_error());
+  }
+  s.last_acceptor = nullptr;
+  call([&] { stack_->side().close_listener(s); });
+  free_socket(s);
+}
+
+void dedicated_transport::abort(socket_base& socket_of_stream) noexcept {
+  give_up(static_cast<socket&>(socket_of_stream), ask::abort);
+}
+
+// --- Small things.
+
+endpoint dedicated_transport::local_endpoint(const socket_base& s) const {
+  return static_cast<const socket&>(s).local;
+}
+
+endpoint dedicated_transport::remote_endpoint(const socket_base& s) const {
+  return static_cast<const socket&>(s).remote;
+}
+
+std::error_code dedicated_transport::set_options(socket_base& socket_of_stream,
+                                                 const stream_options& options) {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  std::error_code error;
+  call([&] { error = stack_->side().set_options(s, options); });
+  return error;
+}
+
+void dedicated_transport::observe(shard_snapshot& into, const snapshot_bounds&) {
+  auto& c = into.counts;
+  c.push_back({"transport", "sockets", "sockets that the program holds", live_, true});
+  c.push_back({"transport", "lent_buffers", "buffers lent to readers", lend_.lent(), true});
+  c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
+               lend_.exhausted()});
+  auto& up = channel_->up;
+  c.push_back({"transport", "stack_ring_notes", "notes put into the ring to the stack's thread",
+               up.put_so_far()});
+  c.push_back({"transport", "stack_ring_depth", "notes that the stack's thread has not come to",
+               up.depth(), true});
+  c.push_back({"transport", "stack_ring_peak", "most of them so far", up.deepest(), true});
+  c.push_back({"transport", "stack_ring_limit", "as many as there may be", channel::notes, true});
+  c.push_back(
+      {"transport", "stack_ring_full", "times a note had to wait for room", up.times_full()});
+}
+
+}  // namespace weir::detail

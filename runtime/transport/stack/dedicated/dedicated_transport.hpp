@@ -1,0 +1,105 @@
+// stack.placement = "dedicated", as a shard sees it: a transport whose sockets live with the stack
+// on another thread. It turns operations into notes for that thread and its notes into completed
+// operations; it has no device, no timers and no protocol of its own, and makes no system call.
+// Listening, closing a listener and setting options wait for the stack's answer; nothing else does.
+//
+// Reads and their cancelling are this shard's alone, since received bytes are shown to it. A write,
+// an accept and a connect are with the stack until it says that they are over.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "observe/snapshot.hpp"
+#include "transport/stack/dedicated/channel.hpp"
+#include "transport/stack/lend_pool.hpp"
+#include "weir/config.hpp"
+#include "weir/detail/transport.hpp"
+
+namespace weir::detail {
+
+class dedicated_stack;
+
+class dedicated_transport final : public transport, public observable {
+ public:
+  dedicated_transport(std::shared_ptr<dedicated_stack> stack,
+                      const config::listen_section& defaults);
+  ~dedicated_transport() override;
+
+  void attach(weir::shard& owner) override;
+  std::string_view name() const override { return "stack"; }
+
+  result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
+  void start_accept(accept_operation& op) override;
+  void start_connect(connect_operation& op) override;
+  void start_read(read_operation& op) override;
+  void start_write(write_operation& op) override;
+  void cancel_accept(accept_operation& op) noexcept override;
+  void cancel_connect(connect_operation& op) noexcept override;
+  void cancel_read(read_operation& op) noexcept override;
+  void cancel_write(write_operation& op) noexcept override;
+  std::error_code shutdown_send(socket_base& socket) noexcept override;
+  void close(socket_base& socket) noexcept override;
+  void abort(socket_base& socket) noexcept override;
+  void release(lent_bytes& lent) noexcept override;
+  void settle(socket_base* spent) noexcept override;
+  endpoint local_endpoint(const socket_base& socket) const override;
+  endpoint remote_endpoint(const socket_base& socket) const override;
+  std::error_code set_options(socket_base& socket, const stream_options& options) override;
+  void before_wait(instant now) override;
+  instant next_deadline() const override { return instant::never(); }
+  std::size_t closing() const override { return closing_; }
+  void abandon() noexcept override;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
+
+ private:
+  using socket = dedicated_socket;
+
+  /// Runs `f` on the stack's thread and waits for it.
+  template <class F>
+  void call(F&& f);
+
+  socket& make_socket(socket::role what);
+  void free_socket(socket& s) noexcept;
+  void request(socket& s, std::uint16_t bits) noexcept;
+  void withdraw(socket& s) noexcept;
+  void tell_stack();
+  static void on_down_bell(message& m) noexcept;
+  static void on_up_bell(message& m) noexcept;
+  void hear();
+  void take(const down_note& note);
+  void accepted(socket& s, const down_note& note);
+  void connected(socket& s, const down_note& note);
+  void shown(socket& s, const down_note& note);
+  void request_over(socket& s, std::error_code outcome);
+  void forget_acceptor(socket& listener, accept_operation& op) noexcept;
+  void give_up(socket& s, std::uint16_t how) noexcept;
+
+  void account(socket& s) noexcept;
+  void continue_read(socket& s);
+  bool try_read(socket& s, read_operation& op);
+  bool try_lend(socket& s, read_operation& op);
+  bool finish_dry(socket& s, read_operation& op);
+  void wake_starved();
+  void send_next_write(socket& s) noexcept;
+
+  std::shared_ptr<dedicated_stack> stack_;
+  const config::listen_section& defaults_;
+  weir::shard* shard_ = nullptr;
+  std::shared_ptr<channel> channel_;
+  bool detached_ = false;
+  bool rang_ = true;  // for all that was put
+
+  std::vector<std::unique_ptr<socket[]>> slabs_;
+  socket* free_ = nullptr;
+  std::size_t live_ = 0;
+  std::size_t closing_ = 0;
+  socket* first_asking_ = nullptr;
+  socket* last_asking_ = nullptr;
+  lend_pool lend_;
+  socket* first_starved_ = nullptr;
+  socket* last_starved_ = nullptr;
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,192 @@
+// How shards' listeners share an address on a dedicated stack. The host has one listener for each
+// address; what it completes is dealt out here: to whoever waits first (exclusive, shared), or by
+// the policy into a queue for each member (sharded). A member that leaves hands its queue on.
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+#include "listen/flow_key.hpp"
+#include "transport/stack/dedicated/stack_side.hpp"
+#include "transport/stack/stack_transport.hpp"
+#include "weir/error.hpp"
+
+namespace weir::detail {
+
+dedicated_group* stack_side::find(const endpoint& local) {
+  const auto at = std::find_if(groups_.begin(), groups_.end(),
+                               [&](const auto& g) { return g->local == local; });
+  return at == groups_.end() ? nullptr : at->get();
+}
+
+// As stack/share has it for hosts that share a device. All shards are of one program: without a
+// key they have its key.
+std::error_code stack_side::join_group(dedicated_group& g, const stack::listen_options& options,
+                                       const channel& c) const {
+  using enum stack::sharing_mode;
+  const auto in_use = std::make_error_code(std::errc::address_in_use);
+  if (options.key != g.options.key) return in_use;
+  if (g.options.sharing == exclusive || options.sharing == exclusive) return in_use;
+  if (std::any_of(g.members.begin(), g.members.end(), [&](const auto& m) { return m->home == &c; }))
+    return in_use;
+  if (g.options.sharing != options.sharing || g.options.policy != options.policy)
+    return std::make_error_code(std::errc::invalid_argument);
+  return {};
+}
+
+std::error_code stack_side::listen(channel& c, dedicated_socket& record, const endpoint& local,
+                                   const stack::listen_options& options) {
+  if (device_error_) return device_error_;
+  auto* g = local.port == 0 ? nullptr : find(local);
+  if (g != nullptr) {
+    if (local.address.is_unspecified() && !options.allow_wildcard)
+      return std::make_error_code(std::errc::permission_denied);
+    if (auto error = join_group(*g, options, c)) return error;
+  } else {
+    auto id = host_.listen(local, options);
+    if (!id) return id.error();
+    g = groups_.emplace_back(std::make_unique<dedicated_group>()).get();
+    g->id = *id;
+    g->local = host_.local_endpoint(*id);
+    g->options = options;
+    host_.set_user(*id, g);
+  }
+  auto& m = *g->members.emplace_back(std::make_unique<dedicated_member>());
+  m.home = &c;
+  m.group = g;
+  record.stack = {};
+  record.stack.home = &c;
+  record.stack.member = &m;
+  record.local = g->local;
+  return {};
+}
+
+void stack_side::close_listener(dedicated_socket& record) {
+  leave_group(*std::exchange(record.stack.member, nullptr));
+}
+
+void stack_side::leave_group(dedicated_member& m) {
+  auto& g = *m.group;
+  while (auto* s = m.first_waiting) {
+    remove_waiting(*s);
+    over(*s, canceled_error());
+  }
+  const auto queue = std::move(m.queue);
+  std::erase_if(g.members, [&](const auto& other) { return other.get() == &m; });
+  if (!g.members.empty()) {
+    for (auto id : queue) place(g, id);
+    return serve(g);
+  }
+  for (auto id : queue) host_.abort(transport_.time(), id);
+  host_.close(transport_.time(), g.id);
+  std::erase_if(groups_, [&](const auto& other) { return other.get() == &g; });
+}
+
+// --- Who waits.
+
+void stack_side::start_accept(channel& c, dedicated_socket& s) {
+  auto* m = s.listener->stack.member;
+  s.stack = {};
+  s.stack.home = &c;
+  if (device_error_) return over(s, device_error_);
+  assert(m != nullptr && m->home == &c);
+  auto& h = s.stack;
+  h.member = m;
+  h.waiting = true;
+  h.turn = ++waits_;
+  h.previous = m->last_waiting;
+  (m->first_waiting == nullptr ? m->first_waiting : m->last_waiting->stack.next) = &s;
+  m->last_waiting = &s;
+  serve(*m->group);
+}
+
+void stack_side::remove_waiting(dedicated_socket& s) {
+  auto& h = s.stack;
+  auto& m = *h.member;
+  (h.previous == nullptr ? m.first_waiting : h.previous->stack.next) = h.next;
+  (h.next == nullptr ? m.last_waiting : h.next->stack.previous) = h.previous;
+  h.previous = h.next = nullptr;
+  h.waiting = false;
+}
+
+dedicated_member* stack_side::oldest_waiting(dedicated_group& g) {
+  dedicated_member* oldest = nullptr;
+  for (auto& m : g.members) {
+    if (m->first_waiting == nullptr) continue;
+    if (oldest == nullptr || m->first_waiting->stack.turn < oldest->first_waiting->stack.turn)
+      oldest = m.get();
+  }
+  return oldest;
+}
+
+// --- Who gets what.
+
+void stack_side::serve(dedicated_group& g) {
+  if (g.sharded()) return deal(g);
+  while (auto* m = oldest_waiting(g)) {
+    auto id = host_.accept(transport_.time(), g.id);
+    if (!id) return;
+    hand_out(*m, *id);
+  }
+}
+
+void stack_side::deal(dedicated_group& g) {
+  const auto has_room = [&](const auto& m) {
+    return m->first_waiting != nullptr || m->queue.size() < g.options.backlog;
+  };
+  for (;;) {
+    for (auto& m : g.members)
+      while (m->first_waiting != nullptr && !m->queue.empty()) {
+        const auto id = m->queue.front();
+        m->queue.pop_front();
+        hand_out(*m, id);
+      }
+    // Beyond the members' queues they wait in the listener's own, which overflows as it always
+    // does.
+    if (std::none_of(g.members.begin(), g.members.end(), has_room)) return;
+    auto id = host_.accept(transport_.time(), g.id);
+    if (!id) return;
+    place(g, *id);
+  }
+}
+
+/// Into the queue of the member that the policy names, or of the next one that has room. What a
+/// member left behind goes in even where none has.
+void stack_side::place(dedicated_group& g, stack::socket_id id) {
+  const auto count = g.members.size();
+  std::size_t wanted = 0;
+  switch (g.options.policy) {
+    case stack::sharding_policy::round_robin: wanted = g.turn++ % count; break;
+    case stack::sharding_policy::least_loaded: {
+      const auto load = [](const auto& m) { return m->home->open + m->queue.size(); };
+      for (std::size_t i = 1; i < count; ++i)
+        if (load(g.members[i]) < load(g.members[wanted])) wanted = i;
+      break;
+    }
+    case stack::sharding_policy::hash: {
+      const stack::flow_key flow{host_.local_endpoint(id), host_.remote_endpoint(id)};
+      wanted = flow.hash<1, 3>(hash_key_) % count;
+      break;
+    }
+  }
+  auto chosen = wanted;
+  for (std::size_t i = 0; i < count; ++i) {
+    auto& m = *g.members[(wanted + i) % count];
+    if (m.first_waiting == nullptr && m.queue.size() >= g.options.backlog) continue;
+    chosen = (wanted + i) % count;
+    break;
+  }
+  g.members[chosen]->queue.push_back(id);
+}
+
+void stack_side::hand_out(dedicated_member& m, stack::socket_id id) {
+  auto& s = *m.first_waiting;
+  remove_waiting(s);
+  s.stack.member = nullptr;
+  link(*m.home, s, id);
+  s.local = host_.local_endpoint(id);
+  s.remote = host_.remote_endpoint(id);
+  tell_later(s, tell::opened | tell::look);
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,285 @@
+// See stack_side.hpp. Listeners are in stack_groups.cpp.
+#include "transport/stack/dedicated/stack_side.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+#include "transport/stack/stack_settings.hpp"
+#include "transport/stack/stack_transport.hpp"
+#include "transport/stack/stack_write.hpp"
+#include "weir/error.hpp"
+
+namespace weir::detail {
+
+stack_side::stack_side(stack_transport& stack) : transport_(stack), host_(stack.host()) {
+  std::memcpy(&hash_key_, host_.options().secret.data(), sizeof hash_key_);
+  stack.let_to(*this);
+}
+
+stack_side::~stack_side() { assert(channels_.empty() && groups_.empty()); }
+
+void stack_side::join(channel& c) { channels_.push_back(&c); }
+
+void stack_side::leave(channel& c) {
+  for (std::size_t g = groups_.size(); g-- > 0;)
+    for (auto& m : groups_[g]->members)
+      if (m->home == &c) {
+        leave_group(*m);  // the group may be gone
+        break;
+      }
+  while (c.connections != nullptr) end(*c.connections, true);
+  c.first_telling = c.last_telling = nullptr;
+  std::erase(channels_, &c);
+}
+
+// --- Notes from a shard.
+
+void stack_side::hear(channel& c) {
+  c.up.take_all([&](const up_note& note) { carry_out(c, note); });
+  if (c.up.room_made()) c.down_bell.ring(c.app);
+}
+
+void stack_side::carry_out(channel& c, const up_note& note) {
+  auto& s = *note.socket;
+  if ((note.bits & ask::consume) != 0) consume(s, note.count);
+  if ((note.bits & ask::accept) != 0) start_accept(c, s);
+  if ((note.bits & ask::connect) != 0) start_connect(c, s);
+  if ((note.bits & ask::write) != 0) start_write(s);
+  if ((note.bits & ask::cancel) != 0) cancel(s);
+  // An error means that the connection is over, which its reader hears of.
+  if ((note.bits & ask::shutdown) != 0) (void)host_.shutdown_send(transport_.time(), s.stack.id);
+  if ((note.bits & (ask::close | ask::abort)) != 0) {
+    end(s, (note.bits & ask::abort) != 0);
+    tell_later(s, tell::gone);
+  }
+}
+
+void stack_side::consume(dedicated_socket& s, std::uint32_t count) {
+  assert(count <= s.stack.shown);
+  s.stack.shown -= count;
+  host_.consume(transport_.time(), s.stack.id, count);
+  if (s.stack.shown == 0) tell_later(s, tell::look);
+}
+
+/// Whatever the shard asked last is over.
+void stack_side::over(dedicated_socket& s, std::error_code outcome) {
+  s.outcome = outcome;
+  tell_later(s, tell::done);
+}
+
+void stack_side::cancel(dedicated_socket& s) {
+  auto& h = s.stack;
+  if (h.waiting) {
+    remove_waiting(s);
+  } else if (h.opening) {
+    end(s, true);
+  } else if (h.writing != nullptr) {
+    h.writing = nullptr;
+  } else {
+    return;  // it was over already, and was said to be
+  }
+  over(s, canceled_error());
+}
+
+// --- Connections.
+
+void stack_side::link(channel& c, dedicated_socket& s, stack::socket_id id) {
+  auto& h = s.stack;
+  h.id = id;
+  h.home = &c;
+  h.previous = nullptr;
+  h.next = c.connections;
+  if (c.connections != nullptr) c.connections->stack.previous = &s;
+  c.connections = &s;
+  ++c.open;
+  host_.set_user(id, &s);
+}
+
+void stack_side::unlink(dedicated_socket& s) {
+  auto& h = s.stack;
+  (h.previous != nullptr ? h.previous->stack.next : h.home->connections) = h.next;
+  if (h.next != nullptr) h.next->stack.previous = h.previous;
+  --h.home->open;
+  h.id = stack::socket_id::none;
+}
+
+/// The connection is the host's alone from here on.
+void stack_side::end(dedicated_socket& s, bool reset) {
+  auto& h = s.stack;
+  if (reset)
+    host_.abort(transport_.time(), h.id);
+  else
+    host_.close(transport_.time(), h.id);
+  unlink(s);
+  h.opening = false;
+  h.writing = nullptr;
+  h.tells = 0;
+}
+
+void stack_side::start_connect(channel& c, dedicated_socket& s) {
+  s.stack = {};
+  s.stack.home = &c;
+  if (device_error_) return over(s, device_error_);
+  const auto& op = *s.connector;
+  auto options = host_.options().tcp;
+  apply(op.options->stream, options);
+  auto id = host_.connect(transport_.time(), op.remote, op.options->local, options);
+  if (!id) return over(s, id.error());
+  link(c, s, *id);
+  s.stack.opening = true;
+}
+
+void stack_side::finish_connect(dedicated_socket& s, stack::ready what) {
+  using enum stack::ready;
+  if (any(what, failed)) {
+    const auto why = host_.error(s.stack.id);
+    end(s, false);
+    over(s, why ? why : std::make_error_code(std::errc::connection_refused));
+  } else if (any(what, connected)) {
+    s.stack.opening = false;
+    s.local = host_.local_endpoint(s.stack.id);
+    s.remote = host_.remote_endpoint(s.stack.id);
+    tell_later(s, tell::opened | tell::look);
+  }
+}
+
+std::error_code stack_side::set_options(dedicated_socket& s, const stream_options& options) {
+  auto tcp = host_.get_options(s.stack.id);
+  if (!tcp) return tcp.error();
+  apply(options, *tcp);
+  if (auto error = host_.set_options(transport_.time(), s.stack.id, *tcp)) return error;
+  if (options.cork) return host_.set_cork(transport_.time(), s.stack.id, *options.cork);
+  return {};
+}
+
+// --- Writing, out of the memory of the writer, who waits.
+
+void stack_side::start_write(dedicated_socket& s) {
+  s.stack.writing = s.writer;
+  begin_write(*s.writer);
+  if (device_error_) {
+    s.stack.writing = nullptr;
+    return over(s, device_error_);
+  }
+  pump(s);
+}
+
+void stack_side::pump(dedicated_socket& s) {
+  if (s.stack.writing == nullptr) return;
+  const auto outcome = write_more(host_, transport_.time(), s.stack.id, *s.stack.writing);
+  if (outcome == std::errc::operation_would_block) return;
+  s.stack.writing = nullptr;
+  over(s, outcome);
+}
+
+// --- The host's events.
+
+void stack_side::handle(const stack::event& what) {
+  using enum stack::ready;
+  if (any(what.what, acceptable)) return serve(*static_cast<dedicated_group*>(what.user));
+  if (what.user == nullptr) return;  // waits for a listener: whoever gets it looks at its state
+  auto& s = *static_cast<dedicated_socket*>(what.user);
+  assert(s.stack.id == what.socket);
+  if (s.stack.opening) return finish_connect(s, what.what);
+  if (any(what.what, readable | failed)) tell_later(s, tell::look);
+  if (any(what.what, writable | failed)) pump(s);
+}
+
+void stack_side::fail_everything(std::error_code error) {
+  device_error_ = error;
+  for (auto& g : groups_)
+    for (auto& m : g->members)
+      while (auto* s = m->first_waiting) {
+        remove_waiting(*s);
+        over(*s, error);
+      }
+  for (auto* c : channels_) {
+    for (auto* s = c->connections; s != nullptr;) {
+      auto* next = s->stack.next;
+      const bool asked = s->stack.opening || std::exchange(s->stack.writing, nullptr) != nullptr;
+      if (s->stack.opening) end(*s, true);
+      if (asked) over(*s, error);
+      tell_later(*s, tell::look);
+      s = next;
+    }
+  }
+}
+
+// --- Notes to a shard.
+
+void stack_side::tell_later(dedicated_socket& s, std::uint16_t bits) {
+  auto& h = s.stack;
+  h.tells |= bits;
+  if (h.queued) return;
+  h.queued = true;
+  h.next_telling = nullptr;
+  auto& c = *h.home;
+  (c.first_telling == nullptr ? c.first_telling : c.last_telling->stack.next_telling) = &s;
+  c.last_telling = &s;
+}
+
+/// What there is to read is shown when nothing that was shown is left, its end once, and last.
+void stack_side::look(dedicated_socket& s, down_note& note) {
+  auto& h = s.stack;
+  if (h.shown != 0 || h.told_end || h.id == stack::socket_id::none) return;
+  const auto chunk = host_.peek(h.id);
+  if (!chunk.empty()) {
+    note.bytes = chunk.data();
+    note.count = static_cast<std::uint32_t>(std::min<std::size_t>(chunk.size(), UINT32_MAX));
+    note.bits |= tell::data;
+    return;
+  }
+  if (host_.at_end(h.id)) {
+    note.bits |= tell::end;
+  } else if (const auto why = device_error_ ? device_error_ : host_.error(h.id)) {
+    s.failure = why;
+    note.bits |= tell::failed;
+  }
+}
+
+void stack_side::tell_shard(channel& c) {
+  if (c.first_telling == nullptr) return;
+  while (auto* s = c.first_telling) {
+    auto& h = s->stack;
+    down_note note{s, nullptr, 0, static_cast<std::uint16_t>(h.tells & ~tell::look)};
+    if ((h.tells & tell::look) != 0) look(*s, note);
+    if (note.bits != 0 && !c.down.put(note)) break;  // what it says is as true later
+    if ((note.bits & (tell::end | tell::failed)) != 0) h.told_end = true;
+    h.shown += note.count;
+    h.tells = 0;
+    h.queued = false;
+    c.first_telling = h.next_telling;
+    if (c.first_telling == nullptr) c.last_telling = nullptr;
+  }
+  (void)c.down.depth();
+  c.down_bell.ring(c.app);
+}
+
+void stack_side::end_turn() {
+  for (auto* c : channels_) tell_shard(*c);
+}
+
+void stack_side::observe(shard_snapshot& into) {
+  std::uint64_t notes = 0, depth = 0, peak = 0, full = 0;
+  for (auto* c : channels_) {
+    notes += c->down.put_so_far();
+    depth += c->down.depth();
+    peak = std::max<std::uint64_t>(peak, c->down.deepest());
+    full += c->down.times_full();
+  }
+  auto& counts = into.counts;
+  counts.push_back(
+      {"transport", "shards_served", "shards whose sockets are here", channels_.size(), true});
+  counts.push_back({"transport", "shard_rings_notes", "notes put into the shards' rings", notes});
+  counts.push_back(
+      {"transport", "shard_rings_depth", "notes that the shards have not come to", depth, true});
+  counts.push_back(
+      {"transport", "shard_rings_peak", "most of them so far, in one ring", peak, true});
+  counts.push_back(
+      {"transport", "shard_rings_limit", "as many as one ring holds", channel::notes, true});
+  counts.push_back({"transport", "shard_rings_full", "times a note had to wait for room", full});
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,27 @@
+// Who has a stack transport's host to himself: where the stack stands on a thread of its own, its
+// TCP sockets are not those of streams on that thread but of other threads' (dedicated/). The
+// transport then keeps the device, the time and the UDP sockets, and hands all else on.
+#pragma once
+
+#include <system_error>
+
+#include "observe/snapshot.hpp"
+#include "weir/stack/host.hpp"
+
+namespace weir::detail {
+
+class stack_tenant {
+ public:
+  /// Of a TCP socket.
+  virtual void handle(const stack::event& what) = 0;
+  /// No packet will ever come again.
+  virtual void fail_everything(std::error_code error) = 0;
+  /// Last in each turn of the loop.
+  virtual void end_turn() = 0;
+  virtual void observe(shard_snapshot& into) = 0;
+
+ protected:
+  ~stack_tenant() = default;
+};
+
+}  // namespace weir::detail

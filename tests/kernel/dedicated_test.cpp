@@ -1,0 +1,364 @@
+// The stack on a thread of its own, serving shards on theirs: how they share an address, what
+// happens when a ring between two threads is full, and what is refused. What one shard sees of it
+// is judged by the conformance suite.
+#include <doctest/doctest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <latch>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernel/clients.hpp"
+#include "kernel/namespace_test.hpp"
+#include "observe/take_snapshot.hpp"
+#include "run/family.hpp"
+#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "weir/weir.hpp"
+
+using namespace kernel_test;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr const char* address = "198.18.0.2";
+constexpr auto patience = 60s;
+
+/// A call on a shard's own thread.
+template <class F>
+auto call_on(weir::shard& where, F&& f) {
+  std::promise<decltype(f())> done;
+  where.post([&] { done.set_value(f()); });
+  return done.get_future().get();
+}
+
+/// Some shards that one dedicated stack serves. Whatever runs on them is cancelled at the end.
+class world {
+ public:
+  explicit world(unsigned shards, weir::config settings = {}) {
+    settings.backend = "stack";
+    settings.stack.placement = weir::placement::dedicated;
+    settings.shards = shards;
+    for (unsigned i = 0; i < shards; ++i)
+      threads_.push_back(std::make_unique<weir::shard_thread>(settings, i, family_));
+  }
+
+  weir::shard& shard(std::size_t i) { return threads_[i]->shard(); }
+  weir::shard& stack() { return family_->inside().dedicated->shard(); }
+
+  void start(std::size_t i, std::function<weir::task<>(weir::shard&)> what) {
+    shard(i).post([this, i, what = std::move(what)] {
+      shard(i).start(run(shard(i), what), [](std::exception_ptr) {});
+    });
+  }
+  std::error_code refusal(std::size_t i, std::uint16_t port, const weir::listen_options& how) {
+    return call_on(shard(i), [&] {
+      auto listener = shard(i).try_listen({address, port}, how);
+      return listener ? std::error_code() : listener.error();
+    });
+  }
+  std::uint64_t count(weir::shard& of, std::string_view name) {
+    return call_on(of, [&]() -> std::uint64_t {
+      for (const auto& c : weir::detail::take_snapshot(of, {}).counts)
+        if (c.name == name) return c.value;
+      return ~std::uint64_t{0};
+    });
+  }
+  /// Waits for a counter; false when it does not come.
+  bool reaches(weir::shard& of, std::string_view name, std::uint64_t wanted) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (count(of, name) < wanted) {
+      if (std::chrono::steady_clock::now() > until) return false;
+      ::usleep(200);
+    }
+    return true;
+  }
+
+ private:
+  static weir::task<> run(weir::shard& s, std::function<weir::task<>(weir::shard&)> what) {
+    co_await what(s);
+  }
+
+  std::shared_ptr<weir::shard_family> family_ = std::make_shared<weir::shard_family>();
+  std::vector<std::unique_ptr<weir::shard_thread>> threads_;
+};
+
+weir::task<> echo(weir::tcp_stream peer) {
+  std::array<std::byte, 4096> buffer;
+  for (;;) {
+    auto got = co_await peer.read_some(buffer).nothrow();
+    if (got.ec || got.n == 0) co_return;
+    auto sent = co_await peer.write_all(std::span(buffer).first(got.n)).nothrow();
+    if (sent.ec) co_return;
+  }
+}
+
+/// Serves until it is cancelled; counts.
+weir::task<> serve(weir::shard& s, std::uint16_t port, weir::listen_options how,
+                   std::atomic<int>& accepted, std::latch& listening) {
+  auto listener = s.listen({address, port}, how);
+  listening.count_down();
+  weir::scope sessions(s);
+  for (;;) {
+    auto peer = co_await listener.accept();
+    if (!peer) break;
+    ++accepted;
+    sessions.spawn(echo(std::move(*peer)));
+  }
+  co_await sessions.join();
+}
+
+/// Each connection one after the other: a byte there and back.
+std::string ask_many(std::uint16_t port, int n) {
+  for (int i = 0; i < n; ++i) {
+    auto client = connect_to(address, port);
+    send_all(client.get(), "x", 1);
+    ::shutdown(client.get(), SHUT_WR);
+    if (auto back = read_all(client.get()); back != "x") return "answered: " + back;
+  }
+  return {};
+}
+
+std::string numbers(const std::vector<int>& all) {
+  std::string out;
+  for (int n : all) out += std::to_string(n) + " ";
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("dedicated: bytes of many connections come back whole on two shards") {
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    std::latch listening(2);
+    std::array<std::atomic<int>, 2> accepted{};
+    for (std::size_t i = 0; i < 2; ++i)
+      w.start(i, [&, i](weir::shard& s) {
+        return serve(s, 7, {.share = weir::sharing::sharded}, accepted[i], listening);
+      });
+    listening.wait();
+    std::vector<std::uint64_t> sizes;
+    for (std::uint64_t i = 0; i < 40; ++i) sizes.push_back(1 + i * i * 997);
+    if (auto wrong = exchange_all(address, 7, sizes); !wrong.empty()) return wrong;
+    if (accepted[0] + accepted[1] != 40) return "not every connection was accepted once";
+    if (accepted[0] == 0 || accepted[1] == 0) return "one shard got nothing";
+    return {};
+  });
+}
+
+TEST_CASE("dedicated: round_robin gives every shard as many connections") {
+  run_in_private_network([]() -> std::string {
+    world w(3);
+    std::latch listening(3);
+    std::array<std::atomic<int>, 3> accepted{};
+    for (std::size_t i = 0; i < 3; ++i)
+      w.start(i, [&, i](weir::shard& s) {
+        return serve(
+            s, 7, {.share = weir::sharing::sharded, .policy = weir::sharding_policy::round_robin},
+            accepted[i], listening);
+      });
+    listening.wait();
+    if (auto wrong = ask_many(7, 60); !wrong.empty()) return wrong;
+    for (auto& n : accepted)
+      if (n != 20) return "not 20 each: " + numbers({accepted[0], accepted[1], accepted[2]});
+    return {};
+  });
+}
+
+TEST_CASE("dedicated: a shared listener is one queue for all shards") {
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    std::latch listening(2);
+    std::array<std::atomic<int>, 2> accepted{};
+    for (std::size_t i = 0; i < 2; ++i)
+      w.start(i, [&, i](weir::shard& s) {
+        return serve(s, 7, {.share = weir::sharing::shared}, accepted[i], listening);
+      });
+    listening.wait();
+    if (auto wrong = ask_many(7, 50); !wrong.empty()) return wrong;
+    if (accepted[0] + accepted[1] != 50) return numbers({accepted[0], accepted[1]});
+    return {};
+  });
+}
+
+TEST_CASE("dedicated: who may join a listener is decided as on every stack") {
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    const auto sharded = weir::listen_options{.share = weir::sharing::sharded, .owner_key = 5};
+    auto first = call_on(w.shard(0), [&] { return w.shard(0).try_listen({address, 7}, sharded); });
+    auto alone = call_on(w.shard(0), [&] { return w.shard(0).try_listen({address, 9}); });
+    std::string out;
+    const auto expect = [&](const char* what, std::error_code got, std::errc wanted) {
+      if (out.empty() && got != wanted) out = std::string(what) + ": " + got.message();
+    };
+    if (!first || !alone) return "cannot listen";
+    expect("exclusive", w.refusal(1, 9, {}), std::errc::address_in_use);
+    expect("no key", w.refusal(1, 7, {.share = weir::sharing::sharded}), std::errc::address_in_use);
+    expect("wrong key", w.refusal(1, 7, {.share = weir::sharing::sharded, .owner_key = 6}),
+           std::errc::address_in_use);
+    expect("the same shard", w.refusal(0, 7, sharded), std::errc::address_in_use);
+    expect("another policy",
+           w.refusal(1, 7,
+                     {.share = weir::sharing::sharded,
+                      .policy = weir::sharding_policy::round_robin,
+                      .owner_key = 5}),
+           std::errc::invalid_argument);
+    if (out.empty() && w.refusal(1, 7, sharded)) out = "the key does not open";
+    call_on(w.shard(0), [&] {
+      first->close();
+      alone->close();
+      return 0;
+    });
+    if (out.empty() && w.refusal(1, 9, {})) out = "the port was not freed";
+    return out;
+  });
+}
+
+TEST_CASE("dedicated: a member that leaves hands its queue to the others") {
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    const auto how = weir::listen_options{.share = weir::sharing::sharded,
+                                          .policy = weir::sharding_policy::round_robin};
+    auto leaves = call_on(w.shard(0), [&] { return w.shard(0).listen({address, 7}, how); });
+    auto stays = call_on(w.shard(1), [&] { return w.shard(1).listen({address, 7}, how); });
+    std::vector<kernel_test::fd> clients;  // nobody accepts: they wait, ten in each queue
+    for (int i = 0; i < 20; ++i) {
+      clients.push_back(connect_to(address, 7));
+      send_all(clients.back().get(), "x", 1);
+      ::shutdown(clients.back().get(), SHUT_WR);
+    }
+    call_on(w.shard(0), [&] {
+      leaves.close();
+      return 0;
+    });
+    std::promise<void> done;
+    w.start(1, [&](weir::shard& s) -> weir::task<> {
+      weir::scope sessions(s);
+      for (int i = 0; i < 20; ++i) {
+        auto peer = co_await stays.accept();
+        if (!peer) co_return;
+        sessions.spawn(echo(std::move(*peer)));
+      }
+      co_await sessions.join();
+      stays.close();
+      done.set_value();
+    });
+    std::string out;
+    for (auto& client : clients)
+      if (out.empty() && read_all(client.get()) != "x") out = "one was not answered";
+    if (out.empty() && done.get_future().wait_for(patience) != std::future_status::ready)
+      out = "not all were accepted";
+    return out;
+  });
+}
+
+namespace {
+
+/// More connections than a ring holds notes.
+constexpr std::size_t crowd = weir::detail::channel::notes + 176;
+
+weir::config crowded() {
+  weir::config settings;
+  settings.listen.backlog = 2048;
+  return settings;
+}
+
+std::string connect_crowd(std::vector<kernel_test::fd>& clients, std::uint16_t port,
+                          const std::atomic<int>& accepted) {
+  for (std::size_t i = 0; i < crowd; ++i) clients.push_back(connect_to(address, port));
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (accepted != static_cast<int>(crowd))
+    if (std::chrono::steady_clock::now() > until) return "not all were accepted";
+  return {};
+}
+
+/// Every client gets one byte; an error text, or nothing.
+std::string read_crowd(const std::vector<kernel_test::fd>& clients) {
+  for (auto& client : clients) {
+    char byte = 0;
+    if (::recv(client.get(), &byte, 1, MSG_WAITALL) != 1 || byte != 'x') return "one got nothing";
+  }
+  return {};
+}
+
+/// Keeps a shard's thread from doing anything.
+class standstill {
+ public:
+  explicit standstill(weir::shard& s) {
+    s.post([this] {
+      stands_.count_down();
+      go_on_.wait();
+      gone_.count_down();
+    });
+    stands_.wait();
+  }
+  ~standstill() {
+    go_on_.count_down();
+    gone_.wait();
+  }
+
+ private:
+  std::latch stands_{1}, go_on_{1}, gone_{1};
+};
+
+}  // namespace
+
+TEST_CASE("dedicated: a full ring to a shard delays notes, is counted, and loses nothing") {
+  run_in_private_network([]() -> std::string {
+    world w(1, crowded());
+    std::latch listening(1);
+    std::atomic<int> accepted{};
+    w.start(0, [&](weir::shard& s) { return serve(s, 7, {}, accepted, listening); });
+    listening.wait();
+    std::vector<kernel_test::fd> clients;
+    if (auto wrong = connect_crowd(clients, 7, accepted); !wrong.empty()) return wrong;
+    {
+      standstill shard(w.shard(0));
+      for (auto& client : clients) send_all(client.get(), "x", 1);
+      if (!w.reaches(w.stack(), "shard_rings_full", 1)) return "the ring did not fill";
+      if (w.count(w.stack(), "shard_rings_depth") != weir::detail::channel::notes)
+        return "a ring holds more or less than it is said to";
+    }
+    return read_crowd(clients);
+  });
+}
+
+TEST_CASE("dedicated: a full ring to the stack delays notes, is counted, and loses nothing") {
+  run_in_private_network([]() -> std::string {
+    world w(1, crowded());
+    std::latch listening(1);
+    std::atomic<int> accepted{};
+    weir::event go;
+    w.start(0, [&](weir::shard& s) -> weir::task<> {
+      auto listener = s.listen({address, 7});
+      listening.count_down();
+      weir::scope sessions(s);
+      auto greet = [](weir::tcp_stream peer, weir::event& when) -> weir::task<> {
+        co_await when.wait();
+        co_await peer.write_all("x");
+      };
+      for (std::size_t i = 0; i < crowd; ++i) {
+        auto peer = co_await listener.accept();
+        if (!peer) break;
+        sessions.spawn(greet(std::move(*peer), go));
+        ++accepted;
+      }
+      co_await sessions.join();
+    });
+    listening.wait();
+    std::vector<kernel_test::fd> clients;
+    if (auto wrong = connect_crowd(clients, 7, accepted); !wrong.empty()) return wrong;
+    {
+      standstill stack(w.stack());
+      w.shard(0).post([&] { go.set(); });
+      if (!w.reaches(w.shard(0), "stack_ring_full", 1)) return "the ring did not fill";
+    }
+    return read_crowd(clients);
+  });
+}
