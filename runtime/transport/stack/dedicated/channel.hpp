@@ -125,8 +125,8 @@ struct bell : message {
   void ring(shard& other) noexcept {
     if (!sent.exchange(true, std::memory_order_seq_cst)) other.deliver(*this);
   }
-  /// First thing when it was heard: what comes from here on rings again.
-  void heard() noexcept { sent.store(false, std::memory_order_seq_cst); }
+  /// First thing when it was heard: what comes from here on rings again, what came before is seen.
+  void heard() noexcept { sent.exchange(false, std::memory_order_seq_cst); }
 
   channel* of;
   std::atomic<bool> sent{false};
