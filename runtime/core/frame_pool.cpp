@@ -24,7 +24,10 @@ namespace weir::detail {
 #if WEIR_POOL_FRAMES
 namespace {
 
-constexpr std::size_t class_bytes = 64;
+// The allocator hands out multiples of 16 bytes less the 8 that it keeps beside each block; so do
+// the classes, and a frame takes no more than it needs.
+constexpr std::size_t class_bytes = 16;
+constexpr std::size_t beside = 8;
 constexpr std::size_t largest =
     20 * 1024;  // a session with a 16 KiB buffer in it; bigger: the heap's
 constexpr std::size_t kept_bytes = 1u << 20;  // per class: what a free list holds at most
@@ -38,7 +41,7 @@ struct frame_pool {
     free_block* first = nullptr;
     std::size_t count = 0;
   };
-  std::array<size_class, largest / class_bytes> classes{};
+  std::array<size_class, (largest + beside) / class_bytes + 1> classes{};
 
   ~frame_pool();
 };
@@ -66,8 +69,10 @@ frame_pool::~frame_pool() {
 }
 
 constexpr std::size_t class_of(std::size_t size) {
-  return (size + class_bytes - 1) / class_bytes - 1;
+  return (size + beside + class_bytes - 1) / class_bytes - 1;
 }
+constexpr std::size_t size_of(std::size_t index) { return (index + 1) * class_bytes - beside; }
+static_assert(size_of(class_of(8)) == 8 && size_of(class_of(9)) == 24);
 
 }  // namespace
 
@@ -81,7 +86,7 @@ void* allocate_frame(std::size_t size) {
       return std::exchange(c.first, c.first->next);
     }
   }
-  return ::operator new((index + 1) * class_bytes);
+  return ::operator new(size_of(index));
 }
 
 void free_frame(void* frame, std::size_t size) noexcept {
@@ -89,7 +94,7 @@ void free_frame(void* frame, std::size_t size) noexcept {
     auto index = class_of(size);
     if (auto* pool = pool_of_this_thread()) {
       auto& c = pool->classes[index];
-      if (c.count < kept_bytes / ((index + 1) * class_bytes)) {
+      if (c.count < kept_bytes / size_of(index)) {
         c.first = ::new (frame) free_block{c.first};
         ++c.count;
         return;

@@ -14,9 +14,10 @@ namespace weir {
 
 namespace detail {
 
-class scope_state {
+class scope_state : public completion {
  public:
-  scope_state(shard& s, scope_options o) : owner(&s), options(o), cancel(&s.root_cancel()) {}
+  scope_state(shard& s, scope_options o)
+      : completion{&scope_state::ended}, owner(&s), options(o), cancel(&s.root_cancel()) {}
 
   shard* owner;
   scope_options options;
@@ -33,44 +34,32 @@ class scope_state {
   void start(task<> child);
   void note(std::exception_ptr failed) noexcept;
   void child_ended() noexcept;
+
+ private:
+  static void ended(completion& c, promise_base& child) noexcept;
 };
 
-namespace {
-
-// From the frame pool, so that a server that spawns a session per connection takes nothing from the
-// heap.
-struct child : completion, ready_node {
-  child(scope_state& s, std::coroutine_handle<task_promise<void>> f)
-      : completion{&child::ended}, state(&s), frame(f) {
-    handle = f;
-  }
-  static void* operator new(std::size_t size) { return allocate_frame(size); }
-  static void operator delete(void* block, std::size_t size) noexcept { free_frame(block, size); }
-
-  static void ended(completion& c) noexcept {
-    std::unique_ptr<child> self(static_cast<child*>(&c));
-    auto* state = self->state;
-    auto failed = std::move(self->frame.promise().failure);
-    self->frame.destroy();
-    self.reset();
-    if (failed) state->note(std::move(failed));
-    state->child_ended();
-  }
-
-  scope_state* state;
-  std::coroutine_handle<task_promise<void>> frame;
-};
-
-}  // namespace
-
+// A child costs its frame and nothing else: its promise holds what is needed to start it and to
+// hear of its end.
 void scope_state::start(task<> t) {
-  auto* node = new child(*this, t.release());
-  auto& promise = node->frame.promise();
+  auto frame = t.release();
+  auto& promise = frame.promise();
   promise.owner = owner;
   promise.cancel = &cancel;
-  promise.on_done = node;
+  promise.on_done = this;
+  promise.turn.handle = frame;
   ++size;
-  owner->make_ready(*node);
+  owner->make_ready(promise.turn);
+}
+
+void scope_state::ended(completion& c, promise_base& child) noexcept {
+  auto& state = static_cast<scope_state&>(c);
+  using promise = task_promise<void>;
+  auto frame = std::coroutine_handle<promise>::from_promise(static_cast<promise&>(child));
+  auto failed = std::move(child.failure);
+  frame.destroy();
+  if (failed) state.note(std::move(failed));
+  state.child_ended();
 }
 
 void scope_state::note(std::exception_ptr failed) noexcept {

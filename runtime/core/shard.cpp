@@ -25,7 +25,7 @@ struct root : detail::completion, detail::ready_node {
     promise.on_done = this;
     handle = frame;
   }
-  static void ended(detail::completion& c) noexcept {
+  static void ended(detail::completion& c, detail::promise_base&) noexcept {
     std::unique_ptr<root> self(static_cast<root*>(&c));
     auto failure = std::move(self->frame.promise().failure);
     self->frame.destroy();

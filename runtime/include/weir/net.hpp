@@ -73,34 +73,37 @@ class tcp_stream {
   /// At least one byte, as many as are there. Gives their number; 0 at end of stream.
   /// Errors: connection_reset, timed_out (the connection's own, or timeout()'s), invalid_argument
   /// (an empty buffer).
-  detail::read_awaiter read_some(std::span<std::byte> into) {
-    return {socket(), into, 1, "read_some"};
+  detail::request<detail::read_awaiter> read_some(std::span<std::byte> into) {
+    return read(into, 1, "read_some", false);
   }
   /// Fills the buffer. Gives its size; error::end_of_stream when the peer ends before (nothrow: n
   /// tells how far it got).
-  detail::read_awaiter read_exactly(std::span<std::byte> into) {
-    return {socket(), into, into.size(), "read_exactly", true};
+  detail::request<detail::read_awaiter> read_exactly(std::span<std::byte> into) {
+    return read(into, into.size(), "read_exactly", true);
   }
   /// The next received bytes, lent without a copy; an empty buffer at end of stream.
-  detail::receive_awaiter receive() { return detail::receive_awaiter(socket()); }
+  detail::request<detail::receive_awaiter> receive() {
+    return detail::request<detail::receive_awaiter>({&socket()});
+  }
 
   /// Writes at least one byte, as many as the socket takes at once. Gives their number.
   /// Errors: broken_pipe, connection_reset, timed_out.
-  detail::write_awaiter write_some(std::span<const std::byte> bytes) {
-    return {socket(), bytes, false, "write_some"};
+  detail::request<detail::write_awaiter> write_some(std::span<const std::byte> bytes) {
+    return write({&socket(), bytes, {}, "write_some", false, false});
   }
   /// Writes everything: returns when the socket has taken it all. On an error, nothrow's n tells
   /// how much went.
-  detail::write_awaiter write_all(std::span<const std::byte> bytes) {
-    return {socket(), bytes, true, "write_all"};
+  detail::request<detail::write_awaiter> write_all(std::span<const std::byte> bytes) {
+    return write({&socket(), bytes, {}, "write_all", true, false});
   }
-  detail::write_awaiter write_all(std::string_view text) {
+  detail::request<detail::write_awaiter> write_all(std::string_view text) {
     return write_all(std::as_bytes(std::span(text)));
   }
   /// Writes all parts in order, as one write. The array of parts stays valid until the co_await
   /// returns.
-  detail::write_awaiter write_all(std::span<const std::span<const std::byte>> parts) {
-    return {socket(), parts, true, "write_all"};
+  detail::request<detail::write_awaiter> write_all(
+      std::span<const std::span<const std::byte>> parts) {
+    return write({&socket(), {}, parts, "write_all", true, true});
   }
 
   /// Half-close: the peer reads end of stream after what was written; reading goes on. Throws
@@ -121,6 +124,13 @@ class tcp_stream {
   shard& owner() const { return *socket().owner; }
 
  private:
+  detail::request<detail::read_awaiter> read(std::span<std::byte> into, std::size_t at_least,
+                                             const char* name, bool exactly) {
+    return detail::request<detail::read_awaiter>({&socket(), into, at_least, name, exactly});
+  }
+  static detail::request<detail::write_awaiter> write(const detail::write_awaiter::arguments& of) {
+    return detail::request<detail::write_awaiter>(of);
+  }
   detail::socket_base& socket() const {
     assert(socket_ != nullptr && "the stream was moved from or closed");
     return *socket_;

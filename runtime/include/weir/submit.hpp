@@ -65,7 +65,7 @@ class [[nodiscard]] remote_call : public ready_node,
     self.remote_start_.handle = self.frame_;
     self.target_->make_ready(self.remote_start_);
   }
-  static void on_end(completion& c) noexcept {
+  static void on_end(completion& c, promise_base&) noexcept {
     auto& self = static_cast<remote_call&>(c);
     auto& target = *self.target_;
     self.ended_ = true;

@@ -23,7 +23,7 @@ class wait_list;
 /// A wait for another coroutine of this shard.
 class wait_operation : public operation {
  public:
-  wait_operation() : operation(&wait_operation::leave) {}
+  wait_operation() : operation(&hook<&wait_operation::leave>) {}
   wait_operation(wait_operation&&) = default;
 
  private:

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "weir/detail/cancel.hpp"
+#include "weir/detail/ready.hpp"
 
 namespace weir {
 
@@ -29,17 +30,21 @@ namespace detail {
 void* allocate_frame(std::size_t size);
 void free_frame(void* frame, std::size_t size) noexcept;
 
+struct promise_base;
+
 /// What ends a coroutine that no coroutine awaits. Called last in its life; it may destroy the
-/// frame.
+/// frame. One may serve many coroutines: it is told which has ended.
 struct completion {
-  void (*run)(completion&) noexcept;
+  void (*run)(completion&, promise_base& ended) noexcept;
 };
 
 /// What a coroutine knows of its surroundings. Inherited by awaiting, never passed by hand.
 struct promise_base {
+  // `handle` is the parent, which goes on at the end. Before the beginning, the coroutine itself,
+  // where it has to wait for its first turn: so that a scope keeps no record for each of its tasks.
+  ready_node turn;
   weir::shard* owner = nullptr;
   cancel_state* cancel = nullptr;
-  std::coroutine_handle<> continuation;
   completion* on_done = nullptr;
   bool parked = false;  // the parent has suspended and waits for this coroutine's end
   std::exception_ptr failure;
@@ -60,11 +65,11 @@ struct promise_base {
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> self) noexcept {
       promise_base& promise = self.promise();
       if (promise.on_done != nullptr) {
-        promise.on_done->run(
-            *promise.on_done);  // the frame, and this awaiter in it, may be gone from here on
+        // The frame, and this awaiter in it, may be gone from here on.
+        promise.on_done->run(*promise.on_done, promise);
         return std::noop_coroutine();
       }
-      return promise.parked ? promise.continuation : std::noop_coroutine();
+      return promise.parked ? promise.turn.handle : std::noop_coroutine();
     }
     void await_resume() noexcept {}
   };
@@ -121,7 +126,7 @@ struct task_promise<void> : promise_base {
 /// Resumes `child` on behalf of `parent`. True: the parent must stay suspended.
 template <class Promise>
 bool run_child(std::coroutine_handle<Promise> child, std::coroutine_handle<> parent) {
-  child.promise().continuation = parent;
+  child.promise().turn.handle = parent;
   child.resume();
   if (child.done()) return false;
   child.promise().parked = true;

@@ -18,7 +18,7 @@ namespace detail {
 /// An operation that nothing completes: its timeout is its success.
 class [[nodiscard]] sleep_awaiter : public operation {
  public:
-  explicit sleep_awaiter(duration d) : operation(&sleep_awaiter::end) {
+  explicit sleep_awaiter(duration d) : operation(&hook<&sleep_awaiter::end>) {
     set_timeout(d.count() < 0 ? duration(0) : d);
   }
   bool await_ready() const noexcept { return false; }

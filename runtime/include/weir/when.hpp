@@ -76,7 +76,7 @@ class join_child : public completion {
 
  private:
   // The frame stays, finally suspended, until the result was taken.
-  static void on_end(completion& c) noexcept {
+  static void on_end(completion& c, promise_base&) noexcept {
     auto& self = static_cast<join_child&>(c);
     self.state_->ended(self.index_, self.frame_.promise().failure);
   }

@@ -6,17 +6,24 @@
 namespace weir::detail {
 
 struct stack_transport::socket final : socket_base {
-  stack::socket_id id = stack::socket_id::none;
+  struct accept_queue {
+    accept_operation* first;
+    accept_operation* last;
+  };
+
   role kind = role::unused;
-  bool starved = false;          // its lending read waits for a buffer
-  bool shutdown_wanted = false;  // no more writes
-  bool fin_waits = false;        // for the writers' queue to be empty
-  std::uint32_t presented = 0;   // bytes that rx_data showed; what is gone of them was read
-  socket* next_free = nullptr;
-  socket* next_starved = nullptr;
-  connect_operation* connector = nullptr;
-  accept_operation* first_acceptor = nullptr;
-  accept_operation* last_acceptor = nullptr;
+  bool starved : 1 = false;          // its lending read waits for a buffer
+  bool shutdown_wanted : 1 = false;  // no more writes
+  bool fin_waits : 1 = false;        // for the writers' queue to be empty
+  std::uint32_t presented = 0;       // bytes that rx_data showed; what is gone of them was read
+  stack::socket_id id = stack::socket_id::none;
+  // Each kind has one of these.
+  union {
+    accept_queue acceptors{};      // listener
+    connect_operation* connector;  // connecting
+    socket* next_starved;          // stream, while `starved`
+    socket* next_free;             // unused
+  };
 };
 
 /// The socket of a connect that is under way, in its scratch space.

@@ -122,17 +122,17 @@ void stack_transport::fail_everything(std::error_code error) {
     for (std::size_t i = 0; i < sockets_per_slab; ++i) {
       auto& s = slab[i];
       if (s.kind == role::unused) continue;
-      if (auto* op = std::exchange(s.connector, nullptr)) {
+      if (s.kind == role::connecting) {
+        auto* op = s.connector;
         host_.abort(now_, s.id);
         free_socket(s);
         op->complete(error);
         continue;
       }
-      while (auto* op = s.first_acceptor) {
-        s.first_acceptor = op->next_acceptor;
-        op->complete(error);
+      if (s.kind == role::listener) {
+        fail_acceptors(s, error);
+        continue;
       }
-      s.last_acceptor = nullptr;
       if (s.reader != nullptr) {
         if (s.starved)
           cancel_read(*s.reader);
@@ -146,6 +146,14 @@ void stack_transport::fail_everything(std::error_code error) {
       s.last_writer = nullptr;
     }
   }
+}
+
+void stack_transport::fail_acceptors(socket& listener, std::error_code error) {
+  while (auto* op = listener.acceptors.first) {
+    listener.acceptors.first = op->next_acceptor;
+    op->complete(error);
+  }
+  listener.acceptors.last = nullptr;
 }
 
 // --- Time.
@@ -251,28 +259,28 @@ bool stack_transport::try_accept(socket& listener, accept_operation& op) {
 void stack_transport::start_accept(accept_operation& op) {
   auto& s = static_cast<socket&>(*op.socket);
   if (device_error_) return op.complete(device_error_);
-  if (s.first_acceptor == nullptr && try_accept(s, op)) return;
+  if (s.acceptors.first == nullptr && try_accept(s, op)) return;
   op.next_acceptor = nullptr;
-  (s.first_acceptor == nullptr ? s.first_acceptor : s.last_acceptor->next_acceptor) = &op;
-  s.last_acceptor = &op;
+  (s.acceptors.first == nullptr ? s.acceptors.first : s.acceptors.last->next_acceptor) = &op;
+  s.acceptors.last = &op;
   host_.accept_wanted(clock(), s.id);
 }
 
 void stack_transport::accept_waiting(socket& listener) {
-  while (auto* op = listener.first_acceptor) {
+  while (auto* op = listener.acceptors.first) {
     auto* next = op->next_acceptor;
     if (!try_accept(listener, *op)) return;
-    listener.first_acceptor = next;
-    if (next == nullptr) listener.last_acceptor = nullptr;
+    listener.acceptors.first = next;
+    if (next == nullptr) listener.acceptors.last = nullptr;
   }
 }
 
 void stack_transport::cancel_accept(accept_operation& op) noexcept {
   auto& s = static_cast<socket&>(*op.socket);
   accept_operation* before = nullptr;
-  for (auto* at = s.first_acceptor; at != &op; at = at->next_acceptor) before = at;
-  (before == nullptr ? s.first_acceptor : before->next_acceptor) = op.next_acceptor;
-  if (s.last_acceptor == &op) s.last_acceptor = before;
+  for (auto* at = s.acceptors.first; at != &op; at = at->next_acceptor) before = at;
+  (before == nullptr ? s.acceptors.first : before->next_acceptor) = op.next_acceptor;
+  if (s.acceptors.last == &op) s.acceptors.last = before;
   op.complete(canceled_error());
   host_.accept_unwanted(clock(), s.id);
 }
@@ -295,12 +303,10 @@ void stack_transport::finish_connect(socket& s, stack::ready what) {
   auto* op = s.connector;
   if (any(what, failed)) {
     auto why = host_.error(s.id);
-    s.connector = nullptr;
     host_.close(now_, s.id);
     free_socket(s);
     op->complete(why ? why : std::make_error_code(std::errc::connection_refused));
   } else if (any(what, connected)) {
-    s.connector = nullptr;
     s.kind = role::stream;
     present(s);
     op->connected = &s;
@@ -310,7 +316,6 @@ void stack_transport::finish_connect(socket& s, stack::ready what) {
 
 void stack_transport::cancel_connect(connect_operation& op) noexcept {
   auto& s = static_cast<socket&>(*op.scratch.as<connect_progress>().socket);
-  s.connector = nullptr;
   host_.abort(clock(), s.id);
   free_socket(s);
   op.complete(canceled_error());
@@ -321,14 +326,10 @@ void stack_transport::cancel_connect(connect_operation& op) noexcept {
 void stack_transport::close(socket_base& socket_of_stream) noexcept {
   auto& s = static_cast<socket&>(socket_of_stream);
   auto now = clock();
-  if (s.kind == role::listener) {
-    while (auto* op = s.first_acceptor) {
-      s.first_acceptor = op->next_acceptor;
-      op->complete(canceled_error());
-    }
-  } else {
+  if (s.kind == role::listener)
+    fail_acceptors(s, canceled_error());
+  else
     forget_presented(s);
-  }
   host_.close(now, s.id);
   free_socket(s);
 }

@@ -72,6 +72,7 @@ class stack_transport final : public transport,
   const packet_port_counters& device_counters() const { return port_->counters(); }
 
  private:
+  friend struct stack_transport_probe;  // a test that sums what an idle connection costs
   enum class role : std::uint8_t { unused, listener, connecting, stream };
   struct socket;
 
@@ -109,6 +110,7 @@ class stack_transport final : public transport,
   void send_late_fin(socket& s);
   bool try_write(socket& s, write_operation& op);
   void fail_everything(std::error_code error);
+  void fail_acceptors(socket& listener, std::error_code error);
 
   driver& driver_;
   stack_settings settings_;

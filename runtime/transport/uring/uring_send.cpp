@@ -40,7 +40,7 @@ void uring_transport::submit_send(uring_stream& s) noexcept {
   ++counters_.sends;
   // A write_some reports what the first send took, so nothing may follow it in the same send.
   bool alone = op.next_writer == nullptr || !op.all || !op.next_writer->all;
-  if (!op.is_single || !alone) return submit_gathered(s);
+  if (op.gathered || !alone) return submit_gathered(s);
   constexpr std::size_t most = std::size_t{1} << 30;
   auto left = op.single.subspan(op.written);
   auto& entry = driver_.sqe();

@@ -32,6 +32,12 @@ class cancel_node {
   friend class cancel_state;
   cancel_node() = default;
 
+ protected:
+  /// What a request does to this node.
+  void cancel() noexcept { on_cancel_(*this); }
+  callback what() const { return on_cancel_; }
+
+ private:
   cancel_node* prev_ = nullptr;
   cancel_node* next_ = nullptr;
   callback on_cancel_ = nullptr;

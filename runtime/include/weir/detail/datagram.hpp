@@ -48,7 +48,7 @@ struct datagram_scratch {
 
 /// Takes one datagram. `size` is that of the datagram; what is beyond `into` is lost.
 struct receive_datagram_operation : operation {
-  receive_datagram_operation(datagram_socket& s, std::span<std::byte> buffer, cancel_function c)
+  receive_datagram_operation(datagram_socket& s, std::span<std::byte> buffer, cancel_hook c)
       : operation(c), socket(&s), into(buffer) {}
   receive_datagram_operation(receive_datagram_operation&&) = default;
 
@@ -62,7 +62,7 @@ struct receive_datagram_operation : operation {
 /// Sends one datagram, whole or not at all; to `to`, or to the socket's remote.
 struct send_datagram_operation : operation {
   send_datagram_operation(datagram_socket& s, std::span<const std::byte> payload,
-                          const endpoint* destination, cancel_function c)
+                          const endpoint* destination, cancel_hook c)
       : operation(c), socket(&s), bytes(payload), to_remote(destination == nullptr) {
     if (destination != nullptr) to = *destination;
   }

@@ -19,22 +19,61 @@ class lent_buffer;
 
 namespace weir::detail {
 
+template <class Awaiter>
+class reporting;
+
+/// What read_some() and its like give: the arguments of an operation to come. Only the co_await
+/// makes the operation itself, where it waits, so that a frame holds one of it whatever was said
+/// about timeouts and errors before. (A frame keeps every temporary of an awaited expression.)
+template <class Awaiter>
+class [[nodiscard]] request {
+ public:
+  using arguments = typename Awaiter::arguments;
+
+  explicit request(const arguments& of) : of_(of) {}
+
+  [[nodiscard]] request&& timeout(duration d) && {
+    limit_ = d;
+    return std::move(*this);
+  }
+  /// The form that reports instead of throwing.
+  request<reporting<Awaiter>> nothrow() && { return {of_, limit_}; }
+
+  Awaiter operator co_await() && { return Awaiter(of_, limit_); }
+
+ private:
+  template <class>
+  friend class request;
+  request(const arguments& of, duration limit) : of_(of), limit_(limit) {}
+
+  arguments of_;
+  duration limit_{-1};
+};
+
+/// An awaiter's form that reports instead of throwing.
+template <class Awaiter>
+class [[nodiscard]] reporting : public Awaiter {
+ public:
+  using Awaiter::Awaiter;
+  auto await_resume() { return this->outcome(); }
+};
+
 /// read_some and read_exactly.
 class [[nodiscard]] read_awaiter : public read_operation {
  public:
-  /// `exactly`: fewer than `at_least` bytes at the end of the stream are an error.
-  read_awaiter(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, const char* name,
-               bool exactly = false)
-      : read_operation(s, buffer, at_least, false, &read_awaiter::request_cancel),
-        name_(name),
-        exactly_(exactly) {}
-  read_awaiter(read_awaiter&&) = default;
-
-  [[nodiscard]] read_awaiter&& timeout(duration d) && {
-    set_timeout(d);
-    return std::move(*this);
+  struct arguments {
+    socket_base* socket;
+    std::span<std::byte> into;
+    std::size_t at_least;
+    const char* name;
+    bool exactly;  ///< fewer than `at_least` bytes at the end of the stream are an error
+  };
+  read_awaiter(const arguments& of, duration limit)
+      : read_operation(*of.socket, of.into, of.at_least, &hook<&read_awaiter::request_cancel>),
+        exactly_(of.exactly),
+        name_(of.name) {
+    set_timeout(limit);
   }
-  nothrow_form<read_awaiter> nothrow() && { return nothrow_form<read_awaiter>(std::move(*this)); }
 
   bool await_ready() noexcept {
     if (socket->rx_size == 0 || socket->reader != nullptr || into.empty()) return false;
@@ -72,23 +111,19 @@ class [[nodiscard]] read_awaiter : public read_operation {
   }
 
  private:
-  const char* name_;
   bool exactly_;
+  const char* name_;
 };
 
 /// receive(): lends the next chunk.
 class [[nodiscard]] receive_awaiter : public read_operation {
  public:
-  explicit receive_awaiter(socket_base& s)
-      : read_operation(s, {}, 1, true, &read_awaiter::request_cancel) {}
-  receive_awaiter(receive_awaiter&&) = default;
-
-  [[nodiscard]] receive_awaiter&& timeout(duration d) && {
-    set_timeout(d);
-    return std::move(*this);
-  }
-  nothrow_form<receive_awaiter> nothrow() && {
-    return nothrow_form<receive_awaiter>(std::move(*this));
+  struct arguments {
+    socket_base* socket;
+  };
+  receive_awaiter(const arguments& of, duration limit)
+      : read_operation(*of.socket, &hook<&read_awaiter::request_cancel>) {
+    set_timeout(limit);
   }
 
   bool await_ready() noexcept { return false; }
@@ -105,18 +140,20 @@ class [[nodiscard]] receive_awaiter : public read_operation {
 /// write_some, write_all, gathered writes.
 class [[nodiscard]] write_awaiter : public write_operation {
  public:
-  write_awaiter(socket_base& s, std::span<const std::byte> bytes, bool whole, const char* name)
-      : write_operation(s, bytes, whole, &write_awaiter::request_cancel), name_(name) {}
-  write_awaiter(socket_base& s, std::span<const std::span<const std::byte>> many, bool whole,
-                const char* name)
-      : write_operation(s, many, whole, &write_awaiter::request_cancel), name_(name) {}
-  write_awaiter(write_awaiter&&) = default;
-
-  [[nodiscard]] write_awaiter&& timeout(duration d) && {
-    set_timeout(d);
-    return std::move(*this);
+  struct arguments {
+    socket_base* socket;
+    std::span<const std::byte> bytes;
+    std::span<const std::span<const std::byte>>
+        many;  ///< instead of `bytes`, where it is `gathered`
+    const char* name;
+    bool whole, gathered;
+  };
+  write_awaiter(const arguments& of, duration limit)
+      : write_operation(*of.socket, of.bytes, of.many, of.gathered, of.whole,
+                        &hook<&write_awaiter::request_cancel>),
+        name_(of.name) {
+    set_timeout(limit);
   }
-  nothrow_form<write_awaiter> nothrow() && { return nothrow_form<write_awaiter>(std::move(*this)); }
 
   bool await_ready() noexcept { return false; }
   template <weir_promise Promise>
@@ -142,7 +179,7 @@ class [[nodiscard]] write_awaiter : public write_operation {
 class [[nodiscard]] accept_awaiter : public accept_operation {
  public:
   explicit accept_awaiter(socket_base& s)
-      : accept_operation(s, &accept_awaiter::request_cancel), stop_hook_(*this) {}
+      : accept_operation(s, &hook<&accept_awaiter::request_cancel>), stop_hook_(*this) {}
   accept_awaiter(accept_awaiter&& other) : accept_operation(std::move(other)), stop_hook_(*this) {}
 
   [[nodiscard]] accept_awaiter&& timeout(duration d) && {
@@ -182,7 +219,7 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
 /// connect().
 struct [[nodiscard]] connect_awaiter : connect_operation {
   connect_awaiter(const endpoint& to, const connect_options& how)
-      : connect_operation(to, nullptr, &connect_awaiter::request_cancel), options_(how) {}
+      : connect_operation(to, nullptr, &hook<&connect_awaiter::request_cancel>), options_(how) {}
   connect_awaiter(connect_awaiter&&) = default;
 
   [[nodiscard]] connect_awaiter&& timeout(duration d) && {

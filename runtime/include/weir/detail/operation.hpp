@@ -53,23 +53,32 @@ class operation : public ready_node, private detail::cancel_node, private detail
   /// Asks for an early end: complete() follows, now or later. Called at most once, only while
   /// pending.
   using cancel_function = void (*)(operation&) noexcept;
+  /// How an operation keeps it: one function where three would do the same.
+  using cancel_hook = detail::cancel_node::callback;
+  template <cancel_function Request>
+  static void hook(detail::cancel_node& node) noexcept {
+    auto& self = static_cast<operation&>(node);
+    if (self.asked_ || self.state_ != state::pending) return;
+    self.asked_ = true;
+    Request(self);
+  }
 
-  explicit operation(cancel_function request_cancel)
-      : cancel_node(&operation::on_cancel),
-        timer_node(&operation::on_timeout),
-        request_cancel_(request_cancel) {}
+  explicit operation(cancel_hook ask) : cancel_node(ask), timer_node(&operation::on_timeout) {
+    set_timeout(duration(-1));
+  }
   /// An operation moves only before it was started (into its nothrow form, out of timeout()).
-  operation(operation&& other) noexcept : operation(other.request_cancel_) {
+  operation(operation&& other) noexcept
+      : cancel_node(other.cancel_node::what()), timer_node(&operation::on_timeout) {
     assert(other.state_ == state::fresh && "an operation that was started never moves");
     owner_ = other.owner_;
-    timeout_ = other.timeout_;
+    set_timeout(other.timer_node::set_aside());
   }
   operation(const operation&) = delete;
   ~operation() {
     assert(state_ != state::pending && "a frame with a pending operation was destroyed");
   }
 
-  void set_timeout(duration d) { timeout_ = d; }
+  void set_timeout(duration d) { timer_node::set_aside(d); }
 
   /// await_suspend of every awaiter: `start` begins the operation and may complete it at once.
   template <weir_promise Promise, class Start>
@@ -91,7 +100,8 @@ class operation : public ready_node, private detail::cancel_node, private detail
     }
     state_ = state::pending;
     if (promise.cancel != nullptr) promise.cancel->add(*this);
-    if (timeout_.count() >= 0) arm_timer(*owner_, *this, timeout_);
+    if (const auto limit = timer_node::set_aside(); limit.count() >= 0)
+      arm_timer(*owner_, *this, limit);
     return true;
   }
 
@@ -115,29 +125,19 @@ class operation : public ready_node, private detail::cancel_node, private detail
   bool timed_out() const { return timed_out_; }
 
   /// Asks for an early end, once.
-  void ask_to_end() noexcept {
-    if (asked_ || state_ != state::pending) return;
-    asked_ = true;
-    request_cancel_(*this);
-  }
+  void ask_to_end() noexcept { cancel_node::cancel(); }
 
   /// For awaiters that finish in await_ready.
   void finish_inline(std::error_code error = {}) { error_ = error, state_ = state::done; }
 
  private:
-  static void on_cancel(detail::cancel_node& node) noexcept {
-    auto& self = static_cast<operation&>(node);
-    self.ask_to_end();
-  }
   static void on_timeout(detail::timer_node& node) noexcept {
     auto& self = static_cast<operation&>(node);
     self.timed_out_ = !self.asked_;
     self.ask_to_end();
   }
   shard* owner_ = nullptr;
-  cancel_function request_cancel_;
   std::error_code error_;
-  duration timeout_{-1};
   state state_ = state::fresh;
   bool timed_out_ = false;
   bool asked_ = false;

@@ -28,6 +28,10 @@ class timer_node {
     next_ = prev_ = nullptr;
   }
 
+  /// While it is not armed the deadline's place is its owner's.
+  void set_aside(duration d) { deadline_ = instant::from_ns(d.count()); }
+  duration set_aside() const { return duration(deadline_.ns()); }
+
   /// A list's head, for the wheel: never armed itself.
   timer_node() = default;
 

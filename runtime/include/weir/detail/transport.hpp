@@ -41,18 +41,19 @@ struct socket_base {
   // remembers where the chunk began, settles later: gives buffers back, opens the window, presents
   // the next chunk.
   const std::byte* rx_data = nullptr;
-  std::uint32_t rx_size = 0;
-  bool spent_noted = false;
   socket_base* next_spent = nullptr;
 
   read_operation* reader = nullptr;         // at most one read waits
   write_operation* first_writer = nullptr;  // writes wait in order; each is carried out whole
   write_operation* last_writer = nullptr;
+
+  std::uint32_t rx_size = 0;
+  bool spent_noted = false;
 };
 
 /// Scratch space for the transport in every operation, so that nothing is allocated per operation.
 struct transport_scratch {
-  static constexpr std::size_t size = 32;
+  static constexpr std::size_t size = 16;
   alignas(8) std::byte bytes[size];
 
   template <class T>
@@ -73,48 +74,52 @@ struct lent_bytes {
 /// Reads at least `minimum` bytes into `into`, fewer only at end of stream or on an error. A
 /// lending read takes the next chunk instead. `filled == 0` without an error: end of stream.
 struct read_operation : operation {
-  read_operation(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, bool lends,
-                 cancel_function c)
-      : operation(c), socket(&s), into(buffer), minimum(at_least), lend(lends) {}
-  read_operation(read_operation&&) = default;
+  read_operation(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, cancel_hook c)
+      : operation(c), lend(false), socket(&s), into(buffer), minimum(at_least) {}
+  /// One that lends.
+  read_operation(socket_base& s, cancel_hook c)
+      : operation(c), lend(true), socket(&s), lent(), minimum(1) {}
 
+  const bool lend;
   socket_base* socket;
-  std::span<std::byte> into;
+  // An idle session is such an operation: it holds what its kind needs.
+  union {
+    std::span<std::byte> into;
+    lent_bytes lent;  // where `lend`
+  };
   std::size_t minimum;
   std::size_t filled = 0;
-  lent_bytes lent;
-  bool lend;
-  transport_scratch scratch;
 };
 
 /// Writes `parts` in order: all of them, or, where `all` is false, at least one byte. `written`
 /// counts on errors too.
 struct write_operation : operation {
-  write_operation(socket_base& s, std::span<const std::byte> bytes, bool whole, cancel_function c)
-      : operation(c), socket(&s), single(bytes), all(whole), is_single(true) {}
-  write_operation(socket_base& s, std::span<const std::span<const std::byte>> many, bool whole,
-                  cancel_function c)
-      : operation(c), socket(&s), gathered(many), all(whole), is_single(false) {}
-  write_operation(write_operation&& other) = default;
-
-  /// The parts, wherever this operation stands now.
-  std::span<const std::span<const std::byte>> parts() const {
-    return is_single ? std::span<const std::span<const std::byte>>(&single, 1) : gathered;
+  write_operation(socket_base& s, std::span<const std::byte> bytes,
+                  std::span<const std::span<const std::byte>> many, bool gathers, bool whole,
+                  cancel_hook c)
+      : operation(c), all(whole), gathered(gathers), socket(&s), single(bytes) {
+    if (gathers) several = many;
   }
 
+  std::span<const std::span<const std::byte>> parts() const {
+    return gathered ? several : std::span<const std::span<const std::byte>>(&single, 1);
+  }
+
+  const bool all;
+  const bool gathered;
   socket_base* socket;
-  std::span<const std::byte> single;
-  std::span<const std::span<const std::byte>> gathered;
+  union {
+    std::span<const std::byte> single;
+    std::span<const std::span<const std::byte>> several;  // where `gathered`
+  };
   std::size_t written = 0;
   write_operation* next_writer = nullptr;
-  bool all;
-  bool is_single;
   transport_scratch scratch;
 };
 
 /// Takes the next connection of a listener.
 struct accept_operation : operation {
-  accept_operation(socket_base& s, cancel_function c) : operation(c), socket(&s) {}
+  accept_operation(socket_base& s, cancel_hook c) : operation(c), socket(&s) {}
   accept_operation(accept_operation&&) = default;
 
   socket_base* socket;
@@ -125,7 +130,7 @@ struct accept_operation : operation {
 
 /// Opens a connection.
 struct connect_operation : operation {
-  connect_operation(const endpoint& to, const connect_options* how, cancel_function c)
+  connect_operation(const endpoint& to, const connect_options* how, cancel_hook c)
       : operation(c), remote(to), options(how) {}
   connect_operation(connect_operation&&) = default;
 

@@ -28,7 +28,7 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
  public:
   receive_datagram_awaiter(datagram_socket& s, std::span<std::byte> buffer, bool connected_only,
                            const char* name)
-      : receive_datagram_operation(s, buffer, &receive_datagram_awaiter::request_cancel),
+      : receive_datagram_operation(s, buffer, &hook<&receive_datagram_awaiter::request_cancel>),
         stop_hook_(*this),
         name_(name),
         connected_only_(connected_only) {}
@@ -85,7 +85,8 @@ class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
  public:
   send_datagram_awaiter(datagram_socket& s, std::span<const std::byte> payload,
                         const endpoint* destination, const char* name)
-      : send_datagram_operation(s, payload, destination, &send_datagram_awaiter::request_cancel),
+      : send_datagram_operation(s, payload, destination,
+                                &hook<&send_datagram_awaiter::request_cancel>),
         name_(name) {}
   send_datagram_awaiter(send_datagram_awaiter&&) = default;
 
