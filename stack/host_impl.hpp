@@ -34,16 +34,22 @@ struct tcp_socket {
   explicit tcp_socket(tcp::connection&& moved) : connection(std::move(moved)) {}
 
   tcp::connection connection;
-  tcp::timer_node timer;
-  void* user = nullptr;
-  std::uint32_t listener = listener::none;  ///< while it waits in an accept queue
-  std::uint32_t accept_next = listener::none;
-  tcp::stamp queued_at;  ///< when it entered the accept queue
+  /// Its place in an accept queue.
+  struct place_in_queue {
+    std::uint32_t next;
+    tcp::stamp since;
+  };
+
+  [[no_unique_address]] tcp::timer_node timer;
   ready pending = ready::none;
   bool event_queued : 1 = false;
   bool in_flush : 1 = false;
   bool attached : 1 = false;  ///< segments still find it
   bool owned : 1 = false;     ///< a user holds its id
+  union {
+    void* user = nullptr;   ///< while `owned`
+    place_in_queue queued;  ///< before
+  };
 };
 
 class host::impl final : public tcp::egress {

@@ -214,7 +214,7 @@ void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::hand
   auto& s = sockets_[index];
   s.timer.index = index;
   s.attached = true;
-  s.queued_at = tcp::stamp(now);
+  s.queued = {none, tcp::stamp(now)};
   auto ctx = context(now);
   s.connection.open_passive(ctx, agreed);
   s.connection.on_segment(ctx, segment);
@@ -227,10 +227,9 @@ void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::hand
 void host::impl::append_accepted(std::uint32_t listener_index, std::uint32_t index) {
   auto& l = listeners_[listener_index];
   auto& s = sockets_[index];
-  s.listener = listener_index;
-  s.accept_next = none;
+  s.queued.next = none;
   if (l.accept_tail != none)
-    sockets_[l.accept_tail].accept_next = index;
+    sockets_[l.accept_tail].queued.next = index;
   else
     l.accept_head = index;
   l.accept_tail = index;
@@ -247,14 +246,13 @@ std::uint32_t host::impl::take_accepted(std::uint32_t listener_index, std::uint3
   auto index = l.accept_head;
   for (; position > 0; --position) {
     before = index;
-    index = sockets_[index].accept_next;
+    index = sockets_[index].queued.next;
   }
   auto& s = sockets_[index];
-  (before == none ? l.accept_head : sockets_[before].accept_next) = s.accept_next;
+  (before == none ? l.accept_head : sockets_[before].queued.next) = s.queued.next;
   if (l.accept_tail == index) l.accept_tail = before;
   --l.accept_count;
   --unaccepted_;
-  s.listener = s.accept_next = none;
   return index;
 }
 

@@ -198,7 +198,7 @@ void host::impl::move_connection(std::uint32_t index, const endpoint& local, uns
   item.connection = std::make_unique<share::moved_connection>(std::move(s.connection));
   auto& moved = *item.connection;
   moved.attached = s.attached;
-  moved.queued_at = s.queued_at;
+  moved.queued_at = s.queued.since;
   moved.connection.rehome({});
   const auto flow = moved.connection.flow();
   if (s.attached) flows_.erase(flow, {flow_ref::kind::connection, index});
@@ -266,7 +266,7 @@ void host::impl::adopt_connection(instant now, share::handover& item) {
   auto& s = sockets_[index];
   s.timer.index = index;
   s.attached = moved.attached;
-  s.queued_at = moved.queued_at;
+  s.queued = {none, moved.queued_at};
   if (s.attached) flows_.insert(flow, {flow_ref::kind::connection, index});
   counters_.add(counter::connections_taken_over);
   const bool room = sockets_.size() <= options_.limits.connections;

@@ -53,12 +53,13 @@ result<socket_id> host::impl::accept(instant now, socket_id id) {
   ++l->accepted;
   const auto index = take_accepted(index_of(id));
   auto& s = sockets_[index];
-  auto waited = s.queued_at.since(now);
+  auto waited = s.queued.since.since(now);
   // Shards read their clocks apart: who took over a connection may be behind who queued it.
   if (waited > std::chrono::hours(24)) waited = duration{};
   l->accept_wait += waited;
   l->accept_wait_longest = std::max(l->accept_wait_longest, waited);
   s.owned = true;
+  s.user = nullptr;
   if (const auto now_ready = s.connection.readiness(); now_ready != ready::none)
     post(index, now_ready);
   return id_of(index);

@@ -22,7 +22,7 @@ class slab {
   slab& operator=(const slab&) = delete;
   ~slab() {
     for (std::uint32_t i = 0; i < capacity(); ++i)
-      if (at(i).live) at(i).object()->~T();
+      if (at(i).live != 0) at(i).object()->~T();
   }
 
   template <class... Args>
@@ -31,17 +31,22 @@ class slab {
     const auto index = free_;
     auto& p = at(index);
     const auto next = p.next_free;
-    ::new (static_cast<void*>(p.bytes)) T(std::forward<Args>(args)...);
+    try {
+      ::new (static_cast<void*>(p.bytes)) T(std::forward<Args>(args)...);
+    } catch (...) {
+      p.next_free = next;
+      throw;
+    }
     free_ = next;
-    p.live = true;
+    p.live = 1;
     ++size_;
     return index;
   }
   void erase(std::uint32_t index) {
     auto& p = at(index);
     p.object()->~T();
-    p.live = false;
-    if (++p.generation == 0) p.generation = 1;
+    p.live = 0;
+    p.generation = p.generation == last_generation ? 1 : p.generation + 1;
     p.next_free = free_;
     free_ = index;
     --size_;
@@ -49,7 +54,7 @@ class slab {
 
   T& operator[](std::uint32_t index) { return *at(index).object(); }
   const T& operator[](std::uint32_t index) const { return *at(index).object(); }
-  bool live(std::uint32_t index) const { return index < capacity() && at(index).live; }
+  bool live(std::uint32_t index) const { return index < capacity() && at(index).live != 0; }
   std::uint32_t generation(std::uint32_t index) const { return at(index).generation; }
   /// The object if it lives and its generation is the one given.
   T* find(std::uint32_t index, std::uint32_t generation) {
@@ -61,11 +66,18 @@ class slab {
   std::uint32_t capacity() const { return static_cast<std::uint32_t>(blocks_.size() * BlockSize); }
 
  private:
+  static constexpr std::uint32_t last_generation = 0x7fffffff;
+
+  // A place costs four bytes beside its object: very many of them are kept.
   struct place {
-    alignas(T) std::byte bytes[sizeof(T)];
-    std::uint32_t generation = 1;
-    std::uint32_t next_free = none;
-    bool live = false;
+    place() : next_free(none), generation(1), live(0) {}
+
+    union {
+      alignas(T) std::byte bytes[sizeof(T)];
+      std::uint32_t next_free;  // while not live
+    };
+    std::uint32_t generation : 31;
+    std::uint32_t live : 1;
 
     T* object() { return std::launder(reinterpret_cast<T*>(bytes)); }
     const T* object() const { return std::launder(reinterpret_cast<const T*>(bytes)); }
@@ -85,6 +97,10 @@ class slab {
   std::vector<std::unique_ptr<place[]>> blocks_;
   std::uint32_t free_ = none;
   std::size_t size_ = 0;
+
+ public:
+  /// What an object costs with its place.
+  static constexpr std::size_t bytes_each = sizeof(place);
 };
 
 }  // namespace weir::stack

@@ -124,10 +124,11 @@ void congestion_control::reduce(std::uint32_t flight) {
 }
 
 void congestion_control::remember() {
-  undo_window_ = window_;
-  undo_threshold_ = threshold_;
-  undo_window_max_ = window_max_;
-  if (!searching()) undo_epoch_ = epoch_;
+  if (before_ == nullptr) before_ = std::make_unique<before_reduction>();
+  before_->window = window_;
+  before_->threshold = threshold_;
+  before_->window_max = window_max_;
+  if (!searching()) before_->epoch = epoch_;
 }
 
 void congestion_control::on_loss(instant, std::uint32_t flight) {
@@ -138,7 +139,7 @@ void congestion_control::on_loss(instant, std::uint32_t flight) {
 std::uint32_t congestion_control::on_mark(instant now, std::uint32_t flight) {
   const auto before = window_;
   on_loss(now, flight);
-  undo_window_ = 0;  // a mark is never a mistake
+  before_->window = 0;  // a mark is never a mistake
   const auto share = algorithm_ == congestion_algorithm::cubic
                          ? static_cast<std::uint32_t>(static_cast<float>(before) * cubic_beta)
                          : before / 2;
@@ -175,13 +176,13 @@ void congestion_control::forget_unused(std::uint32_t initial_window) {
 }
 
 void congestion_control::undo() {
-  if (undo_window_ == 0) return;
-  set_window(std::max(window_, undo_window_));
-  set_threshold(std::max(threshold_, undo_threshold_));
+  if (before_ == nullptr || before_->window == 0) return;
+  set_window(std::max(window_, before_->window));
+  set_threshold(std::max(threshold_, before_->threshold));
   // RFC 9438 4.9: the curve goes on where it was.
-  window_max_ = undo_window_max_;
-  if (!searching()) epoch_ = undo_epoch_;
-  undo_window_ = 0;
+  window_max_ = before_->window_max;
+  if (!searching()) epoch_ = before_->epoch;
+  before_->window = 0;
 }
 
 void congestion_control::set_mss(std::uint32_t mss) {

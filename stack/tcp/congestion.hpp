@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "tcp/hystart.hpp"
 #include "weir/stack/host.hpp"
@@ -70,22 +71,25 @@ class congestion_control {
     static constexpr std::int64_t none = -1;
   };
 
+  struct before_reduction {
+    std::uint32_t window, threshold;  // window 0: nothing to take back
+    float window_max;
+    cubic_epoch epoch;
+  };
+
   std::uint32_t window_ = 0;
   std::uint32_t threshold_ = no_threshold;
   std::uint32_t mss_ = 536;
   std::uint32_t acked_ =
-      0;  // bytes acknowledged towards the next increase (RFC 3465 style counting)
-  std::uint32_t undo_window_ = 0;
-  std::uint32_t undo_threshold_ = 0;
+      0;                  // bytes acknowledged towards the next increase (RFC 3465 style counting)
   float window_max_ = 0;  // CUBIC's W_max, in segments
-  float undo_window_max_ = 0;
-  cubic_epoch undo_epoch_{cubic_epoch::none, 0, 0, 0};
+  congestion_algorithm algorithm_ = congestion_algorithm::cubic;
+  std::unique_ptr<before_reduction> before_;  // null until there is one
   // One is needed while searching(), the other afterwards: set_threshold() changes between them.
   union {
     hystart start_{};
     cubic_epoch epoch_;
   };
-  congestion_algorithm algorithm_ = congestion_algorithm::cubic;
 };
 
 }  // namespace weir::stack::tcp

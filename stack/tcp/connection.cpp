@@ -145,7 +145,7 @@ result<std::size_t> connection::send(context& ctx,
   const auto taken = room == 0 ? 0 : out_.append(ctx.pool, parts, room);
   if (taken < offered) want_writable_ = true;
   if (taken == 0) {
-    if (out_.empty()) cork_at_ = std::min(cork_at_, ctx.now + memory_retry);
+    if (out_.empty()) set_cork_end(std::min(setbacks_->cork_at, ctx.now + memory_retry));
     return std::errc::operation_would_block;
   }
   if (was_idle) {
@@ -155,7 +155,7 @@ result<std::size_t> connection::send(context& ctx,
       congestion_.restart_after_idle(initial_window());
     }
   }
-  if (corked_ && cork_at_.is_never()) cork_at_ = ctx.now + cork_limit;
+  if (corked_ && setbacks_->cork_at.is_never()) set_cork_end(ctx.now + cork_limit);
   after_user_call(ctx);
   return taken;
 }
@@ -200,7 +200,7 @@ std::error_code connection::shutdown_send(context& ctx) {
     return std::make_error_code(std::errc::not_connected);
   fin_queued_ = true;
   corked_ = false;
-  cork_at_ = instant::never();
+  set_cork_end(instant::never());
   // The state says that the FIN is on its way, also while it waits behind queued bytes (as Linux).
   if (state_ == tcp_state::established) state_ = tcp_state::fin_wait_1;
   if (state_ == tcp_state::close_wait) state_ = tcp_state::last_ack;
@@ -264,7 +264,7 @@ void connection::set_options(context& ctx, options_ref options) {
 
 void connection::set_cork(context& ctx, bool corked) {
   corked_ = corked;
-  cork_at_ = corked && !out_.empty() ? ctx.now + cork_limit : instant::never();
+  set_cork_end(corked && !out_.empty() ? ctx.now + cork_limit : instant::never());
   if (!corked && synchronized()) after_user_call(ctx);
 }
 
@@ -282,7 +282,8 @@ void connection::finish(context& ctx, tcp_state state) {
   board_.clear(ctx.pool);
   reno_sacked_ = 0;
   timer_ = timer_mode::off;
-  timer_at_ = ack_at_ = keep_at_ = cork_at_ = instant::never();
+  timer_at_ = ack_at_ = keep_at_ = instant::never();
+  set_cork_end(instant::never());
   paced_out_ = false;
   if (state == tcp_state::closed) {
     ack_ = ack_need::none;
@@ -336,13 +337,13 @@ tcp_info connection::info() const {
   out.congestion = options_->congestion;
   out.bytes_sent = bytes_sent_;
   out.bytes_received = in_.next_offset();
-  out.bytes_retransmitted = bytes_retransmitted_;
+  out.bytes_retransmitted = setbacks_->bytes_retransmitted;
   out.segments_sent = segments_sent_;
   out.segments_received = segments_received_;
-  out.retransmissions = retransmissions_;
-  out.timeouts = timeouts_;
-  out.fast_retransmits = fast_retransmits_;
-  out.zero_window_probes = window_probes_;
+  out.retransmissions = setbacks_->retransmissions;
+  out.timeouts = setbacks_->timeouts;
+  out.fast_retransmits = setbacks_->fast_retransmits;
+  out.zero_window_probes = setbacks_->window_probes;
   return out;
 }
 

@@ -20,10 +20,10 @@
 #include "tcp/congestion.hpp"
 #include "tcp/context.hpp"
 #include "tcp/options_ref.hpp"
-#include "tcp/path_search.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/scoreboard.hpp"
 #include "tcp/seq.hpp"
+#include "tcp/setbacks.hpp"
 #include "tcp/stamp.hpp"
 #include "weir/stack/host.hpp"
 
@@ -165,6 +165,7 @@ class connection {
   void note_duplicate(seq from, seq to);
   void report_first(seq at);
   std::size_t range_of(seq at) const;
+  bool has_duplicate() const { return setbacks_->duplicate_from != setbacks_->duplicate_to; }
   void fill_sack(wire::tcp_option_set& options) const;
   std::uint32_t sack_option_bytes() const;
   // acknowledge.cpp
@@ -266,6 +267,9 @@ class connection {
   void finish(context& ctx, tcp_state state);
   void raise(ready what) { events_ = events_ | what; }
   void raise_writable();
+  void set_cork_end(instant at) {
+    if (at != setbacks_->cork_at) setbacks_.change().cork_at = at;
+  }
   std::uint32_t initial_window() const;
   std::uint32_t send_limit() const;
   void set_mss(std::uint16_t mss);
@@ -281,8 +285,8 @@ class connection {
   // --- Who and what.
   flow_key flow_;
   options_ref options_;
-  std::errc error_{};       // what ended it
-  std::errc soft_error_{};  // what ICMP or R1 said since the last progress
+  std::errc error_ : 16 {};       // what ended it
+  std::errc soft_error_ : 16 {};  // what ICMP or R1 said since the last progress
   tcp_state state_ = tcp_state::closed;
   ready events_ = ready::none;
   ack_need ack_ = ack_need::none;
@@ -346,8 +350,6 @@ class connection {
   std::uint32_t rcv_mss_ =
       536;  // the largest segment seen: the estimate behind "every second segment"
   std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
-  seq duplicate_from_, duplicate_to_;  // a D-SACK to report once; empty when equal
-  std::array<seq, 4> reported_{};      // in the ranges reported first of late, newest first
   // Receive buffer tuning: bytes the reader took within one round trip.
   std::uint32_t tune_taken_ = 0;
 
@@ -356,15 +358,13 @@ class connection {
   buffer::receive_queue in_;
   scoreboard board_;
 
-  path_search path_;
+  setbacks_ref setbacks_;
 
   // --- Estimators.
   rtt_estimator rtt_;
   congestion_control congestion_;
   std::uint32_t reno_sacked_ =
       0;  // bytes that duplicate acknowledgements say have left the network
-  std::uint32_t prr_delivered_ = 0, prr_out_ = 0, prr_flight_ = 0;
-  std::uint32_t undo_bytes_ = 0;  // sent again since the last reduction, not reported twice yet
   instant rack_sent_;
   seq rack_end_;
   std::uint32_t rack_rtt_us_ = 0;
@@ -373,17 +373,13 @@ class connection {
   instant timer_at_ = instant::never();  // what timer_ says
   instant ack_at_ = instant::never();
   instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
-  instant cork_at_ = instant::never();
-  instant pace_at_;  // no new data before it
   instant last_sent_, ts_recent_at_, tune_at_;
-  instant episode_at_;  // when recovery began, or the first timeout of several
   stamp last_received_, last_data_, challenge_at_, progress_at_;
   stamp validated_at_;  // RFC 7661: when half of the congestion window was last in use
 
   // --- Statistics.
-  std::uint64_t bytes_sent_ = 0, bytes_retransmitted_ = 0;
-  std::uint32_t segments_sent_ = 0, segments_received_ = 0, retransmissions_ = 0;
-  std::uint32_t timeouts_ = 0, fast_retransmits_ = 0, window_probes_ = 0;
+  std::uint64_t bytes_sent_ = 0;
+  std::uint32_t segments_sent_ = 0, segments_received_ = 0;
 };
 
 }  // namespace weir::stack::tcp

@@ -41,15 +41,17 @@ void connection::on_congestion_echo(context& ctx, std::uint32_t flight_before) {
     // RFC 3168 6.1.2, RFC 9438 4.6: a window of one segment cannot shrink, so the rate does: the
     // next segment waits for a whole timeout.
     note_reduction();
-    pace_at_ = ctx.now + current_rto();
+    const auto next = ctx.now + current_rto();
+    setbacks_.change().pace_at = next;
     if (una_ != nxt_) {
       timer_ = timer_mode::retransmit;
-      timer_at_ = pace_at_;
+      timer_at_ = next;
     }
     return;
   }
-  prr_flight_ = std::max(flight_before, 1u);
-  prr_delivered_ = prr_out_ = 0;
+  auto& s = setbacks_.change();
+  s.prr_flight = std::max(flight_before, 1u);
+  s.prr_delivered = s.prr_out = 0;
   const auto target = congestion_.on_mark(ctx.now, flight_before);
   note_reduction();
   if (target < congestion_.threshold() || target < spread_from * mss_ || una_ == nxt_) {

@@ -35,7 +35,7 @@ std::uint32_t connection::burst_limit() const {
 }
 
 bool connection::held_back(const context& ctx) {
-  if (pace_at_ <= ctx.now) return false;
+  if (setbacks_->pace_at <= ctx.now) return false;
   paced_out_ = true;
   return true;
 }
@@ -46,8 +46,9 @@ void connection::pace(const context& ctx, std::uint32_t bytes) {
   if (rate == 0) return;
   auto cost = duration(static_cast<std::int64_t>(std::uint64_t{bytes} * 1'000'000'000 / rate));
   // A timer that fired late is made up for, by half of a burst at most.
-  if (ctx.now > pace_at_) cost -= std::min(cost / 2, ctx.now - pace_at_);
-  pace_at_ = std::max(pace_at_, ctx.now) + cost;
+  auto& at = setbacks_.change().pace_at;
+  if (ctx.now > at) cost -= std::min(cost / 2, ctx.now - at);
+  at = std::max(at, ctx.now) + cost;
 }
 
 }  // namespace weir::stack::tcp

@@ -29,7 +29,7 @@ void connection::start_path_search() {
   if (options_->probing != path_probing::always || !sack_ok_) return;
   const auto least = flow_.local.address.is_v4() ? least_v4 : least_v6;
   const auto base = std::min(std::max(options_->probe_base, least), mtu_);
-  path_.begin(base, mtu_);
+  setbacks_.change().path.begin(base, mtu_);
   mtu_ = base;
 }
 
@@ -37,20 +37,21 @@ void connection::send_path_probe(context& ctx) {
   const bool calm = congestion_state_ == congestion_state::open && sack_ok_ && !fin_sent_ &&
                     board_.sacked() == 0 && board_.lost() == 0 && sack_option_bytes() == 0 &&
                     may_send() && congestion_.window() >= least_window * mss_ &&
-                    pace_at_ <= ctx.now;
-  if (!calm || path_.probing()) return;
+                    setbacks_->pace_at <= ctx.now;
+  if (!calm || setbacks_->path.probing()) return;
   // RFC 8201 5.4: never beyond what the peer takes.
   const auto fixed = static_cast<std::uint16_t>(headers() - (timestamps_ ? 12 : 0));
   const auto limit = static_cast<std::uint16_t>(std::min<std::uint32_t>(
       ctx.out.path_limit(ctx.now, flow_.remote.address), std::uint32_t{peer_mss_} + fixed));
-  std::uint32_t size = path_.next(ctx.now, rtt_.smoothed(), limit);
+  std::uint32_t size = setbacks_.change().path.next(ctx.now, rtt_.smoothed(), limit);
   const auto edge = una_ + snd_wnd_;
   if (size == 0 || edge <= nxt_) return;
   // What is there to be sent may be less than the search asks for: a smaller step is one too.
   const auto there = std::min(span_of(nxt_, data_end()), span_of(nxt_, edge));
   if (there < followers * mss_) return;
   size = std::min(size, there - followers * mss_ + headers());
-  const auto step = std::max<std::uint32_t>((path_.high() - path_.low()) / 4u, 1);
+  const auto step =
+      std::max<std::uint32_t>((setbacks_->path.high() - setbacks_->path.low()) / 4u, 1);
   if (size < mtu_ + step) return;
   const auto bytes = size - headers();
   if (flight() + bytes > congestion_.window()) return;
@@ -62,7 +63,7 @@ void connection::send_path_probe(context& ctx) {
   const auto from = nxt_;
   board_.push(from, bytes, ctx.now, false, true);
   nxt_ += bytes;
-  path_.sent(static_cast<std::uint16_t>(size), from);
+  setbacks_.change().path.sent(static_cast<std::uint16_t>(size), from);
   ctx.counters.add(counter::path_probes_sent);
   emit_data(ctx, from, bytes, false, transmission::path_probe);
   if (timer_ == timer_mode::off || timer_ == timer_mode::persist ||
@@ -71,22 +72,22 @@ void connection::send_path_probe(context& ctx) {
 }
 
 bool connection::path_probe_lost(context& ctx) {
-  const auto start = path_.probe_start();
+  const auto start = setbacks_->path.probe_start();
   const sent_record* record = nullptr;
   for (std::uint32_t i = 0; i < board_.count() && record == nullptr; ++i)
     if (board_[i].has(sent_record::probe) && board_[i].start >= start) record = &board_[i];
   if (record == nullptr || record->has(sent_record::sacked)) {
     // It arrived, and never was thought lost: packets of that size go through. The window in bytes
     // stays as it is (RFC 4821 4).
-    path_.arrived(ctx.now);
-    cut_to(path_.low());
+    setbacks_.change().path.arrived(ctx.now);
+    cut_to(setbacks_->path.low());
     path_news_ = true;
     return false;
   }
   if (!record->has(sent_record::lost)) return false;
   const bool alone = board_.lost() == record->length;
   ctx.counters.add(counter::path_probes_lost);
-  path_.lost(ctx.now);
+  setbacks_.change().path.lost(ctx.now);
   output_due_ = true;
   return alone;
 }
@@ -101,13 +102,13 @@ void connection::on_suspected_black_hole(context& ctx) {
   const auto smaller = std::max(mtu_ > base ? base : static_cast<std::uint16_t>(mtu_ / 2), least);
   const auto before = mss_;
   if (smaller >= mtu_ || board_[0].length + headers() <= smaller) return;
-  const auto high = std::max(path_.high(), mtu_);
+  const auto high = std::max(setbacks_->path.high(), mtu_);
   cut_to(smaller);
   if (mss_ == before) return;
   if (!path_suspect_) ctx.counters.add(counter::path_black_holes);
   path_suspect_ = true;
   // An outage looks the same: the first probe of all, once something arrives, is of the old size.
-  path_.begin(smaller, high);
+  setbacks_.change().path.begin(smaller, high);
 }
 
 void connection::learn_path_mtu(context& ctx) {
@@ -120,7 +121,7 @@ void connection::learn_path_mtu(context& ctx) {
 void connection::on_path_mtu(context& ctx, std::uint16_t mtu) {
   if (mtu >= mtu_) return;
   ctx.counters.add(counter::path_mtu_lowered);
-  if (options_->probing != path_probing::off) path_.settle(mtu, ctx.now);
+  if (options_->probing != path_probing::off) setbacks_.change().path.settle(mtu, ctx.now);
   if (!synchronized()) {
     mtu_ = mtu;
     return;

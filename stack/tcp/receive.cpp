@@ -420,8 +420,9 @@ void connection::tune_receive_buffer(context& ctx) {
 
 void connection::note_duplicate(seq from, seq to) {
   if (!sack_ok_ || from == to) return;
-  duplicate_from_ = from;
-  duplicate_to_ = to;
+  auto& s = setbacks_.change();
+  s.duplicate_from = from;
+  s.duplicate_to = to;
 }
 
 std::size_t connection::range_of(seq at) const {
@@ -442,16 +443,16 @@ void connection::report_first(seq at) {
   if (range == in_.ranges().size()) return;
   std::size_t kept = 1;
   std::array<seq, 4> fresh{at, at, at, at};
-  for (const auto mark : reported_) {
+  for (const auto mark : setbacks_->reported) {
     const auto other = range_of(mark);
     if (other != range && other != in_.ranges().size() && kept < fresh.size()) fresh[kept++] = mark;
   }
-  reported_ = fresh;
+  setbacks_.change().reported = fresh;
 }
 
 std::uint32_t connection::sack_option_bytes() const {
   if (!sack_ok_) return 0;
-  auto blocks = in_.ranges().size() + (duplicate_from_ != duplicate_to_ ? 1u : 0u);
+  auto blocks = in_.ranges().size() + (has_duplicate() ? 1u : 0u);
   if (blocks == 0) return 0;
   blocks = std::min<std::size_t>(blocks, timestamps_ ? 3 : 4);
   return static_cast<std::uint32_t>(4 + 8 * blocks);
@@ -463,8 +464,8 @@ void connection::fill_sack(wire::tcp_option_set& options) const {
   const std::size_t room = timestamps_ ? 3 : 4;
   std::size_t n = 0;
   // RFC 2883 4: a duplicate comes first, once.
-  if (duplicate_from_ != duplicate_to_)
-    options.sack[n++] = {duplicate_from_.raw(), duplicate_to_.raw()};
+  if (has_duplicate())
+    options.sack[n++] = {setbacks_->duplicate_from.raw(), setbacks_->duplicate_to.raw()};
   // RFC 2018 4: the block that the newest segment belongs to, then those reported before it, then
   // any others.
   std::size_t listed[4];
@@ -478,7 +479,7 @@ void connection::fill_sack(wire::tcp_option_set& options) const {
     };
     options.sack[n++] = {as_seq(ranges[i].begin).raw(), as_seq(ranges[i].end).raw()};
   };
-  for (const auto mark : reported_) add(range_of(mark));
+  for (const auto mark : setbacks_->reported) add(range_of(mark));
   for (auto i = ranges.size(); i-- > 0 && n < room;) add(i);
   options.sack_count = static_cast<std::uint8_t>(n);
 }

@@ -43,7 +43,8 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
   } else if (duplicate) {
     lost.any = reno_on_duplicate(ctx, outcome);
   }
-  if (path_.probing() && path_probe_lost(ctx)) lost = {};  // RFC 4821 7.6.2: no congestion
+  if (setbacks_->path.probing() && path_probe_lost(ctx))
+    lost = {};  // RFC 4821 7.6.2: no congestion
   switch (congestion_state_) {
     case congestion_state::open:
       if (lost.any) {
@@ -210,7 +211,8 @@ connection::losses connection::rack_detect(context& ctx) {
     const auto remaining = r.sent + round_trip + window - ctx.now;
     if (remaining.count() <= 0) {
       lost.any = true;
-      if (r.has(sent_record::retransmitted) && r.sent >= episode_at_) lost.retransmission = true;
+      if (r.has(sent_record::retransmitted) && r.sent >= setbacks_->episode_at)
+        lost.retransmission = true;
       board_.mark_lost(i);
     } else {
       wait = std::max(wait, remaining);
@@ -233,9 +235,9 @@ void connection::on_duplicate_report(context& ctx, seq left, seq right) {
   }
   // Every byte that was sent again had arrived before: the recovery was a mistake, made of
   // reordering (RFC 9438 4.9.2, in the manner of RFC 3708).
-  if (undo_bytes_ > 0 && !timeout_undo_) {
-    undo_bytes_ -= std::min(undo_bytes_, span_of(left, right));
-    if (undo_bytes_ == 0 && congestion_state_ != congestion_state::loss) {
+  if (auto* s = setbacks_.get(); s != nullptr && s->undo_bytes > 0 && !timeout_undo_) {
+    s->undo_bytes -= std::min(s->undo_bytes, span_of(left, right));
+    if (s->undo_bytes == 0 && congestion_state_ != congestion_state::loss) {
       take_back(ctx);
       reordering_seen_ = true;  // three segments behind a gap are no proof of a loss here
     }
@@ -262,37 +264,39 @@ void connection::enter_recovery(context& ctx, std::uint32_t delivered) {
   congestion_state_ = congestion_state::recovery;
   timeout_undo_ = timeout_second_ack_ = false;
   recover_ = nxt_;
-  episode_at_ = ctx.now;
-  undo_bytes_ = 0;
+  auto& s = setbacks_.change();
+  s.episode_at = ctx.now;
+  s.undo_bytes = 0;
   // RFC 6937 3.1's RecoverFS, less what had arrived before this acknowledgement (RFC 9937 6.1).
   const auto out = span_of(una_, nxt_);
-  prr_flight_ = std::max(out - std::min(out, board_.sacked() + reno_sacked_) + delivered, 1u);
-  prr_delivered_ = prr_out_ = 0;
+  s.prr_flight = std::max(out - std::min(out, board_.sacked() + reno_sacked_) + delivered, 1u);
+  s.prr_delivered = s.prr_out = 0;
   if (!reduced) {
     congestion_.on_loss(ctx.now, size);
     note_reduction();
   }
-  ++fast_retransmits_;
+  ++s.fast_retransmits;
   ctx.counters.add(counter::fast_retransmits);
 }
 
 void connection::reduce_by_rate(std::uint32_t delivered) {
   // RFC 6937 3.1, with the slow start reduction bound.
-  prr_delivered_ += delivered;
+  auto& s = setbacks_.change();
+  s.prr_delivered += delivered;
   const auto pipe = flight();
   const auto target = congestion_.threshold();
   std::uint64_t send = 0;
   if (pipe > target) {
-    const auto due = (std::uint64_t{prr_delivered_} * target + prr_flight_ - 1) / prr_flight_;
-    send = due > prr_out_ ? due - prr_out_ : 0;
+    const auto due = (std::uint64_t{s.prr_delivered} * target + s.prr_flight - 1) / s.prr_flight;
+    send = due > s.prr_out ? due - s.prr_out : 0;
   } else {
-    const auto owed = prr_delivered_ > prr_out_ ? prr_delivered_ - prr_out_ : 0;
+    const auto owed = s.prr_delivered > s.prr_out ? s.prr_delivered - s.prr_out : 0;
     send = std::min<std::uint64_t>(target - pipe, std::uint64_t{std::max(owed, delivered)} + mss_);
   }
   // The fast retransmission itself, and that of the hole which a partial acknowledgement shows (RFC
   // 6582 3.2 step 3).
   const bool hole = !sack_ok_ && board_.lost() > board_.retransmitted();
-  if ((prr_out_ == 0 || hole) && congestion_state_ == congestion_state::recovery)
+  if ((s.prr_out == 0 || hole) && congestion_state_ == congestion_state::recovery)
     send = std::max<std::uint64_t>(send, mss_);
   congestion_.set_window(static_cast<std::uint32_t>(pipe + send));
 }
@@ -309,7 +313,7 @@ void connection::leave_recovery(context&) {
 bool connection::answers_original(const wire::tcp_segment& segment) const {
   if (!timestamps_ || !segment.options.timestamps || segment.options.timestamps->echo == 0)
     return false;
-  const auto then = timestamp_clock(episode_at_, ts_offset_);
+  const auto then = timestamp_clock(setbacks_->episode_at, ts_offset_);
   return static_cast<std::int32_t>(segment.options.timestamps->echo - then) < 0;
 }
 
@@ -320,7 +324,7 @@ void connection::take_back(context&) {
   congestion_.undo();
   congestion_state_ = congestion_state::open;
   timeout_undo_ = timeout_second_ack_ = false;
-  undo_bytes_ = 0;
+  if (auto* s = setbacks_.get()) s->undo_bytes = 0;
 }
 
 void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& segment,
@@ -345,7 +349,7 @@ void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& s
     return;
   }
   // The second must advance over what was never sent again.
-  if (advanced > 0 && outcome.clean_sent.ns() >= 0 && outcome.clean_sent < episode_at_)
+  if (advanced > 0 && outcome.clean_sent.ns() >= 0 && outcome.clean_sent < setbacks_->episode_at)
     take_back(ctx);
   timeout_undo_ = timeout_second_ack_ = false;
 }

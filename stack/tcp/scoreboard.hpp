@@ -50,17 +50,17 @@ struct ack_outcome {
 
 class scoreboard {
  public:
-  bool empty() const { return count_ == 0; }
-  std::uint32_t count() const { return count_; }
-  std::uint32_t sacked() const { return sacked_; }
-  std::uint32_t lost() const { return lost_; }
-  std::uint32_t retransmitted() const { return retransmitted_; }
+  bool empty() const { return seen().count == 0; }
+  std::uint32_t count() const { return seen().count; }
+  std::uint32_t sacked() const { return seen().sacked; }
+  std::uint32_t lost() const { return seen().lost; }
+  std::uint32_t retransmitted() const { return seen().retransmitted; }
   std::uint32_t charged() const { return store_ == nullptr ? 0 : store_->true_size(); }
   /// End of the highest selectively acknowledged byte; meaningful while sacked() > 0.
-  seq highest_sacked() const { return highest_sacked_; }
+  seq highest_sacked() const { return seen().highest_sacked; }
 
-  sent_record& operator[](std::uint32_t i) { return records()[first_ + i]; }
-  const sent_record& operator[](std::uint32_t i) const { return records()[first_ + i]; }
+  sent_record& operator[](std::uint32_t i) { return records()[seen().first + i]; }
+  const sent_record& operator[](std::uint32_t i) const { return records()[seen().first + i]; }
 
   /// Whether push() will find room; false when the board or the host's memory is full.
   bool reserve(buffer::chunk_pool& pool);
@@ -87,21 +87,37 @@ class scoreboard {
   void clear(buffer::chunk_pool& pool);
 
  private:
-  sent_record* records() const { return reinterpret_cast<sent_record*>(store_->data()); }
+  // At the head of the chunk, before the records.
+  struct totals {
+    std::uint32_t first = 0;
+    std::uint32_t count = 0;
+    std::uint32_t sacked = 0;
+    std::uint32_t lost = 0;
+    std::uint32_t retransmitted = 0;
+    seq highest_sacked;
+  };
+  static const totals nothing;
+
+  const totals& seen() const {
+    return store_ == nullptr ? nothing : *reinterpret_cast<const totals*>(store_->data());
+  }
+  /// There is a chunk: for changing.
+  totals& mine() { return *reinterpret_cast<totals*>(store_->data()); }
+  sent_record* records() const {
+    static_assert(sizeof(totals) % alignof(sent_record) == 0);
+    return reinterpret_cast<sent_record*>(store_->data() + sizeof(totals));
+  }
   std::uint32_t capacity() const {
     return store_ == nullptr ? 0
-                             : store_->capacity / static_cast<std::uint32_t>(sizeof(sent_record));
+                             : (store_->capacity - static_cast<std::uint32_t>(sizeof(totals))) /
+                                   static_cast<std::uint32_t>(sizeof(sent_record));
   }
   void deliver(sent_record& r, ack_outcome& outcome);
   void unaccount(const sent_record& r);
 
   buffer::chunk* store_ = nullptr;
-  std::uint32_t first_ = 0;
-  std::uint32_t count_ = 0;
-  std::uint32_t sacked_ = 0;
-  std::uint32_t lost_ = 0;
-  std::uint32_t retransmitted_ = 0;
-  seq highest_sacked_;
 };
+
+inline const scoreboard::totals scoreboard::nothing{};
 
 }  // namespace weir::stack::tcp

@@ -49,10 +49,10 @@ void connection::output(context& ctx) {
     case tcp_state::time_wait: break;
     default:
       retransmit_lost(ctx);
-      if (path_.running()) send_path_probe(ctx);
+      if (setbacks_->path.running()) send_path_probe(ctx);
       send_new_data(ctx);
       if (una_ == nxt_ && !fin_sent_ && !paced_out_ && (nxt_ < data_end() || fin_queued_) &&
-          cork_at_.is_never())
+          setbacks_->cork_at.is_never())
         arm_persist(ctx);
       break;
   }
@@ -150,9 +150,10 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
   const bool with_fin = r.has(sent_record::fin);
   const auto bytes = r.length - (with_fin ? 1u : 0u);
   const auto segments = std::max(1u, (bytes + mss_ - 1) / mss_);
-  retransmissions_ += segments;
-  bytes_retransmitted_ += bytes;
-  if (congestion_state_ != congestion_state::open) undo_bytes_ += bytes;
+  auto& s = setbacks_.change();
+  s.retransmissions += segments;
+  s.bytes_retransmitted += bytes;
+  if (congestion_state_ != congestion_state::open) s.undo_bytes += bytes;
   ctx.counters.add(counter::retransmissions, segments);
   emit_data(ctx, r.start, bytes, with_fin, transmission::again);
   if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);
@@ -203,7 +204,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     bytes_sent_ += what == transmission::again ? 0 : taken;
     if (congestion_state_ == congestion_state::recovery ||
         congestion_state_ == congestion_state::reduced)
-      prr_out_ += taken;
+      setbacks_.change().prr_out += taken;
     pace(ctx, taken);
     last_sent_ = ctx.now;
     // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's
@@ -220,7 +221,7 @@ void connection::acknowledged_now(context&) {
   ack_ = ack_need::none;
   ack_at_ = instant::never();
   last_ack_sent_ = rcv_nxt_;
-  duplicate_from_ = duplicate_to_;
+  if (auto* s = setbacks_.get()) s->duplicate_from = s->duplicate_to;
 }
 
 void connection::emit_ack(context& ctx) {

@@ -22,8 +22,8 @@ constexpr duration probe_without_estimate = std::chrono::seconds(1);
 }  // namespace
 
 instant connection::deadline() const {
-  const auto nearest = std::min({timer_at_, ack_at_, keep_at_, cork_at_});
-  return paced_out_ ? std::min(nearest, pace_at_) : nearest;
+  const auto nearest = std::min({timer_at_, ack_at_, keep_at_, setbacks_->cork_at});
+  return paced_out_ ? std::min(nearest, setbacks_->pace_at) : nearest;
 }
 
 duration connection::current_rto() const {
@@ -44,9 +44,9 @@ void connection::on_timer(context& ctx) {
       output_due_ = true;
     }
   }
-  if (cork_at_ <= ctx.now) {
+  if (setbacks_->cork_at <= ctx.now) {
     // RFC-less, as Linux: a cork does not hold a piece for more than 200 ms.
-    cork_at_ = instant::never();
+    set_cork_end(instant::never());
     if (corked_) {
       corked_ = false;
       output(ctx);
@@ -54,7 +54,7 @@ void connection::on_timer(context& ctx) {
     }
     raise_writable();  // after a send that found the host's memory full
   }
-  if (paced_out_ && pace_at_ <= ctx.now) {
+  if (paced_out_ && setbacks_->pace_at <= ctx.now) {
     paced_out_ = false;
     output_due_ = true;
   }
@@ -172,7 +172,7 @@ void connection::on_syn_timer(context& ctx) {
     warn(soft_error_ == std::errc{} ? std::errc::timed_out : soft_error_);
   ++backoff_;
   if (syn_retransmissions_ < 255) ++syn_retransmissions_;
-  ++retransmissions_;
+  ++setbacks_.change().retransmissions;
   ctx.counters.add(counter::retransmissions);
   ctx.counters.add(counter::timeouts);
   emit_syn(ctx);
@@ -200,11 +200,12 @@ void connection::on_retransmit_timer(context& ctx) {
     attempts_ = 1;
   else if (gave_up(ctx, attempts_))
     return;
-  ++timeouts_;
+  auto& s = setbacks_.change();
+  ++s.timeouts;
   ctx.counters.add(counter::timeouts);
   learn_path_mtu(ctx);
   if (attempts_ >= options_->warn_retries) on_suspected_black_hole(ctx);
-  path_.inconclusive(ctx.now);
+  s.path.inconclusive(ctx.now);
   const bool first = congestion_state_ != congestion_state::loss || progress;
   congestion_.on_timeout(ctx.now, std::max(span_of(una_, nxt_), std::uint32_t{mss_}), first);
   // RFC 2018 8: if even the oldest byte was reported, the receiver has dropped what it reported.
@@ -212,11 +213,11 @@ void connection::on_retransmit_timer(context& ctx) {
   if (first) {
     // RFC 5682 2.1: not out of a recovery that still goes on.
     timeout_undo_ = sack_ok_ && !reneged && undisturbed();
-    episode_at_ = ctx.now;
+    s.episode_at = ctx.now;
     note_reduction();
   }
   timeout_second_ack_ = false;
-  undo_bytes_ = 0;
+  s.undo_bytes = 0;
   board_.mark_all_lost(reneged);
   for (std::uint32_t i = 0; i < board_.count(); ++i) board_.unmark_retransmitted(i);
   reno_sacked_ = 0;
@@ -237,7 +238,7 @@ void connection::on_persist_timer(context& ctx) {
   }
   if (attempts_ < 255) ++attempts_;
   if (gave_up(ctx, attempts_)) return;
-  ++window_probes_;
+  ++setbacks_.change().window_probes;
   ctx.counters.add(counter::zero_window_probes);
   if (backoff_ < 20) ++backoff_;  // SHLD-30
   timer_at_ = ctx.now + current_rto();
@@ -325,7 +326,7 @@ void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment
 void connection::on_reorder_timer(context& ctx) {
   arm_retransmit(ctx);
   auto lost = rack_detect(ctx);
-  if (path_.probing() && path_probe_lost(ctx)) lost = {};
+  if (setbacks_->path.probing() && path_probe_lost(ctx)) lost = {};
   if (undisturbed() ? lost.any : lost.retransmission) {
     enter_recovery(ctx, 0);
     reduce_by_rate(0);
