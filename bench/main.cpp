@@ -128,6 +128,8 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
       ->check(CLI::Range(1, 1'048'576));
   idle->add_option("--checked", c.idle.checked, "connections that echo a message at the end")
       ->capture_default_str();
+  idle->add_option("--at-most", c.idle.at_most, "fails when a connection takes more bytes; 0: any")
+      ->capture_default_str();
   idle->callback([&] { chosen = [&c] { return run_idle(c.idle); }; });
   auto* flood = app.add_subcommand("flood", "clients of the stack during a flood of forged SYNs");
   flood->add_option("--seconds", c.flood.seconds, "length of each phase")

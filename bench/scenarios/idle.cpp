@@ -203,7 +203,9 @@ int run_idle(const idle_settings& settings) {
   fmt::print("SYNs sent again       {:>12}\n", clients.retries());
   fmt::print("reset                 {:>12}\n", clients.resets());
   server.stop();
-  return served == asked && clients.resets() == 0 ? 0 : 1;
+  const bool small = settings.at_most == 0 || each <= settings.at_most;
+  if (!small) fmt::print(stderr, "more than {} bytes per connection\n", settings.at_most);
+  return small && served == asked && clients.resets() == 0 ? 0 : 1;
 }
 
 }  // namespace weir::bench

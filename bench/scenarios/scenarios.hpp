@@ -14,6 +14,7 @@ struct idle_settings {
   std::uint32_t connections = 100'000;
   std::uint32_t window = 256;    // handshakes in flight
   std::uint32_t checked = 1000;  // connections that echo a message at the end
+  std::uint32_t at_most = 0;     // bytes per connection; more fails. 0: whatever
   std::string bin_dir;
   bool quiet = false;
 };

@@ -1,0 +1,61 @@
+// What an idle connection of the stack keeps, summed over every layer: a million of them are to fit
+// a gigabyte, so that what one of the types grows by shows here. What the operating system makes of
+// it, `weir-bench idle --at-most 1024` measures.
+#include <doctest/doctest.h>
+#include <malloc.h>
+
+#include "host_impl.hpp"
+#include "services/services.hpp"
+#include "transport/stack/stack_socket.hpp"
+
+namespace weir::detail {
+struct stack_transport_probe {
+  static constexpr std::size_t socket_bytes = sizeof(stack_transport::socket);
+};
+}  // namespace weir::detail
+
+namespace {
+
+constexpr std::size_t kilobyte = 1024;
+/// Of the table in which segments find their flows: at most a quarter of its slots is taken right
+/// after it has grown.
+constexpr std::size_t table_bytes = 4 * 8;
+/// Beside each block that the allocator hands out.
+constexpr std::size_t allocator_bytes = 8;
+constexpr std::size_t connection_bytes = weir::stack::slab<weir::stack::tcp_socket>::bytes_each;
+constexpr std::size_t socket_bytes = weir::detail::stack_transport_probe::socket_bytes;
+
+// How a frame is laid out is the compiler's affair: without optimization, and under a sanitizer, it
+// keeps more.
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#define WEIR_FRAMES_VARY 1
+#endif
+#endif
+#else
+#define WEIR_FRAMES_VARY 1
+#endif
+
+}  // namespace
+
+TEST_CASE("idle echo session on the stack fits a kilobyte, its coroutine frame included") {
+  auto frame = services::echo(weir::tcp_stream(), {}).release();
+  const auto frame_bytes = ::malloc_usable_size(frame.address());
+  frame.destroy();
+  CAPTURE(frame_bytes);
+  CAPTURE(connection_bytes);
+  CAPTURE(socket_bytes);
+#if !defined(WEIR_FRAMES_VARY)
+  CHECK(connection_bytes + socket_bytes + frame_bytes + allocator_bytes + table_bytes <= kilobyte);
+#else
+  CHECK(connection_bytes + socket_bytes + allocator_bytes + table_bytes <= kilobyte * 2 / 3);
+#endif
+}
+
+TEST_CASE(
+    "operation that waits keeps one copy of itself, and no scratch space that reads do not use") {
+  CHECK(sizeof(weir::detail::receive_awaiter) <= 152);
+  CHECK(sizeof(weir::detail::promise_base) <= 56);
+  CHECK(sizeof(weir::tcp_stream(std::declval<weir::tcp_stream>()).receive()) <= 16);
+}
