@@ -81,6 +81,18 @@ void host::consume(instant now, socket_id id, std::size_t n) {
   s->connection.consume(ctx, n);
 }
 
+result<lent_chunk> host::lend(instant now, socket_id id) { return impl_->lend(now, id); }
+result<lent_chunk> host::keep(std::span<const std::byte> bytes,
+                              void (*give_back)(void* context) noexcept, void* context) {
+  return impl_->keep(bytes, give_back, context);
+}
+result<std::size_t> host::send_lent(instant now, socket_id id, const lent_chunk& from,
+                                    std::span<const std::byte> bytes) {
+  return impl_->send_lent(now, id, from, bytes);
+}
+void host::release(instant now, const lent_chunk& lent) { impl_->release(now, lent); }
+std::size_t host::lent_chunks() const { return impl_->lent_; }
+
 bool host::at_end(socket_id id) const {
   auto* s = impl_->find(id);
   return s != nullptr && s->connection.at_end();

@@ -82,6 +82,12 @@ class host::impl final : public tcp::egress {
   result<socket_id> accept(instant now, socket_id id);
   result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local,
                             const tcp_options& options);
+  result<lent_chunk> lend(instant now, socket_id id);
+  result<lent_chunk> keep(std::span<const std::byte> bytes, void (*give_back)(void*) noexcept,
+                          void* context);
+  result<std::size_t> send_lent(instant now, socket_id id, const lent_chunk& from,
+                                std::span<const std::byte> bytes);
+  void release(instant now, const lent_chunk& lent);
   void close(instant now, socket_id id);
   void abort(instant now, socket_id id);
   void set_user(socket_id id, void* user);
@@ -117,6 +123,7 @@ class host::impl final : public tcp::egress {
   host_options options_;
   host_counters counters_;
   buffer::chunk_pool pool_;
+  std::size_t lent_ = 0;  // chunks that users hold
   ip_layer ip_;
   slab<tcp_socket> sockets_;
   listener_table listeners_;

@@ -1,5 +1,7 @@
 // What arrives and time: packets find their flow, timers their owner, and flush() sends what both
 // left to be sent. See host_impl.hpp.
+#include <cassert>
+
 #include "host_impl.hpp"
 #include "wire/ip.hpp"
 
@@ -38,6 +40,7 @@ host::impl::impl(host_options options, packet_sink& sink, std::shared_ptr<shard_
 }
 
 host::impl::~impl() {
+  assert(lent_ == 0 && "a host went while its buffers were lent");
   if (share_ != nullptr) leave_all(share_clock_);
   auto ctx = context(instant{});
   for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)

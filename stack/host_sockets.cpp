@@ -1,6 +1,7 @@
 // The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See
 // host_impl.hpp.
 #include <algorithm>
+#include <cassert>
 
 #include "host_impl.hpp"
 
@@ -119,6 +120,61 @@ result<socket_id> host::impl::connect(instant now, const endpoint& remote, const
   return id_of(index);
 }
 
+namespace {
+
+/// In lent_chunk::token, where no window waits for its release.
+constexpr std::uint32_t kept = 0xffffffff;
+/// What may be kept at once; larger memory is copied.
+constexpr std::size_t most_kept = 1u << 30;
+
+}  // namespace
+
+result<lent_chunk> host::impl::lend(instant now, socket_id id) {
+  auto* s = find(id);
+  if (s == nullptr) return std::errc::bad_file_descriptor;
+  const auto bytes = s->connection.peek();
+  auto ctx = context(now);
+  const auto chunk = s->connection.lend(ctx);
+  if (!chunk) return chunk.error();
+  if (*chunk == nullptr) return lent_chunk{};
+  ++lent_;
+  (*chunk)->end = sockets_.generation(index_of(id));
+  return lent_chunk{bytes.data(), static_cast<std::uint32_t>(bytes.size()), index_of(id), *chunk};
+}
+
+result<lent_chunk> host::impl::keep(std::span<const std::byte> bytes,
+                                    void (*when_done)(void*) noexcept, void* context) {
+  if (bytes.empty()) return std::errc::invalid_argument;
+  if (bytes.size() > most_kept) return std::errc::not_enough_memory;
+  auto* chunk = pool_.take_foreign(bytes.size(), when_done, context);
+  if (chunk == nullptr) return std::errc::not_enough_memory;
+  ++lent_;
+  return lent_chunk{bytes.data(), static_cast<std::uint32_t>(bytes.size()), kept, chunk};
+}
+
+result<std::size_t> host::impl::send_lent(instant now, socket_id id, const lent_chunk& from,
+                                          std::span<const std::byte> bytes) {
+  auto* s = find(id);
+  if (s == nullptr) return std::errc::bad_file_descriptor;
+  assert(bytes.empty() ||
+         (bytes.data() >= from.data && bytes.data() + bytes.size() <= from.data + from.size));
+  auto ctx = context(now);
+  auto out =
+      s->connection.send_kept(ctx, *static_cast<buffer::chunk*>(from.chunk), bytes, from.size);
+  settle(index_of(id), now);
+  return out;
+}
+
+void host::impl::release(instant now, const lent_chunk& lent) {
+  if (lent.size == 0) return;
+  --lent_;
+  auto* chunk = static_cast<buffer::chunk*>(lent.chunk);
+  auto* s = lent.token == kept ? nullptr : sockets_.find(lent.token, chunk->end);
+  if (s == nullptr || !s->owned) return (void)pool_.let_go(chunk);
+  auto ctx = context(now);
+  s->connection.take_back(ctx, chunk, lent.size);
+}
+
 void host::impl::close(instant now, socket_id id) {
   if (find_listener(id) != nullptr) {
     close_listener(now, index_of(id));
@@ -129,6 +185,7 @@ void host::impl::close(instant now, socket_id id) {
   if (s == nullptr) return;
   s->owned = false;
   s->pending = ready::none;
+  s->connection.disown();
   auto ctx = context(now);
   s->connection.close(ctx);
   settle(index_of(id), now);
@@ -144,6 +201,7 @@ void host::impl::abort(instant now, socket_id id) {
   if (s == nullptr) return;
   s->owned = false;
   s->pending = ready::none;
+  s->connection.disown();
   auto ctx = context(now);
   s->connection.abort(ctx);
   settle(index_of(id), now);

@@ -54,7 +54,7 @@ weir::task<> scene(weir::shard& shard, lab::stage& stage) {
       "network.\n"
       "write_all() waits, and with it the session: back-pressure is in the types.\n"
       "Turn: tcp.send_buffer bounds what one such reader costs; .timeout() on the write ends its "
-      "session.");
+      "session, tcp.user_timeout_ms its connection.");
   listener.close();
   co_await sessions.drain(1s);
 }

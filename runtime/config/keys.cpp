@@ -216,6 +216,9 @@ std::vector<key> make_keys() {
   k.push_back(number("tcp.send_buffer", 4096, largest_buffer, "auto",
                      "bytes, upper bound of auto-tuning",
                      [](auto& c) -> auto& { return c.tcp.send_buffer; }));
+  k.push_back(number("tcp.user_timeout_ms", 1, 86'400'000, "off",
+                     "a peer may not acknowledge, or not read, for this long",
+                     [](auto& c) -> auto& { return c.tcp.user_timeout_ms; }));
   k.push_back(choice("tcp.congestion", words({"cubic", "reno"}), "congestion control of the stack",
                      [](auto& c) -> auto& { return c.tcp.congestion; }));
 

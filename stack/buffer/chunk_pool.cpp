@@ -34,13 +34,14 @@ std::uint32_t chunk_pool::cost(std::size_t wanted) {
   return capacities[class_for(wanted)] + static_cast<std::uint32_t>(sizeof(chunk));
 }
 
-chunk* chunk_pool::take(std::size_t wanted) {
-  const auto c = class_for(wanted);
-  const auto size = capacities[c] + sizeof(chunk);
+chunk* chunk_pool::take(std::size_t wanted) { return take_class(class_for(wanted)); }
+
+chunk* chunk_pool::take_class(std::uint8_t size_class) {
+  const auto size = chunk_capacities[size_class] + sizeof(chunk);
   if (!account_.charge(size)) return nullptr;
-  chunk* out = idle_[c];
+  chunk* out = idle_[size_class];
   if (out != nullptr) {
-    idle_[c] = out->next;
+    idle_[size_class] = out->next;
     idle_bytes_ -= size;
   } else {
     void* memory = ::operator new(size, std::nothrow);
@@ -52,22 +53,56 @@ chunk* chunk_pool::take(std::size_t wanted) {
     out = static_cast<chunk*>(memory);
   }
   ::new (static_cast<void*>(out)) chunk;
-  out->capacity = capacities[c];
-  out->limit = capacities[c];
-  out->size_class = c;
+  out->limit = chunk_capacities[size_class];
+  out->size_class = size_class;
   return out;
 }
 
-void chunk_pool::give(chunk* c) {
+chunk* chunk_pool::take_view(chunk& keeper, const std::byte* data) {
+  auto* out = take_class(view_class);
+  if (out == nullptr) return nullptr;
+  out->kind = chunk_kind::view;
+  ::new (static_cast<void*>(out->data())) view{data, &keeper};
+  ++keeper.holders;
+  return out;
+}
+
+chunk* chunk_pool::take_foreign(std::size_t bytes, void (*release)(void*) noexcept, void* context) {
+  if (!account_.charge(bytes)) return nullptr;
+  auto* out = take_class(view_class);
+  if (out == nullptr) {
+    account_.release(bytes);
+    return nullptr;
+  }
+  out->kind = chunk_kind::foreign;
+  out->offset = bytes;
+  ::new (static_cast<void*>(out->data())) foreign{release, context};
+  return out;
+}
+
+void chunk_pool::give_back(chunk* c) {
+  const auto kind = c->kind;
+  view seen{};
+  foreign kept{};
+  if (kind == chunk_kind::view) {
+    seen = *reinterpret_cast<view*>(c->data());
+  } else if (kind == chunk_kind::foreign) {
+    kept = *reinterpret_cast<foreign*>(c->data());
+    account_.release(c->offset);
+  }
   const auto size = c->true_size();
   account_.release(size);
   if (idle_bytes_ + size > max_idle_bytes) {
     ::operator delete(c);
-    return;
+  } else {
+    c->next = idle_[c->size_class];
+    idle_[c->size_class] = c;
+    idle_bytes_ += size;
   }
-  c->next = idle_[c->size_class];
-  idle_[c->size_class] = c;
-  idle_bytes_ += size;
+  if (kind == chunk_kind::view)
+    (void)let_go(seen.keeper);
+  else if (kind == chunk_kind::foreign)
+    kept.release(kept.context);
 }
 
 }  // namespace weir::stack::buffer

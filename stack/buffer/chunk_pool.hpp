@@ -2,6 +2,10 @@
 // (last in, first out, so that the hot one comes back first), and charges each at its true size to
 // the host's account. It never gives out more than the account's limit, and makes no system call
 // beyond the allocator's.
+//
+// A chunk is held by whoever took it, and by others who were lent its bytes: it comes back when the
+// last of them lets go. A view is a small chunk that stands for bytes of another, or for memory
+// that is none of ours, so that one block can be read in one queue and sent from another.
 #pragma once
 
 #include <array>
@@ -37,25 +41,52 @@ class memory_account {
   std::uint64_t used_ = 0;
 };
 
+/// By size class. The last is that of views, and of what keeps foreign memory.
+inline constexpr std::array<std::uint32_t, 5> chunk_capacities{480, 2048, 16384, 65536, 32};
+
+/// What stands behind a chunk's header.
+enum class chunk_kind : std::uint8_t {
+  bytes,    ///< the stream's own
+  view,     ///< a buffer::view: bytes that another chunk keeps
+  foreign,  ///< a buffer::foreign: who gets memory back that is not ours
+};
+
 /// A block of bytes with its place in a stream. Filled from begin to end; which part is valid is
 /// its queue's to know.
 struct chunk {
   chunk* next = nullptr;
-  std::uint64_t offset = 0;    ///< stream offset of data()[0]
-  std::uint32_t capacity = 0;  ///< bytes behind the header
-  std::uint32_t limit =
-      0;  ///< bytes of them that may be used: less where the next chunk begins earlier
-  std::uint32_t end = 0;  ///< send queue: bytes filled
-  std::uint8_t size_class = 0;
+  std::uint64_t offset = 0;   ///< stream offset of data()[0]; foreign: the bytes charged for it
+  std::uint32_t lenders = 1;  ///< of the holders, a receive queue and those that it lent to
+  std::uint32_t limit = 0;    ///< bytes of them that may be used: less where the next chunk begins
+                              ///< earlier; view: what its queue is charged for the bytes
+  std::uint32_t end = 0;      ///< send queue: bytes filled; lent: its socket's generation
+  std::uint32_t size_class : 3 = 0;
+  chunk_kind kind : 2 = chunk_kind::bytes;
+  std::uint32_t holders : 27 = 1;  ///< one for each byte at most, so it cannot overflow
 
   std::byte* data() { return reinterpret_cast<std::byte*>(this + 1); }
   const std::byte* data() const { return reinterpret_cast<const std::byte*>(this + 1); }
-  std::uint32_t true_size() const { return capacity + static_cast<std::uint32_t>(sizeof(chunk)); }
+  /// Bytes behind the header.
+  std::uint32_t capacity() const { return chunk_capacities[size_class]; }
+  std::uint32_t true_size() const { return capacity() + static_cast<std::uint32_t>(sizeof(chunk)); }
+};
+
+/// Bytes that `keeper` holds.
+struct view {
+  const std::byte* data;
+  chunk* keeper;
+};
+
+/// Memory of the application, until `release(context)`.
+struct foreign {
+  void (*release)(void* context) noexcept;
+  void* context;
 };
 
 class chunk_pool {
  public:
-  static constexpr std::array<std::uint32_t, 4> capacities{480, 2048, 16384, 65536};
+  static constexpr std::array<std::uint32_t, 4> capacities{
+      chunk_capacities[0], chunk_capacities[1], chunk_capacities[2], chunk_capacities[3]};
   /// Recycled chunks kept beyond what is in use; more go back to the allocator.
   static constexpr std::uint64_t max_idle_bytes = 8u << 20;
 
@@ -67,7 +98,20 @@ class chunk_pool {
   /// A chunk of the smallest class that holds `wanted` bytes, else of the largest class. Null: the
   /// account is full.
   chunk* take(std::size_t wanted);
-  void give(chunk* c);
+  /// One holder less; true when that was the last, and the memory is back.
+  bool let_go(chunk* c) {
+    if (--c->holders != 0) return false;
+    give_back(c);
+    return true;
+  }
+  /// The same from the only holder.
+  void give(chunk* c) { (void)let_go(c); }
+  /// A view of bytes that `keeper` holds, which gets one holder more. Null: the account is full.
+  chunk* take_view(chunk& keeper, const std::byte* data);
+  /// Keeps the application's memory, and is charged for it, until the last holder lets go: then
+  /// `release(context)` is called, once, from within. Null (and nothing is released): the account
+  /// is full.
+  chunk* take_foreign(std::size_t bytes, void (*release)(void*) noexcept, void* context);
   /// The largest capacity that is not above `bytes`, or the smallest: how a queue of `bytes` grows,
   /// so that it is never charged much more than twice what it holds.
   static std::uint32_t grown(std::size_t bytes);
@@ -81,10 +125,19 @@ class chunk_pool {
   std::uint64_t allocations() const { return allocations_; }
 
  private:
+  static constexpr std::uint8_t view_class = capacities.size();
+
+  chunk* take_class(std::uint8_t size_class);
+  void give_back(chunk* c);
+
   memory_account account_;
-  std::array<chunk*, capacities.size()> idle_{};
+  std::array<chunk*, chunk_capacities.size()> idle_{};
   std::uint64_t idle_bytes_ = 0;
   std::uint64_t allocations_ = 0;
 };
+
+static_assert(sizeof(chunk) == 32);
+static_assert(sizeof(view) <= chunk_capacities.back());
+static_assert(sizeof(foreign) <= chunk_capacities.back());
 
 }  // namespace weir::stack::buffer

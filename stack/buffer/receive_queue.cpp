@@ -112,8 +112,8 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   if (fresh == nullptr) return nullptr;
   fresh->offset = start;
   if (after != nullptr) {
-    fresh->limit =
-        static_cast<std::uint32_t>(std::min<std::uint64_t>(fresh->capacity, after->offset - start));
+    fresh->limit = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(fresh->capacity(), after->offset - start));
   }
   fresh->next = after;
   if (before != nullptr)
@@ -144,7 +144,7 @@ receive_queue::status receive_queue::add_range(chunk_pool& pool, std::uint64_t b
   if (first == last) {
     if (count == max_ranges) return status::no_range;
     const auto index = first - array;
-    if ((count + 1) * sizeof(byte_range) > ranges_->capacity && !grow_ranges(pool, limit))
+    if ((count + 1) * sizeof(byte_range) > ranges_->capacity() && !grow_ranges(pool, limit))
       return status::no_memory;
     array = range_array();
     std::memmove(array + index + 1, array + index,
@@ -157,19 +157,21 @@ receive_queue::status receive_queue::add_range(chunk_pool& pool, std::uint64_t b
                  static_cast<std::size_t>(array + count - last) * sizeof(byte_range));
     ranges_->end -= static_cast<std::uint32_t>(last - first - 1);
   }
-  out_of_order_ += static_cast<std::uint32_t>(joined.end - joined.begin - covered);
+  ranges_->limit += static_cast<std::uint32_t>(joined.end - joined.begin - covered);
   return status::stored;
 }
 
 bool receive_queue::grow_ranges(chunk_pool& pool, std::uint32_t limit) {
-  const auto wanted = ranges_ == nullptr ? std::size_t{1} : std::size_t{ranges_->capacity} + 1;
+  const auto wanted = ranges_ == nullptr ? std::size_t{1} : std::size_t{ranges_->capacity()} + 1;
   if (charged_ + chunk_pool::cost(wanted) > std::uint64_t{limit} + chunk_pool::cost(1))
     return false;
   auto* fresh = pool.take(wanted);
   if (fresh == nullptr) return false;
+  fresh->limit = 0;
   if (ranges_ != nullptr) {
     std::memcpy(fresh->data(), ranges_->data(), ranges_->end * sizeof(byte_range));
     fresh->end = ranges_->end;
+    fresh->limit = ranges_->limit;
     charged_ -= ranges_->true_size();
     pool.give(ranges_);
   }
@@ -184,7 +186,7 @@ void receive_queue::absorb_ranges(chunk_pool& pool) {
   std::uint32_t gone = 0;
   while (gone < ranges_->end && array[gone].begin <= next_) {
     next_ = std::max(next_, array[gone].end);
-    out_of_order_ -= static_cast<std::uint32_t>(array[gone].end - array[gone].begin);
+    ranges_->limit -= static_cast<std::uint32_t>(array[gone].end - array[gone].begin);
     ++gone;
   }
   ranges_->end -= gone;
@@ -214,10 +216,38 @@ void receive_queue::consume(chunk_pool& pool, std::uint32_t n) {
     auto* done = head_;
     head_ = head_->next;
     if (hint_ == done) hint_ = nullptr;
-    charged_ -= done->true_size();
-    pool.give(done);
+    drop(pool, done);
   }
   if (head_ == nullptr) tail_ = nullptr;
+}
+
+// What is lent stays charged until the last of it is back, or disowned. Others may hold it longer.
+void receive_queue::drop(chunk_pool& pool, chunk* c) {
+  if (--c->lenders == 0 || lent_ == 0) charged_ -= c->true_size();
+  (void)pool.let_go(c);
+}
+
+chunk* receive_queue::lend(chunk_pool& pool) {
+  auto* c = head_;
+  const auto n = static_cast<std::uint32_t>(peek().size());
+  ++c->holders;
+  ++c->lenders;
+  lent_ += n;
+  consume(pool, n);
+  return c;
+}
+
+void receive_queue::take_back(chunk_pool& pool, chunk* c, std::uint32_t n) {
+  assert(n <= lent_);
+  drop(pool, c);
+  lent_ -= n;
+}
+
+void receive_queue::disown() {
+  if (lent_ == 0) return;
+  lent_ = 0;
+  charged_ = ranges_ != nullptr ? ranges_->true_size() : 0;
+  for (auto* c = head_; c != nullptr; c = c->next) charged_ += c->true_size();
 }
 
 std::size_t receive_queue::read(chunk_pool& pool, std::span<std::byte> into) {
@@ -238,14 +268,13 @@ bool receive_queue::drop_farthest(chunk_pool& pool) {
   auto* array = range_array();
   if (tail_->offset <= next_) {
     // What waits beyond the gap shares its chunk with what is in order: only the note of it goes.
-    out_of_order_ = 0;
     release_ranges(pool);
     return true;
   }
   const auto from = tail_->offset;
   while (ranges_->end > 0 && array[ranges_->end - 1].end > from) {
     auto& last = array[ranges_->end - 1];
-    out_of_order_ -= static_cast<std::uint32_t>(last.end - std::max(last.begin, from));
+    ranges_->limit -= static_cast<std::uint32_t>(last.end - std::max(last.begin, from));
     last.end = std::max(last.begin, from);
     if (last.begin == last.end) --ranges_->end;
   }
@@ -258,14 +287,12 @@ bool receive_queue::drop_farthest(chunk_pool& pool) {
     tail_ = c;
   }
   hint_ = nullptr;
-  charged_ -= done->true_size();
-  pool.give(done);
+  drop(pool, done);
   return true;
 }
 
 void receive_queue::clear(chunk_pool& pool) {
   release_ranges(pool);
-  out_of_order_ = 0;
   consume(pool, readable());
 }
 

@@ -1,8 +1,8 @@
 // The receive queue: bytes in order that wait for the reader, and bytes beyond a gap that wait for
 // what is missing (RFC 9293 SHLD-31). Each byte is copied once, to its place in the stream, so that
 // reassembly never moves data and what peek() showed stays where it is. The first copy of a byte
-// wins. Bounded in bytes and in ranges; it owns no chunk when empty. Windows and acknowledgements
-// are tcp/receive.cpp's.
+// wins. Bounded in bytes and in ranges; it owns no chunk when empty. What it lends stays charged to
+// it until it is taken back. Windows and acknowledgements are tcp/receive.cpp's.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,11 @@ class receive_queue {
   /// Bytes in order, not yet consumed.
   std::uint32_t readable() const { return static_cast<std::uint32_t>(next_ - read_); }
   /// Bytes held beyond a gap.
-  std::uint32_t out_of_order() const { return out_of_order_; }
+  std::uint32_t out_of_order() const { return ranges_ != nullptr ? ranges_->limit : 0; }
+  /// What its chunks cost, headers included, and those that it has lent.
   std::uint32_t charged() const { return charged_; }
+  /// Bytes lent and not taken back.
+  std::uint32_t lent() const { return lent_; }
   /// Stream offset of the next byte in order.
   std::uint64_t next_offset() const { return next_; }
   /// Ranges beyond gaps, ascending, never touching each other or next_offset().
@@ -50,6 +53,13 @@ class receive_queue {
   /// The contiguous bytes at the head; valid until consume() or clear(). insert() never moves them.
   std::span<const std::byte> peek() const;
   void consume(chunk_pool& pool, std::uint32_t n);
+  /// Consumes what peek() shows, and makes the caller a holder of its chunk: the bytes stay where
+  /// they are until take_back(). There must be some.
+  chunk* lend(chunk_pool& pool);
+  /// `n` bytes of `c` that were lent come back.
+  void take_back(chunk_pool& pool, chunk* c, std::uint32_t n);
+  /// Whoever was lent chunks answers for them alone from here on, and lets go of them himself.
+  void disown();
   /// Copies out and consumes; returns how many.
   std::size_t read(chunk_pool& pool, std::span<std::byte> into);
   /// Drops the last chunk that lies beyond a gap, so that bytes in order find room: its sender has
@@ -65,16 +75,17 @@ class receive_queue {
   status add_range(chunk_pool& pool, std::uint64_t begin, std::uint64_t end, std::uint32_t limit);
   bool grow_ranges(chunk_pool& pool, std::uint32_t limit);
   void absorb_ranges(chunk_pool& pool);
+  void drop(chunk_pool& pool, chunk* c);
   byte_range* range_array() const { return reinterpret_cast<byte_range*>(ranges_->data()); }
   void release_ranges(chunk_pool& pool);
 
   chunk* head_ = nullptr;  // ascending by offset; gaps between chunks are possible
   chunk* tail_ = nullptr;
   chunk* hint_ = nullptr;    // where the last byte was written
-  chunk* ranges_ = nullptr;  // an array of byte_range; `end` counts them
+  chunk* ranges_ = nullptr;  // an array of byte_range; `end` counts them, `limit` their bytes
   std::uint64_t read_ = 0;   // stream offset of the first unread byte
   std::uint64_t next_ = 0;   // stream offset of the first missing byte
-  std::uint32_t out_of_order_ = 0;
+  std::uint32_t lent_ = 0;
   std::uint32_t charged_ = 0;
 };
 

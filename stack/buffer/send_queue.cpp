@@ -6,6 +6,19 @@
 #include <cstring>
 
 namespace weir::stack::buffer {
+namespace {
+
+const std::byte* bytes_of(const chunk& c) {
+  return c.kind == chunk_kind::view ? reinterpret_cast<const view*>(c.data())->data : c.data();
+}
+
+std::uint32_t cost_of(const chunk& c) {
+  return c.true_size() + (c.kind == chunk_kind::view ? c.limit : 0);
+}
+
+bool full(const chunk& c) { return c.kind == chunk_kind::view || c.end == c.capacity(); }
+
+}  // namespace
 
 std::size_t send_queue::append(chunk_pool& pool, std::span<const std::span<const std::byte>> parts,
                                std::size_t room) {
@@ -22,27 +35,47 @@ std::size_t send_queue::append(chunk_pool& pool, std::span<const std::span<const
 std::size_t send_queue::append_one(chunk_pool& pool, std::span<const std::byte> bytes) {
   std::size_t done = 0;
   while (done < bytes.size()) {
-    if (tail_ == nullptr || tail_->end == tail_->capacity) {
-      // Chunks grow with the queue: a request takes a small one, a bulk transfer ends up with the
-      // largest.
-      const auto wanted = std::max<std::size_t>(bytes.size() - done, chunk_pool::grown(size_));
-      auto* fresh = pool.take(wanted);
+    if (tail_ == nullptr || full(*tail_)) {
+      auto* fresh = pool.take(wanted_for(bytes.size() - done));
       if (fresh == nullptr) break;
-      fresh->offset = base_ + size_;
-      charged_ += fresh->true_size();
-      if (tail_ != nullptr)
-        tail_->next = fresh;
-      else
-        head_ = fresh;
-      tail_ = fresh;
+      link(*fresh);
     }
-    const auto n = std::min<std::size_t>(bytes.size() - done, tail_->capacity - tail_->end);
+    const auto n = std::min<std::size_t>(bytes.size() - done, tail_->capacity() - tail_->end);
     std::memcpy(tail_->data() + tail_->end, bytes.data() + done, n);
     tail_->end += static_cast<std::uint32_t>(n);
     size_ += static_cast<std::uint32_t>(n);
     done += n;
   }
   return done;
+}
+
+// Chunks grow with the queue: a request takes a small one, a bulk transfer ends up with the
+// largest. Each is at most a class above the one before it, and small behind a view, as the next
+// view leaves what is not filled empty.
+std::size_t send_queue::wanted_for(std::size_t bytes) const {
+  if (tail_ == nullptr || tail_->kind == chunk_kind::view) return bytes;
+  return std::max<std::size_t>(bytes, chunk_pool::grown(std::min(size_, 8 * tail_->capacity())));
+}
+
+void send_queue::link(chunk& fresh) {
+  fresh.offset = base_ + size_;
+  charged_ += cost_of(fresh);
+  if (tail_ != nullptr)
+    tail_->next = &fresh;
+  else
+    head_ = &fresh;
+  tail_ = &fresh;
+}
+
+bool send_queue::append_view(chunk_pool& pool, chunk& keeper, std::span<const std::byte> bytes,
+                             std::uint32_t cost) {
+  auto* fresh = pool.take_view(keeper, bytes.data());
+  if (fresh == nullptr) return false;
+  fresh->end = static_cast<std::uint32_t>(bytes.size());
+  fresh->limit = cost;
+  link(*fresh);
+  size_ += fresh->end;
+  return true;
 }
 
 std::size_t send_queue::gather(std::uint32_t offset, std::size_t length,
@@ -58,7 +91,7 @@ std::size_t send_queue::gather(std::uint32_t offset, std::size_t length,
   while (done < length && count < parts.size()) {
     const auto skip = static_cast<std::size_t>(at + done - c->offset);
     const auto n = std::min<std::size_t>(length - done, c->end - skip);
-    parts[count++] = {c->data() + skip, n};
+    parts[count++] = {bytes_of(*c) + skip, n};
     done += n;
     cursor_ = c;
     c = c->next;
@@ -74,7 +107,7 @@ void send_queue::consume(chunk_pool& pool, std::uint32_t n) {
     auto* done = head_;
     head_ = head_->next;
     if (cursor_ == done) cursor_ = nullptr;
-    charged_ -= done->true_size();
+    charged_ -= cost_of(*done);
     pool.give(done);
   }
   if (head_ == nullptr) tail_ = nullptr;

@@ -1,7 +1,8 @@
 // The send queue: bytes that the application gave and the peer has not acknowledged, in chunks,
 // addressed by their distance from the oldest. It owns no chunk when empty, hands bytes out as
-// gathered parts without a copy, and never drops one before it is acknowledged (RFC 2018 8). What
-// is sent when is tcp/send.cpp's.
+// gathered parts without a copy, and never drops one before it is acknowledged (RFC 2018 8). Bytes
+// of a chunk that somebody holds already are referred to instead of copied. What is sent when is
+// tcp/send.cpp's.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +24,11 @@ class send_queue {
   /// memory is full.
   std::size_t append(chunk_pool& pool, std::span<const std::span<const std::byte>> parts,
                      std::size_t room);
+  /// Appends `bytes`, which `keeper` holds, without copying them; the queue is one more holder of
+  /// it until they are acknowledged. `cost` is what they are charged, beside the view of them.
+  /// False: the host's memory is full.
+  bool append_view(chunk_pool& pool, chunk& keeper, std::span<const std::byte> bytes,
+                   std::uint32_t cost);
   /// Gathers up to `length` bytes from `offset` on into `parts`; `count` says how many parts.
   /// Returns the bytes gathered: fewer than `length` when the parts run out. The parts are valid
   /// until consume() or clear().
@@ -34,6 +40,8 @@ class send_queue {
 
  private:
   std::size_t append_one(chunk_pool& pool, std::span<const std::byte> bytes);
+  std::size_t wanted_for(std::size_t bytes) const;
+  void link(chunk& fresh);
 
   chunk* head_ = nullptr;
   chunk* tail_ = nullptr;

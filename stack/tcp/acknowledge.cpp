@@ -55,8 +55,10 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     if (state_ == tcp_state::closed || state_ == tcp_state::time_wait) return true;
   }
   if (timer_ == timer_mode::persist && !orphaned_) {
-    attempts_ = 0;  // RFC 9293 MUST-37: a probe that is answered keeps the connection
-    progress_at_ = stamp(ctx.now);
+    // RFC 9293 MUST-37: a probe that is answered keeps the connection, unless the application has
+    // said for how long (RFC 6429 3): a peer that never reads must not hold memory for ever.
+    attempts_ = 0;
+    if (options_->user_timeout.count() == 0) progress_at_ = stamp(ctx.now);
   }
   const bool echo = ecn_ok_ && segment.has(wire::ece);
   on_ack_outcome(ctx, segment, before, flight_before, duplicate, echo, outcome);

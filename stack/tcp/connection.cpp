@@ -14,6 +14,11 @@ constexpr duration cork_limit = std::chrono::milliseconds(200);
 /// With the host's memory full and nothing queued, no acknowledgement will say when to try again:
 /// this does.
 constexpr duration memory_retry = std::chrono::milliseconds(10);
+/// Fewer bytes than this are copied rather than kept for the send queue.
+constexpr std::size_t least_kept = 256;
+/// What the ends of a send queue may waste: a chunk that is partly acknowledged, and one that is
+/// partly filled.
+constexpr std::uint64_t most_slack = 2 * (65536 + sizeof(buffer::chunk));
 
 }  // namespace
 
@@ -127,8 +132,8 @@ std::uint32_t connection::send_limit() const {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(tuned, options_->send_buffer));
 }
 
-result<std::size_t> connection::send(context& ctx,
-                                     std::span<const std::span<const std::byte>> parts) {
+// How much may be queued now.
+result<std::uint32_t> connection::send_room(const context& ctx) {
   if (error_ != std::errc{}) return error();
   if (state_ == tcp_state::syn_sent || state_ == tcp_state::syn_received) {
     if (fin_queued_) return std::errc::broken_pipe;
@@ -136,13 +141,58 @@ result<std::size_t> connection::send(context& ctx,
     return std::errc::operation_would_block;
   }
   if (fin_queued_ || !may_send()) return std::errc::broken_pipe;
+  const auto limit = send_limit();
+  // At its true size: views of large chunks can cost more than they carry.
+  if (out_.size() >= limit || out_.charged() > 2 * std::uint64_t{limit} + most_slack)
+    return std::uint32_t{0};
+  const auto room = limit - out_.size();
+  const auto& memory = ctx.pool.account();
+  return memory.pressure() ? std::min(room, share_of(memory)) : room;
+}
+
+// Peers that do not read must not take the rest of the host's memory: each connection may be
+// charged for an eighth of what is left, as windows are, and for the smallest chunk at least.
+std::uint32_t connection::share_of(const buffer::memory_account& memory) const {
+  const auto share = memory.available() / 8;
+  const auto charged = out_.charged();
+  if (charged != 0 && share < charged + buffer::chunk_pool::cost(1)) return 0;
+  return buffer::chunk_pool::grown(share - charged);
+}
+
+result<std::size_t> connection::send(context& ctx,
+                                     std::span<const std::span<const std::byte>> parts) {
+  const auto room = send_room(ctx);
+  if (!room) return room.error();
   std::size_t offered = 0;
   for (auto part : parts) offered += part.size();
   if (offered == 0) return std::size_t{0};
-  const auto limit = send_limit();
-  const auto room = limit > out_.size() ? limit - out_.size() : 0u;
   const auto was_idle = una_ == nxt_ && out_.empty();
-  const auto taken = room == 0 ? 0 : out_.append(ctx.pool, parts, room);
+  const auto taken = *room == 0 ? 0 : out_.append(ctx.pool, parts, *room);
+  return queued(ctx, taken, offered, was_idle);
+}
+
+result<std::size_t> connection::send_kept(context& ctx, buffer::chunk& keeper,
+                                          std::span<const std::byte> bytes, std::uint32_t whole) {
+  const auto room = send_room(ctx);
+  if (!room) return room.error();
+  if (bytes.empty()) return std::size_t{0};
+  const auto was_idle = una_ == nxt_ && out_.empty();
+  const auto n = std::min<std::size_t>(bytes.size(), *room);
+  // A little is cheaper copied than kept, and a small part of a large chunk would keep all of it.
+  const auto cost = std::uint64_t{keeper.true_size()} +
+                    (keeper.kind == buffer::chunk_kind::foreign ? keeper.offset : 0);
+  std::size_t taken = 0;
+  if (n > least_kept && cost <= 4 * std::uint64_t{whole}) {
+    const auto share = static_cast<std::uint32_t>((cost * n + whole - 1) / whole);
+    if (out_.append_view(ctx.pool, keeper, bytes.first(n), share)) taken = n;
+  } else if (n > 0) {
+    taken = out_.append(ctx.pool, {&bytes, 1}, n);
+  }
+  return queued(ctx, taken, bytes.size(), was_idle);
+}
+
+result<std::size_t> connection::queued(context& ctx, std::size_t taken, std::size_t offered,
+                                       bool was_idle) {
   if (taken < offered) want_writable_ = true;
   if (taken == 0) {
     if (out_.empty()) set_cork_end(std::min(setbacks_->cork_at, ctx.now + memory_retry));
@@ -170,18 +220,42 @@ void connection::raise_writable() {
   raise(ready::writable);
 }
 
+// Why nothing is there to be read; no error: the end of the stream.
+std::error_code connection::nothing_readable() const {
+  if (fin_received_) return {};
+  if (error_ != std::errc{}) return error();
+  return std::make_error_code(state_ == tcp_state::closed ? std::errc::not_connected
+                                                          : std::errc::operation_would_block);
+}
+
 result<std::size_t> connection::receive(context& ctx, std::span<std::byte> into) {
   if (in_.readable() == 0) {
-    if (fin_received_) return std::size_t{0};
-    if (error_ != std::errc{}) return error();
-    if (state_ == tcp_state::closed) return std::errc::not_connected;
-    return std::errc::operation_would_block;
+    if (const auto why = nothing_readable()) return why;
+    return std::size_t{0};
   }
   const auto n = in_.read(ctx.pool, into);
   tune_taken_ += static_cast<std::uint32_t>(n);
   tune_receive_buffer(ctx);
   emit_window_update(ctx);
   return n;
+}
+
+result<buffer::chunk*> connection::lend(context& ctx) {
+  const auto n = in_.peek().size();
+  if (n == 0) {
+    if (const auto why = nothing_readable()) return why;
+    return nullptr;
+  }
+  auto* chunk = in_.lend(ctx.pool);
+  // It was read, but nothing is free yet: the window moves when it comes back.
+  tune_taken_ += static_cast<std::uint32_t>(n);
+  tune_receive_buffer(ctx);
+  return chunk;
+}
+
+void connection::take_back(context& ctx, buffer::chunk* chunk, std::uint32_t n) {
+  in_.take_back(ctx.pool, chunk, n);
+  emit_window_update(ctx);
 }
 
 void connection::consume(context& ctx, std::size_t n) {
@@ -330,6 +404,7 @@ tcp_info connection::info() const {
   out.send_queued = out_.size();
   out.unacknowledged = synchronized() ? std::min(span_of(una_, nxt_), out_.size()) : 0;
   out.receive_queued = in_.readable();
+  out.lent = in_.lent();
   out.out_of_order = in_.out_of_order();
   out.memory = charged();
   out.send_limit = send_limit();

@@ -85,7 +85,15 @@ class connection {
 
   // --- User calls.
   result<std::size_t> send(context& ctx, std::span<const std::span<const std::byte>> parts);
+  /// The same of `bytes`, which `keeper` holds and keeps until they are acknowledged; `whole` is
+  /// how many were lent together, for which the first to queue them answers.
+  result<std::size_t> send_kept(context& ctx, buffer::chunk& keeper,
+                                std::span<const std::byte> bytes, std::uint32_t whole);
   result<std::size_t> receive(context& ctx, std::span<std::byte> into);
+  /// Takes what peek() shows out of the queue, with its chunk; null: the end of the stream.
+  result<buffer::chunk*> lend(context& ctx);
+  void take_back(context& ctx, buffer::chunk* chunk, std::uint32_t n);
+  void disown() { in_.disown(); }
   std::span<const std::byte> peek() const { return in_.peek(); }
   void consume(context& ctx, std::size_t n);
   bool at_end() const { return fin_received_ && in_.readable() == 0; }
@@ -256,6 +264,7 @@ class connection {
   void on_keep_timer(context& ctx);
   void arm_keep(context& ctx);
   bool gave_up(context& ctx, std::uint32_t attempts);
+  instant probe_time(const context& ctx) const;
   duration announced_user_timeout() const;
   duration user_timeout() const;
   duration keep_idle() const;
@@ -272,6 +281,10 @@ class connection {
   }
   std::uint32_t initial_window() const;
   std::uint32_t send_limit() const;
+  result<std::uint32_t> send_room(const context& ctx);
+  std::uint32_t share_of(const buffer::memory_account& memory) const;
+  result<std::size_t> queued(context& ctx, std::size_t taken, std::size_t offered, bool was_idle);
+  std::error_code nothing_readable() const;
   void set_mss(std::uint16_t mss);
   seq data_end() const { return (syn_acked_ ? una_ : una_ + 1) + out_.size(); }
   bool may_send() const {

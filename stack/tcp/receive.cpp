@@ -363,7 +363,10 @@ void connection::schedule_ack(std::uint32_t bytes, std::uint32_t segments) {
 }
 
 std::uint32_t connection::free_space() const {
-  const auto used = in_.readable();
+  auto used = in_.readable();
+  // What is lent is not free, and counts at half its true size at least: the queue is charged for
+  // twice the window at most, so that the window closes before the memory is refused.
+  if (const auto lent = in_.lent(); lent != 0) used = std::max(used + lent, in_.charged() / 2);
   return used < rcv_space_ ? rcv_space_ - used : 0;
 }
 

@@ -19,7 +19,7 @@ constexpr std::uint32_t max_record = 61440;
 bool scoreboard::reserve(buffer::chunk_pool& pool) {
   const auto [first, count, sacked, lost, retransmitted, highest_sacked] = seen();
   if (first + count < capacity()) return true;
-  const auto wanted = store_ == nullptr ? std::size_t{1} : std::size_t{store_->capacity} + 1;
+  const auto wanted = store_ == nullptr ? std::size_t{1} : std::size_t{store_->capacity()} + 1;
   const bool largest = wanted > buffer::chunk_pool::capacities.back();
   if (store_ != nullptr && (first >= capacity() / 2 || (largest && first > 0))) {
     std::memmove(records(), records() + first, count * sizeof(sent_record));

@@ -109,7 +109,7 @@ class scoreboard {
   }
   std::uint32_t capacity() const {
     return store_ == nullptr ? 0
-                             : (store_->capacity - static_cast<std::uint32_t>(sizeof(totals))) /
+                             : (store_->capacity() - static_cast<std::uint32_t>(sizeof(totals))) /
                                    static_cast<std::uint32_t>(sizeof(sent_record));
   }
   void deliver(sent_record& r, ack_outcome& outcome);

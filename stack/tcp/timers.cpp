@@ -102,7 +102,17 @@ void connection::arm_persist(context& ctx) {
   timer_ = timer_mode::persist;
   attempts_ = 0;
   backoff_ = 0;
-  timer_at_ = ctx.now + current_rto();  // RFC 9293 SHLD-29
+  timer_at_ = probe_time(ctx);  // RFC 9293 SHLD-29
+}
+
+// When the next window probe is due: not past the moment at which the connection is given up.
+instant connection::probe_time(const context& ctx) const {
+  auto wait = current_rto();
+  if (const auto limit = options_->user_timeout; limit.count() > 0) {
+    const auto left = limit - progress_at_.since(ctx.now);
+    if (left.count() > 0) wait = std::min(wait, left);
+  }
+  return ctx.now + wait;
 }
 
 duration connection::announced_user_timeout() const {
@@ -136,10 +146,12 @@ duration connection::keep_idle() const {
 bool connection::gave_up(context& ctx, std::uint32_t attempts) {
   const auto& o = *options_;
   bool over = false;
-  if (const auto limit = user_timeout(); limit.count() > 0)
+  if (const auto limit = user_timeout(); limit.count() > 0) {
     over = progress_at_.since(ctx.now) >= limit;
-  else
+    if (over) ctx.counters.add(counter::user_timeouts);
+  } else {
     over = attempts > o.retries;
+  }
   if (orphaned_ && attempts > orphan_attempts) {
     over = true;
     ctx.counters.add(counter::orphans_reaped);
@@ -194,8 +206,8 @@ void connection::on_retransmit_timer(context& ctx) {
   if (attempts_ < 255) ++attempts_;
   // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out
   // while the peer answers.
-  const bool shut =
-      snd_wnd_ == 0 && last_received_.since(ctx.now) < current_rto() * 2 && !orphaned_;
+  const bool shut = snd_wnd_ == 0 && last_received_.since(ctx.now) < current_rto() * 2 &&
+                    !orphaned_ && options_->user_timeout.count() == 0;
   if (shut)
     attempts_ = 1;
   else if (gave_up(ctx, attempts_))
@@ -241,7 +253,7 @@ void connection::on_persist_timer(context& ctx) {
   ++setbacks_.change().window_probes;
   ctx.counters.add(counter::zero_window_probes);
   if (backoff_ < 20) ++backoff_;  // SHLD-30
-  timer_at_ = ctx.now + current_rto();
+  timer_at_ = probe_time(ctx);
   const auto unsent = span_of(nxt_, data_end());
   const auto n = std::min({snd_wnd_, unsent, std::uint32_t{mss_}});
   if (n > 0 && board_.reserve(ctx.pool)) {

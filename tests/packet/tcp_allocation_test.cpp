@@ -31,7 +31,12 @@ struct fixed_sink final : packet_sink {
 
 }  // namespace
 
-TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
+namespace {
+
+/// What the server does with a request.
+enum class echo : std::uint8_t { copied, sent_on };
+
+void steady_state(echo how) {
   host_options a, b;
   a.addresses = {*ip_prefix::parse("10.0.0.1/24")};
   b.addresses = {*ip_prefix::parse("10.0.0.2/24")};
@@ -64,6 +69,12 @@ TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
     for (int turn = 0; turn < 4; ++turn) {
       deliver(right, to_b);
       for (auto head = right.peek(server); !head.empty(); head = right.peek(server)) {
+        if (how == echo::sent_on) {
+          const auto lent = *right.lend(now, server);
+          (void)right.send_lent(now, server, lent, lent.bytes());
+          right.release(now, lent);
+          continue;
+        }
         const std::span<const std::byte> reply[] = {head};
         (void)right.send(now, server, reply);
         right.consume(now, server, head.size());
@@ -89,4 +100,12 @@ TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") {
   for (int i = 0; i < 1000; ++i) exchange(i % 2 == 0 ? 64 : 16384);
   CHECK(weir::test::allocations() == before);
   CHECK(echoed == 500 * (64 + 16384));
+}
+
+}  // namespace
+
+TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") { steady_state(echo::copied); }
+
+TEST_CASE("what_is_lent_and_sent_on_allocates_nothing_in_steady_state") {
+  steady_state(echo::sent_on);
 }

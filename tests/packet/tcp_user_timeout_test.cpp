@@ -168,3 +168,102 @@ TEST_CASE("user_timeout_flushes_the_queues_and_is_told_once") {
   CHECK(t.info().memory == 0);
   CHECK(send_text(t.h(), t.now(), t.socket, "x").error() == std::errc::timed_out);
 }
+
+// --- Peers that do not read.
+
+namespace {
+
+/// Answers every probe with a closed window; how long the connection lived.
+duration starve(script& t, std::uint32_t acked, duration most) {
+  const auto from = t.now();
+  while (!t.error() && t.now() - from < most) {
+    (void)t.until_sent(1s);
+    if (t.error() || t.sent() == 0) continue;
+    t.skip();
+    t.in(". 1 ack " + std::to_string(acked) + " win 0");
+  }
+  return t.now() - from;
+}
+
+host_options with_timeout(duration limit) {
+  host_options o;
+  o.tcp.user_timeout = limit;
+  return o;
+}
+
+}  // namespace
+
+TEST_CASE("a peer that answers probes and never reads is given up after the user timeout") {
+  script t(with_timeout(30s));
+  t.establish("<mss 1460>", 1000);
+  CHECK(t.send(3000u).value() == 3000);
+  t.skip();
+  t.in(". 1 ack 1001 win 0");
+  const auto lived = starve(t, 1001, 10min);
+  CHECK(lived >= 29s);
+  CHECK(lived <= 32s);
+  CHECK(t.error() == std::errc::timed_out);
+  CHECK(t.count(counter::user_timeouts) == 1);
+  CHECK(t.info().send_queued == 0);
+  CHECK(t.info().memory == 0);
+  t.skip();
+  t.in(". 1 ack 1001 win 5000");  // too late
+  CHECK(t.take().has(wire::rst));
+}
+
+TEST_CASE("a reader that takes something in time is slow, not gone") {
+  script t(with_timeout(30s));
+  t.establish("<mss 1460>", 1000);
+  CHECK(t.send(20'000u).value() == 20'000);
+  t.skip();
+  std::uint32_t at = 1;
+  for (int i = 0; i < 10; ++i) {
+    at += 1000;
+    t.in(". 1 ack " + std::to_string(at) + " win 0");
+    CHECK(starve(t, at, 20s) >= 20s);
+    REQUIRE_FALSE(t.error());
+    t.skip();
+    t.in(". 1 ack " + std::to_string(at) + " win 1000");
+    if (t.sent() == 0) (void)t.until_sent(300s);
+    t.skip();
+  }
+  CHECK(t.state() == tcp_state::established);
+}
+
+TEST_CASE(
+    "what is written to a peer that has been full for long gets the user timeout of its own") {
+  script t(with_timeout(30s));
+  t.establish("<mss 1460>", 1000);
+  CHECK(t.send(1000u).value() == 1000);
+  t.skip();
+  t.in(". 1 ack 1001 win 0");
+  t.after(5min);  // nothing waits: no reason to end
+  CHECK_FALSE(t.error());
+  CHECK(t.send(10u).value() == 10);
+  CHECK(starve(t, 1001, 10min) >= 29s);
+  CHECK(t.error() == std::errc::timed_out);
+}
+
+// covers: SHLD-17
+TEST_CASE("the user timeout ends it too where the window was shut over data that is out") {
+  script t(with_timeout(30s));
+  t.establish("<mss 1000>", 5000);
+  CHECK(t.send(5000u).value() == 5000);
+  t.skip();
+  t.in(". 1 ack 1001 win 0");
+  const auto lived = starve(t, 1001, 10min);
+  CHECK(lived >= 29s);
+  CHECK(lived <= 60s);
+  CHECK(t.error() == std::errc::timed_out);
+}
+
+// covers: MUST-37
+TEST_CASE("a user timeout that was adopted from the peer does not end what answers its probes") {
+  script t(host_with_option());
+  t.establish("<mss 1460,uto 101>", 1000);
+  CHECK(t.send(3000u).value() == 3000);
+  t.skip();
+  t.in(". 1 ack 1001 win 0");
+  CHECK(starve(t, 1001, 1h) >= 1h);
+  CHECK_FALSE(t.error());
+}

@@ -31,10 +31,18 @@ task<> echo_lent(tcp_stream& peer) {
   }
 }
 
+task<> echo_owned(tcp_stream& peer) {
+  for (;;) {
+    auto lent = co_await peer.receive();
+    if (!lent) break;
+    co_await peer.write_all(std::move(lent));
+  }
+}
+
 }  // namespace
 
 TEST_CASE("echo_allocates_nothing_once_warm") {
-  for (bool lent : {false, true}) {
+  for (auto* session : {&echo, &echo_lent, &echo_owned}) {
     asio_test::world w;
     std::size_t counted = 1;
     w.run([&](shard& s) -> task<> {
@@ -42,7 +50,7 @@ TEST_CASE("echo_allocates_nothing_once_warm") {
       auto client = co_await weir::connect(listener.local_endpoint());
       auto accepted = co_await listener.accept();
       weir::scope sessions(s);
-      sessions.spawn(lent ? echo_lent(*accepted) : echo(*accepted));
+      sessions.spawn(session(*accepted));
       std::array<std::byte, 512> data{};
       std::size_t before = 0;
       for (int i = 0; i < 2100; ++i) {

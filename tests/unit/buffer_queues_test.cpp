@@ -3,6 +3,7 @@
 
 #include <array>
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -177,5 +178,166 @@ TEST_CASE("account_never_exceeds_its_limit") {
   CHECK(held.size() == 4);
   CHECK(pool.account().used() <= 10000);
   for (auto* c : held) pool.give(c);
+  CHECK(pool.account().used() == 0);
+}
+
+// --- Lending.
+
+TEST_CASE("receive_queue_lends_its_chunks_and_is_charged_for_them_until_they_come_back") {
+  for (unsigned seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    chunk_pool pool(1u << 30);
+    std::mt19937 random(seed);
+    receive_queue q;
+    struct loan {
+      chunk* memory;
+      std::span<const std::byte> bytes;
+      std::uint64_t at;
+    };
+    std::vector<loan> out;
+    std::uint64_t read = 0, lent = 0;
+    const auto take_back = [&] {
+      const auto i = random() % out.size();
+      const auto& one = out[i];
+      REQUIRE(std::string(reinterpret_cast<const char*>(one.bytes.data()), one.bytes.size()) ==
+              pattern(one.at, one.bytes.size()));
+      lent -= one.bytes.size();
+      q.take_back(pool, one.memory, static_cast<std::uint32_t>(one.bytes.size()));
+      out.erase(out.begin() + static_cast<long>(i));
+    };
+    for (int i = 0; i < 3000; ++i) {
+      // In order mostly, so that a chunk is filled on while parts of it are lent.
+      const auto at = q.next_offset() + (random() % 8 == 0 ? random() % 3000 : 0);
+      const auto text = pattern(at, 1 + random() % 900);
+      REQUIRE(q.insert(pool, at, as_bytes(text), 1u << 20) != receive_queue::status::no_memory);
+      if (random() % 2 == 0 && q.readable() > 0) {
+        const auto bytes = q.peek();
+        out.push_back({q.lend(pool), bytes, read});
+        read += bytes.size();
+        lent += bytes.size();
+      } else if (random() % 3 == 0) {
+        const auto n = std::min<std::uint32_t>(q.readable(), random() % 500);
+        q.consume(pool, n);
+        read += n;
+      }
+      while (!out.empty() && random() % 2 == 0) take_back();
+      REQUIRE(q.lent() == lent);
+      REQUIRE(q.charged() == pool.account().used());
+    }
+    q.clear(pool);
+    CHECK(q.charged() == pool.account().used());
+    while (!out.empty()) take_back();
+    CHECK(q.charged() == 0);
+    CHECK(pool.account().used() == 0);
+  }
+}
+
+TEST_CASE("receive_queue_that_disowns_its_loans_leaves_them_to_their_holders") {
+  chunk_pool pool(1u << 30);
+  receive_queue q;
+  const auto text = pattern(0, 600);
+  (void)q.insert(pool, 0, as_bytes(text).first(300), 1u << 20);
+  const auto bytes = q.peek();
+  auto* first = q.lend(pool);
+  (void)q.insert(pool, 400, as_bytes(text).subspan(400), 1u << 20);  // beyond a gap
+  q.disown();
+  CHECK(q.lent() == 0);
+  CHECK(q.charged() + first->true_size() == pool.account().used());
+  q.clear(pool);
+  CHECK(q.charged() == 0);
+  CHECK(pool.account().used() == first->true_size());
+  CHECK(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()) ==
+        text.substr(0, 300));
+  CHECK(pool.let_go(first));
+  CHECK(pool.account().used() == 0);
+}
+
+TEST_CASE("what_is_lent_and_sent_on_is_the_send_queues_once_it_was_taken_back") {
+  chunk_pool pool(1u << 30);
+  receive_queue in;
+  send_queue out;
+  const auto text = pattern(0, 1000);
+  (void)in.insert(pool, 0, as_bytes(text), 1u << 20);
+  const auto bytes = in.peek();
+  auto* c = in.lend(pool);
+  REQUIRE(out.append_view(pool, *c, bytes, c->true_size()));
+  in.take_back(pool, c, 1000);
+  CHECK(in.charged() == 0);
+  CHECK(out.charged() == pool.account().used());
+  CHECK(gathered(out, 0, 1000) == text);
+  out.consume(pool, 1000);
+  CHECK(out.charged() == 0);
+  CHECK(pool.account().used() == 0);
+}
+
+// --- Views.
+
+namespace {
+
+struct owner {
+  std::string text;
+  int released = 0;
+  static void release(void* self) noexcept { ++static_cast<owner*>(self)->released; }
+};
+
+}  // namespace
+
+TEST_CASE("send_queue_with_views_matches_a_string_and_lets_go_of_each_owner_once") {
+  chunk_pool pool(1u << 30);
+  std::mt19937 random(11);
+  send_queue q;
+  std::string model;
+  std::vector<std::unique_ptr<owner>> owners;
+  std::uint64_t written = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const auto text = pattern(written, 1 + random() % 3000);
+    if (random() % 2 == 0) {
+      auto& o = *owners.emplace_back(std::make_unique<owner>());
+      o.text = text;
+      auto* keeper = pool.take_foreign(text.size(), &owner::release, &o);
+      REQUIRE(keeper != nullptr);
+      // In two pieces, as when there is room for one only.
+      const auto half = text.size() / 2;
+      if (half > 0) REQUIRE(q.append_view(pool, *keeper, as_bytes(o.text).first(half), 7));
+      REQUIRE(q.append_view(pool, *keeper, as_bytes(o.text).subspan(half), 7));
+      CHECK_FALSE(pool.let_go(keeper));
+    } else {
+      const std::span<const std::byte> parts[] = {as_bytes(text)};
+      REQUIRE(q.append(pool, parts, text.size()) == text.size());
+    }
+    model += text;
+    written += text.size();
+    const auto at = random() % model.size();
+    const auto want = std::min<std::size_t>(model.size() - at, random() % 9000 + 1);
+    REQUIRE(gathered(q, static_cast<std::uint32_t>(at), want) == model.substr(at, want));
+    const auto done = random() % (std::min<std::size_t>(model.size(), 4000) + 1);
+    q.consume(pool, static_cast<std::uint32_t>(done));
+    model.erase(0, done);
+    REQUIRE(q.size() == model.size());
+    for (const auto& o : owners) REQUIRE(o->released <= 1);
+  }
+  // Small chunks between views: what they waste stays a small multiple of what they hold.
+  CHECK(q.charged() < 4 * q.size() + 4 * 65568);
+  q.clear(pool);
+  CHECK(q.charged() == 0);
+  CHECK(pool.account().used() == 0);
+  for (const auto& o : owners) CHECK(o->released == 1);
+}
+
+TEST_CASE("foreign_memory_is_charged_until_the_last_holder_lets_go") {
+  chunk_pool pool(10'000);
+  owner o;
+  CHECK(pool.take_foreign(20'000, &owner::release, &o) == nullptr);
+  CHECK(o.released == 0);
+  CHECK(pool.account().used() == 0);
+  auto* keeper = pool.take_foreign(5'000, &owner::release, &o);
+  REQUIRE(keeper != nullptr);
+  CHECK(pool.account().used() >= 5'000);
+  auto* seen = pool.take_view(*keeper, nullptr);
+  REQUIRE(seen != nullptr);
+  CHECK_FALSE(pool.let_go(keeper));
+  CHECK(o.released == 0);
+  CHECK(pool.let_go(seen));
+  CHECK(o.released == 1);
   CHECK(pool.account().used() == 0);
 }

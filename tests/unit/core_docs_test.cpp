@@ -49,6 +49,15 @@ weir::task<> both_at_once(weir::shard& shard, weir::tcp_stream& a, weir::tcp_str
   CHECK(total == 10);
 }
 
+weir::task<> relay(weir::tcp_stream& from, weir::tcp_stream& to) {
+  for (;;) {
+    auto lent = co_await from.receive();
+    if (!lent) break;
+    co_await to.write_all(std::move(lent));  // the same memory: no copy on the stack
+  }
+  to.shutdown_send();
+}
+
 }  // namespace lifetimes
 
 namespace errors {

@@ -1,4 +1,4 @@
-// The stack transport's own duties, in a simulated network: lent buffers and their bound, writes in
+// The stack transport's own duties, in a simulated network: lent and owned buffers, writes in
 // order, options, and that nothing of a socket stays when it goes.
 #include <doctest/doctest.h>
 
@@ -17,7 +17,6 @@ using namespace std::chrono_literals;
 using weir::shard;
 using weir::task;
 using weir::tcp_stream;
-using weir::detail::lend_pool;
 
 namespace {
 
@@ -100,45 +99,219 @@ TEST_CASE("a_lent_buffer_outlives_its_stream") {
       });
 }
 
-TEST_CASE("lending_stops_at_its_bound_and_goes_on_when_a_buffer_comes_back") {
+TEST_CASE("buffers_that_are_held_stop_the_sender_and_their_release_lets_it_go_on") {
   two_hosts world;
+  std::size_t total = 0;
   world.run(
-      [](shard&, tcp_stream& peer) -> task<> {
+      [&](shard&, tcp_stream& peer) -> task<> {
         std::vector<weir::lent_buffer> held;
-        for (std::size_t i = 0; i < lend_pool::max_buffers; ++i) {
-          held.push_back(co_await peer.receive());
-          co_await write_text(peer, "k");
+        for (;;) {
+          auto lent = co_await peer.receive().timeout(10s).nothrow();
+          if (!lent) break;
+          total += lent->size();
+          held.push_back(std::move(*lent));
         }
-        // A buffer is there to be read, and none to lend.
-        co_await weir::sleep_for(100ms);
-        auto late = co_await peer.receive().timeout(1s).nothrow();
-        CHECK(late.error() == std::errc::timed_out);
-        weir::scope helper(peer.owner());
-        helper.spawn([](std::vector<weir::lent_buffer>& all) -> task<> {
-          co_await weir::sleep_for(1s);
-          all.pop_back();
-        }(held));
-        auto before = peer.owner().now();
-        auto lent = co_await peer.receive();
-        CHECK(lent.size() == 1);
-        CHECK(peer.owner().now() - before >= 1s);
-        co_await helper.join();
-        // Reading by copy needs no buffer.
-        held.push_back(std::move(lent));
-        co_await write_text(peer, "k");
+        // The window is shut, and nothing else bounds how many may be held.
+        CHECK(total >= 48 * 1024);
+        CHECK(total <= 6 << 20);
+        CHECK(held.size() > 1);
+        std::uint32_t charged = 0;
+        world.server.stack().for_each_connection([&](const weir::stack::tcp_info& info) {
+          charged += info.memory;
+          CHECK(info.lent == total);
+        });
+        CHECK(charged >= total);
+        CHECK(world.server.stack().lent_chunks() == held.size());
+        // Reading by copy finds nothing either.
         std::array<std::byte, 1> one;
-        auto n = co_await peer.read_some(one);
-        CHECK(n == 1);
+        auto copied = co_await peer.read_some(one).timeout(1s).nothrow();
+        CHECK(copied.ec == std::errc::timed_out);
+        held.clear();
+        for (;;) {
+          auto lent = co_await peer.receive();
+          if (!lent) break;
+          total += lent.size();
+        }
       },
       [](shard&, tcp_stream& peer) -> task<> {
-        std::array<std::byte, 1> answer;
-        for (std::size_t i = 0; i < lend_pool::max_buffers + 1; ++i) {
-          co_await write_text(peer, "m");
-          auto n = co_await peer.read_some(answer);
-          CHECK(n == 1);
-        }
-        co_await write_text(peer, "m");
+        co_await write_text(peer, std::string(20'000'000, 'm'));
+        peer.shutdown_send();
       });
+  CHECK(total == 20'000'000);
+  CHECK(world.net.run_until_idle());
+  CHECK(world.server.stack().memory_in_use() == 0);
+}
+
+TEST_CASE("a_lent_buffer_is_charged_to_the_host_until_it_goes_and_may_go_last") {
+  two_hosts world;
+  weir::lent_buffer kept;
+  world.run(
+      [&](shard&, tcp_stream& peer) -> task<> {
+        kept = co_await peer.receive();
+        peer.abort();
+      },
+      [](shard&, tcp_stream& peer) -> task<> {
+        co_await write_text(peer, std::string(1000, 'm'));
+        std::array<std::byte, 1> one;
+        auto got = co_await peer.read_some(one).nothrow();
+        CHECK(got.ec == std::errc::connection_reset);
+      });
+  CHECK(world.net.run_until_idle());
+  CHECK(world.server.stack().memory_in_use() >= 1000);
+  CHECK(kept.bytes()[999] == std::byte{'m'});
+  kept.release();
+  CHECK(world.server.stack().memory_in_use() == 0);
+}
+
+namespace {
+
+/// Memory that knows when it was given back.
+struct watched {
+  explicit watched(std::size_t size, char fill = 'w') : text(size, fill) {}
+  weir::owned_buffer buffer() { return {std::as_bytes(std::span(text)), &watched::release, this}; }
+  static void release(void* self) noexcept {
+    auto& w = *static_cast<watched*>(self);
+    ++w.released;
+    w.text.assign(w.text.size(), '!');
+  }
+  std::string text;
+  int released = 0;
+};
+
+}  // namespace
+
+TEST_CASE("an_owned_buffer_is_held_until_it_is_acknowledged") {
+  watched memory(5000);
+  two_hosts world;
+  std::string got;
+  world.run([&](shard&, tcp_stream& peer) -> task<> { got = co_await read_to_end(peer); },
+            [&](shard&, tcp_stream& peer) -> task<> {
+              auto n = co_await peer.write_all(memory.buffer());
+              CHECK(n == 5000);
+              CHECK(memory.released == 0);  // on its way
+              CHECK(world.client.stack().memory_in_use() >= 5000);
+              co_await weir::sleep_for(100ms);
+              CHECK(memory.released == 1);
+              CHECK(world.client.stack().memory_in_use() == 0);
+              peer.shutdown_send();
+            });
+  CHECK(got == std::string(5000, 'w'));
+  CHECK(memory.released == 1);
+}
+
+TEST_CASE("an_owned_buffer_is_sent_again_from_its_own_memory") {
+  watched memory(5000);
+  two_hosts world;
+  std::string got;
+  world.run([&](shard&, tcp_stream& peer) -> task<> { got = co_await read_to_end(peer); },
+            [&](shard&, tcp_stream& peer) -> task<> {
+              world.link.set_down(true);
+              co_await peer.write_all(memory.buffer());
+              co_await weir::sleep_for(5s);
+              CHECK(memory.released == 0);
+              world.link.set_down(false);
+              peer.shutdown_send();
+            });
+  CHECK(got == std::string(5000, 'w'));
+  CHECK(world.net.run_until_idle());
+  CHECK(memory.released == 1);
+}
+
+TEST_CASE("an_owned_buffer_comes_back_once_whatever_ends_the_connection") {
+  enum class end { abort, reset_by_peer, close_then_silence, timeout };
+  for (auto how : {end::abort, end::reset_by_peer, end::close_then_silence, end::timeout}) {
+    CAPTURE(static_cast<int>(how));
+    watched small(3000), large(50'000'000);
+    two_hosts world;
+    world.run(
+        [&](shard&, tcp_stream& peer) -> task<> {
+          co_await weir::sleep_for(5s);
+          if (how == end::reset_by_peer) peer.abort();
+          co_await weir::sleep_for(2h);
+        },
+        [&](shard&, tcp_stream& peer) -> task<> {
+          co_await peer.write_all(small.buffer());
+          // More than the send queue takes: it waits in the operation.
+          auto tried = co_await peer.write_all(large.buffer()).timeout(2s).nothrow();
+          CHECK(tried.ec == std::errc::timed_out);
+          CHECK(tried.n > 0);
+          CHECK(tried.n < large.text.size());
+          CHECK(large.released == 0);  // its beginning is queued
+          CHECK(small.released == 1);
+          if (how == end::abort) {
+            peer.abort();
+            CHECK(large.released == 1);
+          } else if (how == end::reset_by_peer) {
+            co_await weir::sleep_for(10s);
+            CHECK(large.released == 1);
+          } else if (how == end::close_then_silence) {
+            world.link.set_down(true);
+            peer.close();
+            CHECK(large.released == 0);
+          } else {
+            world.link.set_down(true);
+            co_await weir::sleep_for(1h);
+            CHECK(large.released == 1);
+          }
+        });
+    world.net.run_for(1h);
+    CHECK(small.released == 1);
+    CHECK(large.released == 1);
+    CHECK(world.client.stack().memory_in_use() == 0);
+  }
+}
+
+TEST_CASE("an_owned_buffer_goes_with_the_host_at_the_latest") {
+  watched memory(5000);
+  {
+    two_hosts world;
+    world.net.start(world.client, [&](shard& s) -> task<> {
+      auto listener = s.listen({world.client.address(), 2});
+      auto peer = co_await s.connect({world.client.address(), 2});
+      auto other = co_await listener.accept();
+      world.link.set_down(true);
+      co_await peer.write_all(memory.buffer());
+      peer.close();
+    });
+    world.net.run_for(1ms);
+  }
+  CHECK(memory.released == 1);
+}
+
+TEST_CASE("what_is_received_is_sent_on_from_the_chunk_that_it_came_in") {
+  two_hosts world;
+  std::string got;
+  std::string sent;
+  for (int i = 0; i < 300'000; ++i) sent += static_cast<char>('a' + i * 7 % 26);
+  std::size_t without_copy = 0;
+  world.run(
+      [&](shard&, tcp_stream& peer) -> task<> {
+        for (;;) {
+          auto lent = co_await peer.receive();
+          if (!lent) break;
+          const auto before = world.server.stack().memory_in_use();
+          const auto size = lent.size();
+          auto n = co_await peer.write_all(std::move(lent));
+          CHECK(n == size);
+          CHECK_FALSE(lent);
+          // Only the note that it is kept is new: a copy would have cost as much again.
+          if (size >= 1000 && world.server.stack().memory_in_use() <= before + 100) ++without_copy;
+        }
+        peer.shutdown_send();
+      },
+      [&](shard& s, tcp_stream& peer) -> task<> {
+        weir::scope writer(s);
+        writer.spawn([](tcp_stream& to, std::string text) -> task<> {
+          co_await to.write_all(text);
+          to.shutdown_send();
+        }(peer, sent));
+        got = co_await read_to_end(peer);
+        co_await writer.join();
+      });
+  CHECK(without_copy > 0);
+  CHECK(got == sent);
+  CHECK(world.net.run_until_idle());
+  CHECK(world.server.stack().memory_in_use() == 0);
 }
 
 TEST_CASE("a_write_of_many_parts_arrives_in_order") {

@@ -31,6 +31,14 @@ task<> echo_lent(tcp_stream& peer) {
   }
 }
 
+task<> echo_owned(tcp_stream& peer) {
+  for (;;) {
+    auto lent = co_await peer.receive();
+    if (!lent) break;
+    co_await peer.write_all(std::move(lent));
+  }
+}
+
 task<> request(tcp_stream& peer, std::span<std::byte> data) {
   co_await peer.write_all(data);
   co_await peer.read_exactly(data);
@@ -40,7 +48,7 @@ task<> request(tcp_stream& peer, std::span<std::byte> data) {
 
 TEST_CASE("echo_allocates_nothing_once_warm") {
   if (!uring_test::allowed()) return;
-  for (bool lent : {false, true}) {
+  for (auto* session : {&echo, &echo_lent, &echo_owned}) {
     uring_test::world w;
     std::size_t counted = 1;
     w.run([&](shard& s) -> task<> {
@@ -48,7 +56,7 @@ TEST_CASE("echo_allocates_nothing_once_warm") {
       auto client = co_await weir::connect(listener.local_endpoint());
       auto accepted = co_await listener.accept();
       weir::scope sessions(s);
-      sessions.spawn(lent ? echo_lent(*accepted) : echo(*accepted));
+      sessions.spawn(session(*accepted));
       std::array<std::byte, 512> data{};
       for (int i = 0; i < 100; ++i) co_await request(client, data);
       auto before = weir::test::allocations();

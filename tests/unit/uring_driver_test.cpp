@@ -255,6 +255,24 @@ TEST_CASE("packet_port_hands_over_frames_in_order") {
   }
 }
 
+TEST_CASE("packet_port_writes_a_frame_of_as_many_parts_as_the_stack_gathers") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  wire w;
+  collector got;
+  auto port = driver.open_packet_port(w.ends[0], 65'550, got);
+  REQUIRE(port);
+  // Two headers and 64 parts of payload, and too long to be copied into a slot.
+  std::vector<std::string> texts;
+  std::string all;
+  for (int i = 0; i < 66; ++i) all += texts.emplace_back(300, static_cast<char>('0' + i % 60));
+  std::vector<std::span<const std::byte>> parts;
+  for (const auto& text : texts) parts.push_back(bytes(text));
+  CHECK((*port)->send(parts));
+  CHECK(w.get() == all);
+  CHECK((*port)->counters().send_failed == 0);
+}
+
 TEST_CASE("packet_port_recovers_when_its_buffers_run_out") {
   if (!allowed()) return;
   uring_driver driver({});

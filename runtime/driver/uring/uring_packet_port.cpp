@@ -189,7 +189,7 @@ void uring_packet_port::on_written(ring_client& client, unsigned, std::int32_t r
 
 bool uring_packet_port::write_now(std::span<const std::span<const std::byte>> parts,
                                   std::size_t size) {
-  constexpr std::size_t most = 64;
+  constexpr std::size_t most = 80;  // as many as the transport gathers
   std::array<iovec, most> vectors;
   std::size_t n = 0;
   for (auto part : parts) {

@@ -45,6 +45,8 @@ struct config {
     std::uint32_t receive_buffer = 0;  ///< bytes; 0 = auto
     std::uint32_t send_buffer = 0;     ///< bytes; 0 = auto
     std::string congestion = "cubic";  ///< cubic, reno
+    std::uint32_t user_timeout_ms =
+        0;  ///< a peer may not acknowledge, or not read, for this long; 0 = off
   } tcp;
 
   struct stack_section {

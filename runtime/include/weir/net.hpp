@@ -13,43 +13,10 @@
 #include <string_view>
 #include <utility>
 
+#include "weir/buffers.hpp"
 #include "weir/detail/net_awaiters.hpp"
 
 namespace weir {
-
-/// Received bytes that the back end lends without a copy. They are given back when the object goes,
-/// which is what lets the peer send more; hold few of them, and only for a short time. Must go
-/// before its shard does.
-class lent_buffer {
- public:
-  lent_buffer() = default;
-  lent_buffer(shard& owner, detail::lent_bytes lent) : owner_(&owner), lent_(lent) {}
-  lent_buffer(lent_buffer&& other) noexcept
-      : owner_(std::exchange(other.owner_, nullptr)), lent_(std::exchange(other.lent_, {})) {}
-  lent_buffer& operator=(lent_buffer&& other) noexcept {
-    if (this != &other) {
-      release();
-      owner_ = std::exchange(other.owner_, nullptr);
-      lent_ = std::exchange(other.lent_, {});
-    }
-    return *this;
-  }
-  ~lent_buffer() { release(); }
-
-  std::span<const std::byte> bytes() const { return {lent_.data, lent_.size}; }
-  std::size_t size() const { return lent_.size; }
-  /// False at the end of the stream.
-  explicit operator bool() const { return lent_.size != 0; }
-  void release() noexcept {
-    if (owner_ != nullptr && lent_.data != nullptr) owner_->transport().release(lent_);
-    owner_ = nullptr;
-    lent_ = {};
-  }
-
- private:
-  shard* owner_ = nullptr;
-  detail::lent_bytes lent_;
-};
 
 /// A connected TCP socket. Move-only; closes when it goes: what was written is still delivered,
 /// unread data makes it a reset. At most one read at a time (device_or_resource_busy); writes may
@@ -104,6 +71,15 @@ class tcp_stream {
   detail::request<detail::write_awaiter> write_all(
       std::span<const std::span<const std::byte>> parts) {
     return write({&socket(), {}, parts, "write_all", true, true});
+  }
+
+  /// Writes a buffer that the operation takes over, whatever becomes of it. The stack sends from
+  /// its memory without a copy and keeps it until the peer has acknowledged it, so it is often
+  /// given back after the co_await returned; kernel sockets give it back when they have taken it
+  /// all. At the latest it goes with the connection. co_await stream.write_all(co_await
+  /// stream.receive()) sends on what came, as it is.
+  detail::owned_write_awaiter write_all(owned_buffer&& bytes) {
+    return {socket(), std::move(bytes), "write_all"};
   }
 
   /// Half-close: the peer reads end of stream after what was written; reading goes on. Throws

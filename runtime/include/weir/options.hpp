@@ -37,6 +37,9 @@ struct stream_options {
   std::optional<std::uint32_t> receive_buffer = {};  ///< bytes
   std::optional<std::uint32_t> send_buffer = {};     ///< bytes
   std::optional<bool> keep_alive = {};
+  /// How long the peer may leave unacknowledged, or behind a closed window, what was written; then
+  /// the connection fails with timed_out. 0: never for want of a window.
+  std::optional<duration> user_timeout = {};
   std::optional<bool> cork = {};  ///< hold segments that are not full until released
 };
 

@@ -109,6 +109,8 @@ std::error_code apply_settings(int fd, const config& settings, const stream_opti
     effective.receive_buffer = settings.tcp.receive_buffer;
   if (!effective.send_buffer && settings.tcp.send_buffer != 0)
     effective.send_buffer = settings.tcp.send_buffer;
+  if (!effective.user_timeout && settings.tcp.user_timeout_ms != 0)
+    effective.user_timeout = std::chrono::milliseconds(settings.tcp.user_timeout_ms);
   if (auto ec = set_congestion(fd, settings)) return ec;
   return apply(fd, effective);
 }
@@ -201,6 +203,12 @@ std::error_code apply(int fd, const stream_options& options) {
     if (auto ec = set(fd, IPPROTO_TCP, TCP_NODELAY, *options.nodelay)) return ec;
   if (options.keep_alive)
     if (auto ec = set(fd, SOL_SOCKET, SO_KEEPALIVE, *options.keep_alive)) return ec;
+  if (options.user_timeout) {
+    // Whole milliseconds, of which 0 would mean none.
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(*options.user_timeout).count();
+    const int value = static_cast<int>(std::clamp<std::int64_t>(ms, 0, INT_MAX));
+    if (auto ec = set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, value)) return ec;
+  }
   if (options.cork)
     if (auto ec = set(fd, IPPROTO_TCP, TCP_CORK, *options.cork)) return ec;
   return {};

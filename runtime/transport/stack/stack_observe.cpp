@@ -83,9 +83,8 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   auto& c = into.counts;
   if (port_) add_device(port_->counters(), c);
   c.push_back({"transport", "sockets", "sockets that the program holds", live_, true});
-  c.push_back({"transport", "lent_buffers", "buffers lent to readers", lend_.lent(), true});
-  c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
-               lend_.exhausted()});
+  c.push_back({"transport", "lent_buffers", "buffers lent to readers, and taken over from writers",
+               host_.lent_chunks(), true});
   const auto& limits = host_.options().limits;
   c.push_back({"stack", "memory", "charged for all queues, half-open and TIME_WAIT entries",
                host_.memory_in_use(), true, unit::bytes});

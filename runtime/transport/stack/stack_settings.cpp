@@ -1,6 +1,8 @@
 // See stack_settings.hpp.
 #include "transport/stack/stack_settings.hpp"
 
+#include <algorithm>
+
 namespace weir::detail {
 
 stack_settings stack_settings_from(const config& settings) {
@@ -12,6 +14,7 @@ stack_settings stack_settings_from(const config& settings) {
   tcp.nodelay = settings.tcp.nodelay;
   if (settings.tcp.receive_buffer != 0) tcp.receive_buffer = settings.tcp.receive_buffer;
   if (settings.tcp.send_buffer != 0) tcp.send_buffer = settings.tcp.send_buffer;
+  tcp.user_timeout = std::chrono::milliseconds(settings.tcp.user_timeout_ms);
   tcp.congestion = settings.tcp.congestion == "reno" ? stack::congestion_algorithm::reno
                                                      : stack::congestion_algorithm::cubic;
   return out;
@@ -58,6 +61,7 @@ void apply(const stream_options& from, stack::tcp_options& to) {
   if (from.receive_buffer) to.receive_buffer = *from.receive_buffer;
   if (from.send_buffer) to.send_buffer = *from.send_buffer;
   if (from.keep_alive) to.keep_alive = *from.keep_alive;
+  if (from.user_timeout) to.user_timeout = std::max(*from.user_timeout, duration{});
 }
 
 }  // namespace weir::detail

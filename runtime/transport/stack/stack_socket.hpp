@@ -12,7 +12,6 @@ struct stack_transport::socket final : socket_base {
   };
 
   role kind = role::unused;
-  bool starved : 1 = false;          // its lending read waits for a buffer
   bool shutdown_wanted : 1 = false;  // no more writes
   bool fin_waits : 1 = false;        // for the writers' queue to be empty
   std::uint32_t presented = 0;       // bytes that rx_data showed; what is gone of them was read
@@ -21,7 +20,6 @@ struct stack_transport::socket final : socket_base {
   union {
     accept_queue acceptors{};      // listener
     connect_operation* connector;  // connecting
-    socket* next_starved;          // stream, while `starved`
     socket* next_free;             // unused
   };
 };

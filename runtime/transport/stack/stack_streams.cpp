@@ -6,6 +6,7 @@
 
 #include "transport/stack/stack_socket.hpp"
 #include "transport/stack/stack_write.hpp"
+#include "weir/detail/net_awaiters.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {
@@ -50,7 +51,6 @@ void stack_transport::start_read(read_operation& op) {
 
 void stack_transport::continue_read(socket& s) {
   auto& op = *s.reader;
-  if (s.starved) return;
   s.reader = nullptr;  // before the completion: who completes is no longer waiting
   if (op.lend ? try_lend(s, op) : try_read(s, op)) return present(s);
   s.reader = &op;
@@ -72,57 +72,25 @@ bool stack_transport::try_read(socket& s, read_operation& op) {
   return true;
 }
 
+// Lends the receive queue's own chunk; the window opens when it is released.
 bool stack_transport::try_lend(socket& s, read_operation& op) {
-  auto* buffer = lend_.take();
-  if (buffer == nullptr) {
-    s.starved = true;
-    s.next_starved = nullptr;
-    (first_starved_ == nullptr ? first_starved_ : last_starved_->next_starved) = &s;
-    last_starved_ = &s;
-    return false;
+  auto lent = host_.lend(now_, s.id);
+  if (!lent && lent.error() == std::errc::operation_would_block) return false;
+  if (lent) {
+    op.lent = {lent->data, lent->size, lent->token, lent->chunk};
+    op.filled = lent->size;
   }
-  auto n = host_.receive(now_, s.id, {buffer, lend_pool::buffer_size});
-  if (n && *n != 0) {
-    op.lent.data = buffer;
-    op.lent.size = static_cast<std::uint32_t>(*n);
-    op.lent.chunk = buffer;
-    op.complete();
-    return true;
-  }
-  lend_.give_back(buffer);
-  if (!n && n.error() == std::errc::operation_would_block) return false;
-  op.complete(n ? std::error_code() : n.error());
+  op.complete(lent ? std::error_code() : lent.error());
   return true;
 }
 
 void stack_transport::release(lent_bytes& lent) noexcept {
-  lend_.give_back(static_cast<std::byte*>(lent.chunk));
-  wake_starved();
-}
-
-// One buffer came back. Who is woken may find that it needs none (the connection ended): then the
-// next one has it.
-void stack_transport::wake_starved() {
-  clock();
-  while (first_starved_ != nullptr && lend_.available()) {
-    auto* s = first_starved_;
-    first_starved_ = s->next_starved;
-    if (first_starved_ == nullptr) last_starved_ = nullptr;
-    s->starved = false;
-    continue_read(*s);
-  }
+  host_.release(clock(), {lent.data, lent.size, lent.token, lent.chunk});
 }
 
 void stack_transport::cancel_read(read_operation& op) noexcept {
   auto& s = static_cast<socket&>(*op.socket);
   assert(s.reader == &op);
-  if (s.starved) {
-    socket* before = nullptr;
-    for (auto* at = first_starved_; at != &s; at = at->next_starved) before = at;
-    (before == nullptr ? first_starved_ : before->next_starved) = s.next_starved;
-    if (last_starved_ == &s) last_starved_ = before;
-    s.starved = false;
-  }
   s.reader = nullptr;
   op.complete(canceled_error());
   present(s);
@@ -161,9 +129,36 @@ void stack_transport::send_late_fin(socket& s) {
 
 // True when the operation is over.
 bool stack_transport::try_write(socket& s, write_operation& op) {
+  if (op.owned) return try_write_owned(s, static_cast<owned_write_operation&>(op));
   const auto outcome = write_more(host_, now_, s.id, op);
   if (outcome == std::errc::operation_would_block) return false;
   op.complete(outcome);
+  return true;
+}
+
+// The same without a copy. Where the host has no memory to note it, it is copied like any other.
+bool stack_transport::try_write_owned(socket& s, owned_write_operation& op) {
+  auto& buffer = op.buffer;
+  if (buffer.lent().data == nullptr && buffer.release_with() != nullptr) {
+    auto kept = host_.keep(buffer.bytes(), buffer.release_with(), buffer.context());
+    if (kept) buffer.entrust(*shard_, {kept->data, kept->size, kept->token, kept->chunk});
+  }
+  const auto& lent = buffer.lent();
+  assert(lent.data == nullptr || buffer.owner() == shard_);
+  while (op.written < op.single.size()) {
+    const auto rest = op.single.subspan(op.written);
+    auto n =
+        lent.data == nullptr
+            ? host_.send(now_, s.id, std::span(&rest, 1))
+            : host_.send_lent(now_, s.id, {lent.data, lent.size, lent.token, lent.chunk}, rest);
+    if (!n && n.error() == std::errc::operation_would_block) return false;
+    if (!n) {
+      op.complete(n.error());
+      return true;
+    }
+    op.written += *n;
+  }
+  op.complete();
   return true;
 }
 

@@ -133,12 +133,7 @@ void stack_transport::fail_everything(std::error_code error) {
         fail_acceptors(s, error);
         continue;
       }
-      if (s.reader != nullptr) {
-        if (s.starved)
-          cancel_read(*s.reader);
-        else
-          std::exchange(s.reader, nullptr)->complete(error);
-      }
+      if (s.reader != nullptr) std::exchange(s.reader, nullptr)->complete(error);
       while (auto* op = s.first_writer) {
         s.first_writer = op->next_writer;
         op->complete(error);

@@ -15,7 +15,6 @@
 
 #include "core/driver.hpp"
 #include "observe/snapshot.hpp"
-#include "transport/stack/lend_pool.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "transport/stack/stack_tenant.hpp"
@@ -24,6 +23,8 @@
 #include "weir/stack/host.hpp"
 
 namespace weir::detail {
+
+struct owned_write_operation;
 
 class stack_transport final : public transport,
                               public observable,
@@ -105,10 +106,10 @@ class stack_transport final : public transport,
   void continue_read(socket& s);
   bool try_read(socket& s, read_operation& op);
   bool try_lend(socket& s, read_operation& op);
-  void wake_starved();
   void pump_writers(socket& s);
   void send_late_fin(socket& s);
   bool try_write(socket& s, write_operation& op);
+  bool try_write_owned(socket& s, owned_write_operation& op);
   void fail_everything(std::error_code error);
   void fail_acceptors(socket& listener, std::error_code error);
 
@@ -127,9 +128,6 @@ class stack_transport final : public transport,
   std::vector<std::unique_ptr<socket[]>> slabs_;
   socket* free_ = nullptr;
   std::size_t live_ = 0;
-  lend_pool lend_;
-  socket* first_starved_ = nullptr;  // lending reads that wait for a buffer
-  socket* last_starved_ = nullptr;
 };
 
 }  // namespace weir::detail

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 
+#include "weir/buffers.hpp"
 #include "weir/detail/transport.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
@@ -14,7 +15,6 @@
 
 namespace weir {
 class tcp_stream;
-class lent_buffer;
 }  // namespace weir
 
 namespace weir::detail {
@@ -170,8 +170,57 @@ class [[nodiscard]] write_awaiter : public write_operation {
   transfer outcome() const noexcept { return {final_error(), written}; }
 
  private:
+  friend class owned_write_awaiter;
   static void begin(write_operation& op) noexcept;
   static void request_cancel(operation& op) noexcept;
+  const char* name_;
+};
+
+/// A write that brings its memory with it. A transport that does not look takes it for any other.
+struct owned_write_operation : write_operation {
+  owned_write_operation(socket_base& s, owned_buffer&& bytes, cancel_hook c)
+      : write_operation(s, bytes.bytes(), {}, false, true, c), buffer(std::move(bytes)) {
+    owned = true;
+  }
+  owned_write_operation(owned_write_operation&&) = default;
+
+  owned_buffer buffer;
+};
+
+/// write_all() of an owned_buffer.
+class [[nodiscard]] owned_write_awaiter : public owned_write_operation {
+ public:
+  owned_write_awaiter(socket_base& s, owned_buffer&& bytes, const char* name)
+      : owned_write_operation(s, std::move(bytes), &hook<&write_awaiter::request_cancel>),
+        name_(name) {}
+  owned_write_awaiter(owned_write_awaiter&&) = default;
+
+  [[nodiscard]] owned_write_awaiter&& timeout(duration d) && {
+    set_timeout(d);
+    return std::move(*this);
+  }
+  nothrow_form<owned_write_awaiter> nothrow() && {
+    return nothrow_form<owned_write_awaiter>(std::move(*this));
+  }
+
+  bool await_ready() noexcept { return false; }
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    return suspend(waiter, [this] { write_awaiter::begin(*this); });
+  }
+  std::size_t await_resume() {
+    auto done = outcome();
+    if (done.ec) throw io_error(done.ec, name_);
+    return done.n;
+  }
+
+ protected:
+  transfer outcome() noexcept {
+    buffer.release();
+    return {final_error(), written};
+  }
+
+ private:
   const char* name_;
 };
 

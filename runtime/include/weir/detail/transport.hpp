@@ -107,6 +107,7 @@ struct write_operation : operation {
 
   const bool all;
   const bool gathered;
+  bool owned = false;  // an owned_write_operation
   socket_base* socket;
   union {
     std::span<const std::byte> single;

@@ -97,7 +97,10 @@ struct tcp_options {
   std::uint8_t syn_retries = 7;   ///< RFC 9293 MUST-23: over 3 minutes with doubling
   std::uint8_t retries = 15;      ///< R2 of RFC 9293 3.8.3, in retransmissions
   std::uint8_t warn_retries = 3;  ///< R1: `warned` is raised, a black hole is suspected
-  duration user_timeout{};        ///< 0: `retries` decides; else unacknowledged data's limit
+  /// How long data may wait for the peer, unacknowledged or behind a closed window whose probes it
+  /// answers (as Linux's TCP_USER_TIMEOUT). 0: `retries` decides, and a closed window is waited
+  /// for.
+  duration user_timeout{};
   /// RFC 5482: tells the peer the user timeout and, where none is set here, adopts the peer's.
   bool user_timeout_option = false;
   bool keep_alive = false;                           ///< RFC 9293 MUST-25
@@ -184,6 +187,17 @@ struct udp_info {
   std::uint8_t last_icmp_type = 0, last_icmp_code = 0;
 };
 
+/// Bytes that a host lends, or keeps for its user: whoever has it holds their memory until
+/// host::release(), which it calls once, before the host goes. A plain value, for others to wrap.
+struct lent_chunk {
+  const std::byte* data = nullptr;
+  std::uint32_t size = 0;  ///< 0: nothing is lent, nothing to release
+  std::uint32_t token = 0;
+  void* chunk = nullptr;
+
+  std::span<const std::byte> bytes() const { return {data, size}; }
+};
+
 /// Readiness. Level changes are told once, at the edge, and again after the call that saw
 /// would_block.
 enum class ready : std::uint8_t {
@@ -242,6 +256,7 @@ struct tcp_info {
   std::uint32_t send_queued = 0;     ///< in the send queue, acknowledged not yet
   std::uint32_t unacknowledged = 0;  ///< of them, sent
   std::uint32_t receive_queued = 0;  ///< in order, not yet read
+  std::uint32_t lent = 0;            ///< lent to the reader, not yet released
   std::uint32_t out_of_order = 0;    ///< received beyond a gap
   std::uint32_t memory = 0;          ///< charged for both queues
   std::uint32_t send_limit = 0;      ///< what the send queue may hold now, as tuned so far
@@ -333,6 +348,24 @@ class host {
   std::span<const std::byte> peek(socket_id id) const;
   /// Drops `n` bytes that peek() showed and opens the window by as many.
   void consume(instant now, socket_id id, std::size_t n);
+  /// Takes what peek() would show out of the receive queue without a copy; size 0: end of stream.
+  /// The bytes stay charged to the connection, and its window closed by them, until release().
+  /// Errors as receive().
+  result<lent_chunk> lend(instant now, socket_id id);
+  /// Memory of the caller's, charged to this host until it is used no more: then, once, from within
+  /// a call of the host or its destructor, `give_back(context)`, which must not call the host. For
+  /// send_lent(). not_enough_memory: it stays the caller's.
+  result<lent_chunk> keep(std::span<const std::byte> bytes,
+                          void (*give_back)(void* context) noexcept, void* context);
+  /// send() of `bytes`, a part of what `from` holds, without a copy: the send queue holds their
+  /// memory too until they are acknowledged, whatever becomes of `from`. A few bytes, and a small
+  /// part of a large chunk, are copied.
+  result<std::size_t> send_lent(instant now, socket_id id, const lent_chunk& from,
+                                std::span<const std::byte> bytes);
+  /// Gives back what lend() or keep() gave; the window opens by as much. The socket may be gone.
+  void release(instant now, const lent_chunk& lent);
+  /// Chunks out on loan, of lend() and keep() together.
+  std::size_t lent_chunks() const;
   /// Whether the peer's FIN has been reached by the reader.
   bool at_end(socket_id id) const;
   /// What ended the connection; no error while it lives or after an orderly end.
