@@ -68,6 +68,23 @@ key number(std::string name, std::uint64_t least, std::uint64_t most, std::strin
   return {std::move(name), key_kind::number, "N", std::move(help), allowed, assign, show};
 }
 
+/// A word beside the numbers, for a value that is outside their range.
+template <class Value, class Field>
+key or_word(key plain, std::string word, Value value, Field field) {
+  auto assign = [=, of_number = plain.assign](config& c, std::span<const std::string> given) {
+    if (given[0] != word) return of_number(c, given);
+    field(c) = value;
+    return true;
+  };
+  auto show = [=, of_number = plain.show](const config& c) {
+    return field(c) == value ? std::vector<std::string>{word} : of_number(c);
+  };
+  plain.allowed += " or '" + word + "'";
+  plain.assign = assign;
+  plain.show = show;
+  return plain;
+}
+
 template <class Value>
 using choices = std::vector<std::pair<std::string, Value>>;
 
@@ -181,9 +198,13 @@ std::vector<key> make_keys() {
   k.push_back(number("shards", 0, 1024, "", "threads; 0 = one per core",
                      [](auto& c) -> auto& { return c.shards; }));
   k.push_back(boolean("pin", "pin each shard to its core", [](auto& c) -> auto& { return c.pin; }));
-  k.push_back(number("busy_poll_us", 0, 1'000'000, "",
-                     "spin this long for completions before sleeping",
-                     [](auto& c) -> auto& { return c.busy_poll_us; }));
+  auto busy_poll = [](auto& c) -> auto& { return c.busy_poll_us; };
+  k.push_back(
+      or_word(number("busy_poll_us", 0, 1'000'000, "",
+                     "spin this long for completions before sleeping; auto: while traffic makes "
+                     "it pay",
+                     busy_poll),
+              "auto", config::busy_poll_auto, busy_poll));
 
   k.push_back(number("listen.backlog", 1, 65535, "", "accept queue bound",
                      [](auto& c) -> auto& { return c.listen.backlog; }));

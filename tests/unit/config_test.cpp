@@ -168,6 +168,16 @@ TEST_CASE("auto_and_off_are_words_for_the_default") {
         "command line: tcp.send_buffer = '0': must be a number from 4096 to 1073741824 or 'auto'");
 }
 
+TEST_CASE("auto_is_a_word_beside_the_numbers_of_busy_polling") {
+  auto c = parse({"--busy_poll_us", "auto"});
+  CHECK(c.busy_poll_us == config::busy_poll_auto);
+  CHECK(parse({"--busy_poll_us", "0"}).busy_poll_us == 0);
+  temporary_file file(c.to_toml());
+  CHECK(parse({"--config", file.path}).busy_poll_us == config::busy_poll_auto);
+  CHECK(error_of({"--busy_poll_us", "1000001"}) ==
+        "command line: busy_poll_us = '1000001': must be a number from 0 to 1000000 or 'auto'");
+}
+
 TEST_CASE("an_unknown_key_is_named_with_its_place_and_the_nearest_known_one") {
   CHECK(error_of_file("shards = 1\n[listen]\nbacklogg = 5\n") ==
         "FILE:3: unknown key 'listen.backlogg'; did you mean 'listen.backlog'?");

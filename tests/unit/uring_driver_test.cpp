@@ -232,6 +232,25 @@ TEST_CASE("buffer_pool_hands_out_the_last_returned_first_and_is_bounded") {
   CHECK(!pool.take());
 }
 
+TEST_CASE("buffer_pool_offers_fewer_buffers_where_few_are_used_and_all_when_they_are_needed") {
+  if (!allowed()) return;
+  uring_driver driver({});
+  if (!driver.features().buffer_ring) return;
+  buffer_pool pool(driver, {.count = 64, .in_ring = 32, .size = 512, .least_in_ring = 4});
+  CHECK(pool.offered() == 32);
+  const auto one_turn = [&](unsigned used) {
+    // As if the kernel had taken the oldest ones, and they had come back in the same turn.
+    for (unsigned id = 0; id < used; ++id) pool.taken(id);
+    pool.refill();
+  };
+  for (unsigned i = 0; i < 28; ++i) one_turn(1);
+  CHECK(pool.offered() == 32);
+  for (unsigned i = 28; i < 64; ++i) one_turn(1);
+  CHECK(pool.depth() < 32);
+  one_turn(pool.depth());
+  CHECK(pool.depth() == 32);
+}
+
 TEST_CASE("packet_port_hands_over_frames_in_order") {
   if (!allowed()) return;
   for (auto& options : old_and_new()) {

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -658,4 +660,69 @@ TEST_CASE("an_echo_costs_few_system_calls_under_load") {
   });
   // Client and server share the ring: four operations a round, and far less than one call.
   CHECK(calls < rounds * peers);
+}
+
+namespace {
+
+/// Threads that the kernel made for requests that it could not run at once.
+unsigned worker_threads() {
+  unsigned out = 0;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream comm(task.path() / "comm");
+    std::string name;
+    if (std::getline(comm, name) && name.starts_with("iou-wrk-")) ++out;
+  }
+  return out;
+}
+
+task<> ask_and_close(shard& s, weir::endpoint where, std::size_t size) {
+  auto peer = co_await weir::connect(where);
+  weir::scope sending(s);
+  sending.spawn(send_pattern(peer, size, 65536));
+  auto n = co_await expect_pattern(peer, 65536);
+  CHECK(n == size);
+  co_await sending.join();
+}
+
+}  // namespace
+
+TEST_CASE("connecting_echoing_and_closing_hand_nothing_to_worker_threads") {
+  if (!allowed()) return;
+  const auto before = worker_threads();  // of other rings of this process
+  world w;
+  w.run([before](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    weir::scope sessions(s);
+    weir::scope accepting(s);
+    accepting.spawn(serve_echo(listener, sessions));
+    for (const std::size_t size : {std::size_t{1}, std::size_t{64}, std::size_t{1} << 20})
+      co_await ask_and_close(s, listener.local_endpoint(), size);
+    // A worker stays for seconds after its last request: one that was ever needed shows here.
+    CHECK(worker_threads() <= before);
+    accepting.cancel();
+    co_await accepting.join();
+    co_await sessions.join();
+  });
+}
+
+TEST_CASE("a_peer_that_sends_byte_by_byte_keeps_no_worker_thread_busy") {
+  if (!allowed()) return;
+  const auto before = worker_threads();
+  // Without multishot receives a large read goes straight to its own memory, in one request that
+  // is woken for every byte.
+  shape form;
+  form.driver.oldest = true;
+  world w(form);
+  w.run([before](shard& s) -> task<> {
+    pair ends;
+    co_await make_pair(s, ends);
+    constexpr std::size_t bytes = 400;
+    weir::scope sending(s);
+    sending.spawn(send_pattern(ends.client, bytes, 1));
+    std::vector<std::byte> whole(bytes);
+    co_await ends.server.read_exactly(std::span(whole));
+    CHECK(whole[bytes - 1] == pattern(bytes - 1));
+    CHECK(worker_threads() <= before);
+    co_await sending.join();
+  });
 }

@@ -37,7 +37,7 @@ class asio_driver::wake_handler {
   asio_driver* driver_;
 };
 
-asio_driver::asio_driver(duration spin) : spin_(spin) {}
+asio_driver::asio_driver(spin_policy spin) : spin_(spin) {}
 asio_driver::~asio_driver() = default;
 
 instant asio_driver::now() {
@@ -56,13 +56,18 @@ void asio_driver::turn(instant deadline) {
     run_batch(0);
     return;
   }
-  if (spin_.count() > 0 && spin(std::min(deadline, from + spin_))) return;
+  if (const auto spin_for = spin_.limit();
+      spin_for.count() > 0 && spin(std::min(deadline, from + spin_for))) {
+    spin_.found_while_spinning();
+    return;
+  }
   ++system_calls_;
   std::size_t ran;
   if (deadline.is_never())
     ran = context_.run_one();
   else
     ran = context_.run_one_until(clock::time_point(std::chrono::nanoseconds(deadline.ns())));
+  if (spin_.adapts()) spin_.slept(now() - from);
   if (ran > 0) run_batch(ran);
 }
 
@@ -105,7 +110,7 @@ result<std::unique_ptr<packet_port>> asio_driver::open_packet_port(int device,
 availability probe_asio(const config&) { return {true, "epoll through Asio"}; }
 
 std::unique_ptr<driver> make_asio_driver(const config& settings) {
-  return std::make_unique<asio_driver>(std::chrono::microseconds(settings.busy_poll_us));
+  return std::make_unique<asio_driver>(spin_policy::from(settings.busy_poll_us));
 }
 
 }  // namespace weir::detail

@@ -12,13 +12,14 @@
 #include <cstdint>
 
 #include "core/driver.hpp"
+#include "core/spin_policy.hpp"
 #include "driver/asio/watched_descriptor.hpp"
 
 namespace weir::detail {
 
 class asio_driver final : public driver {
  public:
-  explicit asio_driver(duration spin);
+  explicit asio_driver(spin_policy spin);
   ~asio_driver() override;
 
   std::string_view name() const override { return "asio"; }
@@ -50,7 +51,7 @@ class asio_driver final : public driver {
   handler_slot wake_slot_;
   asio::io_context context_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
-  duration spin_;
+  spin_policy spin_;
   std::uint64_t system_calls_ = 0;
   std::size_t batch_limit_ = 1;
   unsigned full_batches_ = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "driver/uring/io_uring_constants.hpp"
+#include "driver/uring/offer_depth.hpp"
 
 namespace weir::detail {
 
@@ -21,6 +22,8 @@ class buffer_pool {
     unsigned count = 256;      ///< buffers, at most 32768
     unsigned in_ring = 64;     ///< of these, offered to the kernel at a time: a power of two
     std::size_t size = 16384;  ///< bytes of each
+    /// Offered at least, where fewer are needed; 0: always as many as there is room for.
+    unsigned least_in_ring = 0;
   };
 
   /// Throws io_error (out of memory, or of locked memory). Without buffer rings in the kernel only
@@ -30,12 +33,15 @@ class buffer_pool {
   buffer_pool(const buffer_pool&) = delete;
   buffer_pool& operator=(const buffer_pool&) = delete;
 
-  std::byte* data(unsigned id) { return memory_ + std::size_t{id} * size_; }
+  std::byte* data(unsigned id) { return memory_ + std::size_t{id} * stride_; }
   std::size_t size() const { return size_; }
   unsigned group() const { return group_; }
 
   /// The kernel has handed this one out.
-  void taken(unsigned) noexcept { --offered_; }
+  void taken(unsigned) noexcept {
+    --offered_;
+    ++taken_;
+  }
   /// Takes one for ourselves.
   std::optional<unsigned> take() noexcept;
   void give_back(unsigned id) noexcept { spare_[spares_++] = static_cast<std::uint16_t>(id); }
@@ -43,6 +49,7 @@ class buffer_pool {
   /// ran dry.
   void refill() noexcept;
 
+  unsigned depth() const { return depth_.depth(); }
   unsigned offered() const { return offered_; }
   unsigned spares() const { return spares_; }
   unsigned count() const { return count_; }
@@ -52,10 +59,13 @@ class buffer_pool {
   io_uring_buf_ring* ring_ = nullptr;
   std::byte* memory_ = nullptr;
   std::size_t size_;
+  std::size_t stride_;  // from one buffer's begin to the next one's
   unsigned count_;
   unsigned in_ring_;
   unsigned group_ = 0;
+  offer_depth depth_;
   unsigned offered_ = 0;
+  unsigned taken_ = 0;  // since the last refill
   unsigned spares_ = 0;
   std::vector<std::uint16_t> spare_;
 };

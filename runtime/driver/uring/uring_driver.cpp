@@ -37,8 +37,7 @@ void relax() noexcept {
 
 }  // namespace
 
-uring_driver::uring_driver(const options& wanted)
-    : spin_for_(std::chrono::microseconds(wanted.busy_poll_us)) {
+uring_driver::uring_driver(const options& wanted) : spin_(spin_policy::from(wanted.busy_poll_us)) {
   if (int error = open_ring(ring_, wanted.sq_entries, wanted.cq_entries, features_); error < 0)
     fail_setup(-error);
   if (wanted.oldest) {
@@ -102,9 +101,14 @@ void uring_driver::turn(instant deadline) {
     if (queued() != 0 || (kernel_flags() & put_off) != 0) enter(0, IORING_ENTER_GETEVENTS, nullptr);
     return deliver();
   }
-  if (spin_for_.count() > 0) {
+  const auto began = spin_.adapts() ? now() : last_now_;
+  if (const auto spin_for = spin_.limit(); spin_for.count() > 0) {
     if (queued() != 0 || (kernel_flags() & put_off) != 0) enter(0, IORING_ENTER_GETEVENTS, nullptr);
-    if (ready() != 0 || spin(std::min(deadline, now() + spin_for_))) return deliver();
+    if (ready() != 0) return deliver();
+    if (spin(std::min(deadline, now() + spin_for))) {
+      spin_.found_while_spinning();
+      return deliver();
+    }
   }
   ++counters_.sleeps;
   if (deadline.is_never()) {
@@ -114,6 +118,7 @@ void uring_driver::turn(instant deadline) {
     __kernel_timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
     enter(1, IORING_ENTER_GETEVENTS, &timeout);
   }
+  if (spin_.adapts()) spin_.slept(now() - began);
   deliver();
 }
 

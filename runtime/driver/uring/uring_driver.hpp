@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/driver.hpp"
+#include "core/spin_policy.hpp"
 #include "driver/uring/io_uring_constants.hpp"
 #include "driver/uring/uring_probe.hpp"
 
@@ -111,7 +112,7 @@ class uring_driver final : public driver {
   std::uint64_t system_calls_ = 0;
   unsigned enter_flags_ = 0;
   unsigned next_group_ = 1;
-  duration spin_for_{};
+  spin_policy spin_;
   instant last_now_;
   std::vector<io_uring_cqe>
       kept_;  // completions that had to be taken out of the queue before their turn

@@ -26,10 +26,12 @@ class config_error : public std::runtime_error {
 enum class placement : std::uint8_t { inline_, dedicated };
 
 struct config {
-  std::string backend = "auto";    ///< uring, asio, stack, sim, auto
-  unsigned shards = 1;             ///< threads; 0 = one per core
-  bool pin = false;                ///< pin each shard to its core
-  std::uint32_t busy_poll_us = 0;  ///< spin this long for completions before sleeping
+  std::string backend = "auto";  ///< uring, asio, stack, sim, auto
+  unsigned shards = 1;           ///< threads; 0 = one per core
+  bool pin = false;              ///< pin each shard to its core
+  /// Spin this long for completions before sleeping; busy_poll_auto: while traffic makes it pay.
+  std::uint32_t busy_poll_us = 0;
+  static constexpr std::uint32_t busy_poll_auto = UINT32_MAX;
 
   struct listen_section {
     std::uint32_t backlog = 1024;

@@ -153,7 +153,8 @@ void uring_transport::arm_direct(uring_stream& s) noexcept {
   entry.fd = s.fd;
   entry.addr = reinterpret_cast<std::uint64_t>(room.data());
   entry.len = static_cast<std::uint32_t>(std::min(room.size(), most));
-  if (op.minimum - op.filled == room.size() && room.size() <= most) entry.msg_flags = MSG_WAITALL;
+  // Without MSG_WAITALL: a request that was woken 128 times in vain, by a peer that sends in small
+  // pieces say, is handed to a worker thread, which then waits for that peer.
   entry.user_data = s.user_data(direct_tag);
   s.receive = uring_stream::receiving::direct;
   ++s.in_flight;

@@ -20,6 +20,16 @@ struct write_scratch {
   bool canceled;
 };
 
+/// MSG_WAITALL spares a completion for each part that a full socket took. But the kernel hands a
+/// request that it had to poll 128 times to a worker thread: what is longer than this goes on from
+/// its completions.
+constexpr std::size_t longest_waited_for = 65536;
+
+std::uint32_t send_flags(bool all, std::size_t size) {
+  return static_cast<std::uint32_t>(MSG_NOSIGNAL |
+                                    (all && size <= longest_waited_for ? MSG_WAITALL : 0));
+}
+
 write_scratch& scratch_of(write_operation& op) { return op.scratch.as<write_scratch>(); }
 
 }  // namespace
@@ -48,7 +58,7 @@ void uring_transport::submit_send(uring_stream& s) noexcept {
   entry.fd = s.fd;
   entry.addr = reinterpret_cast<std::uint64_t>(left.data());
   entry.len = static_cast<std::uint32_t>(std::min(left.size(), most));
-  entry.msg_flags = static_cast<std::uint32_t>(MSG_NOSIGNAL | (op.all ? MSG_WAITALL : 0));
+  entry.msg_flags = send_flags(op.all, left.size());
   entry.user_data = s.user_data(send_tag);
   s.in_send = 1;
   ++s.in_flight;
@@ -59,7 +69,7 @@ void uring_transport::submit_gathered(uring_stream& s) noexcept {
     free_batches_ = batches_.emplace_back(std::make_unique<send_batch>()).get();
   auto& batch = *std::exchange(free_batches_, free_batches_->next);
   s.batch = &batch;
-  std::size_t n = 0;
+  std::size_t n = 0, total = 0;
   bool all = s.first_writer->all;
   for (auto* op = s.first_writer; op != nullptr && n < send_batch::most_parts;
        op = op->next_writer) {
@@ -72,6 +82,7 @@ void uring_transport::submit_gathered(uring_stream& s) noexcept {
       if (part.empty()) continue;
       if (n == send_batch::most_parts) break;  // the rest goes with the next send
       batch.parts[n++] = {const_cast<std::byte*>(part.data()), part.size()};
+      total += part.size();
     }
     ++s.in_send;
   }
@@ -84,7 +95,7 @@ void uring_transport::submit_gathered(uring_stream& s) noexcept {
   entry.fd = s.fd;
   entry.addr = reinterpret_cast<std::uint64_t>(&batch.header);
   entry.len = 1;
-  entry.msg_flags = static_cast<std::uint32_t>(MSG_NOSIGNAL | (all ? MSG_WAITALL : 0));
+  entry.msg_flags = send_flags(all, total);
   entry.user_data = s.user_data(send_tag);
   ++s.in_flight;
 }

@@ -41,7 +41,7 @@ struct uring_transport_counters {
 class uring_transport final : public transport, public kernel::adopts_listener, public observable {
  public:
   struct limits {
-    buffer_pool::shape buffers;
+    buffer_pool::shape buffers{.least_in_ring = 16};
     unsigned chunks_per_stream = 4;  ///< received and unread, before its receive is withdrawn
     unsigned accept_queue = 64;      ///< accepted by the kernel and unclaimed, per listener
   };
