@@ -2,8 +2,6 @@
 #include "targets.hpp"
 
 #include <fmt/core.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
@@ -26,7 +24,7 @@ using row = std::vector<std::string>;
 /// The cells of the run and what is asked of them, side by side.
 class plan {
  public:
-  explicit plan(const table_settings& settings) : fixed_(has_fixed(settings)) {
+  explicit plan(const table_settings& settings) {
     run.rounds = settings.quick ? 1 : settings.rounds;
     run.duration_ns =
         static_cast<std::uint64_t>((settings.quick ? 0.1 : settings.duration_s) * 1e9);
@@ -44,12 +42,8 @@ class plan {
   run_settings run;
   std::vector<target> targets;
   std::size_t steady_uring = 0, steady_stack = 0, lives = 0;
-  bool has_fixed() const { return fixed_; }
 
  private:
-  static bool has_fixed(const table_settings& settings) {
-    return ::access((settings.bin_dir + "/services_uring").c_str(), X_OK) == 0;
-  }
   std::size_t cell_with(const cell& what, const std::vector<std::string>& servers) {
     run.cells.push_back(what);
     auto& specs = run.servers_of_cell.emplace_back();
@@ -57,9 +51,7 @@ class plan {
     return run.cells.size() - 1;
   }
   void kernel_echo() {
-    std::vector<std::string> few{"uring", "raw-uring", "asio-epoll"};
-    if (fixed_) few.emplace_back("uring-fixed");
-    const auto c64 = cell_with({.connections = 64}, few);
+    const auto c64 = cell_with({.connections = 64}, {"uring", "raw-uring", "asio-epoll"});
     const auto c512 =
         cell_with({.connections = 512}, {"uring", "raw-uring", "asio-epoll", "libuv"});
     const auto large =
@@ -77,9 +69,6 @@ class plan {
     add("uring echo 16 KiB, 16 connections: requests/s", large, "uring",
         {"raw-epoll", "raw-uring", "raw-uring:buffer_bytes=16384"}, metric::requests_per_s, false,
         1.0);
-    if (fixed_)
-      add("uring echo 64 B, back end chosen at run time: CPU per request", c64, "uring",
-          {"uring-fixed"}, metric::cpu_us, true, 1.02);
   }
   void latency() {
     const std::string uring = std::string("uring") + spinning,
@@ -117,8 +106,6 @@ class plan {
     targets.push_back({std::move(title), std::move(names), c, std::move(of), std::move(to), what,
                        at_most, wanted});
   }
-
-  bool fixed_;
 };
 
 const server_outcome* find(const cell_outcome& c, const std::string& label) {
@@ -200,12 +187,10 @@ std::string render(const plan& p, const run_outcome& out, const wire_rounds& wir
   add_wire_rows(rows, p, out, wire);
   add_zero_rows(rows, p, out);
   for (const auto& r : rows) complete = complete && r.back() != text_of(standing::no_figure);
-  std::string text = render_rows(rows, markdown);
-  if (!p.has_fixed())
-    text +=
-        "There is no services_uring here (a build with WEIR_BACKENDS=uring): nothing to compare a "
-        "choice at run time with.\n";
-  return text;
+  // Every build chooses its back end at run time (docs/limits.md): a promise without a figure.
+  rows.push_back({"uring echo 64 B, back end chosen at run time: CPU per request",
+                  "fixed at compile time", "<= 1.02x", "-", "-", "not offered"});
+  return render_rows(rows, markdown);
 }
 
 void save_text(const std::string& path, const std::string& text) {
