@@ -2,6 +2,7 @@
 // them with live, dead and made-up ids, and a wire whose packets the input delivers, drops,
 // doubles, holds back or damages. Whatever the order, bounds hold, counters grow, ids that died
 // stay dead, and a reader gets the bytes of its peer, in order, each once.
+#include <algorithm>
 #include <deque>
 
 #include "fuzz/live_host.hpp"
@@ -15,6 +16,7 @@ namespace {
 
 constexpr std::size_t most_sockets = 24;
 constexpr std::size_t most_in_flight = 256;
+constexpr std::size_t most_lent = 32;
 
 /// One direction of a connection: what its writer has sent.
 struct stream {
@@ -30,6 +32,12 @@ struct held {
   bool listener = false, dead = false;
   endpoint local, remote;
   std::uint64_t read = 0;
+};
+
+/// What a reader was lent, and what it said then.
+struct loan {
+  stack::lent_chunk lent;
+  std::vector<std::byte> bytes;
 };
 
 class world {
@@ -171,6 +179,9 @@ class world {
       case 18: drop(h, in); break;
       case 19: again(h, in); break;
       case 20: last_first(h); break;
+      case 21: lend(h, in); break;
+      case 22: give_back(h, in); break;
+      case 23: send_kept(h, in); break;
       default: deliver(h, 1 + in.number8() % 16u); break;
     }
     if ((what & 64) == 0)
@@ -260,6 +271,49 @@ class world {
     check(std::span<const std::byte>(into).first(*n));
   }
 
+  void lend(std::size_t h, input& in) {
+    auto& s = pick(h, in);
+    auto& all = lent_[h];
+    if (all.size() >= most_lent) give_back(h, in);
+    auto lent = hosts_[h]->lend(now_, s.id);
+    if (!lent || lent->size == 0) return;
+    auto& from = stream_of(s.remote, s.local);
+    for (auto byte : lent->bytes())
+      if (!s.dead) claim(byte == from.at(s.read++), "bytes in order, each once");
+    all.push_back({*lent, {lent->bytes().begin(), lent->bytes().end()}});
+  }
+
+  // Whatever happened to its socket meanwhile, what was lent is as it was.
+  void give_back(std::size_t h, input& in) {
+    auto& all = lent_[h];
+    if (all.empty()) return;
+    auto one = all.begin() + static_cast<std::ptrdiff_t>(in.number8() % all.size());
+    claim(std::ranges::equal(one->lent.bytes(), one->bytes), "lent bytes stay as they are");
+    hosts_[h]->release(now_, one->lent);
+    all.erase(one);
+  }
+
+  // Memory of the user's, which is freed when it is given back: not before its last use.
+  void send_kept(std::size_t h, input& in) {
+    auto& s = pick(h, in);
+    auto size = 1 + in.number16() % 20'000u;
+    auto& out = stream_of(s.local, s.remote);
+    auto* data = new std::vector<std::byte>(size);
+    for (std::size_t i = 0; i < size; ++i) (*data)[i] = out.at(out.sent + i);
+    auto free = [](void* memory) noexcept { delete static_cast<std::vector<std::byte>*>(memory); };
+    auto kept = hosts_[h]->keep(*data, free, data);
+    if (!kept) {
+      claim(kept.error() == std::errc::not_enough_memory, "only memory may lack");
+      return free(data);
+    }
+    auto taken = hosts_[h]->send_lent(now_, s.id, *kept, kept->bytes());
+    if (taken) {
+      claim(*taken <= size, "no more is taken than was offered");
+      out.sent += *taken;
+    }
+    hosts_[h]->release(now_, *kept);
+  }
+
   void end(std::size_t h, held& s, bool abort) {
     if (abort)
       hosts_[h]->abort(now_, s.id);
@@ -318,6 +372,9 @@ class world {
 
   // Everybody closes, the wire works: all of it must come to an end and give back what it held.
   void finish() {
+    input nothing(nullptr, 0);
+    for (std::size_t h = 0; h < 2; ++h)
+      while (!lent_[h].empty()) give_back(h, nothing);
     for (std::size_t h = 0; h < 2; ++h)
       for (auto& s : held_[h]) hosts_[h]->close(now_, s.id);
     for (int turn = 0; turn < 4000; ++turn) {
@@ -341,6 +398,7 @@ class world {
   std::array<host_claims, 2> claims_;
   std::array<std::deque<std::vector<std::byte>>, 2> wire_;
   std::array<std::vector<held>, 2> held_;
+  std::array<std::vector<loan>, 2> lent_;
   std::array<std::set<std::pair<endpoint, endpoint>>, 2> used_;
   std::map<std::pair<endpoint, endpoint>, stream> streams_;
   instant now_ = instant::from_ns(1'000'000'000);
