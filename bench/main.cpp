@@ -149,6 +149,8 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
   wire->add_option("--duration", c.wire.seconds, "seconds per figure and round")
       ->capture_default_str()
       ->check(CLI::Range(0.001, 600.0));
+  wire->add_option("--count", c.wire.count, "not time, but so many steps of each, for a profiler");
+  wire->add_option("--only", c.wire.only, "figures whose name begins so");
   wire->callback([&] { chosen = [&c] { return run_wire(c.wire); }; });
   auto* lookup =
       app.add_subcommand("lookup", "what a packet costs with few and many listeners and flows");
@@ -164,6 +166,8 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
   lookup->add_option("--listeners", c.lookup.listeners, "many listeners")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
+  lookup->add_option("--count", c.lookup.count, "not time, but so many steps of each, for a profiler");
+  lookup->add_option("--only", c.lookup.only, "figures whose name begins so");
   lookup->callback([&] { chosen = [&c] { return run_lookup(c.lookup); }; });
 }
 

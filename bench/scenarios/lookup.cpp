@@ -54,14 +54,15 @@ class last_answer final : public stack::packet_sink {
 
 class subject {
  public:
-  subject(std::uint32_t listeners, std::uint32_t flows) : host_(options(), sink_), flows_(flows) {
+  subject(std::uint32_t listeners, std::uint32_t flows, bool real_clock)
+      : host_(options(), sink_), flows_(flows), real_clock_(real_clock) {
     // An application that keeps up: every accepted flow is taken at once.
     for (std::uint32_t i = 0; i < listeners; ++i) {
       auto made = host_.listen(at(static_cast<std::uint16_t>(first_listener + i)));
       if (!made) throw std::runtime_error("lookup: listen: " + made.error().message());
       listeners_.push_back(*made);
     }
-    now_ = instant::from_ns(static_cast<std::int64_t>(now_ns()));
+    tick();
     for (std::uint32_t i = 0; i < flows; ++i) open(i);
     sink_.watch = false;
   }
@@ -141,10 +142,16 @@ class subject {
   }
   void turn() {
     in_batch_ = 0;
-    now_ = instant::from_ns(static_cast<std::int64_t>(now_ns()));
+    tick();
     host_.flush(now_);
     host_.advance(now_);
     drop_events();
+  }
+  void tick() {
+    if (real_clock_)
+      now_ = instant::from_ns(static_cast<std::int64_t>(now_ns()));
+    else
+      now_ += std::chrono::microseconds(30);
   }
   void drop_events() {
     stack::event e;
@@ -159,7 +166,8 @@ class subject {
   std::array<std::byte, 256> packet_{};
   std::uint64_t random_ = 42;
   std::size_t in_batch_ = 0;
-  instant now_;
+  bool real_clock_;
+  instant now_ = instant::from_ns(1'000'000'000);
 };
 
 double time_of(double seconds, subject& s, void (subject::*step)()) {
@@ -185,7 +193,9 @@ struct row {
 int run_lookup(const lookup_settings& settings) {
   pin_this_thread(allowed_cpus().back());
   const std::uint32_t few = 1000;
-  subject one(1, few), many_listeners(settings.listeners, few), many_flows(1, settings.flows);
+  const bool clock = settings.count == 0;
+  subject one(1, few, clock), many_listeners(settings.listeners, few, clock),
+      many_flows(1, settings.flows, clock);
   row rows[] = {{fmt::format("SYN to 1 listener, {} flows", few), &one, &subject::handshake},
                 {fmt::format("SYN to {} listeners, {} flows", settings.listeners, few),
                  &many_listeners, &subject::handshake},
@@ -194,6 +204,12 @@ int run_lookup(const lookup_settings& settings) {
                  &many_listeners, &subject::data},
                 {fmt::format("data segment, 1 listener, {} flows", settings.flows), &many_flows,
                  &subject::data}};
+  if (settings.count != 0) {
+    for (auto& r : rows)
+      if (r.name.starts_with(settings.only))
+        counted_steps(settings.count, [&] { (r.which->*r.step)(); });
+    return 0;
+  }
   for (unsigned round = 0; round < settings.rounds + 1; ++round)
     for (auto& r : rows) {
       const double ns = time_of(settings.seconds, *r.which, r.step);

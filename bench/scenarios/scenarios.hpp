@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,10 +32,18 @@ struct flood_settings {
 };
 int run_flood(const flood_settings& settings);
 
+/// Calls `step` so many times and does nothing else, under a name that a profiler can be told
+/// (callgrind's --toggle-collect='*counted_steps*').
+void counted_steps(std::uint64_t count, const std::function<void()>& step);
+
 /// `wire`: two whole stacks in one thread, joined by memory: round trips and short connections.
 struct wire_settings {
   unsigned rounds = 5;
   double seconds = 0.5;  // per figure and round
+  /// Not 0: no time is measured; each figure's step is made this many times at a clock that moves
+  /// by itself, in counted_steps(), for a tool that counts instructions.
+  std::uint64_t count = 0;
+  std::string only;  // figures whose name begins so
 };
 int run_wire(const wire_settings& settings);
 
@@ -52,6 +61,8 @@ struct lookup_settings {
   double seconds = 0.3;  // per figure and round
   std::uint32_t flows = 1'000'000;
   std::uint32_t listeners = 1000;
+  std::uint64_t count = 0;  // as wire_settings'
+  std::string only;
 };
 int run_lookup(const lookup_settings& settings);
 

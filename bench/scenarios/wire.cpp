@@ -33,13 +33,14 @@ stack::host_options host_at(const char* address, std::uint8_t secret) {
 /// A client on a, an echo server on b.
 class world {
  public:
-  explicit world(bool offload)
-      : wire_(host_at("10.0.0.1/24", 1), host_at("10.0.0.2/24", 2), offload),
+  world(bool offload, bool real_clock)
+      : real_clock_(real_clock),
+        wire_(host_at("10.0.0.1/24", 1), host_at("10.0.0.2/24", 2), offload),
         listener_(*wire_.b().listen(weir::endpoint("10.0.0.2", echo_port))) {}
 
   /// Connects, and stays connected.
   void open() {
-    auto now = memory_wire::now();
+    auto now = this->now();
     client_ =
         *wire_.a().connect(now, weir::endpoint("10.0.0.2", echo_port), {}, wire_.a().options().tcp);
     for (int turn = 0; turn < turns_at_most; ++turn) {
@@ -54,7 +55,7 @@ class world {
   }
   /// One message there and back.
   void round_trip(std::size_t size) {
-    const auto now = memory_wire::now();
+    const auto now = this->now();
     send(wire_.a(), client_, std::span(message_).first(size), now);
     std::size_t back = 0;
     for (int turn = 0; turn < turns_at_most && back < size; ++turn) {
@@ -76,7 +77,7 @@ class world {
   }
   /// The client closes first, then the server; both ends are gone afterwards, but for TIME_WAIT.
   void shut() {
-    const auto now = memory_wire::now();
+    const auto now = this->now();
     wire_.a().close(now, client_);
     wire_.deliver(now);
     wire_.b().close(now, server_);
@@ -99,7 +100,13 @@ class world {
     while (wire_.a().next_event(e) || wire_.b().next_event(e)) {
     }
   }
+  instant now() {
+    if (real_clock_) return memory_wire::now();
+    return clock_ += std::chrono::microseconds(5);
+  }
 
+  bool real_clock_;
+  instant clock_ = instant::from_ns(1'000'000'000);
   memory_wire wire_;
   stack::socket_id listener_, client_ = stack::socket_id::none, server_ = stack::socket_id::none;
   std::vector<std::byte> message_ = std::vector<std::byte>(65536);
@@ -126,10 +133,16 @@ struct figure {
 
 }  // namespace
 
+[[gnu::noinline]] void counted_steps(std::uint64_t count, const std::function<void()>& step) {
+  for (std::uint64_t i = 0; i < count; ++i) step();
+}
+
 int run_wire(const wire_settings& settings) {
   const auto cpus = allowed_cpus();
   pin_this_thread(cpus.back());
-  world offloaded(true), summed(false), short_lived(true), short_summed(false);
+  const bool clock = settings.count == 0;
+  world offloaded(true, clock), summed(false, clock), short_lived(true, clock),
+      short_summed(false, clock);
   offloaded.open();
   summed.open();
   const auto once = [](world& w) {
@@ -144,8 +157,14 @@ int run_wire(const wire_settings& settings) {
       {"  with checksums, without segmentation offload", [&] { summed.round_trip(16384); }, {}},
       {"connect, 64 B there and back, close", [&] { once(short_lived); }, {}},
       {"  with checksums", [&] { once(short_summed); }, {}}};
+  std::erase_if(figures,
+                [&](const figure& f) { return !f.name.starts_with(settings.only); });
   for (auto& f : figures)
     for (std::uint64_t i = 0; i < warm_up; ++i) f.step();
+  if (settings.count != 0) {
+    for (auto& f : figures) counted_steps(settings.count, f.step);
+    return 0;
+  }
   for (unsigned round = 0; round < settings.rounds; ++round)
     for (auto& f : figures) f.rounds.push_back(time_of(settings.seconds, f.step));
   fmt::print("{:<50} {:>10} {:>8} {:>12}\n", "both stacks, one thread, no kernel", "ns", "spread",
