@@ -92,7 +92,12 @@ class host::impl final : public tcp::egress {
   void abort(instant now, socket_id id);
   void set_user(socket_id id, void* user);
   endpoint local_endpoint(socket_id id);
-  tcp_socket* find(socket_id id);
+  tcp_socket* find(socket_id id) {
+    const auto raw = static_cast<std::uint64_t>(id);
+    if ((raw & listener_bit) != 0) return nullptr;
+    auto* s = sockets_.find(static_cast<std::uint32_t>(raw), static_cast<std::uint32_t>(raw >> 32));
+    return s != nullptr && s->owned ? s : nullptr;
+  }
   listener* find_listener(socket_id id);
 
   // host_udp.cpp
@@ -138,6 +143,7 @@ class host::impl final : public tcp::egress {
   void on_timer(instant now, const tcp::timer_node& node);
   void flush_connections(instant now);
   void want_flush(std::uint32_t index);
+  bool last_found(const flow_key& flow) const;
   // host_listen.cpp
   void on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
                            tcp::seq iss_floor, bool has_floor);
@@ -229,6 +235,7 @@ class host::impl final : public tcp::egress {
   static constexpr std::uint32_t udp_bit = 0x40000000u;
 
   flow_table flows_;
+  std::uint32_t last_found_ = none;  // the connection of the last segment; perhaps gone since
   slab<half_open> half_open_;
   slab<tcp::time_wait_entry> time_wait_;
   std::uint32_t time_wait_head_ = none, time_wait_tail_ = none;

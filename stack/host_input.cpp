@@ -48,6 +48,8 @@ host::impl::~impl() {
 }
 
 void host::impl::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
+  wire::tcp_segment segment;
+  if (ip_.input_plain(packet, meta, segment)) return on_segment(now, segment);
   take(now, ip_.input(now, packet, meta));
 }
 
@@ -65,11 +67,13 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment, unsig
   if (hops == 0) counters_.add(counter::segments_received, segment.segment_count());
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
-  const auto found = find_flow(flow);
+  const auto found =
+      last_found(flow) ? flow_ref(flow_ref::kind::connection, last_found_) : find_flow(flow);
   switch (found.what()) {
     case flow_ref::kind::connection: {
       auto ctx = context(now);
       auto& s = sockets_[found.index()];
+      last_found_ = found.index();
       s.connection.on_segment(ctx, segment);
       if (const auto events = s.connection.take_events(); events != ready::none)
         post(found.index(), events);
@@ -92,6 +96,12 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment, unsig
   }
   counters_.add(counter::drop_tcp_no_listener);
   answer_with_reset(now, segment);
+}
+
+// Segments come in trains: where this one's flow is that of the one before, no hash is needed.
+bool host::impl::last_found(const flow_key& flow) const {
+  return sockets_.live(last_found_) && sockets_[last_found_].attached &&
+         sockets_[last_found_].connection.flow() == flow;
 }
 
 void host::impl::on_icmp(instant now, const icmp_report& report, unsigned hops) {
@@ -127,9 +137,11 @@ void host::impl::flush_connections(instant now) {
   auto ctx = context(now);
   flushing_.swap(flush_);
   for (const auto index : flushing_) {
-    if (!sockets_.live(index) || !sockets_[index].in_flush) continue;
-    sockets_[index].in_flush = false;
-    sockets_[index].connection.output(ctx);
+    if (!sockets_.live(index)) continue;
+    auto& s = sockets_[index];
+    if (!s.in_flush) continue;
+    s.in_flush = false;
+    s.connection.output(ctx);
     settle(index, now);
   }
   flushing_.clear();

@@ -7,13 +7,6 @@
 
 namespace weir::stack {
 
-tcp_socket* host::impl::find(socket_id id) {
-  const auto raw = static_cast<std::uint64_t>(id);
-  if ((raw & listener_bit) != 0) return nullptr;
-  auto* s = sockets_.find(static_cast<std::uint32_t>(raw), static_cast<std::uint32_t>(raw >> 32));
-  return s != nullptr && s->owned ? s : nullptr;
-}
-
 listener* host::impl::find_listener(socket_id id) {
   const auto raw = static_cast<std::uint64_t>(id);
   if ((raw & listener_bit) == 0) return nullptr;

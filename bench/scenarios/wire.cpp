@@ -157,8 +157,7 @@ int run_wire(const wire_settings& settings) {
       {"  with checksums, without segmentation offload", [&] { summed.round_trip(16384); }, {}},
       {"connect, 64 B there and back, close", [&] { once(short_lived); }, {}},
       {"  with checksums", [&] { once(short_summed); }, {}}};
-  std::erase_if(figures,
-                [&](const figure& f) { return !f.name.starts_with(settings.only); });
+  std::erase_if(figures, [&](const figure& f) { return !f.name.starts_with(settings.only); });
   for (auto& f : figures)
     for (std::uint64_t i = 0; i < warm_up; ++i) f.step();
   if (settings.count != 0) {

@@ -6,15 +6,6 @@
 namespace weir::stack {
 namespace {
 
-// Below this a scan beats a search.
-constexpr std::size_t scan_limit = 8;
-
-template <class Value>
-bool contains(const std::vector<Value>& sorted, const Value& value) {
-  if (sorted.size() > scan_limit) return std::binary_search(sorted.begin(), sorted.end(), value);
-  return std::find(sorted.begin(), sorted.end(), value) != sorted.end();
-}
-
 // ::ffff:0:0/96 never stands in a header on the wire (RFC 6890 2.2.3).
 bool is_v4_mapped(const ip_address& address) {
   auto bytes = address.bytes();
@@ -39,9 +30,10 @@ address_set::address_set(const std::vector<ip_prefix>& own)
   std::sort(broadcasts_.begin(), broadcasts_.end());
 }
 
-bool address_set::is_local(const ip_address& address) const {
-  return address.is_v4() ? contains(sorted_v4_, address.to_v4_number())
-                         : contains(sorted_v6_, address);
+bool address_set::is_local_v6(const ip_address& address) const {
+  if (sorted_v6_.size() > scan_limit)
+    return std::binary_search(sorted_v6_.begin(), sorted_v6_.end(), address);
+  return std::find(sorted_v6_.begin(), sorted_v6_.end(), address) != sorted_v6_.end();
 }
 
 bool address_set::is_broadcast(const ip_address& address) const {
@@ -64,14 +56,14 @@ bool address_set::is_joined_group(const ip_address& address) const {
 }
 
 bool address_set::is_unicast(const ip_address& address) const {
-  if (address.is_multicast() || address.is_unspecified() || is_broadcast(address)) return false;
-  return !address.is_v4() || address.bytes()[0] != 0;
+  if (address.is_v4()) return is_unicast_v4(address.to_v4_number());
+  return !address.is_multicast() && !address.is_unspecified();
 }
 
 bool address_set::is_valid_wire_source(const ip_address& address) const {
-  if (!is_unicast(address) || address.is_loopback()) return false;
-  if (address.is_v6() && is_v4_mapped(address)) return false;
-  return !is_local(address);
+  if (address.is_v4()) return is_valid_wire_source_v4(address.to_v4_number());
+  return is_unicast(address) && !address.is_loopback() && !is_v4_mapped(address) &&
+         !is_local(address);
 }
 
 std::optional<ip_address> address_set::source_for(const ip_address& destination) const {

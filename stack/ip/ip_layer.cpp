@@ -13,6 +13,7 @@
 #include "wire/bytes.hpp"
 #include "wire/icmp.hpp"
 #include "wire/ip.hpp"
+#include "wire/plain.hpp"
 
 namespace weir::stack {
 namespace {
@@ -45,6 +46,8 @@ class ip_layer::impl {
 
   delivery input(instant now, std::span<const std::byte> packet, const receive_meta& meta,
                  bool looped);
+  bool input_plain(std::span<const std::byte> packet, const receive_meta& meta,
+                   wire::tcp_segment& out);
   delivery input_looped(instant now);
   void advance(instant now);
   instant next_deadline() const;
@@ -59,6 +62,9 @@ class ip_layer::impl {
       looped_;  // the one that input_looped() took last: deliveries point into it
 
  private:
+  /// Source and destination of the last plain segment: accept() had no objection. Zero: none yet.
+  std::uint64_t last_pair_ = 0;
+
   bool accept(const wire::ip_header& header, bool looped);
   bool check_status(instant now, std::span<const std::byte> packet, const wire::ip_header& header,
                     bool looped);
@@ -125,6 +131,22 @@ delivery ip_layer::impl::input(instant now, std::span<const std::byte> packet,
   }
   // What a device says about one fragment is not true of the whole.
   return deliver(now, datagram, header, {});
+}
+
+bool ip_layer::impl::input_plain(std::span<const std::byte> packet, const receive_meta& meta,
+                                 wire::tcp_segment& out) {
+  if (!wire::parse_plain(packet, !meta.checksum_good, out)) return false;
+  // What accept() asks of an IPv4 packet from the wire.
+  const auto from = out.source.to_v4_number(), to = out.destination.to_v4_number();
+  if (const auto pair = std::uint64_t{from} << 32 | to; pair != last_pair_ || pair == 0) {
+    if (!addresses_.is_local_v4(to) || to >> 24 == 127 || !addresses_.is_valid_wire_source_v4(from))
+      return false;
+    last_pair_ = pair;
+  }
+  counters_.add(counter::packets_received);
+  counters_.add(counter::bytes_received, packet.size());
+  out.gso_size = meta.gso_size;
+  return true;
 }
 
 delivery ip_layer::impl::deliver(instant now, std::span<const std::byte> packet,
@@ -208,6 +230,10 @@ ip_layer::~ip_layer() = default;
 
 delivery ip_layer::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
   return impl_->input(now, packet, meta, false);
+}
+bool ip_layer::input_plain(std::span<const std::byte> packet, const receive_meta& meta,
+                           wire::tcp_segment& out) {
+  return impl_->input_plain(packet, meta, out);
 }
 bool ip_layer::has_looped() const { return !impl_->output_.looped().empty(); }
 delivery ip_layer::input_looped(instant now) { return impl_->input_looped(now); }

@@ -66,6 +66,10 @@ class ip_layer {
 
   /// One packet from the device. May send (echo reply, ICMP error).
   delivery input(instant now, std::span<const std::byte> packet, const receive_meta& meta);
+  /// The same for the usual packet, a plain TCP segment for us (wire/plain.hpp): true, and `out`,
+  /// fresh before, is what input() would have delivered. False: nothing happened; ask input().
+  bool input_plain(std::span<const std::byte> packet, const receive_meta& meta,
+                   wire::tcp_segment& out);
   /// Packets that were sent to one of our own addresses do not reach the device: they wait here,
   /// oldest first. The host takes them in flush() and advance(), until has_looped() is false or its
   /// own bound is met.

@@ -9,6 +9,7 @@
 #include "wire/bytes.hpp"
 #include "wire/checksum.hpp"
 #include "wire/ip.hpp"
+#include "wire/plain.hpp"
 
 namespace weir::stack {
 namespace {
@@ -30,14 +31,14 @@ std::size_t emit_ip_header(std::byte* into, const ip_route& route, std::size_t l
   // RFC 1122 3.2.1.7: a TTL of zero is never sent.
   auto ttl = std::max<std::uint8_t>(route.ttl, 1);
   if (route.source.is_v4()) {
-    wire::ipv4_fields fields;
-    fields.source = route.source;
-    fields.destination = route.destination;
+    wire::plain_ipv4 fields;
+    fields.source = route.source.to_v4_number();
+    fields.destination = route.destination.to_v4_number();
     fields.protocol = route.protocol;
     fields.ttl = ttl;
     fields.traffic_class = route.traffic_class;
     fields.total_length = static_cast<std::uint16_t>(length + wire::min_ipv4_header);
-    wire::emit_ipv4(into, fields);
+    wire::emit_plain_ipv4(into, fields);
     return wire::min_ipv4_header;
   }
   wire::ipv6_fields fields;
@@ -73,21 +74,30 @@ ip_output::ip_output(const host_options& options, const address_set& addresses, 
       looped_(ip_layer::max_looped, max_looped_bytes),
       identification_key_(derive_key(options.secret, identification_key_number)) {}
 
-bool ip_output::may_send(const ip_address& source, const ip_address& destination) const {
+// `local`: the destination is one of the host's own.
+bool ip_output::may_send(const ip_address& source, const ip_address& destination,
+                         bool& local) const {
   if (source.family() != destination.family()) return false;
+  if (source.is_v4()) {
+    const auto from = source.to_v4_number(), to = destination.to_v4_number();
+    if (!addresses_.is_local_v4(from)) return false;
+    local = addresses_.is_local_v4(to);
+    return local || (addresses_.is_unicast_v4(to) && to >> 24 != 127 && from >> 24 != 127);
+  }
   if (!addresses_.is_local(source)) return false;  // RFC 1122 3.2.1.3: one of the host's own
-  if (addresses_.is_local(destination)) return true;
+  local = addresses_.is_local(destination);
+  if (local) return true;
   // RFC 1122 3.2.1.3 g: loopback addresses stay inside.
   return addresses_.is_unicast(destination) && !destination.is_loopback() && !source.is_loopback();
 }
 
-bool ip_output::transmit(part_list parts, const transmit_meta& meta) {
+bool ip_output::transmit(part_list parts, std::size_t length, const transmit_meta& meta) {
   if (!sink_.transmit(parts, meta)) {
     counters_.add(counter::device_full);
     return false;
   }
   counters_.add(counter::packets_sent);
-  counters_.add(counter::bytes_sent, total_size(parts));
+  counters_.add(counter::bytes_sent, length);
   return true;
 }
 
@@ -110,12 +120,12 @@ bool ip_output::emit_tcp(tcp_frame& frame, std::size_t payload_size, std::uint16
     meta.checksum_start = static_cast<std::uint16_t>(frame.ip_length);
     meta.checksum_offset = tcp_checksum_at;
     wire::put16(frame.tcp() + tcp_checksum_at, sum.folded());
-    return transmit(parts, meta);
+    return transmit(parts, frame.ip_length + length, meta);
   }
   sum.add({frame.tcp(), frame.tcp_length});  // MUST-2
   for (const auto& part : parts.subspan(1)) sum.add(part);
   wire::put16(frame.tcp() + tcp_checksum_at, sum.checksum());
-  if (!frame.local) return transmit(parts, meta);
+  if (!frame.local) return transmit(parts, frame.ip_length + length, meta);
   receive_meta looped;
   looped.checksum_good = true;
   looped.gso_size = gso_size;
@@ -145,29 +155,69 @@ bool ip_output::cut_tcp(tcp_frame& frame, part_list payload, std::size_t total,
   return true;
 }
 
+// One packet of a plain segment that fits: the general way's result without its steps.
+bool ip_output::send_plain(const wire::tcp_segment& segment, part_list payload, std::size_t total,
+                           std::uint16_t gso_size, std::uint8_t ttl) {
+  const auto headers = wire::plain_headers(segment);
+  std::byte header[wire::max_plain_headers];
+  wire::emit_plain(header, segment, total, std::max<std::uint8_t>(ttl, 1));
+  part_room<ip_layer::max_parts + 1> parts;
+  parts[0] = {header, headers};
+  std::copy(payload.begin(), payload.end(), parts.from(1).begin());
+  transmit_meta meta;
+  meta.header_length = static_cast<std::uint16_t>(headers);
+  meta.gso_size = gso_size;
+  if (options_.transmit_checksum_offload) {
+    meta.needs_checksum = true;
+    meta.checksum_start = wire::min_ipv4_header;
+    meta.checksum_offset = tcp_checksum_at;
+  } else {
+    // The field holds the pseudo header's part of the sum already.
+    wire::internet_sum sum;
+    sum.add(std::span(header, headers).subspan(wire::min_ipv4_header));
+    for (const auto& part : payload) sum.add(part);
+    wire::put16(header + wire::min_ipv4_header + tcp_checksum_at, sum.checksum());
+  }
+  return transmit(parts.first(payload.size() + 1), headers + total, meta);
+}
+
 bool ip_output::send_tcp(const wire::tcp_segment& segment, part_list payload, std::uint8_t ttl) {
   assert(payload.size() <= ip_layer::max_parts);
   if (payload.size() > ip_layer::max_parts) return false;
-  if (!may_send(segment.source, segment.destination)) return false;
-  auto total = total_size(payload);
+  const bool plain = wire::is_plain(segment);
+  const auto pair = plain ? std::uint64_t{segment.source.to_v4_number()} << 32 |
+                                segment.destination.to_v4_number()
+                          : 0;
+  bool local = false;
+  if (pair != last_pair_ || pair == 0) {
+    if (!may_send(segment.source, segment.destination, local)) return false;
+    if (plain && !local) last_pair_ = pair;
+  }
+  const auto total = total_size(payload);
+  const bool super = segment.gso_size != 0 && total > segment.gso_size;
+  const std::size_t limit = local ? largest_packet : options_.mtu;
+  const bool whole =
+      local || (options_.transmit_segmentation_offload && options_.transmit_checksum_offload);
+  if (plain && !local) {
+    const auto headers = wire::plain_headers(segment);
+    if (headers + (super ? segment.gso_size : total) > limit) return false;
+    if (!super || (whole && headers + total <= largest_packet))
+      return send_plain(segment, payload, total, super ? segment.gso_size : std::uint16_t{0}, ttl);
+  }
   tcp_frame frame;
+  frame.local = local;
   frame.route.source = segment.source;
   frame.route.destination = segment.destination;
   frame.route.protocol = wire::tcp_protocol;
   frame.route.ttl = ttl;
   frame.route.traffic_class =
       static_cast<std::uint8_t>((segment.traffic_class & 0xfcu) | (segment.ecn & 3u));
-  frame.local = addresses_.is_local(segment.destination);
   frame.ip_length = ip_header_size(segment.source);
   frame.tcp_length =
       wire::emit_tcp_header(std::span(frame.header).subspan(frame.ip_length), segment);
   auto headers = frame.ip_length + frame.tcp_length;
-  bool super = segment.gso_size != 0 && total > segment.gso_size;
-  std::size_t limit = frame.local ? largest_packet : options_.mtu;
   // RFC 1122 3.3.3: nothing larger than what fits, as nothing of TCP is fragmented here.
   if (headers + (super ? segment.gso_size : total) > limit) return false;
-  bool whole =
-      frame.local || (options_.transmit_segmentation_offload && options_.transmit_checksum_offload);
   if (super && (!whole || headers + total > largest_packet))
     return cut_tcp(frame, payload, total, segment.gso_size);
   std::copy(payload.begin(), payload.end(), frame.parts.from(1).begin());
@@ -225,7 +275,7 @@ bool ip_output::send_fragments(const ip_route& route, part_list parts, std::size
     }
     pieces[0] = {header.data(), headers};
     auto count = cursor.take(piece, pieces.from(1));
-    if (!transmit(pieces.first(count + 1), meta)) return false;
+    if (!transmit(pieces.first(count + 1), headers + piece, meta)) return false;
     done += piece;
   }
   return true;
@@ -235,8 +285,8 @@ bool ip_output::send_datagram(const ip_route& route, std::span<std::byte> transp
                               part_list payload, std::size_t mtu, std::uint16_t checksum_at) {
   assert(payload.size() <= ip_layer::max_parts && transport.size() <= 8);
   if (payload.size() > ip_layer::max_parts || transport.size() > 8) return false;
-  if (!may_send(route.source, route.destination)) return false;
-  bool local = addresses_.is_local(route.destination);
+  bool local = false;
+  if (!may_send(route.source, route.destination, local)) return false;
   auto ip_length = ip_header_size(route.source);
   auto total = transport.size() + total_size(payload);
   if (total + (route.source.is_v4() ? ip_length : 0) > largest_packet) return false;
@@ -269,7 +319,7 @@ bool ip_output::send_datagram(const ip_route& route, std::span<std::byte> transp
   emit_ip_header(header.data(), route, total);
   parts[0] = {header.data(), ip_length};
   auto all = parts.first(payload.size() + 2);
-  if (!local) return transmit(all, meta);
+  if (!local) return transmit(all, ip_length + total, meta);
   if (looped_.push(all, {.checksum_good = true, .gso_size = 0})) return true;
   counters_.add(counter::device_full);
   return false;

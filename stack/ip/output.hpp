@@ -41,8 +41,11 @@ class ip_output {
 
  private:
   struct tcp_frame;
-  bool may_send(const ip_address& source, const ip_address& destination) const;
-  bool transmit(part_list parts, const transmit_meta& meta);
+  bool may_send(const ip_address& source, const ip_address& destination, bool& local) const;
+  /// `length`: of all parts together.
+  bool transmit(part_list parts, std::size_t length, const transmit_meta& meta);
+  bool send_plain(const wire::tcp_segment& segment, part_list payload, std::size_t total,
+                  std::uint16_t gso_size, std::uint8_t ttl);
   bool emit_tcp(tcp_frame& frame, std::size_t payload_size, std::uint16_t gso_size);
   bool cut_tcp(tcp_frame& frame, part_list payload, std::size_t total, std::uint16_t size);
   bool send_fragments(const ip_route& route, part_list parts, std::size_t total, std::size_t mtu);
@@ -53,6 +56,9 @@ class ip_output {
   packet_sink& sink_;
   host_counters& counters_;
   loop_queue looped_;
+  /// Source and destination of the last plain segment, between which packets may be sent to the
+  /// device: the next one's are often the same. Zero: none yet.
+  std::uint64_t last_pair_ = 0;
   siphash_key identification_key_;
   std::array<std::uint32_t, 1024> identifications_{};
 };

@@ -58,8 +58,9 @@ class slab {
   std::uint32_t generation(std::uint32_t index) const { return at(index).generation; }
   /// The object if it lives and its generation is the one given.
   T* find(std::uint32_t index, std::uint32_t generation) {
-    if (!live(index) || at(index).generation != generation) return nullptr;
-    return at(index).object();
+    if (index >= capacity()) return nullptr;
+    auto& p = at(index);
+    return p.live && p.generation == generation ? p.object() : nullptr;
   }
   std::size_t size() const { return size_; }
   /// Indexes run from 0 to here; live() says which are taken.

@@ -43,7 +43,7 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
   ack_outcome outcome;
   outcome.any_sacked = board_.sacked() > 0;
   outcome.highest_sacked = board_.highest_sacked();
-  if (sack_ok_) take_sacks(ctx, segment, outcome);
+  if (sack_ok_ && segment.options.sack_count > 0) take_sacks(ctx, segment, outcome);
   const auto window = std::uint32_t{segment.window} << snd_shift_;
   // RFC 5681 2: a duplicate carries nothing, moves nothing and changes no window, while something
   // is out.
@@ -62,7 +62,7 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
   }
   const bool echo = ecn_ok_ && segment.has(wire::ece);
   on_ack_outcome(ctx, segment, before, flight_before, duplicate, echo, outcome);
-  check_tail_probe(ctx, segment, duplicate, flight_before);
+  if (tail_probe_out_) check_tail_probe(ctx, segment, duplicate, flight_before);
   output_due_ = true;
   return true;
 }
@@ -132,7 +132,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
     arm_retransmit(ctx);
   }
   if (options_->report_sent && una_ == nxt_ && out_.empty()) raise(ready::sent);
-  raise_writable();
+  if (want_writable_) raise_writable();
   if (fin_acked) on_fin_acked(ctx);
 }
 
@@ -148,7 +148,8 @@ void connection::refresh_marks() {
 void connection::measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome,
                          std::uint32_t acked) {
   // RFC 7323 4.2 and G: the more samples a round trip brings, the less each of them counts.
-  const auto expected = (span_of(una_, nxt_) + acked) / (2u * mss_) + 1;
+  const auto out = span_of(una_, nxt_) + acked;
+  const auto expected = out < 2u * mss_ ? 1 : out / (2u * mss_) + 1;
   if (outcome.clean_sent.ns() >= 0) {
     rtt_.sample(ctx.now - outcome.clean_sent, ctx.now, expected);
     tail_probe_ready_ = true;

@@ -154,6 +154,8 @@ class connection {
   enum class transmission : std::uint8_t { fresh, again, window_probe, path_probe };
 
   // receive.cpp
+  bool expected(const wire::tcp_segment& segment) const;
+  void on_expected(context& ctx, const wire::tcp_segment& segment);
   void on_syn_sent(context& ctx, const wire::tcp_segment& segment);
   bool check_timestamps(context& ctx, const wire::tcp_segment& segment);
   bool acceptable(seq sequence, std::uint32_t length) const;
@@ -163,6 +165,7 @@ class connection {
   void on_data(context& ctx, const wire::tcp_segment& segment);
   void store(context& ctx, seq at, std::span<const std::byte> bytes, std::uint32_t segments);
   void on_fin(context& ctx);
+  void note_segment_size(const wire::tcp_segment& segment);
   void schedule_ack(std::uint32_t bytes, std::uint32_t segments);
   void challenge(context& ctx);
   std::uint32_t window_left() const { return span_of(rcv_nxt_, later(rcv_nxt_, rcv_edge_)); }
@@ -174,8 +177,13 @@ class connection {
   void report_first(seq at);
   std::size_t range_of(seq at) const;
   bool has_duplicate() const { return setbacks_->duplicate_from != setbacks_->duplicate_to; }
-  void fill_sack(wire::tcp_option_set& options) const;
-  std::uint32_t sack_option_bytes() const;
+  bool has_sack() const { return sack_ok_ && (in_.out_of_order() > 0 || has_duplicate()); }
+  void fill_sack(wire::tcp_option_set& options) const {
+    if (has_sack()) write_sack(options);
+  }
+  std::uint32_t sack_option_bytes() const { return has_sack() ? sack_bytes_needed() : 0; }
+  void write_sack(wire::tcp_option_set& options) const;
+  std::uint32_t sack_bytes_needed() const;
   // acknowledge.cpp
   bool on_ack(context& ctx, const wire::tcp_segment& segment);
   void on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome);

@@ -40,6 +40,7 @@ struct context {
   buffer::chunk_pool& pool;
   host_counters& counters;
   egress& out;
+  bool shortcuts = true;  ///< host_options::shortcuts
 };
 
 }  // namespace weir::stack::tcp

@@ -13,7 +13,46 @@ constexpr duration timestamp_lifetime = std::chrono::hours(24 * 24);
 
 }  // namespace
 
+// Header prediction (V. Jacobson, 1990; RFC 7323 appendix G): the segment that comes next on an
+// established connection, with nothing that on_segment() or on_data() would have to judge. What it
+// acknowledges may be anything.
+bool connection::expected(const wire::tcp_segment& segment) const {
+  return state_ == tcp_state::established && (segment.flags & ~wire::psh) == wire::ack &&
+         seq(segment.sequence) == rcv_nxt_ && segment.payload.size() <= window_left() &&
+         segment.options.timestamps.has_value() == timestamps_ &&
+         (!timestamps_ ||
+          static_cast<std::int32_t>(segment.options.timestamps->value - ts_recent_) >= 0) &&
+         !segment.options.user_timeout && !fin_seen_ && !orphaned_;
+}
+
+// What on_segment() does with an expected segment, less the questions whose answers are known.
+void connection::on_expected(context& ctx, const wire::tcp_segment& segment) {
+  segments_received_ += segment.segment_count();
+  last_received_ = stamp(ctx.now);
+  keep_probes_ = 0;
+  if (timestamps_ && rcv_nxt_ <= last_ack_sent_) {
+    ts_recent_ = segment.options.timestamps->value;
+    ts_recent_at_ = ctx.now;
+  }
+  if (!on_ack(ctx, segment) || state_ == tcp_state::closed || segment.payload.empty()) return;
+  if (ecn_ok_) note_marks(ctx, segment);
+  note_segment_size(segment);
+  store(ctx, rcv_nxt_, segment.payload, segment.segment_count());
+}
+
+void connection::note_segment_size(const wire::tcp_segment& segment) {
+  const auto size = segment.gso_size != 0 ? std::uint32_t{segment.gso_size}
+                                          : static_cast<std::uint32_t>(segment.payload.size());
+  if (size > rcv_mss_)
+    rcv_mss_ = std::max<std::uint32_t>(
+        rcv_mss_, std::min<std::uint32_t>(size, mss_for_mtu(mtu_, flow_.local.address.family())));
+}
+
 void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
+  if (ctx.shortcuts && expected(segment)) {
+    on_expected(ctx, segment);
+    return;
+  }
   segments_received_ += segment.segment_count();
   if (state_ == tcp_state::closed) {
     ctx.counters.add(counter::drop_tcp_after_close);
@@ -271,11 +310,7 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
       finish(ctx, tcp_state::closed);
       return;
     }
-    rcv_mss_ = std::max<std::uint32_t>(
-        rcv_mss_, std::min<std::uint32_t>(segment.gso_size != 0
-                                              ? segment.gso_size
-                                              : static_cast<std::uint32_t>(segment.payload.size()),
-                                          mss_for_mtu(mtu_, flow_.local.address.family())));
+    note_segment_size(segment);
     store(ctx, at, bytes, segment.segment_count());
   } else if (end <= rcv_nxt_ && !segment.payload.empty()) {
     ctx.counters.add(counter::drop_tcp_old_duplicate);
@@ -377,19 +412,19 @@ std::uint32_t connection::select_window(const context& ctx) {
   auto space = std::min<std::uint64_t>(free_space(), std::uint64_t{65535} << rcv_shift_);
   const auto& memory = ctx.pool.account();
   if (memory.pressure()) space = std::min<std::uint64_t>(space, memory.available() / 8);
-  const auto rounded = static_cast<std::uint32_t>(space) / unit * unit;
+  const auto rounded = static_cast<std::uint32_t>(space) & ~(unit - 1);
   const auto left = window_left();
   const auto step = std::max(1u, std::min(rcv_space_ / 2, rcv_mss_));
   if (rounded >= left + step) rcv_edge_ = rcv_nxt_ + rounded;
   auto window = window_left();
-  if (window % unit != 0) {
+  if ((window & (unit - 1)) != 0) {
     // What was advertised is honoured; a remainder that the shift cannot say is rounded up while
     // there is room.
     if (space >= unit) {
-      window = std::min((window / unit + 1) * unit, 65535u << rcv_shift_);
+      window = std::min((window | (unit - 1)) + 1, 65535u << rcv_shift_);
       rcv_edge_ = later(rcv_edge_, rcv_nxt_ + window);
     } else {
-      window = window / unit * unit;
+      window &= ~(unit - 1);
     }
   }
   return std::min(window, 65535u << rcv_shift_);
@@ -453,16 +488,13 @@ void connection::report_first(seq at) {
   setbacks_.change().reported = fresh;
 }
 
-std::uint32_t connection::sack_option_bytes() const {
-  if (!sack_ok_) return 0;
+std::uint32_t connection::sack_bytes_needed() const {
   auto blocks = in_.ranges().size() + (has_duplicate() ? 1u : 0u);
-  if (blocks == 0) return 0;
   blocks = std::min<std::size_t>(blocks, timestamps_ ? 3 : 4);
   return static_cast<std::uint32_t>(4 + 8 * blocks);
 }
 
-void connection::fill_sack(wire::tcp_option_set& options) const {
-  if (!sack_ok_) return;
+void connection::write_sack(wire::tcp_option_set& options) const {
   const auto ranges = in_.ranges();
   const std::size_t room = timestamps_ ? 3 : 4;
   std::size_t n = 0;

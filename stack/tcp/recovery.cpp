@@ -194,6 +194,10 @@ duration connection::reorder_window() const {
 
 connection::losses connection::rack_detect(context& ctx) {
   losses lost;
+  if (board_.empty()) {  // the usual case: all that was out has arrived
+    if (timer_ == timer_mode::reorder) arm_retransmit(ctx);
+    return lost;
+  }
   auto wait = duration(0);
   const auto round_trip = std::chrono::microseconds(rack_rtt_us_);
   const auto window = reorder_window();

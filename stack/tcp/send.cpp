@@ -2,8 +2,8 @@
 // grants, FIN, and the one place that writes every acknowledgement (RFC 9293 3.8.6, 3.7.4). See
 // connection.hpp.
 #include <algorithm>
-#include <array>
 
+#include "ip/parts.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
 #include "tcp/user_timeout.hpp"
@@ -48,7 +48,7 @@ void connection::output(context& ctx) {
     case tcp_state::syn_received:
     case tcp_state::time_wait: break;
     default:
-      retransmit_lost(ctx);
+      if (board_.lost() > board_.retransmitted()) retransmit_lost(ctx);
       if (setbacks_->path.running()) send_path_probe(ctx);
       send_new_data(ctx);
       if (una_ == nxt_ && !fin_sent_ && !paced_out_ && (nxt_ < data_end() || fin_queued_) &&
@@ -91,16 +91,18 @@ std::uint32_t connection::sendable(std::uint32_t mss) {
     if (by_congestion) return 0;
     return n * 2 >= max_wnd_ ? n : 0;
   }
-  if (n % mss != 0 && holds_small()) return n - n % mss;
+  if (holds_small()) return n - n % mss;
   return n;
 }
 
 void connection::send_new_data(context& ctx) {
   if (fin_sent_) return;
   window_limited_ = false;
+  const auto end = data_end();
+  if (nxt_ == end && !fin_queued_) return;
   const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
   for (;;) {
-    const auto unsent = span_of(nxt_, data_end());
+    const auto unsent = span_of(nxt_, end);
     if (unsent == 0 && !fin_queued_) return;
     const auto n = unsent > 0 ? sendable(mss) : 0;
     if (unsent > 0 && n == 0) return;
@@ -109,7 +111,7 @@ void connection::send_new_data(context& ctx) {
         fin_queued_ && n == unsent && nxt_ + n < una_ + std::max(snd_wnd_, 1u) + (n > 0 ? 1u : 0u);
     if (unsent == 0 && (!with_fin || snd_wnd_ == 0)) return;
     if (!board_.reserve(ctx.pool)) return;
-    if (n % mss != 0) small_end_ = nxt_ + n;
+    if (n < mss ? n > 0 : n % mss != 0) small_end_ = nxt_ + n;
     const auto from = nxt_;
     board_.push(from, n + (with_fin ? 1u : 0u), ctx.now, with_fin);
     nxt_ += n + (with_fin ? 1u : 0u);
@@ -162,11 +164,12 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
 
 void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin,
                            transmission what) {
-  std::array<std::span<const std::byte>, ip_layer::max_parts> parts;
+  part_room<ip_layer::max_parts> parts;
   const bool fresh = what == transmission::fresh || what == transmission::path_probe;
   do {
     std::size_t count = 0;
-    auto taken = static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts, count));
+    auto taken =
+        static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts.from(0), count));
     if (taken == 0 && length > 0)
       return;  // nothing there to send: a record never reaches beyond the queue
     if (taken < length && taken > mss_) {
@@ -211,7 +214,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     // pingpong mode).
     if (!last_data_.never() && last_data_.since(ctx.now) < options_->delayed_ack) quick_acks_ = 0;
     acknowledged_now(ctx);
-    ctx.out.send_segment(ctx.now, segment, std::span(parts).first(count), options_->ttl);
+    ctx.out.send_segment(ctx.now, segment, parts.first(count), options_->ttl);
     from += taken;
     length -= taken;
   } while (length > 0);

@@ -4,8 +4,6 @@
 #include <bit>
 #include <cstring>
 
-#include "wire/bytes.hpp"
-
 namespace weir::stack::wire {
 namespace {
 
@@ -18,14 +16,6 @@ std::uint64_t load64(const std::byte* at) {
 std::uint64_t plus(std::uint64_t a, std::uint64_t b) {
   a += b;
   return a + (a < b ? 1 : 0);
-}
-
-std::uint16_t fold(std::uint64_t sum) {
-  sum = (sum >> 32) + (sum & 0xffffffffu);
-  sum = (sum >> 32) + (sum & 0xffffffffu);
-  sum = (sum >> 16) + (sum & 0xffffu);
-  sum = (sum >> 16) + (sum & 0xffffu);
-  return static_cast<std::uint16_t>((sum >> 16) + (sum & 0xffffu));
 }
 
 // Four chains, so that the additions of one do not wait for the carries of another.
@@ -54,21 +44,16 @@ void internet_sum::add(std::span<const std::byte> part) {
   if (part.empty()) return;
   auto sum = sum_bytes(part.data(), part.size());
   // From an odd position every byte stands in the other half of its word: RFC 1071 2B.
-  add64(odd_ ? swap16(fold(sum)) : sum);
+  add64(odd_ ? swap16(fold_sum(sum)) : sum);
   odd_ ^= (part.size() & 1) != 0;
 }
 
 void internet_sum::add16(std::uint16_t value) { add64(net16(value)); }
 
-void internet_sum::add_pseudo(const ip_address& source, const ip_address& destination,
-                              std::uint8_t protocol, std::uint32_t length) {
+void internet_sum::add_addresses(const ip_address& source, const ip_address& destination) {
   auto from = source.bytes(), to = destination.bytes();
   add64(sum_bytes(reinterpret_cast<const std::byte*>(from.data()), from.size()));
   add64(sum_bytes(reinterpret_cast<const std::byte*>(to.data()), to.size()));
-  add64(net32(length));
-  add64(net16(protocol));
 }
-
-std::uint16_t internet_sum::folded() const { return net16(fold(sum_)); }
 
 }  // namespace weir::stack::wire

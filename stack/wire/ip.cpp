@@ -5,8 +5,6 @@
 
 namespace weir::stack::wire {
 
-ip_address read_v4(const std::byte* at) { return ip_address::v4(get32(at)); }
-
 ip_address read_v6(const std::byte* at) {
   std::array<std::uint8_t, 16> bytes;
   std::memcpy(bytes.data(), at, bytes.size());

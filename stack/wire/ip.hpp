@@ -6,8 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "weir/stack/address.hpp"
+#include "wire/bytes.hpp"
 
 namespace weir::stack::wire {
 
@@ -118,7 +120,19 @@ void emit_ipv6_fragment(std::byte* into, std::uint8_t next_header, std::uint16_t
                         std::uint32_t identification);
 
 /// Reads an address out of a header.
-ip_address read_v4(const std::byte* at);
+inline ip_address read_v4(const std::byte* at) {
+  // In whole words, which whoever compares or copies them next can read at once: the bytes are the
+  // first member, and what follows the four is zero.
+  static_assert(std::is_trivially_copyable_v<ip_address> && std::is_standard_layout_v<ip_address> &&
+                sizeof(ip_address) == 17);
+  constexpr bool little = std::endian::native == std::endian::little;
+  std::uint32_t v;
+  std::memcpy(&v, at, sizeof v);
+  const std::uint64_t words[2] = {little ? v : std::uint64_t{v} << 32, 0};
+  ip_address out;
+  std::memcpy(static_cast<void*>(&out), words, sizeof words);
+  return out;
+}
 ip_address read_v6(const std::byte* at);
 
 }  // namespace weir::stack::wire

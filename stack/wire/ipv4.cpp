@@ -58,7 +58,11 @@ ip_header parse_ipv4(std::span<const std::byte> packet, bool check) {
   if (out.header_length < min_ipv4_header || out.header_length > out.total_length ||
       out.total_length > packet.size())
     return out;
-  if (check && checksum_of(packet.first(out.header_length)) != 0) {
+  const auto sum = [&] {
+    return out.header_length == min_ipv4_header ? checksum_of_20(at)
+                                                : checksum_of(packet.first(out.header_length));
+  };
+  if (check && sum() != 0) {
     out.status = ip_status::bad_checksum;
     return out;
   }
@@ -93,7 +97,7 @@ void emit_ipv4(std::byte* into, const ipv4_fields& fields) {
   put16(into + 10, 0);
   std::memcpy(into + 12, fields.source.bytes().data(), 4);
   std::memcpy(into + 16, fields.destination.bytes().data(), 4);
-  put16(into + 10, checksum_of({into, min_ipv4_header}));
+  put16(into + 10, checksum_of_20(into));
 }
 
 }  // namespace weir::stack::wire

@@ -22,6 +22,7 @@ enum option_kind : std::uint8_t {
 };
 
 constexpr std::size_t sack_block_size = 8;
+constexpr std::uint32_t nop_nop_timestamps = 0x0101080a;
 
 void parse_sack(const std::byte* at, std::size_t length, tcp_option_set& out) {
   auto blocks = std::min<std::size_t>((length - 2) / sack_block_size, out.sack.size());
@@ -131,11 +132,26 @@ void emit_options(std::byte* at, const tcp_option_set& options, std::size_t sack
   }
 }
 
+bool only_timestamps(const tcp_option_set& options) {
+  return options.timestamps && options.sack_count == 0 && !options.mss && !options.window_scale &&
+         !options.sack_permitted && !options.user_timeout;
+}
+
+// The 20 bytes that every segment has, for a header of `length` bytes.
+void emit_fixed_part(std::byte* at, const tcp_segment& fields, std::size_t length) {
+  put32(at, std::uint32_t{fields.source_port} << 16 | fields.destination_port);
+  put32(at + 4, fields.sequence);
+  put32(at + 8, fields.acknowledgment);
+  put32(at + 12, static_cast<std::uint32_t>(length) << 26 | std::uint32_t{fields.flags} << 16 |
+                     fields.window);
+  put32(at + 16, fields.urgent);  // and a checksum of zero
+}
+
 }  // namespace
 
 void parse_tcp_options(std::span<const std::byte> bytes, tcp_option_set& out) {
   // Nearly every segment of a connection carries just this: NOP NOP timestamps.
-  if (bytes.size() == 12 && get32(bytes.data()) == 0x0101080au) {
+  if (bytes.size() == 12 && get32(bytes.data()) == nop_nop_timestamps) {
     out.timestamps = tcp_timestamps{get32(bytes.data() + 4), get32(bytes.data() + 8)};
     return;
   }
@@ -191,20 +207,20 @@ std::size_t tcp_options_length(const tcp_option_set& options) {
 }
 
 std::size_t emit_tcp_header(std::span<std::byte> into, const tcp_segment& fields) {
+  if (only_timestamps(fields.options) && into.size() >= min_tcp_header + 12) {
+    // Nearly every segment of a connection: a fixed layout.
+    emit_fixed_part(into.data(), fields, min_tcp_header + 12);
+    put32(into.data() + 20, nop_nop_timestamps);
+    put32(into.data() + 24, fields.options.timestamps->value);
+    put32(into.data() + 28, fields.options.timestamps->echo);
+    return min_tcp_header + 12;
+  }
   auto fixed = fixed_options_length(fields.options);
   auto blocks = sack_blocks_that_fit(fields.options, fixed);
   auto length = min_tcp_header + fixed + (blocks == 0 ? 0 : 4 + blocks * sack_block_size);
   if (into.size() < length) return 0;
   auto* at = into.data();
-  put16(at, fields.source_port);
-  put16(at + 2, fields.destination_port);
-  put32(at + 4, fields.sequence);
-  put32(at + 8, fields.acknowledgment);
-  put8(at + 12, static_cast<std::uint8_t>(length / 4 << 4));
-  put8(at + 13, fields.flags);
-  put16(at + 14, fields.window);
-  put16(at + 16, 0);
-  put16(at + 18, fields.urgent);
+  emit_fixed_part(at, fields, length);
   emit_options(at + min_tcp_header, fields.options, blocks);
   return length;
 }

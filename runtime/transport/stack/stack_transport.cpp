@@ -8,6 +8,7 @@
 
 #include "core/log.hpp"
 #include "device/vnet_header.hpp"
+#include "ip/parts.hpp"
 #include "transport/stack/stack_socket.hpp"
 #include "transport/stack/write_only_port.hpp"
 #include "weir/error.hpp"
@@ -99,10 +100,10 @@ bool stack_transport::transmit(std::span<const std::span<const std::byte>> parts
   if (!port_ || parts.size() + 1 > max_parts) return false;
   std::array<std::byte, stack::vnet_header_size> header;
   stack::write_vnet_header(header.data(), meta);
-  std::array<std::span<const std::byte>, max_parts> frame;
+  stack::part_room<max_parts> frame;
   frame[0] = header;
-  std::copy(parts.begin(), parts.end(), frame.begin() + 1);
-  if (!port_->send(std::span(frame).first(parts.size() + 1))) return false;
+  std::copy(parts.begin(), parts.end(), frame.from(1).begin());
+  if (!port_->send(frame.first(parts.size() + 1))) return false;
   if (settings_.tap) settings_.tap->packet(now_, packet_direction::sent, parts);
   return true;
 }
