@@ -43,7 +43,7 @@ struct wire_settings {
   /// Not 0: no time is measured; each figure's step is made this many times at a clock that moves
   /// by itself, in counted_steps(), for a tool that counts instructions.
   std::uint64_t count = 0;
-  std::string only;  // figures whose name begins so
+  std::string only{};  // figures whose name begins so
 };
 int run_wire(const wire_settings& settings);
 
@@ -62,7 +62,7 @@ struct lookup_settings {
   std::uint32_t flows = 1'000'000;
   std::uint32_t listeners = 1000;
   std::uint64_t count = 0;  // as wire_settings'
-  std::string only;
+  std::string only{};
 };
 int run_lookup(const lookup_settings& settings);
 

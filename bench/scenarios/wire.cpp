@@ -33,7 +33,7 @@ stack::host_options host_at(const char* address, std::uint8_t secret) {
 /// A client on a, an echo server on b.
 class world {
  public:
-  world(bool offload, bool real_clock)
+  explicit world(bool offload, bool real_clock = true)
       : real_clock_(real_clock),
         wire_(host_at("10.0.0.1/24", 1), host_at("10.0.0.2/24", 2), offload),
         listener_(*wire_.b().listen(weir::endpoint("10.0.0.2", echo_port))) {}
