@@ -212,7 +212,8 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     last_sent_ = ctx.now;
     // An answer soon after data: a dialogue, whose answers carry the acknowledgements (Linux's
     // pingpong mode).
-    if (!last_data_.never() && last_data_.since(ctx.now) < options_->delayed_ack) quick_acks_ = 0;
+    if (quick_acks_ > 0 && !last_data_.never() && last_data_.since(ctx.now) < options_->delayed_ack)
+      quick_acks_ = 0;
     acknowledged_now(ctx);
     ctx.out.send_segment(ctx.now, segment, parts.first(count), options_->ttl);
     from += taken;
