@@ -28,6 +28,7 @@ void host::input(instant now, std::span<const std::byte> packet, const receive_m
   impl_->input(now, packet, meta);
 }
 void host::flush(instant now) { impl_->flush(now); }
+void host::device_is_ahead() { impl_->behind_ = true; }
 void host::advance(instant now) { impl_->advance(now); }
 instant host::next_deadline() const { return impl_->next_deadline(); }
 bool host::next_event(event& out) { return impl_->next_event(out); }
@@ -163,13 +164,13 @@ result<tcp_info> host::info(socket_id id) const {
 result<listener_info> host::info_listener(socket_id id) const {
   auto* l = impl_->find_listener(id);
   if (l == nullptr) return bad_id();
-  return l->info();
+  return impl_->info_of(*l);
 }
 
 void host::for_each_listener(const std::function<void(const listener_info&)>& visit) const {
   const auto& all = impl_->listeners_.all();
   for (std::uint32_t i = 0; i < all.capacity(); ++i)
-    if (all.live(i)) visit(all[i].info());
+    if (all.live(i)) visit(impl_->info_of(all[i]));
 }
 
 void host::for_each_connection(const std::function<void(const tcp_info&)>& visit) const {

@@ -15,6 +15,7 @@
 #include "listen/ports.hpp"
 #include "listen/slab.hpp"
 #include "listen/syn_cookie.hpp"
+#include "listen/syn_pressure.hpp"
 #include "share/group_table.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
@@ -76,6 +77,7 @@ class host::impl final : public tcp::egress {
   void take_handovers(instant now);
   void accept_wanted(instant now, socket_id id);
   void accept_unwanted(instant now, socket_id id);
+  listener_info info_of(const listener& l);
 
   // host_sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
@@ -124,7 +126,8 @@ class host::impl final : public tcp::egress {
   std::size_t half_open_count() const { return half_open_.size(); }
   std::size_t time_wait_count() const { return time_wait_.size(); }
 
-  instant latest_;  // the last `now` that a call brought
+  instant latest_;       // the last `now` that a call brought
+  bool behind_ = false;  // the device had more than the last batch took
   host_options options_;
   host_counters counters_;
   buffer::chunk_pool pool_;
@@ -152,6 +155,7 @@ class host::impl final : public tcp::egress {
   void add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
                     std::uint32_t listener_index, const wire::tcp_segment& segment);
   void send_cookie(instant now, listener& l, const wire::tcp_segment& segment);
+  bool postpone(instant now, std::span<const std::byte> packet);
   bool accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void send_syn_ack(instant now, half_open& entry);
   void on_half_open_timer(instant now, std::uint32_t index);
@@ -243,6 +247,9 @@ class host::impl final : public tcp::egress {
   tcp::isn_source isn_;
   port_allocator ports_;
   syn_cookies cookies_;
+  syn_pressure pressure_;
+  std::uint32_t pressed_ = none;  // the listener whose SYNs were last put off
+  bool answer_it_ = false;        // postpone() let the packet pass that is being taken
   tcp::options_ref accepted_options_;
   udp_sockets udp_;
   port_allocator udp_ports_;

@@ -1,6 +1,7 @@
 // What arrives and time: packets find their flow, timers their owner, and flush() sends what both
 // left to be sent. See host_impl.hpp.
 #include <cassert>
+#include <utility>
 
 #include "host_impl.hpp"
 #include "wire/ip.hpp"
@@ -30,6 +31,7 @@ host::impl::impl(host_options options, packet_sink& sink, std::shared_ptr<shard_
       isn_(derive_key(options_.secret, 3)),
       ports_(derive_key(options_.secret, 4)),
       cookies_(derive_key(options_.secret, 5)),
+      pressure_(derive_key(options_.secret, 8)),
       accepted_options_(options_.tcp),
       udp_(derive_key(options_.secret, 6), pool_),
       udp_ports_(derive_key(options_.secret, 7)),
@@ -48,9 +50,13 @@ host::impl::~impl() {
 }
 
 void host::impl::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
+  if (pressed_ != none && postpone(now, packet)) return;
   wire::tcp_segment segment;
-  if (ip_.input_plain(packet, meta, segment)) return on_segment(now, segment);
-  take(now, ip_.input(now, packet, meta));
+  if (ip_.input_plain(packet, meta, segment))
+    on_segment(now, segment);
+  else
+    take(now, ip_.input(now, packet, meta));
+  answer_it_ = false;
 }
 
 void host::impl::take(instant now, const delivery& what) {
@@ -149,6 +155,7 @@ void host::impl::flush_connections(instant now) {
 
 void host::impl::flush(instant now) {
   latest_ = now;
+  pressure_.turn_ended(std::exchange(behind_, false));
   serve_due_wants(now);
   for (int round = 0; round < max_loop_rounds; ++round) {
     flush_connections(now);

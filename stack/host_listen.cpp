@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "host_impl.hpp"
+#include "wire/bytes.hpp"
 
 namespace weir::stack {
 namespace {
@@ -32,6 +33,8 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   }
   counters_.add(counter::syn_received);
   auto& l = listeners_[index];
+  const flow_key flow{{segment.destination, segment.destination_port},
+                      {segment.source, segment.source_port}};
   if (l.accept_full()) {
     // Dropped, not reset: the client tries again, and by then there may be room.
     ++l.accept_overflows;
@@ -41,12 +44,17 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   if (l.syn_full()) {
     ++l.syn_overflows;
     counters_.add(counter::syn_queue_overflow);
-    send_cookie(now, l, segment);
+    if (answer_it_ || pressure_.answers(now, flow, segment.sequence)) {
+      send_cookie(now, l, segment);
+    } else {
+      pressed_ = index;
+      counters_.add(counter::syn_cookies_postponed);
+    }
     return;
   }
   const auto entry_index = half_open_.emplace();
   auto& e = half_open_[entry_index];
-  e.flow = {{segment.destination, segment.destination_port}, {segment.source, segment.source_port}};
+  e.flow = flow;
   e.timer.index = entry_index;
   e.timer.owner = tcp::timer_owner::half_open;
   e.sent = now;
@@ -71,6 +79,41 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   if (l.group) (void)note_flow(e.flow, l.group->places_freely());
   send_syn_ack(now, e);
   wheel_.arm(e.timer, now + options_.tcp.initial_rto);
+}
+
+/// What on_listener_segment() does with most of a flood's SYNs, at a glance: in a flood it counts
+/// what one costs. Only what is an ordinary IPv4 SYN to the listener that was flooded last;
+/// whatever else there is to it, its repetition takes the long way. True: the packet is done with.
+bool host::impl::postpone(instant now, std::span<const std::byte> packet) {
+  if (!pressure_.rationed() || !listeners_.all().live(pressed_)) {
+    pressed_ = none;
+    return false;
+  }
+  constexpr std::size_t ip_header = 20, tcp_header = 20;
+  if (share_ != nullptr || packet.size() < ip_header + tcp_header) return false;
+  const auto* p = packet.data();
+  const auto plain = [&](std::size_t at, std::uint8_t mask, std::uint8_t wanted) {
+    return (p[at] & std::byte{mask}) == std::byte{wanted};
+  };
+  // RFC 791 3.1: version and header length, no fragment, TCP; RFC 9293 3.1: SYN and nothing beside
+  // it but what asks for ECN.
+  if (!plain(0, 0xff, 0x45) || !plain(6, 0x3f, 0) || !plain(7, 0xff, 0) || !plain(9, 0xff, 6) ||
+      !plain(ip_header + 13, 0x3f, wire::syn))
+    return false;
+  auto& l = listeners_[pressed_];
+  const flow_key flow{{ip_address::v4(wire::get32(p + 16)), wire::get16(p + ip_header + 2)},
+                      {ip_address::v4(wire::get32(p + 12)), wire::get16(p + ip_header)}};
+  if (flow.local != l.local || !l.syn_full() || l.accept_full()) return false;
+  if (pressure_.answers(now, flow, wire::get32(p + ip_header + 4))) {
+    answer_it_ = true;
+    return false;
+  }
+  for (const auto c : {counter::packets_received, counter::segments_received, counter::syn_received,
+                       counter::syn_queue_overflow, counter::syn_cookies_postponed})
+    counters_.add(c);
+  counters_.add(counter::bytes_received, packet.size());
+  ++l.syn_overflows;
+  return true;
 }
 
 void host::impl::link_half_open(std::uint32_t index, std::uint32_t listener_index) {
@@ -164,6 +207,7 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
     // The SYN-ACK is repeated when the time is over; its answer is then accepted as it is.
     if (!e.acknowledged) {
       counters_.add(counter::accepts_deferred);
+      ++l.deferred;
       wheel_.arm(e.timer, e.sent + l.options.defer_accept);
     }
     e.acknowledged = true;

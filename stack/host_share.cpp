@@ -21,6 +21,13 @@ const share::snapshot& host::impl::view() {
   return *view_;
 }
 
+listener_info host::impl::info_of(const listener& l) {
+  auto out = l.info();
+  const auto* where = share_ == nullptr ? nullptr : view().find(l.local);
+  if (where != nullptr) out.members = static_cast<std::uint32_t>(where->members.size());
+  return out;
+}
+
 std::error_code host::impl::join_group(const endpoint& local, const listen_options& options) {
   return share_->join(shard_, local, options);
 }

@@ -30,29 +30,31 @@ namespace wire = stack::wire;
 
 constexpr std::size_t checksum_at = 16;  // RFC 9293 3.1
 
-int open_on(const std::string& device) {
+int open_on(const std::string& device, bool hears, sockaddr_ll& where) {
   const unsigned index = ::if_nametoindex(device.c_str());
   if (index == 0) refuse("device " + device);
-  const int fd = ::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_IP));
+  const int fd = ::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) refuse("a packet socket (CAP_NET_RAW)");
-  sockaddr_ll where{};
+  // Protocol 0 hears nothing (packet(7)).
   where.sll_family = AF_PACKET;
-  where.sll_protocol = htons(ETH_P_IP);
+  where.sll_protocol = hears ? htons(ETH_P_IP) : 0;
   where.sll_ifindex = static_cast<int>(index);
   const int on = 1, room = 32 << 20;
   ::setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
   ::setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
   if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) != 0)
     ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&where), sizeof where) == 0) return fd;
+  const bool bound = ::bind(fd, reinterpret_cast<sockaddr*>(&where), sizeof where) == 0;
+  where.sll_protocol = htons(ETH_P_IP);  // of what is sent
+  if (bound) return fd;
   ::close(fd);
   refuse("binding a packet socket to " + device);
 }
 
 }  // namespace
 
-packet_clients::packet_clients(const std::string& device)
-    : fd_(open_on(device)), out_(batch * packet_limit), in_(batch * packet_limit) {
+packet_clients::packet_clients(const std::string& device, bool hears)
+    : fd_(open_on(device, hears, to_)), out_(batch * packet_limit), in_(batch * packet_limit) {
   lengths_.reserve(batch);
   seen_.reserve(batch);
 }
@@ -88,6 +90,8 @@ void packet_clients::flush() {
   std::array<iovec, batch> parts{};
   for (std::size_t i = 0; i < lengths_.size(); ++i) {
     parts[i] = {out_.data() + i * packet_limit, lengths_[i]};
+    messages[i].msg_hdr.msg_name = &to_;
+    messages[i].msg_hdr.msg_namelen = sizeof to_;
     messages[i].msg_hdr.msg_iov = &parts[i];
     messages[i].msg_hdr.msg_iovlen = 1;
   }

@@ -3,6 +3,8 @@
 // cannot make: a million connections, a flood of forged SYNs. Only inside a private network.
 #pragma once
 
+#include <linux/if_packet.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -20,8 +22,9 @@ class packet_clients {
   static constexpr std::size_t batch = 64;
   static constexpr std::size_t packet_limit = 256;  // bytes; what we send and need to see is short
 
-  /// Throws std::system_error that names the device.
-  explicit packet_clients(const std::string& device);
+  /// `hears`: receive() sees what comes; without it, it costs whoever sends nothing. Throws
+  /// std::system_error that names the device.
+  explicit packet_clients(const std::string& device, bool hears = true);
   ~packet_clients();
   packet_clients(const packet_clients&) = delete;
   packet_clients& operator=(const packet_clients&) = delete;
@@ -37,6 +40,7 @@ class packet_clients {
   std::uint64_t dropped() const { return dropped_; }
 
  private:
+  sockaddr_ll to_{};
   int fd_ = -1;
   std::vector<std::byte> out_, in_;
   std::vector<std::size_t> lengths_;

@@ -189,6 +189,9 @@ bool is_anything(const std::string&) { return true; }
 constexpr std::uint64_t largest_buffer =
     1u << 30;  // RFC 7323 2.3: the largest window that can be announced
 
+constexpr std::uint64_t longest_defer_ms = 3'600'000;
+constexpr std::uint64_t largest_owner_key = INT64_MAX;  // what TOML can say
+
 std::vector<key> make_keys() {
   std::vector<key> k;
   k.push_back(
@@ -228,6 +231,12 @@ std::vector<key> make_keys() {
                      [](auto& c) -> auto& { return c.listen.overflow; }));
   k.push_back(boolean("listen.allow_wildcard", "permit listening on 0.0.0.0 and [::]",
                       [](auto& c) -> auto& { return c.listen.allow_wildcard; }));
+  k.push_back(number("listen.defer_accept_ms", 1, longest_defer_ms, "off",
+                     "accept a connection when its first data is there, or after this long",
+                     [](auto& c) -> auto& { return c.listen.defer_accept_ms; }));
+  k.push_back(number("listen.owner_key", 1, largest_owner_key, "random",
+                     "who lacks it cannot join the listeners of an address (stack)",
+                     [](auto& c) -> auto& { return c.listen.owner_key; }));
 
   k.push_back(boolean("tcp.nodelay", "send small segments at once (Nagle off)",
                       [](auto& c) -> auto& { return c.tcp.nodelay; }));

@@ -33,6 +33,7 @@ struct packet_port_counters {
   std::uint64_t frames_in = 0, frames_out = 0, bytes_in = 0, bytes_out = 0;
   std::uint64_t send_failed = 0;  ///< the device refused (full, too long)
   std::uint64_t no_buffer = 0;    ///< reception paused for lack of buffers
+  std::uint64_t cut_short = 0;    ///< turns that left frames unread, as far as the port can tell
 };
 
 /// One queue of a packet device, read and written through a driver.

@@ -48,6 +48,9 @@ std::string listen_hint(const config& settings, const listen_options& options,
   if (error == std::errc::operation_not_supported &&
       options.policy.value_or(settings.listen.policy) != sharding_policy::hash)
     return " (listen.policy: kernel sockets know no other than hash)";
+  if (error == std::errc::operation_not_supported &&
+      (options.owner_key != 0 || settings.listen.owner_key != 0))
+    return " (listen.owner_key: kernel sockets know no keys, SO_REUSEPORT goes by the user)";
   return "";
 }
 

@@ -71,10 +71,32 @@ void add_listeners(exposition& out, const exposition::labels& shard, const shard
     with.emplace_back("listener", std::move(where));
     // Two on one address and port share it; each is a series of its own.
     if (member != 0) with.emplace_back("member", std::to_string(member));
+    if (!l.sharing.empty()) {
+      auto described = with;
+      described.emplace_back("sharing", l.sharing);
+      if (!l.policy.empty()) described.emplace_back("policy", l.policy);
+      out.add("weir_listener_info", kind::gauge, "how the address is shared; always 1", described,
+              std::uint64_t{1});
+    }
     for (const auto& f : listener_fields)
       if (const auto& value = l.*f.value)
         add_value(out, name_of("listener", f.name, f.in, f.level), f.level, f.help, with, f.in,
                   *value);
+  }
+}
+
+void add_udp_sockets(exposition& out, const exposition::labels& shard, const shard_snapshot& from) {
+  std::map<std::string, unsigned> seen;
+  for (const auto& s : from.udp_sockets) {
+    auto with = shard;
+    auto where = s.local.to_string();
+    if (s.remote) where += " to " + s.remote->to_string();
+    const auto member = seen[where]++;
+    with.emplace_back("socket", std::move(where));
+    if (member != 0) with.emplace_back("member", std::to_string(member));
+    for (const auto& f : udp_fields)
+      if (const auto& value = s.*f.value)
+        add_value(out, name_of("udp", f.name, f.in, f.level), f.level, f.help, with, f.in, *value);
   }
 }
 
@@ -91,8 +113,11 @@ void add_shard(exposition& out, const shard_snapshot& from) {
           std::uint64_t{from.listeners_total});
   out.add("weir_connections", kind::gauge, "connections, whatever their state", shard,
           std::uint64_t{from.connections_total});
+  out.add("weir_udp_sockets", kind::gauge, "UDP sockets", shard,
+          std::uint64_t{from.udp_sockets_total});
   if (from.stack) add_stack(out, shard, *from.stack);
   add_listeners(out, shard, from);
+  add_udp_sockets(out, shard, from);
 }
 
 void add_process(exposition& out, const process_facts& process) {

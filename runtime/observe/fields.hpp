@@ -20,6 +20,7 @@ struct field {
 
 using listener_field = field<listener_snapshot>;
 using connection_field = field<connection_snapshot>;
+using udp_field = field<udp_snapshot>;
 
 // clang-format off
 inline constexpr std::array listener_fields = {
@@ -55,6 +56,33 @@ inline constexpr std::array listener_fields = {
                    "SYN cookies sent"},
     listener_field{"cookies_accepted", &listener_snapshot::cookies_accepted, unit::things, false,
                    "connections made from a SYN cookie"},
+    listener_field{"defer_accept", &listener_snapshot::defer_accept, unit::nanoseconds, true,
+                   "how long a connection without data waits before it is accepted; 0: not at all"},
+    listener_field{"deferred", &listener_snapshot::deferred, unit::things, false,
+                   "handshakes that were complete and waited for data"},
+    listener_field{"members", &listener_snapshot::members, unit::things, true,
+                   "listeners that share the address, this one included"},
+    listener_field{"owner_key", &listener_snapshot::owner_key, unit::flag, true,
+                   "an owner key was given: nobody joins without it"},
+};
+
+inline constexpr std::array udp_fields = {
+    udp_field{"receive_queued", &udp_snapshot::receive_queued, unit::bytes, true,
+              "received and not read by the program, at true size"},
+    udp_field{"receive_limit", &udp_snapshot::receive_limit, unit::bytes, true,
+              "what the receive queue may hold"},
+    udp_field{"datagrams_queued", &udp_snapshot::datagrams_queued, unit::things, true,
+              "datagrams received and not read"},
+    udp_field{"datagrams_limit", &udp_snapshot::datagrams_limit, unit::things, true,
+              "how many may wait"},
+    udp_field{"received", &udp_snapshot::received, unit::things, false, "datagrams received"},
+    udp_field{"sent", &udp_snapshot::sent, unit::things, false, "datagrams sent"},
+    udp_field{"dropped", &udp_snapshot::dropped, unit::things, false,
+              "datagrams that found the receive queue full"},
+    udp_field{"icmp_errors", &udp_snapshot::icmp_errors, unit::things, false,
+              "ICMP errors about what it sent"},
+    udp_field{"read_waits", &udp_snapshot::read_waits, unit::flag, true,
+              "the program waits for a datagram"},
 };
 
 inline constexpr std::array connection_fields = {

@@ -30,6 +30,19 @@ struct listener_snapshot {
   known accepted_ahead, accepted_ahead_limit;
   known syn_queue, syn_queue_peak, syn_backlog;
   known syn_overflows, syn_expired, cookies_sent, cookies_accepted;
+  known defer_accept, deferred;
+  std::string_view sharing, policy;  ///< as the configuration names them; static
+  known members, owner_key;          ///< owner_key: whether one was given, never which
+};
+
+/// A UDP socket.
+struct udp_snapshot {
+  endpoint local;
+  std::optional<endpoint> remote;  ///< while connected
+  known receive_queued, receive_limit;
+  known datagrams_queued, datagrams_limit;
+  known received, sent, dropped, icmp_errors;
+  known read_waits;  ///< whether the program waits in a receive
 };
 
 /// A connection. Durations in nanoseconds.
@@ -67,13 +80,15 @@ struct shard_snapshot {
   std::optional<stack::host_counters> stack;  ///< of the shard's own TCP/IP host
   std::vector<listener_snapshot> listeners;
   std::vector<connection_snapshot> connections;
-  std::size_t listeners_total = 0, connections_total = 0;  ///< shown or not
+  std::vector<udp_snapshot> udp_sockets;
+  std::size_t listeners_total = 0, connections_total = 0, udp_sockets_total = 0;  ///< shown or not
 };
 
 /// How much one snapshot may show.
 struct snapshot_bounds {
   std::size_t listeners = 1024;
   std::size_t connections = 0;
+  std::size_t udp_sockets = 1024;
 };
 
 /// What a transport can be besides: one that shows its sockets.

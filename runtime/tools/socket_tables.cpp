@@ -76,6 +76,14 @@ std::string listener_details(const json& l) {
   note(out, l, "cookies_accepted", "cookies_accepted");
   note_time(out, l, "accept_wait_us", "wait_ms");
   note_time(out, l, "accept_wait_longest_us", "longest_wait_ms");
+  note(out, l, "members", "members");
+  if (l.contains("sharing")) {
+    out += " sharing:" + text_of(l, "sharing");
+    if (l.contains("policy")) out += "/" + text_of(l, "policy");
+  }
+  if (l.contains("owner_key")) out += l.at("owner_key").get<bool>() ? " key:given" : " key:none";
+  note_time(out, l, "defer_accept_us", "defer_ms");
+  note(out, l, "deferred", "deferred");
   if (l.contains("accepted_ahead"))
     out += fmt::format(" ahead:{}", part_of(l, "accepted_ahead", "accepted_ahead_limit"));
   return out;
@@ -170,6 +178,29 @@ std::string listeners(const json& sockets, const wishes& wanted) {
   return laid_out(columns, lines, wanted.header);
 }
 
+std::string udp_sockets(const json& sockets, const wishes& wanted) {
+  std::vector<column> columns = {{"State"},           {"Recv-Q", true},       {"Limit", true},
+                                 {"Datagrams", true}, {"Local Address:Port"}, {"Peer Address:Port"},
+                                 {"Received", true},  {"Sent", true},         {"Dropped", true},
+                                 {"Shard", true}};
+  if (wanted.processes) columns.push_back({"Process"});
+  std::vector<line> lines;
+  for (auto& s : sockets.at("udp_sockets")) {
+    const bool connected = s.contains("remote");
+    std::string details;
+    note(details, s, "icmp_errors", "icmp_errors");
+    if (s.contains("read_waits") && s.at("read_waits").get<bool>()) details += " read_waits";
+    line one{{connected ? "ESTAB" : "UNCONN", number_of(s, "receive_queued"),
+              number_of(s, "receive_limit"), part_of(s, "datagrams_queued", "datagrams_limit"),
+              text_of(s, "local"), connected ? text_of(s, "remote") : "*", number_of(s, "received"),
+              number_of(s, "sent"), number_of(s, "dropped"), number_of(s, "shard")},
+             wanted.info ? details : ""};
+    if (wanted.processes) one.cells.push_back(holder(sockets, s));
+    lines.push_back(std::move(one));
+  }
+  return laid_out(columns, lines, wanted.header);
+}
+
 std::string connections(const json& sockets, const wishes& wanted) {
   std::vector<column> columns = {
       {"State"}, {"Recv-Q", true}, {"Send-Q", true}, {"Local Address:Port"}, {"Peer Address:Port"}};
@@ -188,10 +219,14 @@ std::string connections(const json& sockets, const wishes& wanted) {
 }  // namespace
 
 std::string to_tables(const json& sockets, const wishes& wanted) {
+  const bool streams = !wanted.udp || wanted.tcp;
   std::string out;
-  if (wanted.listening || wanted.all) out += listeners(sockets, wanted);
-  if (wanted.all && !out.empty()) out += "\n";
-  if (!wanted.listening || wanted.all) out += connections(sockets, wanted);
+  const auto add = [&](std::string table) { out += (out.empty() ? "" : "\n") + std::move(table); };
+  if (wanted.all || (wanted.listening && streams)) add(listeners(sockets, wanted));
+  if (wanted.all || (!wanted.listening && streams)) add(connections(sockets, wanted));
+  // A server of before has none to show, and says so by leaving them out.
+  if (wanted.udp || (wanted.all && sockets.contains("udp_sockets")))
+    add(udp_sockets(sockets, wanted));
   return out;
 }
 

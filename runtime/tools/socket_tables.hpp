@@ -10,7 +10,9 @@ namespace ss {
 
 struct wishes {
   bool listening = false;  ///< -l: listeners instead of connections
-  bool all = false;        ///< -a: both
+  bool tcp = false;        ///< -t: TCP; so it is unless -u is said
+  bool udp = false;        ///< -u: UDP sockets
+  bool all = false;        ///< -a: all of them
   bool info = false;       ///< -i: a second line with TCP's numbers
   bool processes = false;  ///< -p: who holds the socket
   bool header = true;      ///< -H turns it off

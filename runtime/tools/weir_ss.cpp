@@ -25,9 +25,10 @@ struct letter {
   char name;
   const char* option;
 };
-constexpr letter letters[] = {{'l', "--listening"}, {'a', "--all"},     {'t', "--tcp"},
-                              {'i', "--info"},      {'n', "--numeric"}, {'p', "--processes"},
-                              {'H', "--no-header"}, {'j', "--json"},    {'h', "--help"}};
+constexpr letter letters[] = {{'l', "--listening"}, {'a', "--all"},       {'t', "--tcp"},
+                              {'u', "--udp"},       {'i', "--info"},      {'n', "--numeric"},
+                              {'p', "--processes"}, {'H', "--no-header"}, {'j', "--json"},
+                              {'h', "--help"}};
 
 const char* option_of(char name) {
   for (auto& one : letters)
@@ -119,18 +120,20 @@ int show(const weir::endpoint& where, const ss::wishes& wanted, bool json) {
 
 int main(int argc, char** argv) {
   ss::wishes wanted;
-  bool json = false, tcp = false, numeric = false, no_header = false;
+  bool json = false, numeric = false, no_header = false;
   weir::config_parser parser(
       program,
-      "What a server's sockets are doing: weir-ss [-ltainpH] [ADDR:PORT]. ADDR:PORT is the "
+      "What a server's sockets are doing: weir-ss [-ltuainpH] [ADDR:PORT]. ADDR:PORT is the "
       "server's observe.listen, which may also come from --config or the environment.");
   parser.flag("--listening", "-l: listeners, instead of connections", wanted.listening);
-  parser.flag("--all", "-a: listeners and connections", wanted.all);
+  parser.flag("--all", "-a: listeners, connections and UDP sockets", wanted.all);
   parser.flag("--info", "-i: TCP's numbers on a second line", wanted.info);
   parser.flag("--processes", "-p: which program and shard holds a socket", wanted.processes);
   parser.flag("--no-header", "-H: no line of titles", no_header);
   parser.flag("--json", "-j: what the server says, as it is", json);
-  parser.flag("--tcp", "-t: TCP, which is all there is", tcp);
+  parser.flag("--tcp", "-t: TCP connections, which is what is shown if nothing is said",
+              wanted.tcp);
+  parser.flag("--udp", "-u: UDP sockets", wanted.udp);
   parser.flag("--numeric", "-n: numbers instead of names, as always", numeric);
   auto words = spelled_out(argc, argv);
   std::vector<char*> pointers;

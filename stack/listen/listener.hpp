@@ -38,7 +38,7 @@ struct listener {
   std::uint32_t accept_count = 0, accept_peak = 0;
   instant cookie_at;  ///< when the last SYN cookie was sent
   std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
-                cookies_sent = 0, cookies_accepted = 0;
+                cookies_sent = 0, cookies_accepted = 0, deferred = 0;
   duration accept_wait{}, accept_wait_longest{};  ///< in the accept queue, of those accepted
 
   std::shared_ptr<share::group> group;   ///< where several hosts share a device

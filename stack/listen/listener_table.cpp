@@ -27,6 +27,11 @@ listener_info listener::info() const {
   out.cookies_accepted = cookies_accepted;
   out.accept_wait = accept_wait;
   out.accept_wait_longest = accept_wait_longest;
+  out.defer_accept = options.defer_accept;
+  out.deferred = deferred;
+  out.sharing = options.sharing;
+  out.policy = options.policy;
+  out.has_key = options.key != owner_key::none;
   return out;
 }
 

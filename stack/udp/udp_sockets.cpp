@@ -20,6 +20,8 @@ udp_info udp_socket::info() const {
   out.connected = connected;
   out.queued = queued;
   out.queued_bytes = queued_bytes;
+  out.queued_limit = options.receive_datagrams;
+  out.queued_bytes_limit = options.receive_buffer;
   out.received = received;
   out.sent = sent;
   out.dropped = dropped;

@@ -179,6 +179,49 @@ TEST_CASE("json_has_types_and_leaves_out_what_is_not_known") {
   CHECK(all["connections"][1]["send_queued"].is_number_unsigned());
 }
 
+TEST_CASE("who_shares_an_address_and_udp_sockets_are_series_and_members_of_their_own") {
+  process_snapshot one;
+  auto& shard = one.shards.emplace_back(some_shard(0));
+  auto& l = shard.listeners[0];
+  l.sharing = "sharded";
+  l.policy = "round_robin";
+  l.members = 4;
+  l.owner_key = 1;
+  l.defer_accept = 1'500'000'000;
+  l.deferred = 2;
+  for (int i = 0; i < 2; ++i) {
+    auto& u = shard.udp_sockets.emplace_back();
+    u.local = {"127.0.0.1", 53};
+    u.receive_queued = 4096;
+    u.dropped = 3;
+  }
+  shard.udp_sockets[1].remote = weir::endpoint("::1", 9);
+  shard.udp_sockets_total = 5;
+  shard.listeners_total = 3;
+  const auto text = to_metrics(one, {});
+  CHECK(has_line(text,
+                 "weir_listener_info{shard=\"0\",listener=\"127.0.0.1:7\",sharing=\"sharded\","
+                 "policy=\"round_robin\"} 1"));
+  CHECK(has_line(text, "weir_listener_members{shard=\"0\",listener=\"127.0.0.1:7\"} 4"));
+  CHECK(has_line(text, "weir_listener_owner_key{shard=\"0\",listener=\"127.0.0.1:7\"} 1"));
+  CHECK(has_line(text,
+                 "weir_listener_defer_accept_seconds{shard=\"0\",listener=\"127.0.0.1:7\"} 1.5"));
+  CHECK(has_line(text, "weir_listener_deferred_total{shard=\"0\",listener=\"127.0.0.1:7\"} 2"));
+  CHECK(has_line(text, "weir_udp_sockets{shard=\"0\"} 5"));
+  CHECK(has_line(text, "weir_udp_receive_queued_bytes{shard=\"0\",socket=\"127.0.0.1:53\"} 4096"));
+  CHECK(has_line(text, "weir_udp_dropped_total{shard=\"0\",socket=\"127.0.0.1:53 to [::1]:9\"} 3"));
+  CHECK(text.find("weir_udp_sent") == std::string::npos);
+  const auto all = json::parse(to_sockets_json(one, {}, 10));
+  CHECK(all["listeners"][0]["sharing"] == "sharded");
+  CHECK(all["listeners"][0]["policy"] == "round_robin");
+  CHECK(all["listeners"][0]["owner_key"] == true);
+  CHECK(all["udp_sockets_left_out"] == 3);
+  CHECK(all["listeners_left_out"] == 2);
+  CHECK(all["udp_sockets"][0] ==
+        json::parse(R"({"shard":0,"local":"127.0.0.1:53","receive_queued":4096,"dropped":3})"));
+  CHECK(all["udp_sockets"][1]["remote"] == "[::1]:9");
+}
+
 TEST_CASE("json_shows_no_more_connections_than_asked_for") {
   const auto all = json::parse(to_sockets_json(some_process(), {}, 0));
   CHECK(all["connections"].empty());
@@ -190,6 +233,8 @@ TEST_CASE("no_two_fields_have_one_name") {
   for (auto& f : listener_fields) CHECK(names.insert(f.name).second);
   names.clear();
   for (auto& f : connection_fields) CHECK(names.insert(f.name).second);
+  names.clear();
+  for (auto& f : udp_fields) CHECK(names.insert(f.name).second);
 }
 
 TEST_CASE("the_kernels_counts_are_found_by_name_whatever_their_order") {

@@ -2,19 +2,24 @@
 // how the shards of a process are asked.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <latch>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "observe/collector.hpp"
+#include "observe/exposition.hpp"
+#include "observe/sockets_json.hpp"
 #include "observe/take_snapshot.hpp"
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/sim.hpp"
 #include "weir/timing.hpp"
 #include "weir/weir.hpp"
+#include "weir/when.hpp"
 
 using namespace std::chrono_literals;
 using namespace weir::detail;
@@ -153,6 +158,165 @@ TEST_CASE("a_snapshot_keeps_to_its_bounds_and_tells_the_totals") {
   w.net.run();
 }
 
+TEST_CASE("a_deferred_accept_from_the_configuration_is_shown_and_waits_for_data") {
+  weir::config settings;
+  settings.listen.defer_accept_ms = 30'000;
+  two_hosts w(settings);
+  std::size_t accepted = 0;
+  weir::event leave;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({w.server.address(), 7});
+    auto at_once = s.listen({w.server.address(), 8}, {.defer_accept = weir::duration(0)});
+    auto peer = co_await listener.accept();
+    ++accepted;
+    co_await leave.wait();
+  });
+  weir::event talk;
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect({w.server.address(), 7});
+    co_await talk.wait();
+    co_await peer.write_all("?");
+    co_await leave.wait();
+  });
+  w.net.run_for(5s);
+  auto shown = w.look();
+  REQUIRE(shown.listeners.size() == 2);
+  CHECK(shown.listeners[0].defer_accept == 30'000'000'000u);
+  CHECK(shown.listeners[0].deferred == 1u);
+  CHECK(shown.listeners[0].accept_queue == 0u);
+  CHECK(shown.listeners[0].syn_queue == 1u);
+  CHECK(shown.listeners[1].defer_accept == 0u);  // what is asked for wins over the configuration
+  CHECK(accepted == 0);
+  talk.set();
+  w.net.run_for(1s);
+  CHECK(accepted == 1);
+  leave.set();
+  w.net.run();
+}
+
+TEST_CASE("an_owner_key_from_the_configuration_keeps_others_out_and_is_never_shown") {
+  weir::config settings;
+  settings.listen.owner_key = 7'000'000'007;
+  settings.listen.sharing = weir::sharing::sharded;
+  settings.listen.policy = weir::sharding_policy::least_loaded;
+  two_hosts w(settings);
+  weir::event leave;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({"0.0.0.0", 7}, {.allow_wildcard = true});
+    const weir::endpoint nearer(w.server.address(), 7);
+    auto stolen = s.try_listen(nearer, {.owner_key = 8});
+    CHECK(stolen.error() == std::errc::address_in_use);
+    auto ours = s.try_listen(nearer);  // with the configuration's key
+    CHECK(ours);
+    auto open = s.listen({w.server.address(), 8}, {.share = weir::sharing::exclusive});
+    co_await leave.wait();
+  });
+  w.net.run_for(1s);
+  const auto shown = w.look();
+  REQUIRE(shown.listeners.size() == 3);
+  const auto& l = shown.listeners[0];
+  CHECK(l.owner_key == 1u);
+  CHECK(l.sharing == "sharded");
+  CHECK(l.policy == "least_loaded");
+  CHECK(l.members == 1u);
+  CHECK(shown.listeners[2].sharing == "exclusive");
+  CHECK(shown.listeners[2].policy.empty());
+  process_snapshot all;
+  all.shards.push_back(shown);
+  for (const auto& text : {to_metrics(all, {}), to_sockets_json(all, {}, 10)}) {
+    CHECK(text.find("7000000007") == std::string::npos);
+    CHECK(text.find("least_loaded") != std::string::npos);
+  }
+  leave.set();
+  w.net.run();
+}
+
+TEST_CASE("a_reader_that_never_has_to_wait_lets_others_run_all_the_same") {
+  two_hosts w;
+  constexpr int bytes = 4096;
+  int read = 0, longest = 0;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({w.server.address(), 7});
+    auto peer = co_await listener.accept();
+    co_await weir::sleep_for(1s);  // then everything is there
+    bool ended = false;
+    auto reads = [&]() -> task<> {
+      std::array<std::byte, 1> one;
+      while (read < bytes) {
+        auto n = co_await peer->read_some(one);
+        read += static_cast<int>(n);
+      }
+      ended = true;
+    };
+    auto others = [&]() -> task<> {
+      for (int last = 0; !ended; last = read) {
+        co_await weir::yield();
+        longest = std::max(longest, read - last);
+      }
+    };
+    const auto before = s.counters().budget_exhausted;
+    co_await weir::when_all(reads(), others());
+    CHECK(s.counters().budget_exhausted - before >= bytes / 256 - 1);
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect({w.server.address(), 7});
+    const std::array<std::byte, bytes> much{};
+    co_await peer.write_all(much);
+    co_await weir::sleep_for(2s);
+  });
+  w.net.run();
+  CHECK(read == bytes);
+  CHECK(longest > 0);
+  CHECK(longest <= 3 * 256);  // a few turns of the loop
+}
+
+TEST_CASE("a_udp_sockets_queue_is_shown_full_and_what_found_it_so") {
+  two_hosts w;
+  weir::event read, leave;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto socket = s.bind_udp({w.server.address(), 7}, {.receive_buffer = 16384});
+    co_await read.wait();
+    std::array<std::byte, 2048> buffer;
+    while (!leave.is_set()) (void)co_await socket.receive_from(buffer).timeout(1s).nothrow();
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    auto socket = s.connect_udp({w.server.address(), 7});
+    const std::array<std::byte, 1000> bytes{};
+    for (int i = 0; i < 40; ++i) co_await socket.send(bytes);
+    co_await leave.wait();
+  });
+  w.net.run_for(1s);
+  auto shown = w.look();
+  CHECK(shown.udp_sockets_total == 1);
+  REQUIRE(shown.udp_sockets.size() == 1);
+  auto u = shown.udp_sockets[0];
+  CHECK(u.local == weir::endpoint(w.server.address(), 7));
+  CHECK_FALSE(u.remote);
+  CHECK(u.receive_limit == 16384u);
+  CHECK(*u.receive_queued <= 16384u);
+  CHECK(*u.receive_queued > 14'000u);
+  CHECK(*u.datagrams_queued + *u.dropped == 40);
+  CHECK(u.datagrams_queued == u.received);
+  CHECK(*u.dropped > 20);
+  CHECK(u.datagrams_limit == 1024u);
+  CHECK(u.read_waits == 0u);
+  const auto other = take_snapshot(w.client.shard(), {});
+  REQUIRE(other.udp_sockets.size() == 1);
+  CHECK(other.udp_sockets[0].remote == weir::endpoint(w.server.address(), 7));
+  CHECK(other.udp_sockets[0].sent == 40u);
+
+  read.set();
+  w.net.run_for(500ms);
+  u = w.look().udp_sockets[0];
+  CHECK(u.receive_queued == 0u);
+  CHECK(u.read_waits == 1u);
+  const auto none = take_snapshot(w.server.shard(), {.udp_sockets = 0});
+  CHECK(none.udp_sockets.empty());
+  CHECK(none.udp_sockets_total == 1);
+  leave.set();
+  w.net.run();
+}
+
 namespace {
 
 /// Runs a task on a shard's thread to its end.
@@ -198,6 +362,43 @@ TEST_CASE("shards_are_asked_once_for_all_who_ask_at_a_time") {
     CHECK(asking->asked() == 4);
     asking.reset();
   });
+}
+
+TEST_CASE("kernel_udp_sockets_and_listeners_show_what_the_kernel_tells_of_them") {
+  for (const std::string backend : {"uring", "asio"}) {
+    weir::config settings;
+    settings.backend = backend;
+    settings.listen.defer_accept_ms = 1500;
+    settings.listen.sharing = weir::sharing::sharded;
+    if (auto probed = weir::probe_backend(backend, settings); !probed.usable) continue;
+    CAPTURE(backend);
+    weir::shard_thread other(settings, 0);
+    run_on(other.shard(), [&]() -> task<> {
+      auto& mine = other.shard();
+      auto listener = mine.listen({"127.0.0.1", 0});
+      auto socket = mine.bind_udp({"127.0.0.1", 0});
+      auto sender = mine.connect_udp(socket.local_endpoint());
+      co_await sender.send("12345");
+      const auto shown = take_snapshot(mine, {});
+      REQUIRE(shown.listeners.size() == 1);
+      CHECK(*shown.listeners[0].defer_accept >= 2'000'000'000u);  // whole seconds, at least
+      CHECK(shown.listeners[0].sharing == "sharded");
+      CHECK(shown.listeners[0].policy == "hash");
+      CHECK(shown.listeners[0].members == 1u);
+      CHECK_FALSE(shown.listeners[0].owner_key.has_value());  // it knows none
+      CHECK(shown.udp_sockets_total == 2);
+      REQUIRE(shown.udp_sockets.size() == 2);
+      const bool first = shown.udp_sockets[0].local == socket.local_endpoint();
+      const auto& receiver = shown.udp_sockets[first ? 0 : 1];
+      const auto& connected = shown.udp_sockets[first ? 1 : 0];
+      CHECK(*receiver.receive_queued > 0);
+      CHECK(*receiver.receive_limit > *receiver.receive_queued);
+      CHECK(receiver.dropped == 0u);
+      CHECK_FALSE(receiver.datagrams_queued.has_value());
+      CHECK_FALSE(receiver.remote);
+      CHECK(connected.remote == socket.local_endpoint());
+    });
+  }
 }
 
 TEST_CASE("a_shard_that_hangs_is_left_out_and_is_asked_but_once") {

@@ -53,6 +53,44 @@ TEST_CASE("all_shows_both_tables_and_processes_who_holds_them") {
   CHECK(text.find("State") == std::string::npos);
 }
 
+TEST_CASE("udp_sockets_have_a_table_of_their_own") {
+  auto all = sockets();
+  CHECK_THROWS_AS(ss::to_tables(all, {.udp = true}), json::exception);  // a server of before
+  all["udp_sockets"] = json::parse(R"([
+      {"shard":0,"local":"127.0.0.1:53","receive_queued":4096,"receive_limit":262144,
+       "datagrams_queued":4,"datagrams_limit":1024,"received":10,"sent":6,"dropped":3,
+       "icmp_errors":0,"read_waits":true},
+      {"shard":1,"local":"[::1]:5353","remote":"[::1]:9","receive_queued":0,"dropped":0}])");
+  const std::string table =
+      "State   Recv-Q   Limit  Datagrams  Local Address:Port  Peer Address:Port  Received  Sent  "
+      "Dropped  Shard\n"
+      "UNCONN    4096  262144     4/1024  127.0.0.1:53        *                        10     6  "
+      "      3      0\n"
+      "ESTAB        0       -          -  [::1]:5353          [::1]:9                   -     -  "
+      "      0      1\n";
+  CHECK(ss::to_tables(all, {.udp = true}) == table);
+  CHECK(ss::to_tables(all, {.listening = true, .udp = true}) == table);
+  CHECK(ss::to_tables(all, {.all = true}).ends_with("\n\n" + table));
+  CHECK(ss::to_tables(all, {.tcp = true, .udp = true}) == ss::to_tables(all, {}) + "\n" + table);
+  CHECK(ss::to_tables(all, {.udp = true, .info = true}).find("\t icmp_errors:0 read_waits\n") !=
+        std::string::npos);
+}
+
+TEST_CASE("info_of_a_listener_says_who_shares_it_and_whether_it_has_a_key_but_not_which") {
+  auto all = sockets();
+  auto& l = all["listeners"][0];
+  l["sharing"] = "sharded";
+  l["policy"] = "round_robin";
+  l["members"] = 4;
+  l["owner_key"] = true;
+  l["defer_accept_us"] = 3'000'000.0;
+  l["deferred"] = 2;
+  CHECK(
+      ss::to_tables(all, {.listening = true, .info = true})
+          .find("\t members:4 sharing:sharded/round_robin key:given defer_ms:3000 deferred:2\n") !=
+      std::string::npos);
+}
+
 TEST_CASE("nothing_there_is_a_line_of_titles") {
   auto none = sockets();
   none["connections"] = json::array();

@@ -178,6 +178,28 @@ TEST_CASE("auto_is_a_word_beside_the_numbers_of_busy_polling") {
         "command line: busy_poll_us = '1000001': must be a number from 0 to 1000000 or 'auto'");
 }
 
+TEST_CASE("an_owner_key_and_a_deferred_accept_have_words_for_none") {
+  CHECK(parse({}).listen.owner_key == 0);
+  CHECK(parse({}).listen.defer_accept_ms == 0);
+  const auto c =
+      parse({"--listen.owner_key", "9223372036854775807", "--listen.defer_accept_ms=250"});
+  CHECK(c.listen.owner_key == 9223372036854775807u);
+  CHECK(c.listen.defer_accept_ms == 250);
+  CHECK(c.to_toml().find("\nowner_key = 9223372036854775807\n") != std::string::npos);
+  temporary_file same(c.to_toml());
+  CHECK(parse({"--config", same.path}).listen.owner_key == c.listen.owner_key);
+  CHECK(parse({}).to_toml().find("\ndefer_accept_ms = \"off\"\nowner_key = \"random\"\n") !=
+        std::string::npos);
+  CHECK(parse({"--listen.owner_key=random", "--listen.defer_accept_ms", "off"}).listen.owner_key ==
+        0);
+  CHECK(error_of({"--listen.owner_key=0"}) ==
+        "command line: listen.owner_key = '0': must be a number from 1 to 9223372036854775807 or "
+        "'random'");
+  CHECK(error_of({}, {"WEIR_LISTEN_DEFER_ACCEPT=3"}) ==
+        "environment variable WEIR_LISTEN_DEFER_ACCEPT: no such key; did you mean "
+        "'WEIR_LISTEN_DEFER_ACCEPT_MS'?");
+}
+
 TEST_CASE("an_unknown_key_is_named_with_its_place_and_the_nearest_known_one") {
   CHECK(error_of_file("shards = 1\n[listen]\nbacklogg = 5\n") ==
         "FILE:3: unknown key 'listen.backlogg'; did you mean 'listen.backlog'?");
@@ -202,6 +224,29 @@ TEST_CASE("variables_of_the_tooling_and_of_others_are_let_alone") {
   CHECK(parse({}, {"PATH=/bin", "WEIR_JOBS=4", "WEIR_SIM_SEEDS=9", "WEIRD=1", "nothing"}).shards ==
         1);
   CHECK(error_of({}, {"WEIR_JOB=4"}).starts_with("environment variable WEIR_JOB: no such key"));
+}
+
+TEST_CASE("every_number_is_bounded_and_the_error_names_the_bounds") {
+  int seen = 0;
+  for (auto& k : detail::keys()) {
+    if (k.kind != detail::key_kind::number) continue;
+    CAPTURE(k.name);
+    unsigned long long least = 0, most = 0;
+    REQUIRE(std::sscanf(k.allowed.c_str(), "a number from %llu to %llu", &least, &most) == 2);
+    config c;
+    const auto takes = [&](unsigned long long n) {
+      const std::string given[] = {std::to_string(n)};
+      return k.assign(c, given);
+    };
+    CHECK(takes(least));
+    CHECK(takes(most));
+    CHECK_FALSE(takes(most + 1));
+    if (least > 0) CHECK_FALSE(takes(least - 1));
+    CHECK(
+        error_of({k.option() + "=" + std::to_string(most + 1)}).ends_with("must be " + k.allowed));
+    ++seen;
+  }
+  CHECK(seen >= 9);
 }
 
 TEST_CASE("a_bad_value_is_told_its_place_and_what_is_allowed") {

@@ -265,5 +265,29 @@ TEST_CASE("kernel sockets know no policy but hash and no owner key, and say so")
       return w.a.shard().try_listen({"127.0.0.1", 0}, {.owner_key = 5}).error();
     });
     CHECK(keyed == std::errc::operation_not_supported);
+    auto settings = settings_for(backend, weir::sharing::sharded);
+    settings.listen.owner_key = 5;
+    two_shards configured(settings);
+    const auto said = refusal_of(configured.a.shard(), {"127.0.0.1", 0});
+    CHECK(said.code == std::errc::operation_not_supported);
+    CHECK(said.text.find("listen.owner_key") != std::string::npos);
+  });
+}
+
+TEST_CASE("a deferred accept on kernel sockets may come from the configuration") {
+  on_kernel_backends([](const std::string& backend) {
+    auto settings = settings_for(backend, weir::sharing::exclusive);
+    settings.listen.defer_accept_ms = 30'000;
+    two_shards w(settings);
+    w.la = call_on(w.a.shard(), [&] { return w.a.shard().listen({"127.0.0.1", 0}); });
+    w.at = call_on(w.a.shard(), [&] { return w.la.local_endpoint(); });
+    auto silent = connect_many(w.at, 1);
+    auto talks = connect_many(w.at, 1);
+    REQUIRE(::send(talks[0], "?", 1, 0) == 1);
+    std::atomic<int> left = 1;
+    int mine = 0;
+    run_on(w.a.shard(), [&](weir::shard&) { return serve(w.la, left, mine); });
+    CHECK(answered(talks) == 1);  // the second one came first
+    ::close(silent[0]);
   });
 }

@@ -47,7 +47,8 @@ result<std::unique_ptr<packet_port>> asio_packet_port::open(asio_driver& driver,
 }
 
 void asio_packet_port::read_frames() {
-  for (unsigned i = 0; i < frames_per_turn; ++i) {
+  unsigned reads = 0;
+  for (; reads < frames_per_turn; ++reads) {
     driver_->count_system_call();
     auto n = ::read(reader_->fd(), frame_.data(), frame_.size());
     if (n > 0) {
@@ -62,6 +63,7 @@ void asio_packet_port::read_frames() {
     receiver_->device_failed({n < 0 ? errno : ENODEV, std::generic_category()});
     return;
   }
+  if (reads == frames_per_turn) ++counters_.cut_short;
   reader_->wait_readable();
 }
 

@@ -25,7 +25,8 @@ class uring_packet_port final : public packet_port, private ring_client {
   static constexpr std::size_t slot_bytes = 2048;  // what is longer is not copied
   static constexpr std::size_t slot_count = 256;
   static constexpr int reads_per_poll = 64;
-  static constexpr int failures_in_row = 16;  // of reads, then the device is given up
+  static constexpr std::size_t direct_bytes = 64 * 1024;  // beyond the ring's buffers, in a turn
+  static constexpr int failures_in_row = 16;              // of reads, then the device is given up
   enum tag : unsigned { read_tag, poll_tag };
 
   struct slot : ring_client {
@@ -43,6 +44,7 @@ class uring_packet_port final : public packet_port, private ring_client {
   void on_read(std::int32_t result, std::uint32_t flags) noexcept;
   void on_poll(std::int32_t result) noexcept;
   void arm();
+  void read_on() noexcept;
   void arm_or_give_up(int error) noexcept;
   bool queue_write(std::span<const std::span<const std::byte>> parts, std::size_t size);
   bool write_now(std::span<const std::span<const std::byte>> parts, std::size_t size);
@@ -55,6 +57,7 @@ class uring_packet_port final : public packet_port, private ring_client {
   bool armed_ = false;
   bool closing_ = false;
   bool failed_ = false;
+  bool reads_on_ = true;  // the device can be read without waiting for it
   int failures_ = 0;
   std::unique_ptr<buffer_pool> buffers_;
   std::vector<std::byte> frame_;  // of the polling form

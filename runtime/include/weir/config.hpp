@@ -40,6 +40,8 @@ struct config {
     sharding_policy policy = sharding_policy::hash;
     weir::overflow overflow = weir::overflow::drop;
     bool allow_wildcard = false;
+    std::uint32_t defer_accept_ms = 0;  ///< 0 = off
+    std::uint64_t owner_key = 0;        ///< 0 = drawn at random at each start
   } listen;
 
   struct tcp_section {

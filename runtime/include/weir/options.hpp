@@ -29,7 +29,8 @@ struct listen_options {
   /// Accept a connection only when its first data is there, or after this long without any (kernel
   /// sockets: in whole seconds, and roughly). Unset or 0: at once.
   std::optional<duration> defer_accept = {};
-  std::uint64_t owner_key = 0;  ///< of a sharded group: who lacks it cannot join (stack)
+  /// Who lacks it cannot join the listeners of an address (stack); 0: the configuration's.
+  std::uint64_t owner_key = 0;
 };
 
 struct stream_options {

@@ -10,6 +10,7 @@
 
 #include "driver/asio/asio_driver.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
+#include "transport/kernel/kernel_info.hpp"
 
 namespace weir::detail {
 
@@ -186,6 +187,18 @@ result<datagram_socket*> asio_datagrams::open(const endpoint& local, const endpo
   made->connected = remote != nullptr;
   if (remote != nullptr) made->remote = *remote;
   return static_cast<datagram_socket*>(made);
+}
+
+void asio_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
+  for (const auto* s = first_; s != nullptr; s = s->next()) {
+    if (s->given_up()) continue;
+    ++into.udp_sockets_total;
+    if (into.udp_sockets.size() >= bounds.udp_sockets) continue;
+    auto& out = into.udp_sockets.emplace_back();
+    for (auto n = kernel::observe_datagram(s->fd(), out); n > 0; --n) s->count_system_call();
+    if (s->connected) out.remote = s->remote;
+    out.read_waits = s->receiver != nullptr;
+  }
 }
 
 std::error_code asio_datagrams::connect(datagram_socket& socket_of_user, const endpoint& remote) {

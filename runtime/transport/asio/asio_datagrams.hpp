@@ -4,6 +4,7 @@
 #pragma once
 
 #include "driver/asio/watched_descriptor.hpp"
+#include "observe/snapshot.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/datagram.hpp"
 
@@ -22,6 +23,7 @@ class asio_datagrams final : public datagram_transport {
   std::size_t closing() const { return closing_; }
   /// Handlers that did not fit into their sockets; 0 is expected.
   std::uint64_t heap_handlers() const { return heap_handlers_; }
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const;
   /// Closes what is left, when the shard ends.
   void abandon() noexcept;
 

@@ -15,6 +15,7 @@ void asio_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds
                counters_.lending_starved});
   c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
+  datagrams_.observe(into, bounds);
   for (auto* socket = sockets_; socket != nullptr; socket = socket->next_socket)
     if (!socket->given_up()) socket->observe(into, bounds);
 }
@@ -26,6 +27,7 @@ void asio_listener::observe(shard_snapshot& into, const snapshot_bounds& bounds)
   out.local = local_;
   out.accepted = taken_;
   if (group_member_ != 0) out.accepted_ahead = adopted_.size();
+  kernel::describe_sharing(how_, home().groups().count(local_), out);
   for (auto n = kernel::observe_listener(fd(), out); n > 0; --n) count_system_call();
 }
 

@@ -339,6 +339,7 @@ void asio_listener::serve() {
 }
 
 void asio_listener::join(sharing how) {
+  how_ = how;
   if (how == sharing::exclusive) return;
   one_socket_ = how == sharing::shared;
   home().note_grouped(*this);

@@ -120,6 +120,7 @@ class asio_listener final : public asio_socket {
   endpoint local_;
   std::uint64_t group_member_ = 0;  // 0: alone
   bool one_socket_ = false;         // for all of them
+  sharing how_ = sharing::exclusive;
   std::deque<int> adopted_;
   std::uint64_t taken_ = 0;  // connections that were accepted
   accept_operation* first_ = nullptr;

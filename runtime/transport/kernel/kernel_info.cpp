@@ -97,7 +97,32 @@ unsigned observe_listener(int fd, listener_snapshot& into) {
   // it admits one more than the latter (sk_acceptq_is_full()).
   into.accept_queue = about.tcpi_unacked;
   into.backlog = std::uint64_t{about.tcpi_sacked} + 1;
-  return 1;
+  int seconds = 0;
+  socklen_t size = sizeof seconds;
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, &size) == 0)
+    into.defer_accept = static_cast<std::uint64_t>(seconds) * 1'000'000'000;
+  return 2;
+}
+
+void describe_sharing(sharing how, std::size_t members, listener_snapshot& into) {
+  into.sharing = how == sharing::shared    ? "shared"
+                 : how == sharing::sharded ? "sharded"
+                                           : "exclusive";
+  if (how == sharing::sharded) into.policy = "hash";
+  into.members = std::max<std::size_t>(members, 1);
+}
+
+unsigned observe_datagram(int fd, udp_snapshot& into) {
+  into.local = local_endpoint_of(fd);
+  std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+  socklen_t size = sizeof memory;
+  if (::getsockopt(fd, SOL_SOCKET, SO_MEMINFO, memory.data(), &size) == 0 &&
+      size > SK_MEMINFO_DROPS * sizeof(std::uint32_t)) {
+    into.receive_queued = memory[SK_MEMINFO_RMEM_ALLOC];
+    into.receive_limit = memory[SK_MEMINFO_RCVBUF];
+    into.dropped = memory[SK_MEMINFO_DROPS];
+  }
+  return 2;
 }
 
 unsigned observe_connection(int fd, connection_snapshot& into) {

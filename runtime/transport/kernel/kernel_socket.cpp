@@ -135,7 +135,8 @@ std::error_code check(const endpoint& local, const listen_options& options,
   // resets on overflow unless the whole machine is told to (sysctl tcp_abort_on_overflow). The
   // configuration's syn_backlog is a key of the stack, which this back end does not read; asking
   // for one in a call to listen() is another matter.
-  if (reset || policy || options.syn_backlog || options.owner_key != 0)
+  const bool keyed = options.owner_key != 0 || defaults.owner_key != 0;
+  if (reset || policy || options.syn_backlog || keyed)
     return std::make_error_code(std::errc::operation_not_supported);
   if (local.address.is_unspecified() && !options.allow_wildcard.value_or(defaults.allow_wildcard))
     return std::make_error_code(std::errc::permission_denied);
@@ -153,7 +154,8 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
   if (options.share.value_or(settings.listen.sharing) == sharing::sharded)
     if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1)) return ec;
   if (auto ec = apply_settings(fd->get(), settings, {})) return ec;
-  if (const auto wait = options.defer_accept.value_or(duration{}); wait > duration{}) {
+  const duration configured = std::chrono::milliseconds(settings.listen.defer_accept_ms);
+  if (const auto wait = options.defer_accept.value_or(configured); wait > duration{}) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
     const int value = static_cast<int>(std::min<std::int64_t>(seconds, 3600));
     if (auto ec = set(fd->get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, value)) return ec;

@@ -49,6 +49,12 @@ void listener_groups::leave(std::uint64_t number) {
     std::erase_if(sockets_, [&](const shared_socket& s) { return s.local == local; });
 }
 
+std::size_t listener_groups::count(const endpoint& local) {
+  std::lock_guard lock(mutex_);
+  return static_cast<std::size_t>(std::count_if(members_.begin(), members_.end(),
+                                                [&](const member& m) { return m.local == local; }));
+}
+
 bool listener_groups::give_away(const endpoint& local, int fd) {
   std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < members_.size(); ++i) {

@@ -29,6 +29,8 @@ class listener_groups {
   /// The member goes: nothing is posted to its shard any more. The last of a shared socket closes
   /// it.
   void leave(std::uint64_t member);
+  /// Members of the address.
+  std::size_t count(const endpoint& local);
   /// Hands an accepted connection to a member of the address, in turn. False: there is none, and
   /// the connection is still the caller's.
   bool give_away(const endpoint& local, int fd);

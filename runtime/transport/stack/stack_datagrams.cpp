@@ -69,6 +69,27 @@ endpoint stack_datagrams::local_endpoint(const datagram_socket& socket_of_user) 
   return host_.local_endpoint(static_cast<const socket&>(socket_of_user).id);
 }
 
+void stack_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
+  into.udp_sockets_total += open_;
+  for (const auto* s = first_; s != nullptr; s = s->next) {
+    if (into.udp_sockets.size() >= bounds.udp_sockets) return;
+    const auto info = host_.info_udp(s->id);
+    if (!info) continue;
+    auto& out = into.udp_sockets.emplace_back();
+    out.local = info->local;
+    if (info->connected) out.remote = info->remote;
+    out.receive_queued = info->queued_bytes;
+    out.receive_limit = info->queued_bytes_limit;
+    out.datagrams_queued = info->queued;
+    out.datagrams_limit = info->queued_limit;
+    out.received = info->received;
+    out.sent = info->sent;
+    out.dropped = info->dropped;
+    out.icmp_errors = info->icmp_errors;
+    out.read_waits = s->receiver != nullptr;
+  }
+}
+
 // --- Receiving.
 
 // True when the operation is over.

@@ -4,6 +4,7 @@
 
 #include <system_error>
 
+#include "observe/snapshot.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/datagram.hpp"
 #include "weir/stack/host.hpp"
@@ -21,6 +22,7 @@ class stack_datagrams final : public datagram_transport {
   std::size_t sockets() const { return open_; }
   /// An event of a UDP socket.
   void handle(const stack::event& what);
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const;
   /// No packet will ever come again.
   void fail_everything(std::error_code error);
 

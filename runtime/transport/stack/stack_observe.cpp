@@ -8,6 +8,22 @@ namespace {
 
 std::uint64_t ns(duration d) { return static_cast<std::uint64_t>(d.count()); }
 
+std::string_view name_of(stack::sharing_mode how) {
+  switch (how) {
+    case stack::sharing_mode::shared: return "shared";
+    case stack::sharing_mode::sharded: return "sharded";
+    default: return "exclusive";
+  }
+}
+
+std::string_view name_of(stack::sharding_policy how) {
+  switch (how) {
+    case stack::sharding_policy::round_robin: return "round_robin";
+    case stack::sharding_policy::least_loaded: return "least_loaded";
+    default: return "hash";
+  }
+}
+
 listener_snapshot shown(const stack::listener_info& from) {
   listener_snapshot out;
   out.local = from.local;
@@ -25,6 +41,12 @@ listener_snapshot shown(const stack::listener_info& from) {
   out.syn_expired = from.syn_expired;
   out.cookies_sent = from.cookies_sent;
   out.cookies_accepted = from.cookies_accepted;
+  out.defer_accept = ns(from.defer_accept);
+  out.deferred = from.deferred;
+  out.sharing = name_of(from.sharing);
+  if (from.sharing == stack::sharing_mode::sharded) out.policy = name_of(from.policy);
+  out.members = from.members;
+  out.owner_key = from.has_key;
   return out;
 }
 
@@ -74,6 +96,7 @@ void add_device(const packet_port_counters& from, std::vector<counted>& c) {
   c.push_back({"device", "send_failed", "frames that the device refused", from.send_failed});
   c.push_back(
       {"device", "no_buffer", "times reception paused for lack of buffers", from.no_buffer});
+  c.push_back({"device", "cut_short", "turns that left frames unread", from.cut_short});
 }
 
 }  // namespace
@@ -94,6 +117,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   c.push_back({"stack", "time_wait", "TIME_WAIT entries", host_.time_wait_entries(), true});
   c.push_back({"stack", "connections_limit", "connections that may be", limits.connections, true});
 
+  datagrams_.observe(into, bounds);
   if (tenant_ != nullptr) tenant_->observe(into);
 
   host_.for_each_listener([&](const stack::listener_info& info) {

@@ -157,6 +157,10 @@ void stack_transport::fail_acceptors(socket& listener, std::error_code error) {
 void stack_transport::before_wait(instant now) {
   now_ = std::max(now_, now);
   if (host_.next_deadline() <= now_) host_.advance(now_);
+  if (const auto behind = port_->counters().cut_short; behind != behind_) {
+    behind_ = behind;
+    host_.device_is_ahead();
+  }
   host_.flush(now_);
   drain_events();
   if (settings_.tap) settings_.tap->idle(now_);

@@ -117,6 +117,7 @@ class stack_transport final : public transport,
   stack_settings settings_;
   instant now_;
   bool clock_is_stale_ = true;
+  std::uint64_t behind_ = 0;  // packet_port_counters::cut_short, as last seen
   weir::shard* shard_ = nullptr;
   std::unique_ptr<packet_port> port_;
   stack::host host_;  // after the port: what it sends when it goes still has somewhere to go

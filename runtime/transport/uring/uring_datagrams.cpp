@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "transport/kernel/kernel_datagram.hpp"
+#include "transport/kernel/kernel_info.hpp"
 
 namespace weir::detail {
 
@@ -66,6 +67,17 @@ result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endp
   first_ = &s;
   ++open_;
   return static_cast<datagram_socket*>(&s);
+}
+
+void uring_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
+  into.udp_sockets_total += open_;
+  for (const auto* s = first_; s != nullptr; s = s->next) {
+    if (into.udp_sockets.size() >= bounds.udp_sockets) return;
+    auto& out = into.udp_sockets.emplace_back();
+    driver_.count_system_calls(kernel::observe_datagram(s->fd, out));
+    if (s->connected) out.remote = s->remote;
+    out.read_waits = s->receiver != nullptr;
+  }
 }
 
 std::error_code uring_datagrams::connect(datagram_socket& socket_of_user, const endpoint& remote) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "driver/uring/uring_driver.hpp"
+#include "observe/snapshot.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/datagram.hpp"
 
@@ -17,6 +18,7 @@ class uring_datagrams final : public datagram_transport {
 
   void attach(weir::shard& owner) { owner_ = &owner; }
   std::size_t open_sockets() const { return open_; }
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const;
 
   result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
                                 const udp_options& options) override;

@@ -51,6 +51,7 @@ uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::
   l.fd = listening.release();
   l.local = kernel::local_endpoint_of(l.fd);
   l.queue_limit = std::clamp<std::size_t>(backlog, 1, limits_.accept_queue);
+  l.how = how;
   l.one_at_a_time = how == sharing::shared;
   if (how != sharing::exclusive)
     l.group_member = family_->inside().listeners.join(

@@ -1,5 +1,6 @@
 // What the uring transport shows: its counters, and of its sockets what the kernel tells, together
 // with what this process has received and not read, or accepted and not claimed.
+#include "run/family.hpp"
 #include "transport/kernel/kernel_info.hpp"
 #include "transport/uring/uring_transport.hpp"
 
@@ -10,6 +11,7 @@ void uring_transport::observe_listener(const uring_listener& l, listener_snapsho
   out.accepted = l.taken;
   out.accepted_ahead = l.accepted.size();
   out.accepted_ahead_limit = l.queue_limit;
+  kernel::describe_sharing(l.how, family_->inside().listeners.count(l.local), out);
   driver_.count_system_calls(kernel::observe_listener(l.fd, out));
 }
 
@@ -50,6 +52,7 @@ void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
                buffers_.offered(), true});
   c.push_back(
       {"transport", "buffers_spare", "receive buffers that nobody holds", buffers_.spares(), true});
+  datagrams_.observe(into, bounds);
   for (auto* base = open_; base != nullptr; base = base->next_open) {
     if (base->closing || base->fd < 0) continue;
     if (base->is_listener) {

@@ -94,6 +94,7 @@ struct uring_listener final : uring_socket_base {
   std::uint64_t taken = 0;      // by the program
   bool armed = false;
   bool withdrawing = false;
+  sharing how = sharing::exclusive;
   bool one_at_a_time = false;      // others accept from the same socket: none is taken in advance
   std::uint64_t group_member = 0;  // in the family's groups; 0: alone
   instant retry_at = instant::never();  // descriptors ran out

@@ -34,8 +34,8 @@ namespace weir::stack {
   X(path_probes_sent) X(path_probes_lost) X(path_black_holes) X(path_mtu_lowered)                 \
   /* listening */                                                                                 \
   X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                        \
-  X(syn_cookies_accepted) X(syn_cookies_refused) X(accept_queue_overflow)                         \
-  X(accepts_deferred)                                                                             \
+  X(syn_cookies_accepted) X(syn_cookies_refused) X(syn_cookies_postponed)                         \
+  X(accept_queue_overflow) X(accepts_deferred)                                                    \
   X(connections_refused_limit)                                                                    \
   /* shards of one device */                                                                      \
   X(syns_handed_over) X(segments_handed_over) X(handovers_taken) X(handovers_dropped)             \

@@ -181,6 +181,7 @@ struct udp_info {
   bool connected = false;
   std::uint32_t queued = 0;        ///< datagrams received and not yet read
   std::uint32_t queued_bytes = 0;  ///< what they cost, at their true size
+  std::uint32_t queued_limit = 0, queued_bytes_limit = 0;
   std::uint64_t received = 0, sent = 0;
   std::uint64_t dropped = 0;      ///< arrived while the queue was full
   std::uint64_t icmp_errors = 0;  ///< about what it sent, believed or not
@@ -277,6 +278,12 @@ struct listener_info {
   std::uint64_t cookies_accepted = 0;
   duration accept_wait{};          ///< time spent in the accept queue, of all that were accepted
   duration accept_wait_longest{};  ///< of one of them; both to the millisecond
+  duration defer_accept{};         ///< 0: accepted at once
+  std::uint64_t deferred = 0;      ///< handshakes that waited for data
+  sharing_mode sharing = sharing_mode::exclusive;
+  sharding_policy policy = sharding_policy::hash;
+  std::uint32_t members = 1;  ///< listeners of the group, this one included
+  bool has_key = false;       ///< an owner key was given; which, is nobody's business
 };
 
 class shard_set;
@@ -302,6 +309,10 @@ class host {
   /// MUST-58, MUST-59). Best called last in a turn, after the application has had its say: then
   /// replies carry the acknowledgements.
   void flush(instant now);
+  /// Before flush(): the device had more packets than this batch took, since the core cannot keep
+  /// up. From a flood of SYNs, those that come for the first time then go unanswered: to read them
+  /// costs little, and what clients send is not lost in the device's queue behind them.
+  void device_is_ahead();
   /// Runs the timers that are due.
   void advance(instant now);
   /// When advance() must be called next; never() when no timer runs. May be earlier than a timer
