@@ -16,78 +16,13 @@
 #include <vector>
 
 #include "kernel/clients.hpp"
+#include "kernel/dedicated_world.hpp"
 #include "kernel/namespace_test.hpp"
-#include "observe/take_snapshot.hpp"
-#include "run/family.hpp"
-#include "transport/stack/dedicated/dedicated_stack.hpp"
-#include "weir/weir.hpp"
 
 using namespace kernel_test;
 using namespace std::chrono_literals;
 
 namespace {
-
-constexpr const char* address = "198.18.0.2";
-constexpr auto patience = 60s;
-
-/// A call on a shard's own thread.
-template <class F>
-auto call_on(weir::shard& where, F&& f) {
-  std::promise<decltype(f())> done;
-  where.post([&] { done.set_value(f()); });
-  return done.get_future().get();
-}
-
-/// Some shards that one dedicated stack serves. Whatever runs on them is cancelled at the end.
-class world {
- public:
-  explicit world(unsigned shards, weir::config settings = {}) {
-    settings.backend = "stack";
-    settings.stack.placement = weir::placement::dedicated;
-    settings.shards = shards;
-    for (unsigned i = 0; i < shards; ++i)
-      threads_.push_back(std::make_unique<weir::shard_thread>(settings, i, family_));
-  }
-
-  weir::shard& shard(std::size_t i) { return threads_[i]->shard(); }
-  weir::shard& stack() { return family_->inside().dedicated->shard(); }
-
-  void start(std::size_t i, std::function<weir::task<>(weir::shard&)> what) {
-    shard(i).post([this, i, what = std::move(what)] {
-      shard(i).start(run(shard(i), what), [](std::exception_ptr) {});
-    });
-  }
-  std::error_code refusal(std::size_t i, std::uint16_t port, const weir::listen_options& how) {
-    return call_on(shard(i), [&] {
-      auto listener = shard(i).try_listen({address, port}, how);
-      return listener ? std::error_code() : listener.error();
-    });
-  }
-  std::uint64_t count(weir::shard& of, std::string_view name) {
-    return call_on(of, [&]() -> std::uint64_t {
-      for (const auto& c : weir::detail::take_snapshot(of, {}).counts)
-        if (c.name == name) return c.value;
-      return ~std::uint64_t{0};
-    });
-  }
-  /// Waits for a counter; false when it does not come.
-  bool reaches(weir::shard& of, std::string_view name, std::uint64_t wanted) {
-    const auto until = std::chrono::steady_clock::now() + patience;
-    while (count(of, name) < wanted) {
-      if (std::chrono::steady_clock::now() > until) return false;
-      ::usleep(200);
-    }
-    return true;
-  }
-
- private:
-  static weir::task<> run(weir::shard& s, std::function<weir::task<>(weir::shard&)> what) {
-    co_await what(s);
-  }
-
-  std::shared_ptr<weir::shard_family> family_ = std::make_shared<weir::shard_family>();
-  std::vector<std::unique_ptr<weir::shard_thread>> threads_;
-};
 
 weir::task<> echo(weir::tcp_stream peer) {
   std::array<std::byte, 4096> buffer;
@@ -360,5 +295,61 @@ TEST_CASE("dedicated: a full ring to the stack delays notes, is counted, and los
       if (!w.reaches(w.shard(0), "stack_ring_full", 1)) return "the ring did not fill";
     }
     return read_crowd(clients);
+  });
+}
+
+TEST_CASE("dedicated: a device that fails ends whatever waits, on the shard that waits") {
+  run_in_private_network([]() -> std::string {
+    world w(1);
+    std::latch listening(1), under_way(1);
+    std::promise<std::string> result;
+    std::error_code read_ended, write_ended, accept_ended, connect_ended;
+    w.start(0, [&](weir::shard& s) -> weir::task<> {
+      auto listener = s.listen({address, 7});
+      listening.count_down();
+      auto quiet = co_await listener.accept();
+      auto stuck = co_await listener.accept();
+      if (!quiet || !stuck) co_return result.set_value("no connection");
+      weir::scope all(s);
+      auto reads = [](weir::tcp_stream& from, std::error_code& end) -> weir::task<> {
+        std::array<std::byte, 8> buffer;
+        auto got = co_await from.read_some(buffer).nothrow();
+        end = got.ec;
+      };
+      auto writes = [](weir::tcp_stream& to, std::error_code& end) -> weir::task<> {
+        std::vector<std::byte> much(64 << 20);
+        auto sent = co_await to.write_all(much).nothrow();
+        end = sent.ec;
+      };
+      auto accepts = [](weir::tcp_listener& from, std::error_code& end) -> weir::task<> {
+        auto got = co_await from.accept().nothrow();
+        end = got.error();
+      };
+      auto connects = [](std::error_code& end) -> weir::task<> {
+        auto got = co_await weir::connect({"198.18.0.77", 9}).nothrow();  // nobody is there
+        end = got.error();
+      };
+      all.spawn(reads(*quiet, read_ended));
+      all.spawn(writes(*stuck, write_ended));
+      all.spawn(accepts(listener, accept_ended));
+      all.spawn(connects(connect_ended));
+      co_await weir::yield();
+      under_way.count_down();
+      co_await all.join();
+      auto later = co_await weir::connect({"198.18.0.1", 9}).nothrow();
+      auto again = s.try_listen({address, 8});
+      const bool refused = !later && !again && later.error() == std::errc::io_error &&
+                           again.error() == std::errc::io_error;
+      result.set_value(refused ? "" : "something goes on without a device");
+    });
+    listening.wait();
+    auto first = connect_to(address, 7), second = connect_to(address, 7);
+    under_way.wait();
+    w.stack().post([&] { w.tenant().fail_everything(std::make_error_code(std::errc::io_error)); });
+    auto outcome = result.get_future();
+    if (outcome.wait_for(patience) != std::future_status::ready) return "something still waits";
+    for (auto error : {read_ended, write_ended, accept_ended, connect_ended})
+      if (error != std::errc::io_error) return "ended otherwise: " + error.message();
+    return outcome.get();
   });
 }

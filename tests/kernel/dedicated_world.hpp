@@ -1,0 +1,87 @@
+// Shards on threads of their own that one dedicated stack serves, in the network of the process.
+#pragma once
+
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "observe/take_snapshot.hpp"
+#include "run/family.hpp"
+#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "weir/weir.hpp"
+
+namespace kernel_test {
+
+/// weir's default.
+inline constexpr const char* address = "198.18.0.2";
+inline constexpr std::chrono::seconds patience{60};
+
+/// A call on a shard's own thread.
+template <class F>
+auto call_on(weir::shard& where, F&& f) {
+  std::promise<decltype(f())> done;
+  where.post([&] { done.set_value(f()); });
+  return done.get_future().get();
+}
+
+/// Some shards that one dedicated stack serves. Whatever runs on them is cancelled at the end.
+class world {
+ public:
+  explicit world(unsigned shards, weir::config settings = {}) {
+    settings.backend = "stack";
+    settings.stack.placement = weir::placement::dedicated;
+    settings.shards = shards;
+    for (unsigned i = 0; i < shards; ++i)
+      threads_.push_back(std::make_unique<weir::shard_thread>(settings, i, family_));
+  }
+
+  weir::shard& shard(std::size_t i) { return threads_[i]->shard(); }
+  weir::shard& stack() { return family_->inside().dedicated->shard(); }
+  weir::detail::stack_tenant& tenant() { return family_->inside().dedicated->side(); }
+
+  void start(std::size_t i, std::function<weir::task<>(weir::shard&)> what) {
+    shard(i).post([this, i, what = std::move(what)] {
+      shard(i).start(run(shard(i), what), [](std::exception_ptr) {});
+    });
+  }
+  std::error_code refusal(std::size_t i, std::uint16_t port, const weir::listen_options& how) {
+    return call_on(shard(i), [&] {
+      auto listener = shard(i).try_listen({address, port}, how);
+      return listener ? std::error_code() : listener.error();
+    });
+  }
+  std::uint64_t count(weir::shard& of, std::string_view name) {
+    return call_on(of, [&]() -> std::uint64_t {
+      for (const auto& c : weir::detail::take_snapshot(of, {}).counts)
+        if (c.name == name) return c.value;
+      return ~std::uint64_t{0};
+    });
+  }
+  /// Waits for a counter; false when it does not come.
+  bool reaches(weir::shard& of, std::string_view name, std::uint64_t wanted) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (count(of, name) < wanted) {
+      if (std::chrono::steady_clock::now() > until) return false;
+      ::usleep(200);
+    }
+    return true;
+  }
+
+ private:
+  static weir::task<> run(weir::shard& s, std::function<weir::task<>(weir::shard&)> what) {
+    co_await what(s);
+  }
+
+  std::shared_ptr<weir::shard_family> family_ = std::make_shared<weir::shard_family>();
+  std::vector<std::unique_ptr<weir::shard_thread>> threads_;
+};
+
+}  // namespace kernel_test
