@@ -298,6 +298,59 @@ TEST_CASE("dedicated: a full ring to the stack delays notes, is counted, and los
   });
 }
 
+TEST_CASE("dedicated: members' queues and the listener's own are bounded by the backlog") {
+  run_in_private_network([]() -> std::string {
+    weir::config settings;
+    settings.listen.backlog = 2;
+    world w(2, settings);
+    const auto how = weir::listen_options{.share = weir::sharing::sharded};
+    std::array<weir::tcp_listener, 2> listeners;
+    for (std::size_t i = 0; i < 2; ++i)
+      listeners[i] = call_on(w.shard(i), [&] { return w.shard(i).listen({address, 7}, how); });
+    const auto shown = [&](auto member) -> std::uint64_t {
+      return call_on(w.stack(), [&] {
+        return *(weir::detail::take_snapshot(w.stack(), {}).listeners.at(0).*member);
+      });
+    };
+    const auto reaches = [&](auto member, std::uint64_t wanted) {
+      const auto until = std::chrono::steady_clock::now() + patience;
+      while (shown(member) < wanted) {
+        if (std::chrono::steady_clock::now() > until) return false;
+        ::usleep(200);
+      }
+      return true;
+    };
+    using weir::detail::listener_snapshot;
+    std::vector<kernel_test::fd> clients;  // two for each member, and two in the listener's queue
+    for (int i = 0; i < 6; ++i) clients.push_back(connect_to(address, 7));
+    std::string out;
+    if (!reaches(&listener_snapshot::accept_queue, 2)) out = "the queues hold another number";
+    auto one_more = std::async(std::launch::async, [] { return connect_to(address, 7); });
+    if (out.empty() && !reaches(&listener_snapshot::accept_overflows, 1)) out = "no overflow";
+    if (out.empty() && shown(&listener_snapshot::accept_queue) != 2) out = "the bound did not hold";
+    std::latch done(2);
+    for (std::size_t i = 0; i < 2; ++i)
+      w.start(i, [&, i](weir::shard& s) -> weir::task<> {
+        weir::scope sessions(s);
+        for (;;) {
+          auto peer = co_await listeners[i].accept();
+          if (!peer) break;
+          sessions.spawn(echo(std::move(*peer)));
+        }
+        co_await sessions.join();
+        listeners[i].close();
+        done.count_down();
+      });
+    clients.push_back(one_more.get());
+    for (auto& client : clients) send_all(client.get(), "x", 1);
+    if (auto wrong = read_crowd(clients); out.empty()) out = wrong;
+    for (std::size_t i = 0; i < 2; ++i) w.shard(i).request_stop();
+    clients.clear();
+    done.wait();
+    return out;
+  });
+}
+
 TEST_CASE("dedicated: a device that fails ends whatever waits, on the shard that waits") {
   run_in_private_network([]() -> std::string {
     world w(1);
