@@ -30,7 +30,7 @@ struct test_node : cancel_node {
 class [[nodiscard]] manual_operation : public weir::detail::operation {
  public:
   explicit manual_operation(manual_operation*& where)
-      : operation(&manual_operation::asked), handle_(&where) {}
+      : operation(&hook<&manual_operation::asked>), handle_(&where) {}
   manual_operation(manual_operation&&) = default;
   manual_operation timeout(weir::duration d) && {
     set_timeout(d);
