@@ -166,7 +166,8 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
   lookup->add_option("--listeners", c.lookup.listeners, "many listeners")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
-  lookup->add_option("--count", c.lookup.count, "not time, but so many steps of each, for a profiler");
+  lookup->add_option("--count", c.lookup.count,
+                     "not time, but so many steps of each, for a profiler");
   lookup->add_option("--only", c.lookup.only, "figures whose name begins so");
   lookup->callback([&] { chosen = [&c] { return run_lookup(c.lookup); }; });
 }
