@@ -33,9 +33,8 @@ void emit_plain_ipv4(std::byte* into, const plain_ipv4& fields);
 /// Whether emit_plain() can write the segment's headers.
 inline bool is_plain(const tcp_segment& segment) {
   const auto& o = segment.options;
-  return segment.source.is_v4() && segment.destination.is_v4() &&
-         ((o.sack_count != 0) | o.mss.has_value() | o.window_scale.has_value() | o.sack_permitted |
-          o.user_timeout.has_value()) == 0;
+  return segment.source.is_v4() && segment.destination.is_v4() && o.sack_count == 0 && !o.mss &&
+         !o.window_scale && !o.sack_permitted && !o.user_timeout;
 }
 /// The length of a plain segment's headers.
 inline std::size_t plain_headers(const tcp_segment& segment) {
