@@ -249,9 +249,11 @@ TEST_CASE("a_reader_that_never_has_to_wait_lets_others_run_all_the_same") {
       ended = true;
     };
     auto others = [&]() -> task<> {
-      for (int last = 0; !ended; last = read) {
+      int last = 0;
+      while (!ended) {
         co_await weir::yield();
         longest = std::max(longest, read - last);
+        last = read;
       }
     };
     const auto before = s.counters().budget_exhausted;
