@@ -4,12 +4,12 @@
 // reordering of 1% within 5 ms. Medians over seeds.
 //
 // Linux's figures are measured in real time: where it may, the program takes real-time priority.
-// Usage: impaired_goodput [SECONDS [RUNS [CONGESTION]]]
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <sys/socket.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -203,9 +203,21 @@ std::string summary(int runs, double& median, F&& one) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  auto seconds = std::chrono::seconds(argc > 1 ? std::atoi(argv[1]) : 10);
-  int runs = argc > 2 ? std::atoi(argv[2]) : 5;
-  std::string congestion = argc > 3 ? argv[3] : "cubic";
+  unsigned wanted_seconds = 10;
+  int runs = 5;
+  std::string congestion = "cubic";
+  CLI::App app(
+      "Goodput of one flow through an impaired link: Linux over TUN beside weir simulated.");
+  app.add_option("SECONDS", wanted_seconds, "of each run")
+      ->check(CLI::Range(1u, 600u))
+      ->capture_default_str();
+  app.add_option("RUNS", runs, "of each condition")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("CONGESTION", congestion, "Linux's congestion control; reno is ours as well")
+      ->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  const auto seconds = std::chrono::seconds(wanted_seconds);
   std::string why;
   if (weir::stack::enter_private_network(why)) {
     std::fprintf(stderr, "SKIPPED: %s\n", why.c_str());
