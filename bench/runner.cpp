@@ -22,7 +22,7 @@ namespace weir::bench {
 namespace {
 
 constexpr int start_limit_ms = 10'000;
-constexpr std::uint64_t traced_warmup_ns = 50'000'000;
+constexpr std::uint64_t traced_warmup_ns = 500'000'000;  // until queues have grown
 constexpr std::uint64_t traced_duration_ns = 300'000'000;
 constexpr std::uint64_t traced_min_megabytes = 20;
 constexpr std::uint64_t traced_min_requests = 200;  // fewer, and the window's edges show

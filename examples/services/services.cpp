@@ -24,6 +24,12 @@ std::string make_pattern() {
   return out;
 }
 
+/// The pattern stays where it is for good, so a back end that can send from the caller's memory
+/// need not copy it first, and has nothing to give back.
+weir::owned_buffer pattern_to_send() {
+  return {std::as_bytes(std::span(chargen_pattern())), [](void*) noexcept {}, nullptr};
+}
+
 /// discard() for a stream that somebody else owns.
 weir::task<> throw_away(weir::tcp_stream& peer, weir::duration idle) {
   for (;;) {
@@ -80,7 +86,7 @@ weir::task<> chargen(weir::tcp_stream peer, limits limit) {
   weir::scope reading(peer.owner(), {.max = 1});
   reading.spawn(throw_away(peer, weir::duration(-1)));
   for (;;) {
-    auto sent = co_await peer.write_all(chargen_pattern()).timeout(limit.idle).nothrow();
+    auto sent = co_await peer.write_all(pattern_to_send()).timeout(limit.idle).nothrow();
     if (sent.ec) break;
   }
   reading.cancel();
