@@ -1,6 +1,11 @@
-// How flows end: resets for segments that belong to none, detachment, TIME_WAIT (RFC
-// 9293 3.10.7.1, 3.6.1; RFC 1337, RFC 6191). See host_impl.hpp.
+// How flows are found, and how they end: resets for segments that belong to none, detachment,
+// TIME_WAIT (RFC 9293 3.10.7.1, 3.6.1; RFC 1337, RFC 6191). See host_impl.hpp.
+#include <algorithm>
+#include <array>
+
 #include "host_impl.hpp"
+#include "wire/bytes.hpp"
+#include "wire/ip.hpp"
 
 namespace weir::stack {
 namespace {
@@ -19,6 +24,25 @@ void fetch(const tcp_socket& s) {
   for (std::size_t i = 0; i < sizeof s; i += cache_line) __builtin_prefetch(at + i, 1);
 }
 
+/// The flow of a TCP packet without IPv4 options or IPv6 extension headers; false for any other,
+/// and no judgement of it.
+bool read_flow(std::span<const std::byte> packet, flow_key& out) {
+  constexpr std::size_t v4_header = 20, v6_header = 40, ports = 4;
+  const auto* p = packet.data();
+  const auto port = [p](std::size_t at) { return wire::get16(p + at); };
+  if (packet.size() >= v4_header + ports && p[0] == std::byte{0x45} && p[9] == std::byte{6}) {
+    out.remote = {wire::read_v4(p + 12), port(v4_header)};
+    out.local = {wire::read_v4(p + 16), port(v4_header + 2)};
+    return true;
+  }
+  if (packet.size() >= v6_header + ports && p[0] >> 4 == std::byte{6} && p[6] == std::byte{6}) {
+    out.remote = {wire::read_v6(p + 8), port(v6_header)};
+    out.local = {wire::read_v6(p + 24), port(v6_header + 2)};
+    return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 const flow_key& host::impl::key_of(flow_ref ref) const {
@@ -35,6 +59,29 @@ flow_ref host::impl::find_flow(const flow_key& flow) const {
     if (cold && ref.what() == flow_ref::kind::connection) fetch(sockets_[ref.index()]);
     return key_of(ref);
   });
+}
+
+// Two misses stand before a segment of a cold flow: the slot of the table, and the connection that
+// it names. Each is asked for for all packets before the first is waited for.
+void host::impl::expect(std::span<const std::span<const std::byte>> packets) const noexcept {
+  if (sockets_.size() <= hot_connections) return;
+  constexpr std::size_t at_once = 16;  // as many misses as a core has under way, or more
+  while (!packets.empty()) {
+    const auto some = packets.first(std::min(at_once, packets.size()));
+    packets = packets.subspan(some.size());
+    std::array<std::uint64_t, at_once> hashes;
+    std::size_t count = 0;
+    for (auto packet : some) {
+      flow_key flow;
+      if (!read_flow(packet, flow)) continue;
+      hashes[count] = flows_.hash(flow);
+      flows_.fetch(hashes[count++]);
+    }
+    for (auto hash : std::span(hashes).first(count)) {
+      const auto ref = flows_.likely(hash);
+      if (ref.what() == flow_ref::kind::connection) fetch(sockets_[ref.index()]);
+    }
+  }
 }
 
 void host::impl::answer_with_reset(instant now, const wire::tcp_segment& segment) {

@@ -59,6 +59,7 @@ class host::impl final : public tcp::egress {
   ~impl();
 
   // host_input.cpp
+  void expect(std::span<const std::span<const std::byte>> packets) const noexcept;
   void input(instant now, std::span<const std::byte> packet, const receive_meta& meta);
   void flush(instant now);
   void advance(instant now);

@@ -21,9 +21,12 @@ namespace weir::detail {
 /// Gets packets as the device frames them (for TUN: a virtio_net_hdr, then the IP packet).
 class packet_receiver {
  public:
+  static constexpr std::size_t max_frames = 16;
+
   virtual ~packet_receiver() = default;
-  /// Valid during the call only.
-  virtual void receive(std::span<const std::byte> frame) = 0;
+  /// Some frames in the order of their arrival: those that were there at once, at least one and at
+  /// most `max_frames`. Valid during the call only.
+  virtual void receive(std::span<const std::span<const std::byte>> frames) = 0;
   /// The device failed for good; nothing more will come.
   virtual void device_failed(std::error_code error) = 0;
 };

@@ -26,6 +26,10 @@ class hash_index {
       if (s.tag == tag && matches(s.value)) return s.value;
     }
   }
+  /// Asks for the slot where find() begins.
+  void fetch(std::uint64_t hash) const {
+    __builtin_prefetch(&slots_[home(static_cast<std::uint32_t>(hash))]);
+  }
   void insert(std::uint64_t hash, std::uint32_t value) {
     if ((size_ + 1) * 2 > slots_.size()) grow();
     place({static_cast<std::uint32_t>(hash), value});

@@ -19,14 +19,17 @@ using weir::detail::asio_driver;
 namespace {
 
 struct collector : weir::detail::packet_receiver {
-  void receive(std::span<const std::byte> frame) override {
-    frames.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
+  void receive(std::span<const std::span<const std::byte>> some) override {
+    together.push_back(some.size());
+    for (auto frame : some)
+      frames.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
   }
   void device_failed(std::error_code e) override {
     ++failures;
     error = e;
   }
   std::vector<std::string> frames;
+  std::vector<std::size_t> together;  // how many each call brought
   int failures = 0;
   std::error_code error;
 };
@@ -129,7 +132,7 @@ TEST_CASE("driver_goes_with_a_wake_pending") {
   driver.wake();
 }
 
-TEST_CASE("packet_port_hands_frames_over_one_by_one") {
+TEST_CASE("packet_port_hands_frames_over_together_in_order") {
   asio_driver driver(0ns);
   device_pair device;
   collector got;
@@ -140,6 +143,7 @@ TEST_CASE("packet_port_hands_frames_over_one_by_one") {
     REQUIRE(::send(device.ends[1], frame.data(), frame.size(), 0) > 0);
   }
   while (got.frames.size() < 10) driver.turn(instant::never());
+  CHECK(got.together == std::vector<std::size_t>{10});
   CHECK(got.frames.front() == "frame 0");
   CHECK(got.frames.back() == "frame 9");
   CHECK((*port)->counters().frames_in == 10);

@@ -31,7 +31,10 @@ class reflector : public weir::detail::packet_receiver {
   weir::detail::packet_port* port = nullptr;
   int reflected = 0;
 
-  void receive(std::span<const std::byte> frame) override {
+  void receive(std::span<const std::span<const std::byte>> frames) override {
+    for (auto frame : frames) reflect(frame);
+  }
+  void reflect(std::span<const std::byte> frame) {
     if (frame.size() < vnet_header + 28 || (frame[vnet_header] >> 4) != std::byte{4}) return;
     std::array<std::byte, 2048> copy;
     if (frame.size() > copy.size()) return;

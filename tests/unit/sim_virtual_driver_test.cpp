@@ -19,8 +19,8 @@ namespace {
 const auto here = ip_address::v4(0x0a000001), there = ip_address::v4(0x0a000002);
 
 struct frames final : weir::detail::packet_receiver {
-  void receive(std::span<const std::byte> frame) override {
-    got.emplace_back(frame.begin(), frame.end());
+  void receive(std::span<const std::span<const std::byte>> some) override {
+    for (auto frame : some) got.emplace_back(frame.begin(), frame.end());
   }
   void device_failed(std::error_code) override {}
   std::vector<std::vector<std::byte>> got;

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <string>
@@ -64,14 +65,17 @@ struct wire {
 };
 
 struct collector : packet_receiver {
-  void receive(std::span<const std::byte> frame) override {
-    frames.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
+  void receive(std::span<const std::span<const std::byte>> some) override {
+    together.push_back(some.size());
+    for (auto frame : some)
+      frames.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
   }
   void device_failed(std::error_code error) override {
     ++failures;
     failure = error;
   }
   std::vector<std::string> frames;
+  std::vector<std::size_t> together;  // how many each call brought
   int failures = 0;
   std::error_code failure;
 };
@@ -290,6 +294,25 @@ TEST_CASE("packet_port_writes_a_frame_of_as_many_parts_as_the_stack_gathers") {
   CHECK((*port)->send(parts));
   CHECK(w.get() == all);
   CHECK((*port)->counters().send_failed == 0);
+}
+
+TEST_CASE("packet_port_hands_over_together_what_is_there_at_once") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    for (std::size_t frame_limit : {2000, 65'550}) {  // 64 buffers in the ring, and eight
+      uring_driver driver(options);
+      wire w;
+      collector got;
+      for (int i = 0; i < 40; ++i) w.put(std::to_string(i));
+      auto port = driver.open_packet_port(w.ends[0], frame_limit, got);
+      REQUIRE(port);
+      while (got.frames.size() < 40) driver.turn(instant::never());
+      for (std::size_t i = 0; i < 40; ++i) CHECK(got.frames[i] == std::to_string(i));
+      CHECK((*port)->counters().frames_in == 40);
+      CHECK(std::ranges::max(got.together) > 1);
+      CHECK(std::ranges::max(got.together) <= packet_receiver::max_frames);
+    }
+  }
 }
 
 TEST_CASE("packet_port_recovers_when_its_buffers_run_out") {

@@ -72,7 +72,10 @@ std::uint16_t checksum(const void* data, std::size_t size) {
 
 /// Answers each UDP datagram with itself, straight from the packet.
 struct reflector : packet_receiver {
-  void receive(std::span<const std::byte> frame) override {
+  void receive(std::span<const std::span<const std::byte>> frames) override {
+    for (auto frame : frames) reflect(frame);
+  }
+  void reflect(std::span<const std::byte> frame) {
     if (frame.size() < net_header + sizeof(iphdr) + sizeof(udphdr)) return;
     std::vector<std::byte> packet(frame.begin() + net_header, frame.end());
     iphdr ip;

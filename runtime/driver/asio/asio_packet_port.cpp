@@ -33,7 +33,7 @@ asio_packet_port::asio_packet_port(asio_driver& driver, std::size_t frame_limit,
     : driver_(&driver),
       receiver_(&receiver),
       reader_(new reader(driver, *this)),
-      frame_(frame_limit) {}
+      batch_(frame_limit) {}
 
 asio_packet_port::~asio_packet_port() { reader_->leave(); }
 
@@ -50,21 +50,33 @@ void asio_packet_port::read_frames() {
   unsigned reads = 0;
   for (; reads < frames_per_turn; ++reads) {
     driver_->count_system_call();
-    auto n = ::read(reader_->fd(), frame_.data(), frame_.size());
+    auto room = batch_.room();
+    auto n = ::read(reader_->fd(), room.data(), room.size());
+    const int error = errno;
     if (n > 0) {
-      ++counters_.frames_in;
-      counters_.bytes_in += static_cast<std::uint64_t>(n);
-      receiver_->receive({frame_.data(), static_cast<std::size_t>(n)});
+      batch_.add(static_cast<std::size_t>(n));
+      if (batch_.full()) deliver();
       continue;
     }
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EAGAIN) break;
+    if (n < 0 && error == EINTR) continue;
+    if (n < 0 && error == EAGAIN) break;
+    deliver();
     // The device is gone (deleted, its namespace went), or at its end.
-    receiver_->device_failed({n < 0 ? errno : ENODEV, std::generic_category()});
+    receiver_->device_failed({n < 0 ? error : ENODEV, std::generic_category()});
     return;
   }
+  deliver();
   if (reads == frames_per_turn) ++counters_.cut_short;
   reader_->wait_readable();
+}
+
+void asio_packet_port::deliver() {
+  const auto frames = batch_.frames();
+  if (frames.empty()) return;
+  counters_.frames_in += frames.size();
+  for (auto frame : frames) counters_.bytes_in += frame.size();
+  receiver_->receive(frames);
+  batch_.clear();
 }
 
 bool asio_packet_port::send(std::span<const std::span<const std::byte>> parts) {

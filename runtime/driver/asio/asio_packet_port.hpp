@@ -10,6 +10,7 @@
 
 #include "core/driver.hpp"
 #include "driver/asio/watched_descriptor.hpp"
+#include "driver/frame_batch.hpp"
 
 namespace weir::detail {
 
@@ -31,11 +32,12 @@ class asio_packet_port final : public packet_port {
 
   asio_packet_port(asio_driver& driver, std::size_t frame_limit, packet_receiver& receiver);
   void read_frames();
+  void deliver();
 
   asio_driver* driver_;
   packet_receiver* receiver_;
   reader* reader_;
-  std::vector<std::byte> frame_;
+  frame_batch batch_;
   std::vector<iovec> parts_;
   packet_port_counters counters_;
 };

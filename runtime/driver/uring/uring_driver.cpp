@@ -148,10 +148,12 @@ void uring_driver::deliver() {
   for (unsigned left = ready(); left > 0; --left) {
     unsigned head = *ring_.cq.khead;
     io_uring_cqe cqe = ring_.cq.cqes[head & ring_.cq.ring_mask];
+    following_ = left > 1 ? ring_.cq.cqes[(head + 1) & ring_.cq.ring_mask].user_data : 0;
     __atomic_store_n(ring_.cq.khead, head + 1, __ATOMIC_RELEASE);
     dispatch(cqe);
     if (!kept_.empty()) break;  // a handler had to make room; the order of completions stays
   }
+  following_ = 0;
 }
 
 void uring_driver::dispatch(const io_uring_cqe& cqe) {

@@ -82,6 +82,9 @@ class uring_driver final : public driver {
   /// Of requests that are silent on success: flags for the entry.
   std::uint8_t silent_flag() const { return features_.skip_success ? IOSQE_CQE_SKIP_SUCCESS : 0; }
 
+  /// The user_data of the completion that this turn hands out next; 0 when this is the last.
+  std::uint64_t following() const { return following_; }
+
   const uring_features& features() const { return features_; }
   io_uring& ring() { return ring_; }
   unsigned new_buffer_group() { return next_group_++; }
@@ -114,6 +117,7 @@ class uring_driver final : public driver {
   unsigned next_group_ = 1;
   spin_policy spin_;
   instant last_now_;
+  std::uint64_t following_ = 0;
   std::vector<io_uring_cqe>
       kept_;  // completions that had to be taken out of the queue before their turn
   int event_ = -1;

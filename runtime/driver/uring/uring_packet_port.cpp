@@ -30,9 +30,9 @@ uring_packet_port::uring_packet_port(uring_driver& driver, int device, std::size
       receiver_(receiver),
       device_(device),
       multishot_(driver.features().multishot_read),
+      batch_(frame_limit),
       slots_(std::make_unique<slot[]>(slot_count)) {
   if (multishot_) buffers_ = std::make_unique<buffer_pool>(driver, pool_for(frame_limit));
-  frame_.resize(frame_limit);
   for (std::size_t i = 0; i < slot_count; ++i) {
     slots_[i].port = this;
     slots_[i].next = free_slots_;
@@ -75,13 +75,30 @@ void uring_packet_port::on_completed(ring_client& client, unsigned tag, std::int
     self.on_poll(result);
 }
 
-bool uring_packet_port::deliver(std::span<const std::byte> frame) noexcept {
+bool uring_packet_port::deliver(std::span<const std::span<const std::byte>> frames) noexcept {
   if (closing_ || failed_) return false;
+  if (frames.empty()) return true;
   failures_ = 0;
-  ++counters_.frames_in;
-  counters_.bytes_in += frame.size();
-  receiver_.receive(frame);
+  counters_.frames_in += frames.size();
+  for (auto frame : frames) counters_.bytes_in += frame.size();
+  receiver_.receive(frames);
   return true;
+}
+
+bool uring_packet_port::deliver_batch() noexcept {
+  const bool goes_on = deliver(batch_.frames());
+  batch_.clear();
+  return goes_on;
+}
+
+void uring_packet_port::deliver_held() noexcept {
+  std::array<std::span<const std::byte>, packet_receiver::max_frames> frames;
+  for (std::size_t i = 0; i < held_count_; ++i)
+    frames[i] = {buffers_->data(held_[i].buffer), held_[i].size};
+  deliver(std::span(frames).first(held_count_));
+  for (std::size_t i = 0; i < held_count_; ++i) buffers_->give_back(held_[i].buffer);
+  held_count_ = 0;
+  if (buffers_->spares() * 2 >= buffers_->count()) buffers_->refill();
 }
 
 void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexcept {
@@ -89,10 +106,13 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
     unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
     buffers_->taken(id);
-    if (result > 0) deliver({buffers_->data(id), static_cast<std::size_t>(result)});
-    buffers_->give_back(id);
-    if (buffers_->spares() * 2 >= buffers_->count()) buffers_->refill();
+    if (result > 0)
+      held_[held_count_++] = {id, static_cast<std::size_t>(result)};
+    else
+      buffers_->give_back(id);
   }
+  const bool more = armed_ && driver_.following() == user_data(read_tag);
+  if (held_count_ == held_.size() || (held_count_ != 0 && !more)) deliver_held();
   if (armed_ || closing_ || failed_) return;
   if (result == -ENOBUFS) {
     ++counters_.no_buffer;
@@ -113,18 +133,25 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
 void uring_packet_port::read_on() noexcept {
   std::size_t bytes = 0;
   for (int i = 0; reads_on_ && i < reads_per_poll && bytes < direct_bytes; ++i) {
-    iovec part{frame_.data(), frame_.size()};
+    const auto room = batch_.room();
+    iovec part{room.data(), room.size()};
     driver_.count_system_calls();
     const auto n = ::preadv2(device_, &part, 1, -1, RWF_NOWAIT);
     if (n > 0) {
       bytes += static_cast<std::size_t>(n);
-      if (!deliver({frame_.data(), static_cast<std::size_t>(n)})) return;
+      batch_.add(static_cast<std::size_t>(n));
+      if (batch_.full() && !deliver_batch()) return;
       continue;
     }
     // Older kernels cannot; whatever else is wrong, the ring's next read will say.
-    if (n == 0 || errno != EOPNOTSUPP) return;
-    reads_on_ = false;
+    if (n < 0 && errno == EOPNOTSUPP) {
+      reads_on_ = false;
+      break;
+    }
+    deliver_batch();
+    return;
   }
+  deliver_batch();
   ++counters_.cut_short;
 }
 
@@ -135,9 +162,11 @@ void uring_packet_port::on_poll(std::int32_t result) noexcept {
   int reads = 0;
   for (; error == 0 && reads < reads_per_poll; ++reads) {
     driver_.count_system_calls();
-    auto n = ::read(device_, frame_.data(), frame_.size());
+    const auto room = batch_.room();
+    auto n = ::read(device_, room.data(), room.size());
     if (n > 0) {
-      if (!deliver({frame_.data(), static_cast<std::size_t>(n)})) return;
+      batch_.add(static_cast<std::size_t>(n));
+      if (batch_.full() && !deliver_batch()) return;
     } else {
       if (n == 0)
         error = EIO;
@@ -146,6 +175,7 @@ void uring_packet_port::on_poll(std::int32_t result) noexcept {
       break;
     }
   }
+  if (!deliver_batch()) return;
   if (reads == reads_per_poll) ++counters_.cut_short;
   arm_or_give_up(error);
 }

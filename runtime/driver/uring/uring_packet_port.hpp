@@ -1,12 +1,13 @@
 // One queue of a packet device (TUN) through the ring. Frames come by a multishot read into a small
-// pool of buffers, which are handed to the receiver one by one and offered again at once; on
-// kernels without it, by a poll and plain reads. Small frames leave as requests that the turn's one
-// enter submits, long ones (super-segments) by writev(2), always in order.
+// pool of buffers; those that came together are handed to the receiver together and offered again
+// at once; on kernels without it, by a poll and plain reads. Small frames leave as requests that
+// the turn's one enter submits, long ones (super-segments) by writev(2), always in order.
 #pragma once
 
+#include <array>
 #include <memory>
-#include <vector>
 
+#include "driver/frame_batch.hpp"
 #include "driver/uring/buffer_pool.hpp"
 #include "driver/uring/uring_driver.hpp"
 
@@ -48,7 +49,9 @@ class uring_packet_port final : public packet_port, private ring_client {
   void arm_or_give_up(int error) noexcept;
   bool queue_write(std::span<const std::span<const std::byte>> parts, std::size_t size);
   bool write_now(std::span<const std::span<const std::byte>> parts, std::size_t size);
-  bool deliver(std::span<const std::byte> frame) noexcept;
+  void deliver_held() noexcept;
+  bool deliver_batch() noexcept;
+  bool deliver(std::span<const std::span<const std::byte>> frames) noexcept;
 
   uring_driver& driver_;
   packet_receiver& receiver_;
@@ -60,7 +63,13 @@ class uring_packet_port final : public packet_port, private ring_client {
   bool reads_on_ = true;  // the device can be read without waiting for it
   int failures_ = 0;
   std::unique_ptr<buffer_pool> buffers_;
-  std::vector<std::byte> frame_;  // of the polling form
+  struct held_frame {
+    unsigned buffer;
+    std::size_t size;
+  };
+  std::array<held_frame, packet_receiver::max_frames> held_;  // of this turn, not delivered yet
+  std::size_t held_count_ = 0;
+  frame_batch batch_;  // what is read without the ring's buffers
   std::unique_ptr<slot[]> slots_;
   slot* free_slots_ = nullptr;
   std::size_t writing_ = 0;  // slots that the kernel may still read

@@ -39,7 +39,7 @@ class virtual_driver::port final : public packet_port {
   void receive(std::span<const std::byte> frame) {
     ++counters_.frames_in;
     counters_.bytes_in += frame.size();
-    receiver_->receive(frame);
+    receiver_->receive(std::span(&frame, 1));
   }
 
  private:

@@ -83,15 +83,25 @@ void stack_transport::free_socket(socket& s) noexcept {
 
 // --- Packets.
 
-void stack_transport::receive(std::span<const std::byte> frame) {
-  auto meta = stack::read_vnet_header(frame);
-  if (!meta) return;
+void stack_transport::receive(std::span<const std::span<const std::byte>> frames) {
+  std::array<std::span<const std::byte>, max_frames> packets;
+  std::array<stack::receive_meta, max_frames> metas;
+  std::size_t count = 0;
+  for (auto frame : frames) {
+    const auto meta = stack::read_vnet_header(frame);
+    if (!meta) continue;
+    packets[count] = frame.subspan(stack::vnet_header_size);
+    metas[count++] = *meta;
+  }
   if (clock_is_stale_) now_ = std::max(now_, driver_.now());
   clock_is_stale_ = false;
-  auto packet = frame.subspan(stack::vnet_header_size);
-  if (settings_.tap) settings_.tap->packet(now_, packet_direction::received, std::span(&packet, 1));
-  host_.input(now_, packet, *meta);
-  drain_events();
+  host_.expect(std::span(packets).first(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    if (settings_.tap)
+      settings_.tap->packet(now_, packet_direction::received, std::span(&packets[i], 1));
+    host_.input(now_, packets[i], metas[i]);
+    drain_events();  // an acceptor that waits keeps a short accept queue from overflowing
+  }
 }
 
 bool stack_transport::transmit(std::span<const std::span<const std::byte>> parts,

@@ -78,7 +78,7 @@ class stack_transport final : public transport,
   struct socket;
 
   // packet_receiver
-  void receive(std::span<const std::byte> frame) override;
+  void receive(std::span<const std::span<const std::byte>> frames) override;
   void device_failed(std::error_code error) override;
   // stack::packet_sink
   bool transmit(std::span<const std::span<const std::byte>> parts,
