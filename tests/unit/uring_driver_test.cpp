@@ -299,7 +299,7 @@ TEST_CASE("packet_port_writes_a_frame_of_as_many_parts_as_the_stack_gathers") {
 TEST_CASE("packet_port_hands_over_together_what_is_there_at_once") {
   if (!allowed()) return;
   for (auto& options : old_and_new()) {
-    for (std::size_t frame_limit : {2000, 65'550}) {  // 64 buffers in the ring, and eight
+    for (std::size_t frame_limit : {2000, 65'550}) {  // 64 buffers in the ring, and 32
       uring_driver driver(options);
       wire w;
       collector got;
@@ -324,7 +324,7 @@ TEST_CASE("packet_port_recovers_when_its_buffers_run_out") {
   }
   wire w;
   collector got;
-  auto port = driver.open_packet_port(w.ends[0], 65'550, got);  // long frames: a pool of eight
+  auto port = driver.open_packet_port(w.ends[0], 65'550, got);  // long frames: a pool of 32
   REQUIRE(port);
   driver.turn(instant{});
   for (int i = 0; i < 100; ++i) w.put(std::to_string(i));

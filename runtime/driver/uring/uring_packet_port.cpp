@@ -14,10 +14,10 @@ namespace weir::detail {
 
 namespace {
 
-// Few and hot: the pool is cycled through, and what it touches should stay in the second-level
-// cache.
+// Few and hot: the pool is cycled through, and what it touches should stay in the cache. Too few,
+// and the read ends in every turn. Docs: performance.md, "The device's buffers".
 buffer_pool::shape pool_for(std::size_t frame_limit) {
-  unsigned count = frame_limit > 16384 ? 8 : 64;
+  unsigned count = frame_limit > 16384 ? 32 : 64;
   return {count, count, (frame_limit + 63) & ~std::size_t{63}};
 }
 
