@@ -19,7 +19,7 @@ namespace {
 
 constexpr int device_wait_ms = 5000;
 
-enum class how_started { weir_kernel, weir_stack, baseline, asio_uring };
+enum class how_started { weir_kernel, weir_stack, weir_fixed, baseline, asio_uring };
 
 struct row {
   std::string_view name;
@@ -36,6 +36,8 @@ constexpr row rows[] = {
     {"asio", how_started::weir_kernel, "", nullptr, false, "weir on kernel sockets through Asio"},
     {"stack", how_started::weir_stack, "198.18.0.2:7", "wbench0", false,
      "weir on its own TCP stack over TUN"},
+    {"uring-fixed", how_started::weir_fixed, "", nullptr, false,
+     "`uring` in a build without another back end, whose calls are bound at compile time"},
     {"raw-epoll", how_started::baseline, "", nullptr, false, "a plain epoll loop"},
     {"raw-uring", how_started::baseline, "", nullptr, true,
      "a plain liburing loop: multishot, provided buffers"},
@@ -128,7 +130,11 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
   switch (r.how) {
     case how_started::weir_kernel:
     case how_started::weir_stack:
-      out = {bin_dir + (http ? "/http_server" : "/services"), "--backend", spec.name};
+    case how_started::weir_fixed:
+      if (r.how == how_started::weir_fixed)
+        out = {bin_dir + "/weir-bench-uring-fixed", "--backend", "uring"};
+      else
+        out = {bin_dir + (http ? "/http_server" : "/services"), "--backend", spec.name};
       for (std::size_t i = 0; i < services.size(); ++i)
         out.insert(out.end(), {fmt::format("--{}", services[i]), where[i]});
       if (r.how == how_started::weir_stack) out.insert(out.end(), {"--stack.device", r.device});

@@ -4,6 +4,7 @@
 
 #include <cassert>
 
+#include "bound/backend.hpp"
 #include "weir/shard.hpp"
 
 namespace weir {
@@ -23,8 +24,8 @@ std::error_code check_remote(ip_family family, const endpoint& to) {
   return {};
 }
 
-detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
-  return *socket.owner->transport().datagrams();
+detail::bound_datagrams& datagrams_of(const detail::datagram_socket& socket) {
+  return bound(*bound(socket.owner->transport()).datagrams());
 }
 
 }  // namespace

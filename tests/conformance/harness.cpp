@@ -11,7 +11,9 @@
 #include <optional>
 
 #include "device/private_network.hpp"
+#if WEIR_WITH_SIM
 #include "weir/sim.hpp"
+#endif
 
 namespace conformance {
 
@@ -121,8 +123,8 @@ task<std::string> read_text(tcp_stream& stream) {
 
 namespace {
 
-const auto sim_subject = weir::ip_address::v4(0x0a000001);
-const auto sim_peer = weir::ip_address::v4(0x0a000002);
+[[maybe_unused]] const auto sim_subject = weir::ip_address::v4(0x0a000001);
+[[maybe_unused]] const auto sim_peer = weir::ip_address::v4(0x0a000002);
 
 /// Real time after which a case is taken for hung: a diagnosis, not a criterion.
 constexpr auto patience = 50s;
@@ -242,6 +244,7 @@ void run_against_the_kernel(const std::string& backend, coroutine subject, corou
   both.report();
 }
 
+#if WEIR_WITH_SIM
 void run_in_simulation(coroutine subject, coroutine peer) {
   weir::sim::network net({.seed = 1});
   auto& left = net.add_host(sim_subject.to_string() + "/24", {.more_addresses = {"fd00:10::1/64"}});
@@ -255,12 +258,15 @@ void run_in_simulation(coroutine subject, coroutine peer) {
   net.start(right, [&](weir::shard&) { return peer(second); });
   net.run(600s);
 }
+#endif
 
 }  // namespace
 
 void run_case(std::string_view backend, coroutine subject, coroutine peer) {
   std::string name(backend);
+#if WEIR_WITH_SIM
   if (name == "sim") return run_in_simulation(subject, peer);
+#endif
   if (auto why = forbidden(settings_for(name)); !why.empty()) {
     std::printf("SKIPPED: %s: %s\n", name.c_str(), why.c_str());
     return;

@@ -19,8 +19,8 @@ step(${CMAKE_COMMAND} -G "${GENERATOR}" -S "${CONSUMER}" -B "${build}" "-DCMAKE_
   "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_FLAGS=${FLAGS}" "-DWEIR_VERSION_WANTED=${VERSION}"
   "-DECHO=${ECHO}")
 step(${CMAKE_COMMAND} --build "${build}")
-step(${launcher} "${build}/consumer" --backend asio)
-if(NOT output MATCHES "consumer: installed on asio")
+step(${launcher} "${build}/consumer" --backend "${BACKEND}")
+if(NOT output MATCHES "consumer: installed on ${BACKEND}")
   message(FATAL_ERROR "the program ran, but said:\n${output}")
 endif()
 step(${launcher} "${build}/echo" --help)

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -52,6 +53,19 @@ bool own_network() {
   if (!weir::stack::enter_private_network(why)) return true;
   skipped(why);
   return false;
+}
+
+#if WEIR_WITH_ASIO
+const char* const kernel_backend = "asio";
+#else
+const char* const kernel_backend = "uring";
+#endif
+
+bool built_in(const std::string& name) {
+  auto names = weir::built_backends();
+  const bool here = std::find(names.begin(), names.end(), name) != names.end();
+  if (!here) skipped("back end " + name + " was left out of this build");
+  return here;
 }
 
 bool usable(const std::string& name) {

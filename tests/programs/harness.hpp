@@ -23,6 +23,11 @@ bool own_network();
 
 /// Whether a back end can be used in this network; prints "SKIPPED: why" when not.
 bool usable(const std::string& backend);
+/// Whether this build has it; the same words where it has not.
+bool built_in(const std::string& backend);
+/// The back end on kernel sockets for tests that take any: the one that no machine forbids, where
+/// it was built in.
+extern const char* const kernel_backend;
 
 struct start_options {
   std::vector<std::string> environment = {};  ///< "WEIR_SHARDS=2", added to the test's own

@@ -359,7 +359,7 @@ TEST_CASE("auto_says_in_one_line_what_it_became") {
 }
 
 TEST_CASE("without_io_uring_auto_falls_back_and_a_named_uring_says_why") {
-  if (!own_network()) return;
+  if (!own_network() || !built_in("uring") || !built_in("asio")) return;
   for (int error : {ENOSYS, EPERM}) {
     CAPTURE(error);
     start_options forbidden;
@@ -434,7 +434,8 @@ TEST_CASE("more_queues_than_shards_are_refused") {
 
 TEST_CASE("the_echo_example_runs_on_two_shards_once_its_listeners_share") {
   if (!own_network()) return;
-  process p({echo_program(), "--shards", "2", "--backend", "asio", "--listen.sharing", "sharded"});
+  process p({echo_program(), "--shards", "2", "--backend", kernel_backend, "--listen.sharing",
+             "sharded"});
   for (int tries = 0;; ++tries) {
     // It says nothing: whether it listens is seen by connecting.
     const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
@@ -456,14 +457,14 @@ TEST_CASE("the_echo_example_runs_on_two_shards_once_its_listeners_share") {
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
   // Without the key it is told which one to set.
-  auto f = run({echo_program(), "--shards", "2", "--backend", "asio"});
+  auto f = run({echo_program(), "--shards", "2", "--backend", kernel_backend});
   CHECK(f.code == 1);
   CHECK(f.err.find("listen.sharing") != std::string::npos);
 }
 
 TEST_CASE("an_address_of_ipv6_is_served") {
   if (!own_network()) return;
-  process p({services(), "--echo", "[::1]:7", "--backend", "asio"});
+  process p({services(), "--echo", "[::1]:7", "--backend", kernel_backend});
   p.wait_line("listening echo [::1]:7 ");
   client c("::1", 7);
   c.send("x");
@@ -510,6 +511,7 @@ TEST_CASE("a_name_that_is_no_tun_device_is_a_clear_error") {
 }
 
 TEST_CASE("a_machine_without_tun_is_a_clear_error") {
+  if (!built_in("stack")) return;
   if (::geteuid() != 0) {
     std::printf("SKIPPED: hiding /dev/net takes root\n");
     return;
@@ -531,6 +533,7 @@ TEST_CASE("a_machine_without_tun_is_a_clear_error") {
 }
 
 TEST_CASE("an_ordinary_user_is_told_what_the_stack_needs") {
+  if (!built_in("stack")) return;
   if (::geteuid() != 0 || !own_network()) {
     if (::geteuid() != 0) std::printf("SKIPPED: becoming somebody else takes root\n");
     return;
@@ -563,7 +566,7 @@ TEST_CASE("a_privileged_port_says_what_it_takes") {
     if (::setgid(65534) != 0 || ::setuid(65534) != 0 || ::access(WEIR_SERVICES, X_OK) != 0)
       ::_exit(99);
   };
-  auto f = run({services(), "--backend", "asio", "--echo", "127.0.0.1:7"}, as_nobody);
+  auto f = run({services(), "--backend", kernel_backend, "--echo", "127.0.0.1:7"}, as_nobody);
   if (f.code == 99) {
     std::printf("SKIPPED: an ordinary user cannot reach the program where it was built\n");
     return;
@@ -573,11 +576,12 @@ TEST_CASE("a_privileged_port_says_what_it_takes") {
 
 TEST_CASE("the_server_of_the_readme_serves") {
   if (!own_network()) return;
-  process p({echo_program(), "--backend", "asio"});
+  process p({echo_program(), "--backend", kernel_backend});
   // It says nothing; a connection is refused until it listens.
   for (auto until = std::chrono::steady_clock::now() + patience;
        std::chrono::steady_clock::now() < until;) {
-    auto f = run({services(), "--backend", "asio", "--echo", "127.0.0.1:7", "--print-config"});
+    auto f =
+        run({services(), "--backend", kernel_backend, "--echo", "127.0.0.1:7", "--print-config"});
     CHECK(f.code == 0);
     int fd = ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr address{AF_INET, {0, 7, 127, 0, 0, 1}};

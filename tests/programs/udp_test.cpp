@@ -117,7 +117,7 @@ ON_EVERY_BACKEND(services_share_a_udp_port_among_shards) {
 
 TEST_CASE("the_udp_echo_example_serves") {
   if (!own_network()) return;
-  process p({udp_echo_program(), "--backend", "asio"});
+  process p({udp_echo_program(), "--backend", kernel_backend});
   // It says nothing; a datagram is refused until it is there.
   for (auto until = std::chrono::steady_clock::now() + patience;
        std::chrono::steady_clock::now() < until;) {

@@ -71,6 +71,12 @@ TEST_CASE("asio_epoll_echoes_every_byte") { echoes_everything("asio-epoll"); }
 TEST_CASE("asio_uring_echoes_every_byte") { echoes_everything("asio-uring"); }
 TEST_CASE("libuv_echoes_every_byte") { echoes_everything("libuv"); }
 
+#if WEIR_BENCH_URING_FIXED
+TEST_CASE("the_server_whose_back_end_is_fixed_echoes_every_byte") {
+  echoes_everything("uring-fixed");
+}
+#endif
+
 TEST_CASE("raw_uring_recovers_when_its_buffers_run_out") {
   // 8 connections keep 64 requests of 16 KiB in flight in buffers of 64 bytes: far more than the
   // 2048 there are.
@@ -142,7 +148,7 @@ server_outcome run_scenario(const char* name, scenario kind, unsigned connection
 }  // namespace
 
 TEST_CASE("bulk_data_goes_into_discard_out_of_chargen_and_both_ways") {
-  for (const auto* server : {"raw-epoll", "asio"})
+  for (const auto* server : {"raw-epoll", WEIR_BENCH_TESTED})
     for (const scenario kind : {scenario::bulk_in, scenario::bulk_out, scenario::bulk_both}) {
       CAPTURE(server);
       const server_outcome outcome = run_scenario(server, kind, 2);
@@ -163,7 +169,7 @@ TEST_CASE("short_connections_are_served_to_their_end") {
 }
 
 TEST_CASE("http_answers_are_read_to_their_end") {
-  const server_outcome outcome = run_scenario("asio", scenario::http, 4);
+  const server_outcome outcome = run_scenario(WEIR_BENCH_TESTED, scenario::http, 4);
   CHECK(outcome.error == "");
   CHECK(outcome.latency.count() > 0);
 }

@@ -36,7 +36,7 @@ class lent_buffer {
   /// False at the end of the stream.
   explicit operator bool() const { return lent_.size != 0; }
   void release() noexcept {
-    if (owner_ != nullptr && lent_.data != nullptr) owner_->transport().release(lent_);
+    if (owner_ != nullptr && lent_.data != nullptr) detail::give_back(*owner_, lent_);
     owner_ = nullptr;
     lent_ = {};
   }
@@ -96,7 +96,7 @@ class owned_buffer {
   /// Gives the memory back without sending it.
   void release() noexcept {
     if (release_ != nullptr) release_(context_);
-    if (owner_ != nullptr && lent_.data != nullptr) owner_->transport().release(lent_);
+    if (owner_ != nullptr && lent_.data != nullptr) detail::give_back(*owner_, lent_);
     bytes_ = {};
     release_ = nullptr;
     context_ = nullptr;

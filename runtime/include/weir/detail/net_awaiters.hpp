@@ -283,7 +283,7 @@ struct [[nodiscard]] connect_awaiter : connect_operation {
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
     options = &options_;
-    return suspend(waiter, [this] { owner().transport().start_connect(*this); });
+    return suspend(waiter, [this] { start_connect(owner(), *this); });
   }
   tcp_stream await_resume();
 
