@@ -27,9 +27,10 @@ constexpr std::size_t socket_bytes = weir::detail::stack_transport_probe::socket
 
 // How a frame is laid out is the compiler's affair: without optimization, and under a sanitizer, it
 // keeps more.
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(undefined_behavior_sanitizer)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(undefined_behavior_sanitizer)
 #define WEIR_FRAMES_VARY 1
 #endif
 #endif
