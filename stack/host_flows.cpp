@@ -17,8 +17,8 @@ constexpr duration answer_interval = std::chrono::milliseconds(500);
 constexpr std::size_t hot_connections = 1024;
 
 /// Asks for all of a socket's cache lines at once, instead of waiting for one after the other where
-/// a segment's way through the connection touches them.
-void fetch(const tcp_socket& s) {
+/// a segment's way through the connection touches them. Always inlined, see hash_index::fetch().
+[[gnu::always_inline]] inline void fetch(const tcp_socket& s) {
   constexpr std::size_t cache_line = 64;
   const auto* at = reinterpret_cast<const std::byte*>(&s);
   for (std::size_t i = 0; i < sizeof s; i += cache_line) __builtin_prefetch(at + i, 1);
@@ -64,6 +64,7 @@ flow_ref host::impl::find_flow(const flow_key& flow) const {
 // Two misses stand before a segment of a cold flow: the slot of the table, and the connection that
 // it names. Each is asked for for all packets before the first is waited for.
 void host::impl::expect(std::span<const std::span<const std::byte>> packets) const noexcept {
+  if (pressed_ != none) expect_syns(packets);
   if (sockets_.size() <= hot_connections) return;
   constexpr std::size_t at_once = 16;  // as many misses as a core has under way, or more
   while (!packets.empty()) {

@@ -157,6 +157,7 @@ class host::impl final : public tcp::egress {
                     std::uint32_t listener_index, const wire::tcp_segment& segment);
   void send_cookie(instant now, listener& l, const wire::tcp_segment& segment);
   bool postpone(instant now, std::span<const std::byte> packet);
+  void expect_syns(std::span<const std::span<const std::byte>> packets) const noexcept;
   bool accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void send_syn_ack(instant now, half_open& entry);
   void on_half_open_timer(instant now, std::uint32_t index);

@@ -14,6 +14,29 @@ constexpr std::uint8_t syn_ack_retries = 5;
 /// RFC 3168 6.1.1: a SYN that asks for ECN carries both flags.
 bool asks_for_ecn(const wire::tcp_segment& syn) { return syn.has(wire::ece) && syn.has(wire::cwr); }
 
+struct bare_syn {
+  flow_key flow;
+  std::uint32_t sequence = 0;
+};
+
+/// RFC 791 3.1: version and header length, no fragment, TCP; RFC 9293 3.1: SYN and nothing beside
+/// it but what asks for ECN. False for everything else, and no judgement of it.
+bool read_syn(std::span<const std::byte> packet, bare_syn& out) {
+  constexpr std::size_t ip_header = 20, tcp_header = 20;
+  if (packet.size() < ip_header + tcp_header) return false;
+  const auto* p = packet.data();
+  const auto plain = [&](std::size_t at, std::uint8_t mask, std::uint8_t wanted) {
+    return (p[at] & std::byte{mask}) == std::byte{wanted};
+  };
+  if (!plain(0, 0xff, 0x45) || !plain(6, 0x3f, 0) || !plain(7, 0xff, 0) || !plain(9, 0xff, 6) ||
+      !plain(ip_header + 13, 0x3f, wire::syn))
+    return false;
+  out.flow = {{ip_address::v4(wire::get32(p + 16)), wire::get16(p + ip_header + 2)},
+              {ip_address::v4(wire::get32(p + 12)), wire::get16(p + ip_header)}};
+  out.sequence = wire::get32(p + ip_header + 4);
+  return true;
+}
+
 }  // namespace
 
 void host::impl::on_listener_segment(instant now, std::uint32_t index,
@@ -89,22 +112,11 @@ bool host::impl::postpone(instant now, std::span<const std::byte> packet) {
     pressed_ = none;
     return false;
   }
-  constexpr std::size_t ip_header = 20, tcp_header = 20;
-  if (share_ != nullptr || packet.size() < ip_header + tcp_header) return false;
-  const auto* p = packet.data();
-  const auto plain = [&](std::size_t at, std::uint8_t mask, std::uint8_t wanted) {
-    return (p[at] & std::byte{mask}) == std::byte{wanted};
-  };
-  // RFC 791 3.1: version and header length, no fragment, TCP; RFC 9293 3.1: SYN and nothing beside
-  // it but what asks for ECN.
-  if (!plain(0, 0xff, 0x45) || !plain(6, 0x3f, 0) || !plain(7, 0xff, 0) || !plain(9, 0xff, 6) ||
-      !plain(ip_header + 13, 0x3f, wire::syn))
-    return false;
+  bare_syn syn;
+  if (share_ != nullptr || !read_syn(packet, syn)) return false;
   auto& l = listeners_[pressed_];
-  const flow_key flow{{ip_address::v4(wire::get32(p + 16)), wire::get16(p + ip_header + 2)},
-                      {ip_address::v4(wire::get32(p + 12)), wire::get16(p + ip_header)}};
-  if (flow.local != l.local || !l.syn_full() || l.accept_full()) return false;
-  if (pressure_.answers(now, flow, wire::get32(p + ip_header + 4))) {
+  if (syn.flow.local != l.local || !l.syn_full() || l.accept_full()) return false;
+  if (pressure_.answers(now, syn.flow, syn.sequence)) {
     answer_it_ = true;
     return false;
   }
@@ -114,6 +126,14 @@ bool host::impl::postpone(instant now, std::span<const std::byte> packet) {
   counters_.add(counter::bytes_received, packet.size());
   ++l.syn_overflows;
   return true;
+}
+
+/// The same for several packets ahead: where postpone() will look for them is all over a table that
+/// no near cache holds.
+void host::impl::expect_syns(std::span<const std::span<const std::byte>> packets) const noexcept {
+  bare_syn syn;
+  for (auto packet : packets)
+    if (read_syn(packet, syn)) pressure_.fetch(syn.flow, syn.sequence);
 }
 
 void host::impl::link_half_open(std::uint32_t index, std::uint32_t listener_index) {

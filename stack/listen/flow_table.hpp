@@ -52,7 +52,7 @@ class flow_table {
   /// For whoever looks up several flows: their hashes, where each begins to be looked for (asked
   /// into the cache), and the entry that it will probably be.
   std::uint64_t hash(const flow_key& flow) const { return flow.hash<1, 3>(key_); }
-  void fetch(std::uint64_t hash) const { index_.fetch(hash); }
+  [[gnu::always_inline]] void fetch(std::uint64_t hash) const { index_.fetch(hash); }
   flow_ref likely(std::uint64_t hash) const {
     return flow_ref::from_raw(index_.find(hash, [](std::uint32_t) { return true; }));
   }

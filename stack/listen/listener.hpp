@@ -23,26 +23,26 @@ struct shared_queue {
   std::uint32_t reserved = 0;  ///< connections at the queue's head that answer them
 };
 
-struct listener {
+struct alignas(64) listener {
   static constexpr std::uint32_t none = 0xffffffff;
 
+  // What every SYN reads or writes comes first, in two cache lines: there may be thousands.
   endpoint local;
   listen_options options;
-  void* user = nullptr;
-  ready pending = ready::none;
-  bool event_queued = false;
-
   std::uint32_t syn_head = none;
   std::uint32_t syn_count = 0, syn_peak = 0;
   std::uint32_t accept_head = none, accept_tail = none;
   std::uint32_t accept_count = 0, accept_peak = 0;
+  std::shared_ptr<share::group> group;   ///< where several hosts share a device
+  std::unique_ptr<shared_queue> shared;  ///< and an accept queue
+
+  void* user = nullptr;
+  ready pending = ready::none;
+  bool event_queued = false;
   instant cookie_at;  ///< when the last SYN cookie was sent
   std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
                 cookies_sent = 0, cookies_accepted = 0, deferred = 0;
   duration accept_wait{}, accept_wait_longest{};  ///< in the accept queue, of those accepted
-
-  std::shared_ptr<share::group> group;   ///< where several hosts share a device
-  std::unique_ptr<shared_queue> shared;  ///< and an accept queue
 
   bool accept_full() const { return accept_count >= options.backlog; }
   bool syn_full() const { return syn_count >= options.syn_backlog; }

@@ -43,14 +43,17 @@ class syn_pressure {
       return true;
     }
     if (!age(now)) return true;  // no memory to remember with: as without all this
-    auto hash = flow.hash<1, 3>(key_) + sequence * 0x9e3779b97f4a7c15ull;
-    hash ^= hash >> 32;
+    const auto hash = hash_of(flow, sequence);
     auto& both = (*filter_)[hash % lines];
     const auto bits = bits_of(hash);
     if (both[0].holds(bits) || both[1].holds(bits)) return true;
     if (++unanswered_ % one_in == 0) return true;
     both[current_].add(bits);
     return false;
+  }
+  /// answers() will be asked about this one soon. Always inlined, see hash_index::fetch().
+  [[gnu::always_inline]] void fetch(const flow_key& flow, std::uint32_t sequence) const {
+    if (filter_ != nullptr) __builtin_prefetch(&(*filter_)[hash_of(flow, sequence) % lines], 1);
   }
   /// Whether answers() may say no.
   bool rationed() const { return left_ == 0; }
@@ -79,6 +82,10 @@ class syn_pressure {
   using filter = std::array<line, lines>;
   static_assert(sizeof(line) == 64);
 
+  std::uint64_t hash_of(const flow_key& flow, std::uint32_t sequence) const {
+    const auto hash = flow.hash<1, 3>(key_) + sequence * 0x9e3779b97f4a7c15ull;
+    return hash ^ hash >> 32;
+  }
   static half bits_of(std::uint64_t hash) {
     half out;
     for (const int shift : {40, 48, 56}) {
