@@ -35,7 +35,8 @@ bool read_flow(std::span<const std::byte> packet, flow_key& out) {
     out.local = {wire::read_v4(p + 16), port(v4_header + 2)};
     return true;
   }
-  if (packet.size() >= v6_header + ports && p[0] >> 4 == std::byte{6} && p[6] == std::byte{6}) {
+  if (packet.size() >= v6_header + ports && (p[0] & std::byte{0xf0}) == std::byte{0x60} &&
+      p[6] == std::byte{6}) {
     out.remote = {wire::read_v6(p + 8), port(v6_header)};
     out.local = {wire::read_v6(p + 24), port(v6_header + 2)};
     return true;
