@@ -26,14 +26,19 @@ namespace {
   throw std::system_error(errno, std::system_category(), what);
 }
 
-void write_file(const char* path, const std::string& text) {
+/// False: errno says why not.
+bool wrote_file(const char* path, const std::string& text) {
   const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) refuse(path);
+  if (fd < 0) return false;
   const ssize_t n = ::write(fd, text.data(), text.size());
   const int error = errno;
   ::close(fd);
   errno = error;
-  if (n != static_cast<ssize_t>(text.size())) refuse(path);
+  return n == static_cast<ssize_t>(text.size());
+}
+
+void write_file(const char* path, const std::string& text) {
+  if (!wrote_file(path, text)) refuse(path);
 }
 
 void interface_up(const std::string& name) {
@@ -52,13 +57,8 @@ void interface_up(const std::string& name) {
 /// Kernel sockets here send as acknowledgements let them. A machine whose default is bbr would have
 /// them wait on pacing timers instead, and bulk figures would be those of the timers.
 void avoid_paced_congestion_control() {
-  for (const char* choice : {"cubic", "reno"}) {  // not every kernel lets a namespace take cubic
-    try {
-      write_file("/proc/sys/net/ipv4/tcp_congestion_control", choice);
-      return;
-    } catch (const std::system_error&) {
-    }
-  }
+  for (const char* choice : {"cubic", "reno"})  // not every kernel lets a namespace take cubic
+    if (wrote_file("/proc/sys/net/ipv4/tcp_congestion_control", choice)) return;
 }
 
 /// One rtnetlink request under construction.
@@ -147,10 +147,7 @@ void enter_private_network() {
   avoid_paced_congestion_control();
   // Clients that close first would use up their ports within seconds. Best effort: where it is
   // refused, they say which port they could not get.
-  try {
-    write_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
-  } catch (const std::system_error&) {
-  }
+  (void)wrote_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
 }
 
 void enter_network_behind_veth(const std::string& ours, const std::string& theirs) {

@@ -9,9 +9,9 @@
 namespace weir::bench {
 
 /// Moves this process into a fresh network namespace (as an ordinary user: into a fresh user
-/// namespace first, as its root) brings `lo` up, and keeps no
-/// TIME_WAIT in it. Call before any thread starts. Throws
-/// std::system_error that says which step was refused.
+/// namespace first, as its root), brings `lo` up, keeps no TIME_WAIT in it, and has its kernel
+/// sockets use cubic or reno: what is measured must not depend on the machine's choice. Call before
+/// any thread starts. Throws std::system_error that says which step was refused.
 void enter_private_network();
 
 /// The same again for the network alone, keeping the namespace that was left: for a peer at the

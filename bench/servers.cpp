@@ -119,7 +119,7 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
                                      scenario kind) {
   const row& r = row_of(spec.name);
   const auto services = services_of(kind);
-  const bool http = services.front() == "http";
+  const bool http = services.front() == "http", fixed = r.how == how_started::weir_fixed;
   std::vector<std::string> where;
   auto next = r.address.empty() ? endpoint{} : *parse_endpoint(r.address);
   for (std::size_t i = 0; i < services.size(); ++i) {
@@ -131,10 +131,10 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
     case how_started::weir_kernel:
     case how_started::weir_stack:
     case how_started::weir_fixed:
-      if (r.how == how_started::weir_fixed)
-        out = {bin_dir + "/weir-bench-uring-fixed", "--backend", "uring"};
-      else
-        out = {bin_dir + (http ? "/http_server" : "/services"), "--backend", spec.name};
+      out = {bin_dir + (fixed  ? "/weir-bench-uring-fixed"
+                        : http ? "/http_server"
+                               : "/services"),
+             "--backend", fixed ? "uring" : spec.name};
       for (std::size_t i = 0; i < services.size(); ++i)
         out.insert(out.end(), {fmt::format("--{}", services[i]), where[i]});
       if (r.how == how_started::weir_stack) out.insert(out.end(), {"--stack.device", r.device});

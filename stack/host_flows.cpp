@@ -4,8 +4,7 @@
 #include <array>
 
 #include "host_impl.hpp"
-#include "wire/bytes.hpp"
-#include "wire/ip.hpp"
+#include "listen/read_flow.hpp"
 
 namespace weir::stack {
 namespace {
@@ -22,26 +21,6 @@ constexpr std::size_t hot_connections = 1024;
   constexpr std::size_t cache_line = 64;
   const auto* at = reinterpret_cast<const std::byte*>(&s);
   for (std::size_t i = 0; i < sizeof s; i += cache_line) __builtin_prefetch(at + i, 1);
-}
-
-/// The flow of a TCP packet without IPv4 options or IPv6 extension headers; false for any other,
-/// and no judgement of it.
-bool read_flow(std::span<const std::byte> packet, flow_key& out) {
-  constexpr std::size_t v4_header = 20, v6_header = 40, ports = 4;
-  const auto* p = packet.data();
-  const auto port = [p](std::size_t at) { return wire::get16(p + at); };
-  if (packet.size() >= v4_header + ports && p[0] == std::byte{0x45} && p[9] == std::byte{6}) {
-    out.remote = {wire::read_v4(p + 12), port(v4_header)};
-    out.local = {wire::read_v4(p + 16), port(v4_header + 2)};
-    return true;
-  }
-  if (packet.size() >= v6_header + ports && (p[0] & std::byte{0xf0}) == std::byte{0x60} &&
-      p[6] == std::byte{6}) {
-    out.remote = {wire::read_v6(p + 8), port(v6_header)};
-    out.local = {wire::read_v6(p + 24), port(v6_header + 2)};
-    return true;
-  }
-  return false;
 }
 
 }  // namespace

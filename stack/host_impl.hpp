@@ -59,7 +59,6 @@ class host::impl final : public tcp::egress {
   ~impl();
 
   // host_input.cpp
-  void expect(std::span<const std::span<const std::byte>> packets) const noexcept;
   void input(instant now, std::span<const std::byte> packet, const receive_meta& meta);
   void flush(instant now);
   void advance(instant now);
@@ -73,6 +72,9 @@ class host::impl final : public tcp::egress {
   std::uint16_t path_limit(instant now, const ip_address& destination) const override {
     return ip_.path_limit(now, destination);
   }
+
+  // host_flows.cpp
+  void expect(std::span<const std::span<const std::byte>> packets) const noexcept;
 
   // host_share.cpp
   void take_handovers(instant now);

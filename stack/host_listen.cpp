@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "host_impl.hpp"
-#include "wire/bytes.hpp"
+#include "listen/read_flow.hpp"
 
 namespace weir::stack {
 namespace {
@@ -19,21 +19,19 @@ struct bare_syn {
   std::uint32_t sequence = 0;
 };
 
-/// RFC 791 3.1: version and header length, no fragment, TCP; RFC 9293 3.1: SYN and nothing beside
-/// it but what asks for ECN. False for everything else, and no judgement of it.
+/// RFC 791 3.1: IPv4 without options, no fragment; RFC 9293 3.1: SYN and nothing beside it but what
+/// asks for ECN. False for everything else, and no judgement of it.
 bool read_syn(std::span<const std::byte> packet, bare_syn& out) {
-  constexpr std::size_t ip_header = 20, tcp_header = 20;
-  if (packet.size() < ip_header + tcp_header) return false;
+  constexpr std::size_t tcp = wire::min_ipv4_header;
+  if (packet.size() < tcp + wire::min_tcp_header) return false;
   const auto* p = packet.data();
   const auto plain = [&](std::size_t at, std::uint8_t mask, std::uint8_t wanted) {
     return (p[at] & std::byte{mask}) == std::byte{wanted};
   };
-  if (!plain(0, 0xff, 0x45) || !plain(6, 0x3f, 0) || !plain(7, 0xff, 0) || !plain(9, 0xff, 6) ||
-      !plain(ip_header + 13, 0x3f, wire::syn))
+  if (!plain(0, 0xff, 0x45) || !plain(6, 0x3f, 0) || !plain(7, 0xff, 0) ||
+      !plain(tcp + 13, 0x3f, wire::syn) || !read_flow(packet, out.flow))
     return false;
-  out.flow = {{ip_address::v4(wire::get32(p + 16)), wire::get16(p + ip_header + 2)},
-              {ip_address::v4(wire::get32(p + 12)), wire::get16(p + ip_header)}};
-  out.sequence = wire::get32(p + ip_header + 4);
+  out.sequence = wire::get32(p + tcp + 4);
   return true;
 }
 
@@ -70,7 +68,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
     if (answer_it_ || pressure_.answers(now, flow, segment.sequence)) {
       send_cookie(now, l, segment);
     } else {
-      pressed_ = index;
+      if (share_ == nullptr) pressed_ = index;  // postpone() knows nothing of other shards
       counters_.add(counter::syn_cookies_postponed);
     }
     return;
@@ -113,7 +111,7 @@ bool host::impl::postpone(instant now, std::span<const std::byte> packet) {
     return false;
   }
   bare_syn syn;
-  if (share_ != nullptr || !read_syn(packet, syn)) return false;
+  if (!read_syn(packet, syn)) return false;
   auto& l = listeners_[pressed_];
   if (syn.flow.local != l.local || !l.syn_full() || l.accept_full()) return false;
   if (pressure_.answers(now, syn.flow, syn.sequence)) {

@@ -37,6 +37,11 @@ struct packet_port_counters {
   std::uint64_t send_failed = 0;  ///< the device refused (full, too long)
   std::uint64_t no_buffer = 0;    ///< reception paused for lack of buffers
   std::uint64_t cut_short = 0;    ///< turns that left frames unread, as far as the port can tell
+
+  void add_received(std::span<const std::span<const std::byte>> frames) {
+    frames_in += frames.size();
+    for (auto frame : frames) bytes_in += frame.size();
+  }
 };
 
 /// One queue of a packet device, read and written through a driver.

@@ -73,8 +73,7 @@ void asio_packet_port::read_frames() {
 void asio_packet_port::deliver() {
   const auto frames = batch_.frames();
   if (frames.empty()) return;
-  counters_.frames_in += frames.size();
-  for (auto frame : frames) counters_.bytes_in += frame.size();
+  counters_.add_received(frames);
   receiver_->receive(frames);
   batch_.clear();
 }

@@ -79,8 +79,7 @@ bool uring_packet_port::deliver(std::span<const std::span<const std::byte>> fram
   if (closing_ || failed_) return false;
   if (frames.empty()) return true;
   failures_ = 0;
-  counters_.frames_in += frames.size();
-  for (auto frame : frames) counters_.bytes_in += frame.size();
+  counters_.add_received(frames);
   receiver_.receive(frames);
   return true;
 }
@@ -132,6 +131,7 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
 // may be very many, are read on one by one: a call each costs less than a turn for every few.
 void uring_packet_port::read_on() noexcept {
   std::size_t bytes = 0;
+  bool emptied = false;
   for (int i = 0; reads_on_ && i < reads_per_poll && bytes < direct_bytes; ++i) {
     const auto room = batch_.room();
     iovec part{room.data(), room.size()};
@@ -144,15 +144,12 @@ void uring_packet_port::read_on() noexcept {
       continue;
     }
     // Older kernels cannot; whatever else is wrong, the ring's next read will say.
-    if (n < 0 && errno == EOPNOTSUPP) {
-      reads_on_ = false;
-      break;
-    }
-    deliver_batch();
-    return;
+    reads_on_ = n == 0 || errno != EOPNOTSUPP;
+    emptied = reads_on_;
+    break;
   }
   deliver_batch();
-  ++counters_.cut_short;
+  if (!emptied) ++counters_.cut_short;
 }
 
 void uring_packet_port::on_poll(std::int32_t result) noexcept {

@@ -37,9 +37,9 @@ class virtual_driver::port final : public packet_port {
   const packet_port_counters& counters() const override { return counters_; }
 
   void receive(std::span<const std::byte> frame) {
-    ++counters_.frames_in;
-    counters_.bytes_in += frame.size();
-    receiver_->receive(std::span(&frame, 1));
+    const std::span frames(&frame, 1);
+    counters_.add_received(frames);
+    receiver_->receive(frames);
   }
 
  private:
