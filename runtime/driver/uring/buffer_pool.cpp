@@ -34,6 +34,7 @@ buffer_pool::buffer_pool(uring_driver& driver, shape wanted)
       stride_(wanted.size + apart),
       count_(wanted.count),
       in_ring_(wanted.in_ring),
+      at_most_(wanted.in_ring),
       depth_(wanted.least_in_ring, wanted.in_ring),
       spare_(wanted.count) {
   assert(count_ <= 32768 && in_ring_ <= count_ && (in_ring_ & (in_ring_ - 1)) == 0);
@@ -70,7 +71,7 @@ std::optional<unsigned> buffer_pool::take() noexcept {
 
 void buffer_pool::refill() noexcept {
   depth_.used(std::exchange(taken_, 0u));
-  const auto wanted = depth_.depth();
+  const auto wanted = std::min(depth_.depth(), at_most_);
   if (ring_ == nullptr || offered_ >= wanted || spares_ == 0) return;
   unsigned n = std::min(wanted - offered_, spares_);
   int mask = static_cast<int>(in_ring_ - 1);

@@ -48,6 +48,8 @@ class buffer_pool {
   /// Offers what came back to the kernel, up to the ring's share. Once per turn, or when the ring
   /// ran dry.
   void refill() noexcept;
+  /// From the next refill() on; those that are offered stay until they are taken.
+  void offer_at_most(unsigned buffers) noexcept { at_most_ = buffers; }
 
   unsigned depth() const { return depth_.depth(); }
   unsigned offered() const { return offered_; }
@@ -63,6 +65,7 @@ class buffer_pool {
   unsigned count_;
   unsigned in_ring_;
   unsigned group_ = 0;
+  unsigned at_most_;
   offer_depth depth_;
   unsigned offered_ = 0;
   unsigned taken_ = 0;  // since the last refill

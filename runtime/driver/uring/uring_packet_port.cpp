@@ -9,16 +9,20 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace weir::detail {
 
 namespace {
 
-// Few and hot: the pool is cycled through, and what it touches should stay in the cache. Too few,
-// and the read ends in every turn. Docs: performance.md, "The device's buffers".
+// The kernel goes through all buffers that it is offered, and what it touches should stay in the
+// cache: a line or two of a small frame's buffer, all of a long one's. Too few, and the read ends
+// in every turn. Docs: performance.md, "The device's buffers".
+constexpr unsigned for_small_frames = 128, for_long_frames = 32;
+constexpr std::size_t small_frame = 4096;  // on average
+
 buffer_pool::shape pool_for(std::size_t frame_limit) {
-  unsigned count = frame_limit > 16384 ? 32 : 64;
-  return {count, count, (frame_limit + 63) & ~std::size_t{63}};
+  return {for_small_frames, for_small_frames, (frame_limit + 63) & ~std::size_t{63}};
 }
 
 }  // namespace
@@ -95,8 +99,16 @@ void uring_packet_port::deliver_held() noexcept {
   for (std::size_t i = 0; i < held_count_; ++i)
     frames[i] = {buffers_->data(held_[i].buffer), held_[i].size};
   deliver(std::span(frames).first(held_count_));
-  for (std::size_t i = 0; i < held_count_; ++i) buffers_->give_back(held_[i].buffer);
-  held_count_ = 0;
+  for (std::size_t i = 0; i < held_count_; ++i) {
+    buffers_->give_back(held_[i].buffer);
+    run_bytes_ += held_[i].size;
+  }
+  run_frames_ += std::exchange(held_count_, 0u);
+  if (run_frames_ >= for_long_frames) {
+    const bool small = run_bytes_ <= run_frames_ * small_frame;
+    buffers_->offer_at_most(small ? for_small_frames : for_long_frames);
+    run_frames_ = run_bytes_ = 0;
+  }
   if (buffers_->spares() * 2 >= buffers_->count()) buffers_->refill();
 }
 
@@ -115,7 +127,7 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
   if (armed_ || closing_ || failed_) return;
   if (result == -ENOBUFS) {
     ++counters_.no_buffer;
-    read_on();
+    ++counters_.cut_short;
     return arm();
   }
   if (counters_.frames_in == 0 &&
@@ -125,31 +137,6 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
   }
   // A device never ends its stream; what says so is not one.
   arm_or_give_up(result < 0 ? -result : result == 0 ? EIO : 0);
-}
-
-// More came than the ring has buffers for, which are few to stay hot. Small packets, of which there
-// may be very many, are read on one by one: a call each costs less than a turn for every few.
-void uring_packet_port::read_on() noexcept {
-  std::size_t bytes = 0;
-  bool emptied = false;
-  for (int i = 0; reads_on_ && i < reads_per_poll && bytes < direct_bytes; ++i) {
-    const auto room = batch_.room();
-    iovec part{room.data(), room.size()};
-    driver_.count_system_calls();
-    const auto n = ::preadv2(device_, &part, 1, -1, RWF_NOWAIT);
-    if (n > 0) {
-      bytes += static_cast<std::size_t>(n);
-      batch_.add(static_cast<std::size_t>(n));
-      if (batch_.full() && !deliver_batch()) return;
-      continue;
-    }
-    // Older kernels cannot; whatever else is wrong, the ring's next read will say.
-    reads_on_ = n == 0 || errno != EOPNOTSUPP;
-    emptied = reads_on_;
-    break;
-  }
-  deliver_batch();
-  if (!emptied) ++counters_.cut_short;
 }
 
 void uring_packet_port::on_poll(std::int32_t result) noexcept {

@@ -26,8 +26,7 @@ class uring_packet_port final : public packet_port, private ring_client {
   static constexpr std::size_t slot_bytes = 2048;  // what is longer is not copied
   static constexpr std::size_t slot_count = 256;
   static constexpr int reads_per_poll = 64;
-  static constexpr std::size_t direct_bytes = 64 * 1024;  // beyond the ring's buffers, in a turn
-  static constexpr int failures_in_row = 16;              // of reads, then the device is given up
+  static constexpr int failures_in_row = 16;  // of reads, then the device is given up
   enum tag : unsigned { read_tag, poll_tag };
 
   struct slot : ring_client {
@@ -45,7 +44,6 @@ class uring_packet_port final : public packet_port, private ring_client {
   void on_read(std::int32_t result, std::uint32_t flags) noexcept;
   void on_poll(std::int32_t result) noexcept;
   void arm();
-  void read_on() noexcept;
   void arm_or_give_up(int error) noexcept;
   bool queue_write(std::span<const std::span<const std::byte>> parts, std::size_t size);
   bool write_now(std::span<const std::span<const std::byte>> parts, std::size_t size);
@@ -60,7 +58,6 @@ class uring_packet_port final : public packet_port, private ring_client {
   bool armed_ = false;
   bool closing_ = false;
   bool failed_ = false;
-  bool reads_on_ = true;  // the device can be read without waiting for it
   int failures_ = 0;
   std::unique_ptr<buffer_pool> buffers_;
   struct held_frame {
@@ -69,7 +66,8 @@ class uring_packet_port final : public packet_port, private ring_client {
   };
   std::array<held_frame, packet_receiver::max_frames> held_;  // of this turn, not delivered yet
   std::size_t held_count_ = 0;
-  frame_batch batch_;  // what is read without the ring's buffers
+  std::size_t run_frames_ = 0, run_bytes_ = 0;  // since it was last decided how many to offer
+  frame_batch batch_;                           // what is read without the ring's buffers
   std::unique_ptr<slot[]> slots_;
   slot* free_slots_ = nullptr;
   std::size_t writing_ = 0;  // slots that the kernel may still read
