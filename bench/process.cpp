@@ -184,6 +184,9 @@ process_usage server_process::usage() const {
   if (tasks == nullptr) return out;
   while (const dirent* entry = ::readdir(tasks)) {
     if (entry->d_name[0] == '.') continue;
+    // Linux, Documentation/scheduler/sched-stats.rst: time running, time waiting to.
+    std::ifstream schedule(folder + "/" + entry->d_name + "/schedstat");
+    if (std::uint64_t ran = 0, waited = 0; schedule >> ran >> waited) out.core_wait_ns += waited;
     std::ifstream status(folder + "/" + entry->d_name + "/status");
     for (std::string line; std::getline(status, line);) {
       if (line.starts_with("voluntary_ctxt_switches:"))

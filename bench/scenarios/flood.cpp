@@ -149,11 +149,15 @@ phase measure(const std::string& name, const flood_settings& settings, const ser
   std::thread flooder;
   if (random != nullptr) flooder = std::thread([&] { flood(net, settings.rate, *random, stop); });
   const auto begin = now_ns();
-  const auto busy = server.usage().cpu_ns;
+  const auto wanted = [&] {
+    const auto u = server.usage();
+    return u.cpu_ns + u.core_wait_ns;
+  };
+  const auto busy = wanted();
   const auto drops = device_drops();
   out.clients = serve_clients(settings, *parse_endpoint(where));
   const auto took = static_cast<double>(now_ns() - begin);
-  out.core_busy = static_cast<double>(server.usage().cpu_ns - busy) / took;
+  out.core_busy = std::min(1.0, static_cast<double>(wanted() - busy) / took);
   stop = true;
   if (flooder.joinable()) flooder.join();
   const auto offered = static_cast<double>(net.sent() + net.dropped());
@@ -241,7 +245,9 @@ int run_flood(const flood_settings& settings) {
              "", "SYNs/s", "lost", "core busy", "clients", "served", "refused", "late", "p50 ms",
              "p99 ms", "max ms", "MiB");
   for (const auto& p : phases) print(p);
-  fmt::print("lost: SYNs that found the device's queue full. core busy: the server's thread.\n");
+  fmt::print(
+      "lost: SYNs that found the device's queue full. core busy: with the server's "
+      "thread, or with something else while that was ready to run.\n");
   server.stop();
   return verdict(phases, settings.limit_s) ? 0 : 1;
 }

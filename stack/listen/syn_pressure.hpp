@@ -16,6 +16,7 @@
 #include <new>
 
 #include "listen/flow_key.hpp"
+#include "listen/large_memory.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack {
@@ -26,13 +27,11 @@ class syn_pressure {
   static constexpr std::uint32_t burst = 1024;
   /// And more with each turn that left nothing unread.
   static constexpr std::uint32_t per_turn = 64;
-  /// Of those that come for the first time while there are none left, one in so many is answered.
-  static constexpr std::uint32_t one_in = 64;
   /// A SYN is remembered for one to two of these: a client waits one second before it repeats, and
   /// two before the next time.
   static constexpr duration generation = std::chrono::milliseconds(2500);
-  /// Of both generations. A million SYNs in one: 1 in 100 others is mistaken for a repetition.
-  static constexpr std::size_t filter_bytes = std::size_t{4} << 20;
+  /// Of both generations. Two million SYNs in one: 1 in 300 others is mistaken for a repetition.
+  static constexpr std::size_t filter_bytes = std::size_t{8} << 20;
 
   explicit syn_pressure(siphash_key key) : key_(key) {}
 
@@ -47,7 +46,6 @@ class syn_pressure {
     auto& both = (*filter_)[hash % lines];
     const auto bits = bits_of(hash);
     if (both[0].holds(bits) || both[1].holds(bits)) return true;
-    if (++unanswered_ % one_in == 0) return true;
     both[current_].add(bits);
     return false;
   }
@@ -88,7 +86,7 @@ class syn_pressure {
   }
   static half bits_of(std::uint64_t hash) {
     half out;
-    for (const int shift : {40, 48, 56}) {
+    for (const int shift : {32, 40, 48, 56}) {
       const auto bit = hash >> shift & 255;
       out.words[bit / 64] |= std::uint64_t{1} << bit % 64;
     }
@@ -99,7 +97,8 @@ class syn_pressure {
   }
   bool age(instant now) {
     if (filter_ == nullptr) {
-      filter_.reset(new (std::nothrow) filter);
+      memory_ = allocate_large(sizeof(filter));
+      if (memory_ != nullptr) filter_ = ::new (memory_.get()) filter();
       if (filter_ == nullptr) return false;
       begun_ = now;
     }
@@ -113,10 +112,10 @@ class syn_pressure {
 
   siphash_key key_;
   std::uint32_t left_ = burst;
-  std::uint32_t unanswered_ = 0;
   instant begun_;
   std::size_t current_ = 0;
-  std::unique_ptr<filter> filter_;
+  large_memory memory_;
+  filter* filter_ = nullptr;  // in memory_
 };
 
 }  // namespace weir::stack

@@ -7,6 +7,7 @@
 #include <cassert>
 
 #include "core/log.hpp"
+#include "device/huge_pages.hpp"
 #include "device/vnet_header.hpp"
 #include "ip/parts.hpp"
 #include "transport/stack/stack_socket.hpp"
@@ -27,6 +28,7 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
       now_(completions.now()),
       host_(settings_.host, *this, settings_.shards, settings_.shard),
       datagrams_(host_, settings_.listen, now_) {
+  stack::use_huge_pages();
   if (settings_.writes_only) {
     port_ = std::make_unique<write_only_port>(settings_.device);
     return;
