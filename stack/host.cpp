@@ -28,7 +28,7 @@ void host::input(instant now, std::span<const std::byte> packet, const receive_m
   impl_->input(now, packet, meta);
 }
 void host::flush(instant now) { impl_->flush(now); }
-void host::expect(std::span<const std::span<const std::byte>> packets) const noexcept {
+void host::expect(std::span<const std::span<const std::byte>> packets) noexcept {
   impl_->expect(packets);
 }
 void host::device_is_ahead() { impl_->behind_ = true; }

@@ -43,25 +43,23 @@ flow_ref host::impl::find_flow(const flow_key& flow) const {
 
 // Two misses stand before a segment of a cold flow: the slot of the table, and the connection that
 // it names. Each is asked for for all packets before the first is waited for.
-void host::impl::expect(std::span<const std::span<const std::byte>> packets) const noexcept {
+void host::impl::expect(std::span<const std::span<const std::byte>> packets) noexcept {
+  announced_count_ = announced_next_ = 0;
   if (pressed_ != none) expect_syns(packets);
   if (sockets_.size() <= hot_connections) return;
-  constexpr std::size_t at_once = 16;  // as many misses as a core has under way, or more
-  while (!packets.empty()) {
-    const auto some = packets.first(std::min(at_once, packets.size()));
-    packets = packets.subspan(some.size());
-    std::array<std::uint64_t, at_once> hashes;
-    std::size_t count = 0;
-    for (auto packet : some) {
-      flow_key flow;
-      if (!read_flow(packet, flow)) continue;
-      hashes[count] = flows_.hash(flow);
-      flows_.fetch(hashes[count++]);
-    }
-    for (auto hash : std::span(hashes).first(count)) {
-      const auto ref = flows_.likely(hash);
-      if (ref.what() == flow_ref::kind::connection) fetch(sockets_[ref.index()]);
-    }
+  std::array<std::uint64_t, most_announced> hashes;
+  std::size_t count = 0;
+  for (auto packet : packets.first(std::min(packets.size(), most_announced))) {
+    flow_key flow;
+    if (!read_flow(packet, flow)) continue;
+    hashes[count] = flows_.hash(flow);
+    flows_.fetch(hashes[count++]);
+  }
+  for (auto hash : std::span(hashes).first(count)) {
+    const auto ref = flows_.likely(hash);
+    if (ref.what() != flow_ref::kind::connection) continue;
+    fetch(sockets_[ref.index()]);
+    announced_[announced_count_++] = ref.index();
   }
 }
 

@@ -1,5 +1,6 @@
 // What arrives and time: packets find their flow, timers their owner, and flush() sends what both
 // left to be sent. See host_impl.hpp.
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -73,8 +74,8 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment, unsig
   if (hops == 0) counters_.add(counter::segments_received, segment.segment_count());
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
-  const auto found =
-      last_found(flow) ? flow_ref(flow_ref::kind::connection, last_found_) : find_flow(flow);
+  auto found = found_soon(flow);
+  if (!found) found = find_flow(flow);
   switch (found.what()) {
     case flow_ref::kind::connection: {
       auto ctx = context(now);
@@ -104,10 +105,22 @@ void host::impl::on_segment(instant now, const wire::tcp_segment& segment, unsig
   answer_with_reset(now, segment);
 }
 
-// Segments come in trains: where this one's flow is that of the one before, no hash is needed.
-bool host::impl::last_found(const flow_key& flow) const {
-  return sockets_.live(last_found_) && sockets_[last_found_].attached &&
-         sockets_[last_found_].connection.flow() == flow;
+bool host::impl::is_of(std::uint32_t socket, const flow_key& flow) const {
+  return sockets_.live(socket) && sockets_[socket].attached &&
+         sockets_[socket].connection.flow() == flow;
+}
+
+// Segments are announced, or come in trains: where this one's flow is the next of those, or that of
+// the one before, no hash is needed. Of those that were announced one may not have come this far.
+flow_ref host::impl::found_soon(const flow_key& flow) {
+  const auto end = std::min(announced_next_ + 2, +announced_count_);
+  for (int i = announced_next_; i < end; ++i) {
+    const auto socket = announced_[static_cast<std::size_t>(i)];
+    if (!is_of(socket, flow)) continue;
+    announced_next_ = static_cast<std::uint8_t>(i + 1);
+    return {flow_ref::kind::connection, socket};
+  }
+  return is_of(last_found_, flow) ? flow_ref(flow_ref::kind::connection, last_found_) : flow_ref();
 }
 
 void host::impl::on_icmp(instant now, const icmp_report& report, unsigned hops) {

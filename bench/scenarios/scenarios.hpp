@@ -57,8 +57,8 @@ wire_rounds measure_wire(const wire_settings& settings);
 
 /// `lookup`: what a packet costs with few and many listeners, few and many flows.
 struct lookup_settings {
-  unsigned rounds = 5;
-  double seconds = 0.3;  // per figure and round
+  unsigned rounds = 15;
+  double seconds = 0.1;  // per figure and round
   std::uint32_t flows = 1'000'000;
   std::uint32_t listeners = 1000;
   std::uint64_t count = 0;  // as wire_settings'

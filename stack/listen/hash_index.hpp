@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "listen/large_memory.hpp"
+
 namespace weir::stack {
 
 class hash_index {
@@ -62,6 +64,8 @@ class hash_index {
     std::uint32_t tag = 0;
     std::uint32_t value = none;
   };
+  using slot_vector = std::vector<slot, large_allocator<slot>>;
+
   std::size_t mask() const { return slots_.size() - 1; }
   std::size_t home(std::uint32_t tag) const { return tag & mask(); }
   std::size_t position(std::uint64_t hash, std::uint32_t value) const {
@@ -75,13 +79,13 @@ class hash_index {
     slots_[i] = s;
   }
   void grow() {
-    std::vector<slot> old(slots_.size() * 2, slot{});
+    slot_vector old(slots_.size() * 2, slot{});
     old.swap(slots_);
     for (const auto& s : old)
       if (s.value != none) place(s);
   }
 
-  std::vector<slot> slots_;
+  slot_vector slots_;
   std::size_t size_ = 0;
 };
 

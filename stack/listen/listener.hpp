@@ -3,6 +3,7 @@
 // the entries, so that neither allocates.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -26,16 +27,17 @@ struct shared_queue {
 struct alignas(64) listener {
   static constexpr std::uint32_t none = 0xffffffff;
 
-  // What every SYN reads or writes comes first, in two cache lines: there may be thousands.
+  // What every SYN reads or writes comes first, in one cache line: there may be thousands.
   endpoint local;
-  listen_options options;
   std::uint32_t syn_head = none;
   std::uint32_t syn_count = 0, syn_peak = 0;
-  std::uint32_t accept_head = none, accept_tail = none;
-  std::uint32_t accept_count = 0, accept_peak = 0;
-  std::shared_ptr<share::group> group;   ///< where several hosts share a device
-  std::unique_ptr<shared_queue> shared;  ///< and an accept queue
+  std::uint32_t accept_count = 0;
+  std::shared_ptr<share::group> group;  ///< where several hosts share a device
+  listen_options options;               // its first two: the bounds of both queues
 
+  std::uint32_t accept_head = none, accept_tail = none;
+  std::uint32_t accept_peak = 0;
+  std::unique_ptr<shared_queue> shared;  ///< where several hosts share an accept queue
   void* user = nullptr;
   ready pending = ready::none;
   bool event_queued = false;
@@ -48,5 +50,10 @@ struct alignas(64) listener {
   bool syn_full() const { return syn_count >= options.syn_backlog; }
   listener_info info() const;
 };
+
+// The queues' bounds, which the options begin with, are in the first line still.
+static_assert(sizeof(endpoint) + 4 * sizeof(std::uint32_t) + sizeof(std::shared_ptr<share::group>) +
+                  offsetof(listen_options, overflow) <=
+              60);
 
 }  // namespace weir::stack

@@ -36,8 +36,10 @@ listener_info listener::info() const {
 }
 
 std::uint32_t listener_table::exact(const endpoint& local) const {
-  return index_.find(hash_endpoint<1, 3>(key_, local),
-                     [&](std::uint32_t i) { return listeners_[i].local == local; });
+  return index_.find(hash_endpoint<1, 3>(key_, local), [&](std::uint32_t i) {
+    const auto& other = listeners_[i].local;
+    return other.port == local.port && flow_key::same(other.address, local.address);
+  });
 }
 
 std::uint32_t listener_table::match(const endpoint& local) const {

@@ -3,12 +3,15 @@
 // outlived its object is recognised.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <utility>
 #include <vector>
+
+#include "listen/large_memory.hpp"
 
 namespace weir::stack {
 
@@ -69,8 +72,13 @@ class slab {
  private:
   static constexpr std::uint32_t last_generation = 0x7fffffff;
 
-  // A place costs four bytes beside its object: very many of them are kept.
-  struct place {
+  static constexpr std::size_t cache_line = 64;
+  static constexpr std::size_t packed =
+      (sizeof(T) + sizeof(std::uint32_t) + alignof(T) - 1) / alignof(T) * alignof(T);
+
+  // A place costs four bytes beside its object: very many of them are kept. Those that fill cache
+  // lines begin with one.
+  struct alignas(packed % cache_line == 0 ? cache_line : alignof(T)) place {
     place() : next_free(none), generation(1), live(0) {}
 
     union {
@@ -88,14 +96,39 @@ class slab {
   const place& at(std::uint32_t i) const { return blocks_[i / BlockSize][i % BlockSize]; }
   void grow() {
     const auto first = capacity();
-    blocks_.push_back(std::make_unique<place[]>(BlockSize));
+    add_block();
     for (auto i = static_cast<std::uint32_t>(BlockSize); i-- > 0;) {
       at(first + i).next_free = free_;
       free_ = first + i;
     }
   }
 
-  std::vector<std::unique_ptr<place[]>> blocks_;
+  // The first blocks are small, for hosts that are; later ones come by the large page.
+  void add_block() {
+    if (blocks_.size() < in_large) {
+      small_.push_back(std::make_unique<place[]>(BlockSize));
+      blocks_.push_back(small_.back().get());
+      return;
+    }
+    if (taken_of_large_ == in_large) {
+      auto memory = allocate_large(in_large * block_bytes);
+      if (memory == nullptr) throw std::bad_alloc();
+      large_.push_back(std::move(memory));
+      taken_of_large_ = 0;
+    }
+    auto* const at = large_.back().get() + block_bytes * taken_of_large_;
+    for (std::size_t i = 0; i < BlockSize; ++i) ::new (at + i * sizeof(place)) place;
+    blocks_.push_back(std::launder(reinterpret_cast<place*>(at)));
+    ++taken_of_large_;
+  }
+
+  static constexpr std::size_t block_bytes = BlockSize * sizeof(place);
+  static constexpr std::size_t in_large = std::max<std::size_t>(1, large_page / block_bytes);
+
+  std::vector<place*> blocks_;
+  std::vector<std::unique_ptr<place[]>> small_;
+  std::vector<large_memory> large_;
+  std::size_t taken_of_large_ = in_large;  // blocks of the last one
   std::uint32_t free_ = none;
   std::size_t size_ = 0;
 

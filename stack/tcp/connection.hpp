@@ -341,6 +341,7 @@ class connection {
   bool user_timeout_due_ : 1 = false;      // RFC 5482: the peer has not been told
   bool path_news_ : 1 = false;             // the host has not heard of mtu_ yet
   bool path_suspect_ : 1 = false;  // cut after timeouts; nothing of that size has arrived yet
+  std::uint16_t remote_user_timeout_ = 0;  // RFC 5482, as it came; 0: none
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
@@ -361,7 +362,6 @@ class connection {
   std::uint8_t reorder_steps_ = 1;  // RFC 8985 6.2: reo_wnd_mult
   std::uint8_t reorder_persist_ = 0;
   std::uint8_t quick_acks_ = 16;
-  std::uint16_t remote_user_timeout_ = 0;  // RFC 5482, as it came; 0: none
 
   // --- Receive sequence space.
   seq irs_, rcv_nxt_, rcv_edge_;  // edge: right end of what was ever advertised
@@ -383,9 +383,9 @@ class connection {
 
   // --- Estimators.
   rtt_estimator rtt_;
-  congestion_control congestion_;
   std::uint32_t reno_sacked_ =
       0;  // bytes that duplicate acknowledgements say have left the network
+  congestion_control congestion_;
   instant rack_sent_;
   seq rack_end_;
   std::uint32_t rack_rtt_us_ = 0;
@@ -395,12 +395,14 @@ class connection {
   instant ack_at_ = instant::never();
   instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
   instant last_sent_, ts_recent_at_, tune_at_;
-  stamp last_received_, last_data_, challenge_at_, progress_at_;
-  stamp validated_at_;  // RFC 7661: when half of the congestion window was last in use
 
   // --- Statistics.
   std::uint64_t bytes_sent_ = 0;
   std::uint32_t segments_sent_ = 0, segments_received_ = 0;
+
+  // --- Time, coarse. Last: what the host keeps of a connection fills the rest of these words.
+  stamp last_received_, last_data_, challenge_at_, progress_at_;
+  stamp validated_at_;  // RFC 7661: when half of the congestion window was last in use
 };
 
 }  // namespace weir::stack::tcp

@@ -21,7 +21,7 @@ struct seen {
 };
 
 /// What is announced before a packet arrives: itself, parts of it, and what only looks like it.
-void announce(const host& to, std::span<const std::byte> packet) {
+void announce(host& to, std::span<const std::byte> packet) {
   std::vector<std::byte> as_v6(packet.begin(), packet.end());
   as_v6.resize(std::max<std::size_t>(as_v6.size(), 44));
   as_v6[0] = std::byte{0x60};

@@ -108,6 +108,28 @@ TEST_CASE("ports_walk_the_whole_range_before_repeating") {
       ports.choose(*ip_address::parse("10.0.0.1"), remote, [](std::uint16_t) { return false; }));
 }
 
+TEST_CASE("slab_keeps_addresses_and_objects_while_it_grows_into_large_pages") {
+  struct wide {
+    std::uint32_t number;
+    std::byte rest[504 - sizeof(std::uint32_t)];
+  };
+  slab<wide, 256> s;
+  CHECK(slab<wide, 256>::bytes_each == 508);
+  constexpr std::uint32_t count = 3 * (2u << 20) / 508;
+  std::vector<wide*> addresses;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto index = s.emplace(wide{i, {}});
+    REQUIRE(index == i);
+    addresses.push_back(&s[index]);
+  }
+  bool kept = true;
+  for (std::uint32_t i = 0; i < count; ++i) kept &= &s[i] == addresses[i] && s[i].number == i;
+  CHECK(kept);
+  for (std::uint32_t i = 0; i < count; ++i) s.erase(i);
+  CHECK(s.size() == 0);
+  for (std::uint32_t i = 0; i < count; ++i) CHECK(s.emplace(wide{}) < count);
+}
+
 TEST_CASE("slab_recognises_indexes_that_outlived_their_object") {
   slab<int, 4> s;
   std::vector<std::uint32_t> all;

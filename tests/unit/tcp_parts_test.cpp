@@ -276,8 +276,8 @@ TEST_CASE("segments keep their own times of transmission to the nanosecond") {
 TEST_CASE("objects_are_as_small_as_the_design_says") {
   CHECK(sizeof(half_open) <= 128);
   CHECK(sizeof(time_wait_entry) <= 136);
-  CHECK(sizeof(connection) <= 480);
-  CHECK(sizeof(tcp_socket) <= 528);
+  CHECK(sizeof(connection) <= 464);
+  CHECK(sizeof(tcp_socket) <= 504);
 }
 
 TEST_CASE("marks_of_long_ago_do_not_come_to_lie_ahead_after_2_gib") {
