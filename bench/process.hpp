@@ -13,7 +13,7 @@
 
 namespace weir::bench {
 
-/// CPU time and context switches of all threads of a process so far.
+/// CPU time, waits for it and context switches of all threads of a process so far.
 struct process_usage {
   std::uint64_t cpu_ns = 0;
   std::uint64_t core_wait_ns = 0;  ///< ready to run, while its core did other things

@@ -149,15 +149,15 @@ phase measure(const std::string& name, const flood_settings& settings, const ser
   std::thread flooder;
   if (random != nullptr) flooder = std::thread([&] { flood(net, settings.rate, *random, stop); });
   const auto begin = now_ns();
-  const auto wanted = [&] {
+  const auto occupied = [&] {
     const auto u = server.usage();
     return u.cpu_ns + u.core_wait_ns;
   };
-  const auto busy = wanted();
+  const auto busy = occupied();
   const auto drops = device_drops();
   out.clients = serve_clients(settings, *parse_endpoint(where));
   const auto took = static_cast<double>(now_ns() - begin);
-  out.core_busy = std::min(1.0, static_cast<double>(wanted() - busy) / took);
+  out.core_busy = std::min(1.0, static_cast<double>(occupied() - busy) / took);
   stop = true;
   if (flooder.joinable()) flooder.join();
   const auto offered = static_cast<double>(net.sent() + net.dropped());

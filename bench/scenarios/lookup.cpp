@@ -30,8 +30,8 @@ constexpr std::uint32_t client_ports = 50'000;
 constexpr std::uint16_t first_client_port = 10'000;
 constexpr std::size_t payload = 64;
 constexpr std::size_t batch = 64;
-constexpr std::size_t group = 16;  // packets that a device's port hands over together
-constexpr std::uint32_t clients = 4096;
+constexpr std::size_t group = 16;        // packets that a device's port hands over together
+constexpr std::uint32_t clients = 4096;  // that SYNs come from, in turn
 constexpr std::size_t packet_room = 256;
 
 /// Remembers the number of the last SYN-ACK; everything else is dropped unseen.
