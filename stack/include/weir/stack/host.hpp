@@ -302,9 +302,10 @@ class host {
 
   // --- Driving it.
 
-  /// Optional, before the input() of several packets, 16 at most: asks for the memory that they will
-  /// touch all at once, where it would be waited for piece by piece. Of use where connections are
-  /// too many for the core's caches; with fewer nothing is done. Never changes what input() does.
+  /// Optional, before the input() of several packets, 16 at most: asks for the memory that they
+  /// will touch all at once, where it would be waited for piece by piece. Of use where connections
+  /// are too many for the core's caches; with fewer nothing is done. Never changes what input()
+  /// does.
   void expect(std::span<const std::span<const std::byte>> packets) noexcept;
   /// One IP packet from the wire; it is read during the call only. Acknowledgements wait for
   /// flush().
