@@ -121,16 +121,17 @@ void emit_ipv6_fragment(std::byte* into, std::uint8_t next_header, std::uint16_t
 
 /// Reads an address out of a header.
 inline ip_address read_v4(const std::byte* at) {
-  // In whole words, which whoever compares or copies them next can read at once: the bytes are the
-  // first member, and what follows the four is zero.
+  // The bytes are the first member, and what follows the four is zero. As one vector, which goes
+  // from register to memory whole: whoever copies or compares the address next reads it whole, and
+  // parts that are still being written would have to be waited for.
+  using four_words [[gnu::vector_size(16)]] = std::uint32_t;
   static_assert(std::is_trivially_copyable_v<ip_address> && std::is_standard_layout_v<ip_address> &&
                 sizeof(ip_address) == 17);
-  constexpr bool little = std::endian::native == std::endian::little;
   std::uint32_t v;
   std::memcpy(&v, at, sizeof v);
-  const std::uint64_t words[2] = {little ? v : std::uint64_t{v} << 32, 0};
+  const four_words words = {v, 0, 0, 0};
   ip_address out;
-  std::memcpy(static_cast<void*>(&out), words, sizeof words);
+  std::memcpy(static_cast<void*>(&out), &words, sizeof words);
   return out;
 }
 ip_address read_v6(const std::byte* at);

@@ -47,7 +47,7 @@ struct wire {
   }
   ~wire() {
     hang_up();
-    ::close(ends[0]);
+    if (ends[0] >= 0) ::close(ends[0]);
   }
   void hang_up() {
     if (ends[1] >= 0) ::close(std::exchange(ends[1], -1));
@@ -421,5 +421,39 @@ TEST_CASE("packet_port_goes_while_a_read_is_pending") {
     w.put("too late");
     driver.turn(instant{});
     CHECK(got.frames.empty());
+  }
+}
+
+// The ring keeps one file; the file is the device's only as long as its port lives.
+TEST_CASE("packet_ports_share_a_ring_and_a_closed_device_is_not_kept_open") {
+  if (!allowed()) return;
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    for (int round = 0; round < 2; ++round) {
+      wire first, second;
+      collector from_first, from_second;
+      {
+        auto one = driver.open_packet_port(first.ends[0], 2000, from_first);
+        auto two = driver.open_packet_port(second.ends[0], 2000, from_second);
+        REQUIRE(one);
+        REQUIRE(two);
+        CHECK(!driver.keep_file(second.ends[0]));
+        first.put("to one");
+        second.put("to two");
+        while (from_first.frames.empty() || from_second.frames.empty())
+          driver.turn(instant::never());
+        CHECK(from_first.frames == std::vector<std::string>{"to one"});
+        CHECK(from_second.frames == std::vector<std::string>{"to two"});
+        send(**one, "from one");
+        send(**two, "from two");
+        driver.turn(driver.now());
+        CHECK(first.get() == "from one");
+        CHECK(second.get() == "from two");
+      }
+      ::close(std::exchange(first.ends[0], -1));
+      ::close(std::exchange(second.ends[0], -1));
+      for (auto* w : {&first, &second})
+        CHECK(::send(w->ends[1], "?", 1, MSG_NOSIGNAL) < 0);  // the other end is gone
+    }
   }
 }

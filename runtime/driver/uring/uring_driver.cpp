@@ -14,6 +14,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include "driver/uring/uring_packet_port.hpp"
 #include "run/factories.hpp"
@@ -210,6 +211,15 @@ void uring_driver::cancel(std::uint64_t target, std::uint64_t report) {
   entry.addr = target;
   entry.flags = silent_flag();
   entry.user_data = report;
+}
+
+bool uring_driver::keep_file(int descriptor) noexcept {
+  if (keeps_file_ || io_uring_register_files(&ring_, &descriptor, 1) < 0) return false;
+  return keeps_file_ = true;
+}
+
+void uring_driver::forget_file() noexcept {
+  if (std::exchange(keeps_file_, false)) io_uring_unregister_files(&ring_);
 }
 
 void uring_driver::arm_event() {

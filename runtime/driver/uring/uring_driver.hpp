@@ -85,6 +85,14 @@ class uring_driver final : public driver {
   /// The user_data of the completion that this turn hands out next; 0 when this is the last.
   std::uint64_t following() const { return following_; }
 
+  /// Requests for the kept file name it by `kept_file` and IOSQE_FIXED_FILE, which spares each the
+  /// lookup of its descriptor (docs/performance.md). One at a time for a ring; false: another is
+  /// kept, or the kernel refused, and the descriptor itself must do.
+  bool keep_file(int descriptor) noexcept;
+  /// No request for the kept file may be under way.
+  void forget_file() noexcept;
+  static constexpr int kept_file = 0;
+
   const uring_features& features() const { return features_; }
   io_uring& ring() { return ring_; }
   unsigned new_buffer_group() { return next_group_++; }
@@ -120,6 +128,7 @@ class uring_driver final : public driver {
   std::uint64_t following_ = 0;
   std::vector<io_uring_cqe>
       kept_;  // completions that had to be taken out of the queue before their turn
+  bool keeps_file_ = false;
   int event_ = -1;
   bool event_armed_ = false;
   std::uint64_t event_value_ = 0;

@@ -33,6 +33,7 @@ uring_packet_port::uring_packet_port(uring_driver& driver, int device, std::size
       driver_(driver),
       receiver_(receiver),
       device_(device),
+      kept_(driver.keep_file(device)),
       multishot_(driver.features().multishot_read),
       batch_(frame_limit),
       slots_(std::make_unique<slot[]>(slot_count)) {
@@ -50,20 +51,27 @@ uring_packet_port::~uring_packet_port() {
   if (armed_) driver_.cancel(user_data(multishot_ ? read_tag : poll_tag));
   for (int tries = 0; (armed_ || writing_ != 0) && tries < 100; ++tries)
     driver_.turn(driver_.now() + std::chrono::milliseconds(10));
+  if (kept_) driver_.forget_file();
+}
+
+io_uring_sqe& uring_packet_port::request(std::uint8_t opcode) {
+  auto& entry = driver_.sqe();
+  entry.opcode = opcode;
+  entry.fd = kept_ ? uring_driver::kept_file : device_;
+  entry.flags = kept_ ? IOSQE_FIXED_FILE : 0;
+  return entry;
 }
 
 void uring_packet_port::arm() {
-  auto& entry = driver_.sqe();
-  entry.fd = device_;
   if (multishot_) {
     buffers_->refill();
-    entry.opcode = uring::op_read_multishot;
+    auto& entry = request(uring::op_read_multishot);
     entry.off = static_cast<std::uint64_t>(-1);
-    entry.flags = IOSQE_BUFFER_SELECT;
+    entry.flags |= IOSQE_BUFFER_SELECT;
     entry.buf_group = static_cast<std::uint16_t>(buffers_->group());
     entry.user_data = user_data(read_tag);
   } else {
-    entry.opcode = IORING_OP_POLL_ADD;
+    auto& entry = request(IORING_OP_POLL_ADD);
     entry.poll32_events = POLLIN;
     entry.user_data = user_data(poll_tag);
   }
@@ -198,9 +206,7 @@ bool uring_packet_port::queue_write(std::span<const std::span<const std::byte>> 
     at += part.size();
   }
   s.size = static_cast<std::uint32_t>(size);
-  auto& entry = driver_.sqe();
-  entry.opcode = IORING_OP_WRITE;
-  entry.fd = device_;
+  auto& entry = request(IORING_OP_WRITE);
   entry.addr = reinterpret_cast<std::uint64_t>(s.bytes);
   entry.len = s.size;
   entry.off = static_cast<std::uint64_t>(-1);

@@ -43,6 +43,8 @@ class uring_packet_port final : public packet_port, private ring_client {
                          std::uint32_t flags) noexcept;
   void on_read(std::int32_t result, std::uint32_t flags) noexcept;
   void on_poll(std::int32_t result) noexcept;
+  /// The next submission entry, for the device.
+  io_uring_sqe& request(std::uint8_t opcode);
   void arm();
   void arm_or_give_up(int error) noexcept;
   bool queue_write(std::span<const std::span<const std::byte>> parts, std::size_t size);
@@ -54,6 +56,7 @@ class uring_packet_port final : public packet_port, private ring_client {
   uring_driver& driver_;
   packet_receiver& receiver_;
   int device_;
+  bool kept_;  // the ring's own file: requests need not look it up
   bool multishot_;
   bool armed_ = false;
   bool closing_ = false;

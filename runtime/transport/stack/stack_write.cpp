@@ -2,7 +2,8 @@
 #include "transport/stack/stack_write.hpp"
 
 #include <algorithm>
-#include <array>
+
+#include "ip/parts.hpp"
 
 namespace weir::detail {
 namespace {
@@ -22,14 +23,14 @@ std::error_code write_more(stack::host& host, instant now, stack::socket_id id,
   auto parts = op.parts();
   auto& at = op.scratch.as<write_progress>();
   for (;;) {
-    std::array<std::span<const std::byte>, parts_at_once> some;
+    stack::part_room<parts_at_once> some;
     std::size_t count = 0;
-    for (auto i = at.part; i < parts.size() && count < some.size(); ++i) {
+    for (auto i = at.part; i < parts.size() && count < parts_at_once; ++i) {
       auto part = parts[i].subspan(i == at.part ? at.offset : 0);
       if (!part.empty()) some[count++] = part;
     }
     if (count == 0) return {};
-    auto n = host.send(now, id, std::span(some).first(count));
+    auto n = host.send(now, id, some.first(count));
     if (!n && n.error() == std::errc::operation_would_block && !op.all && op.written > 0) return {};
     if (!n) return n.error();
     op.written += *n;
