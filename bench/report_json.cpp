@@ -62,12 +62,7 @@ const json* find_named(const json& list, const char* key, const std::string& nam
 }
 
 summary read_summary(const json& metric) {
-  summary out;
-  out.median = metric.at("median").get<double>();
-  out.low = metric.at("low").get<double>();
-  out.high = metric.at("high").get<double>();
-  out.rounds = metric.at("rounds").size();
-  return out;
+  return summarize(metric.at("rounds").get<std::vector<double>>());
 }
 
 std::string compare_servers(const json& before, const json& after) {

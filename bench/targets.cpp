@@ -139,12 +139,14 @@ row row_for(const std::string& title, const std::string& with, const summary& s,
   const auto number = [&](double value) {
     return fmt::format("{:.{}f}{}", value, value < 10 ? 3 : 1, unit);
   };
-  return {title,
-          with,
-          fmt::format("{} {:g}{}", at_most ? "<=" : ">=", wanted, unit),
-          s.rounds == 0 ? "-" : number(s.median),
-          s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.low), number(s.high)),
-          text_of(judge(s, at_most, wanted, rounds))};
+  return {
+      title,
+      with,
+      fmt::format("{} {:g}{}", at_most ? "<=" : ">=", wanted, unit),
+      s.rounds == 0 ? "-" : number(s.median),
+      s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.low), number(s.high)),
+      s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.median_low), number(s.median_high)),
+      text_of(judge(s, at_most, wanted, rounds))};
 }
 
 std::vector<double> scaled(std::vector<double> values, double factor) {
@@ -180,7 +182,8 @@ void add_zero_rows(std::vector<row>& rows, const plan& p, const run_outcome& out
 
 std::string render(const plan& p, const run_outcome& out, const wire_rounds& wire, bool markdown,
                    bool& complete) {
-  std::vector<row> rows{{"", "compared with", "target", "median", "lowest .. highest", "verdict"}};
+  std::vector<row> rows{
+      {"", "compared with", "target", "median", "lowest .. highest", "median within", "verdict"}};
   for (const auto& t : p.targets) {
     std::string best;
     const auto s = ratio_of(out, t, best);

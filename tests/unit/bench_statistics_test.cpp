@@ -30,6 +30,28 @@ TEST_CASE("a_difference_beyond_the_spread_is_called") {
   CHECK(compare(summarize({100, 104, 96}), summarize({90, 95, 85})) == verdict::lower);
 }
 
+TEST_CASE("the_more_rounds_the_narrower_the_range_that_holds_the_median") {
+  // From a table of the binomial distribution: how often at most k of n fair coins fall heads.
+  CHECK(outside_the_median(1) == 0);
+  CHECK(outside_the_median(5) == 0);
+  CHECK(outside_the_median(8) == 0);   // without the two extremes 0.930, wanted 0.9375
+  CHECK(outside_the_median(9) == 1);   // 0.961
+  CHECK(outside_the_median(15) == 3);  // 0.965; with one less at each end 0.882
+  CHECK(outside_the_median(101) == 40);
+  const summary few = summarize({5, 1, 3, 2, 4});
+  CHECK(few.median_low == few.low);
+  CHECK(few.median_high == few.high);
+  const summary many = summarize({15, 1, 14, 2, 13, 3, 12, 4, 11, 5, 10, 6, 9, 7, 8});
+  CHECK(many.median == 8);
+  CHECK(many.low == 1);
+  CHECK(many.high == 15);
+  CHECK(many.median_low == 4);
+  CHECK(many.median_high == 12);
+  CHECK(judge(many, true, 12) == standing::met);
+  CHECK(judge(many, true, 11) == standing::within_the_spread);
+  CHECK(judge(many, true, 3) == standing::not_met);
+}
+
 TEST_CASE("two_rounds_are_too_few_to_call_anything") {
   CHECK(compare(summarize({1, 1}), summarize({100, 100, 100})) == verdict::too_few_rounds);
   CHECK(compare(summarize({1, 1, 1}), summarize({100})) == verdict::too_few_rounds);
