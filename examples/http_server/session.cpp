@@ -53,6 +53,7 @@ class conversation {
   request_parser parser_;
   response_writer writer_;
   weir::instant request_began_;
+  bool answered_ = false;  // a request, at least
   std::array<std::byte, read_size> buffer_;
 };
 
@@ -68,7 +69,12 @@ weir::duration conversation::time_to_wait() const {
 weir::task<> conversation::run() {
   for (;;) {
     bool between = parser_.idle();
-    auto got = co_await peer_.read_some(buffer_).timeout(time_to_wait()).nothrow();
+    weir::transfer got;
+    auto next = peer_.read_some(buffer_).timeout(time_to_wait());
+    if (between && answered_)
+      got = co_await std::move(next).until_stop().nothrow();  // nobody is owed an answer
+    else
+      got = co_await std::move(next).nothrow();
     if (got.ec == std::errc::timed_out && !between) co_return co_await refuse(408);
     if (got.ec) co_return;
     if (got.n == 0) {
@@ -96,6 +102,7 @@ weir::task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
     auto asked = parser_.current();
     asked.keep_alive = asked.keep_alive && !stopping();
     answer(asked, body);
+    answered_ = true;
     if (writer_.full() || body.wanted || !asked.keep_alive) co_await flush();
     if (body.wanted) {
       body.wanted = false;

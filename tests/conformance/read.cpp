@@ -50,6 +50,42 @@ struct read_some_waits_for_data {
 };
 CONFORMANCE(read_some_waits_for_data);
 
+struct read_until_stop_ends_when_stop_is_requested {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    std::array<std::byte, 64> buffer;
+    s.signal(1);
+    CHECK(co_await stream.read_some(buffer).until_stop() == 1);  // nobody asked yet
+    auto late = co_await stream.read_some(buffer).timeout(5ms).until_stop().nothrow();
+    CHECK(late.ec == std::errc::timed_out);
+    s.here.post([&s] { s.here.request_stop(); });
+    auto got = co_await stream.read_some(buffer).until_stop().nothrow();
+    CHECK(got.ec == std::errc::operation_canceled);
+    CHECK(got.n == 0);
+    got = co_await stream.read_exactly(buffer).nothrow().until_stop();  // and stays so
+    CHECK(got.ec == std::errc::operation_canceled);
+    auto lent = co_await stream.receive().until_stop().nothrow();
+    REQUIRE_FALSE(lent.has_value());
+    CHECK(lent.error() == std::errc::operation_canceled);
+    // The stream lives on, for whoever still has something to do.
+    s.signal(2);
+    CHECK(co_await stream.read_some(buffer) == 1);
+    CHECK(co_await stream.write_some(std::as_bytes(std::span("b", 1))) == 1);
+    s.signal(99);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await s.wait(1);
+    co_await stream.write_all("a");
+    co_await s.wait(2);
+    co_await stream.write_all("a");
+    std::array<std::byte, 1> answer;
+    CHECK(co_await stream.read_some(answer) == 1);
+    co_await s.wait(99);
+  }
+};
+CONFORMANCE(read_until_stop_ends_when_stop_is_requested);
+
 struct small_buffer_keeps_the_rest_for_the_next_read {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

@@ -304,6 +304,20 @@ ON_EVERY_BACKEND(a_request_under_way_is_answered_after_the_first_signal) {
   CHECK(s.program.wait() == 0);
 }
 
+// The drain has no limit: only a server that does not wait for idle clients ends.
+ON_EVERY_BACKEND(idle_clients_do_not_hold_up_the_end) {
+  server s(on, {"--drain", "0"});
+  auto one = s.connect(), other = s.connect();
+  for (auto* c : {&one, &other}) {
+    c->send(get("/plaintext"));
+    CHECK(status_of(receive_answer(*c)) == "200");
+  }
+  s.program.signal(SIGTERM);
+  CHECK(one.receive_all().empty());
+  CHECK(other.receive_all().empty());
+  CHECK(s.program.wait() == 0);
+}
+
 TEST_CASE("a_root_that_is_no_folder_is_a_clear_error") {
   auto f = run({http_server(), "--http", "127.0.0.1:80", "--root", "/nowhere"});
   CHECK(f.code == 2);

@@ -106,6 +106,15 @@ weir::task<> serve(weir::shard& shard, weir::tcp_listener& listener) {
   if (!end.in_time) std::printf("%zu sessions had to be cancelled\n", end.cancelled);
 }
 
+weir::task<> keep_alive(weir::tcp_stream& peer) {
+  std::array<std::byte, 512> request;
+  for (;;) {
+    auto got = co_await peer.read_some(request).timeout(60s).until_stop().nothrow();
+    if (got.ec || got.n == 0) co_return;  // stopping, silent for a minute, or gone
+    co_await peer.write_all(std::span(request).first(got.n));
+  }
+}
+
 weir::task<std::size_t> whole_request(weir::tcp_stream& peer, std::span<std::byte> into) {
   co_return co_await peer.read_exactly(into);
 }
@@ -255,8 +264,13 @@ TEST_CASE("cancellation") {
     auto client = co_await weir::connect(listener.local_endpoint());
     co_await client.write_all("echo");
     co_await client.read_exactly(four);
+    pair q;
+    co_await make_pair(s, q);
+    servers.spawn(cancellation::keep_alive(q.server));
+    co_await q.client.write_all("echo");
+    co_await q.client.read_exactly(four);
     s.request_stop();
     client.close();
-    co_await servers.join();
+    co_await servers.join();  // the idle client of keep_alive() is still there
   });
 }

@@ -39,7 +39,8 @@ class tcp_stream {
 
   /// At least one byte, as many as are there. Gives their number; 0 at end of stream.
   /// Errors: connection_reset, timed_out (the connection's own, or timeout()'s), invalid_argument
-  /// (an empty buffer).
+  /// (an empty buffer). Like every read, with .until_stop() also operation_canceled, once the shard
+  /// is asked to stop.
   detail::request<detail::read_awaiter> read_some(std::span<std::byte> into) {
     return read(into, 1, "read_some", false);
   }

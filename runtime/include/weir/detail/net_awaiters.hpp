@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <concepts>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -21,6 +22,8 @@ namespace weir::detail {
 
 template <class Awaiter>
 class reporting;
+template <class Awaiter>
+class heeding_stop;
 
 /// What read_some() and its like give: the arguments of an operation to come. Only the co_await
 /// makes the operation itself, where it waits, so that a frame holds one of it whatever was said
@@ -38,6 +41,14 @@ class [[nodiscard]] request {
   }
   /// The form that reports instead of throwing.
   request<reporting<Awaiter>> nothrow() && { return {of_, limit_}; }
+  /// Of a read: it also ends, with operation_canceled, once the shard is asked to stop
+  /// (shard::request_stop(), the first SIGINT or SIGTERM). For waits between two requests, when
+  /// nobody is owed an answer.
+  request<heeding_stop<Awaiter>> until_stop() &&
+    requires std::derived_from<Awaiter, read_operation>
+  {
+    return {of_, limit_};
+  }
 
   Awaiter operator co_await() && { return Awaiter(of_, limit_); }
 
@@ -56,6 +67,35 @@ class [[nodiscard]] reporting : public Awaiter {
  public:
   using Awaiter::Awaiter;
   auto await_resume() { return this->outcome(); }
+};
+
+/// A read's form that a request to stop ends.
+template <class Awaiter>
+class [[nodiscard]] heeding_stop : public Awaiter {
+ public:
+  using Awaiter::Awaiter;
+
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    if (!Awaiter::await_suspend(waiter)) return false;
+    if (!this->pending()) return true;
+    auto& stop = this->owner().stopping();
+    if (stop.requested())
+      this->ask_to_end();
+    else
+      stop.add(stop_hook_);
+    return true;
+  }
+
+ private:
+  struct stop_hook : detail::cancel_node {
+    explicit stop_hook(heeding_stop& a) : detail::cancel_node(&stop_hook::on_stop), awaiter(a) {}
+    static void on_stop(detail::cancel_node& node) noexcept {
+      static_cast<stop_hook&>(node).awaiter.ask_to_end();
+    }
+    heeding_stop& awaiter;
+  };
+  stop_hook stop_hook_{*this};
 };
 
 /// read_some and read_exactly.
