@@ -54,7 +54,8 @@ class rtt_estimator {
   }
 
  private:
-  static std::int64_t whole(float us) { return static_cast<std::int64_t>(us + 0.5f); }
+  // To the nearest; never negative. Not us + 0.5f, which from 2^23 on rounds before it is cut off.
+  static std::int64_t whole(float us) { return (static_cast<std::int64_t>(us * 2) + 1) / 2; }
 
   float smoothed_us_ = 0;  // 0: no sample yet
   float variance_us_ = 0;
