@@ -73,6 +73,7 @@ void describe_run(CLI::App& app, command_line& c) {
       ->delimiter(',')
       ->check(CLI::Range(1, 15'000));
   std::vector<std::string> names;
+  names.reserve(std::size(scenarios));
   for (const auto& s : scenarios) names.emplace_back(s.name);
   app.add_option("--scenario", c.scenario_name, "what the servers are put under")
       ->check(CLI::IsMember(names));

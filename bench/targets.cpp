@@ -119,6 +119,7 @@ const server_outcome* find(const cell_outcome& c, const std::string& label) {
 
 std::vector<double> rounds_of(const server_outcome& s, metric m) {
   std::vector<double> out;
+  out.reserve(s.rounds.size());
   for (const auto& round : s.rounds) out.push_back(round[m]);
   return out;
 }
@@ -157,6 +158,7 @@ std::vector<double> scaled(std::vector<double> values, double factor) {
 void add_wire_rows(std::vector<row>& rows, const plan& p, const run_outcome& out,
                    const wire_rounds& wire) {
   std::vector<double> per_s;
+  per_s.reserve(wire.short_life.size());
   for (const double ns : wire.short_life) per_s.push_back(1e9 / ns);
   const auto& accepting = out.cells[p.lives].servers.front();
   rows.push_back(row_for("wire: connect, 1 request, close: per second", "uring on loopback",

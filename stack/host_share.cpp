@@ -240,8 +240,8 @@ void host::impl::send_moved(share::handover&& item, unsigned target, const flow_
   if (target == shard_) return take(share_clock_, item);
   if (share_->inbox_of(target).post(std::move(item)) != share::posted::closed) return;
   // That shard went in this very moment, and has left its groups before: the next choice is
-  // another.
-  const auto* where = view().find(item.listener);
+  // another. A closed inbox takes nothing: the item is still whole.
+  const auto* where = view().find(item.listener);  // NOLINT(bugprone-use-after-move)
   if (where == nullptr || where->has(target)) return take(share_clock_, item);
   send_moved(std::move(item), member_for(*where, hash), flow);
 }
@@ -416,7 +416,8 @@ void host::impl::accept_unwanted(instant now, socket_id id) {
 /// To the shard that has the queue, which may be this one.
 void host::impl::send_want(share::handover&& item) {
   for (unsigned tries = 0; tries < max_hops; ++tries) {
-    const auto* where = view().find(item.listener);
+    // A closed inbox took nothing: the item is still whole.
+    const auto* where = view().find(item.listener);  // NOLINT(bugprone-use-after-move)
     if (where == nullptr) return;
     const auto first = where->members.front();
     if (first == shard_) return on_want(share_clock_, item);

@@ -30,6 +30,7 @@ weir::task<> accept_slowly(weir::tcp_listener& listener, weir::scope& sessions) 
 std::vector<double> all_at_once(const weir::endpoint& to) {
   std::vector<double> served(clients, -1);
   std::vector<std::jthread> threads;
+  threads.reserve(served.size());
   for (auto& mine : served)
     threads.emplace_back([&mine, to] {
       const double begin = lab::seconds_now();

@@ -42,7 +42,8 @@ class spin_policy {
   /// Work was there after a spin of at most limit(), without a sleep.
   void found_while_spinning() noexcept {
     misses_ = 0;
-    if (hits_ < hits_that_clear && ++hits_ == hits_that_clear) needed_ = least_needed;
+    if (hits_ == hits_that_clear) return;
+    if (++hits_ == hits_that_clear) needed_ = least_needed;
   }
   /// A wait that ended in sleep took this long, a spin before it included.
   void slept(duration whole) noexcept {

@@ -71,8 +71,8 @@ process_facts facts_of_this_process() {
   out.pid = ::getpid();
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
-  out.started =
-      static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec / 1'000'000) / 1e3;
+  const auto milliseconds = now.tv_nsec / 1'000'000;
+  out.started = static_cast<double>(now.tv_sec) + static_cast<double>(milliseconds) / 1e3;
   return out;
 }
 

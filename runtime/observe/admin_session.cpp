@@ -166,8 +166,9 @@ bool read_query(std::string_view query, std::size_t& connections) {
   constexpr std::string_view key = "connections=";
   if (!query.starts_with(key)) return false;
   query.remove_prefix(key.size());
-  const auto* end = query.data() + query.size();
-  auto [at, error] = std::from_chars(query.data(), end, connections);
+  const auto* const begin = query.data();
+  const auto* const end = begin + query.size();
+  auto [at, error] = std::from_chars(begin, end, connections);
   return error == std::errc() && at == end && connections <= admin_site::most_connections;
 }
 

@@ -48,8 +48,9 @@ std::vector<kernel_count> parse_kernel_counts(std::string_view text) {
       for (const auto& one : all) {
         std::uint64_t number = 0;
         if (one.theirs != name) continue;
-        const auto* end = value.data() + value.size();
-        if (auto [at, error] = std::from_chars(value.data(), end, number);
+        const auto* const begin = value.data();
+        const auto* const end = begin + value.size();
+        if (auto [at, error] = std::from_chars(begin, end, number);
             error == std::errc() && at == end)
           out.push_back({one.ours, one.help, number});
       }

@@ -160,6 +160,7 @@ availability probe_backend(std::string_view name, const config& settings) {
 
 std::vector<std::string> built_backends() {
   std::vector<std::string> names;
+  names.reserve(std::size(registry));
   for (auto& b : registry) names.emplace_back(b.name);
   return names;
 }

@@ -134,6 +134,7 @@ std::string connection_details(const json& c) {
 std::string laid_out(const std::vector<column>& columns, const std::vector<line>& lines,
                      bool header) {
   std::vector<std::size_t> widths;
+  widths.reserve(columns.size());
   for (auto& c : columns) widths.push_back(header ? c.title.size() : 0);
   for (auto& l : lines)
     for (std::size_t i = 0; i < l.cells.size(); ++i)

@@ -33,7 +33,6 @@
 
 namespace {
 
-using probe::fact;
 using probe::group;
 
 std::string first_line(const std::string& path) {

@@ -137,6 +137,7 @@ int main(int argc, char** argv) {
   parser.flag("--numeric", "-n: numbers instead of names, as always", numeric);
   auto words = spelled_out(argc, argv);
   std::vector<char*> pointers;
+  pointers.reserve(words.size());
   for (auto& word : words) pointers.push_back(word.data());
   const auto settings = parser.parse_or_exit(static_cast<int>(pointers.size()), pointers.data());
   wanted.header = !no_header;

@@ -307,7 +307,9 @@ void connection::reduce_by_rate(std::uint32_t delivered) {
 
 void connection::leave_recovery(context&) {
   if (congestion_state_ == congestion_state::recovery) congestion_.finish_recovery();
-  if (reorder_persist_ > 0 && --reorder_persist_ == 0) reorder_steps_ = 1;
+  if (reorder_persist_ > 0) {
+    if (--reorder_persist_ == 0) reorder_steps_ = 1;
+  }
   congestion_state_ = congestion_state::open;
   timeout_undo_ = timeout_second_ack_ = false;
   reno_sacked_ = 0;

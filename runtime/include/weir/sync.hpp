@@ -65,9 +65,6 @@ class wait_list {
 template <class Derived>
 class [[nodiscard]] wait_awaiter : public wait_operation {
  public:
-  wait_awaiter() = default;
-  wait_awaiter(wait_awaiter&&) = default;
-
   [[nodiscard]] Derived&& timeout(duration d) && {
     set_timeout(d);
     return std::move(self());
@@ -92,6 +89,10 @@ class [[nodiscard]] wait_awaiter : public wait_operation {
   std::error_code outcome() const noexcept { return final_error(); }
 
  private:
+  friend Derived;
+  wait_awaiter() = default;
+  wait_awaiter(wait_awaiter&&) = default;
+
   Derived& self() { return static_cast<Derived&>(*this); }
 };
 

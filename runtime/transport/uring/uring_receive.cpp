@@ -228,10 +228,11 @@ void uring_transport::on_multishot(uring_stream& s, std::int32_t result,
     return cancel_all(s);  // it went on after the cancellation
   }
   if (result > 0) {
-    if (!s.reads_large || result < static_cast<std::int32_t>(buffers_.size()))
+    if (!s.reads_large || result < static_cast<std::int32_t>(buffers_.size())) {
       s.large_reads = 0;
-    else if (s.large_reads < large_reads_in_row && ++s.large_reads == large_reads_in_row)
-      withdraw(s);
+    } else if (s.large_reads < large_reads_in_row) {
+      if (++s.large_reads == large_reads_in_row) withdraw(s);
+    }
   }
   serve_reader(s, result == -ENOBUFS);
   if (s.chunks >= limits_.chunks_per_stream) withdraw(s);

@@ -269,7 +269,8 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
  public:
   explicit accept_awaiter(socket_base& s)
       : accept_operation(s, &hook<&accept_awaiter::request_cancel>), stop_hook_(*this) {}
-  accept_awaiter(accept_awaiter&& other) : accept_operation(std::move(other)), stop_hook_(*this) {}
+  accept_awaiter(accept_awaiter&& other) noexcept
+      : accept_operation(std::move(other)), stop_hook_(*this) {}
 
   [[nodiscard]] accept_awaiter&& timeout(duration d) && {
     set_timeout(d);

@@ -32,11 +32,11 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
         stop_hook_(*this),
         name_(name),
         connected_only_(connected_only) {}
-  receive_datagram_awaiter(receive_datagram_awaiter&& other)
-      : receive_datagram_operation(std::move(other)),
+  receive_datagram_awaiter(receive_datagram_awaiter&& other) noexcept
+      : receive_datagram_operation(std::move(other)),  // its own part, no more
         stop_hook_(*this),
-        name_(other.name_),
-        connected_only_(other.connected_only_) {}
+        name_(other.name_),                        // NOLINT(bugprone-use-after-move)
+        connected_only_(other.connected_only_) {}  // NOLINT(bugprone-use-after-move)
 
   [[nodiscard]] receive_datagram_awaiter&& timeout(duration d) && {
     set_timeout(d);
