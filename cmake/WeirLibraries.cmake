@@ -96,7 +96,7 @@ if(WEIR_WITH_URING)
   target_link_libraries(weir_internal INTERFACE PkgConfig::LIBURING)
 endif()
 
-# HTTP requests and responses as the admin endpoint has them ("observe/http/..."), for examples/http_server,
+# HTTP requests and responses without I/O ("http/wire/..."), for examples/http_server,
 # which would otherwise write them again. The code itself is in weir's archive.
 add_library(weir_http INTERFACE)
 target_include_directories(weir_http INTERFACE "${WEIR_RUNTIME_DIR}")

@@ -7,9 +7,9 @@
 
 #include <weir/weir.hpp>
 
+#include "http/wire/request_parser.hpp"
+#include "http/wire/response.hpp"
 #include "http_server/files.hpp"
-#include "observe/http/request_parser.hpp"
-#include "observe/http/response.hpp"
 
 namespace http {
 

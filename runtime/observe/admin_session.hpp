@@ -8,10 +8,10 @@
 #include <optional>
 #include <string_view>
 
+#include "http/wire/request_parser.hpp"
+#include "http/wire/response.hpp"
 #include "observe/collector.hpp"
 #include "observe/exposition.hpp"
-#include "observe/http/request_parser.hpp"
-#include "observe/http/response.hpp"
 #include "weir/net.hpp"
 
 namespace weir::detail {

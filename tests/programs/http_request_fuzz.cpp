@@ -4,8 +4,8 @@
 #include <string>
 
 #include "fuzz/fuzz_support.hpp"
+#include "http/wire/request_parser.hpp"
 #include "http_server/files.hpp"
-#include "observe/http/request_parser.hpp"
 
 namespace {
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "observe/http/request_parser.hpp"
+#include "http/wire/request_parser.hpp"
 
 using http::request_parser;
 using outcome = request_parser::outcome;

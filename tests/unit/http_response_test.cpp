@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "observe/http/response.hpp"
+#include "http/wire/response.hpp"
 
 using namespace http;
 

@@ -1,5 +1,5 @@
 // See response.hpp.
-#include "observe/http/response.hpp"
+#include "http/wire/response.hpp"
 
 #include <time.h>
 

@@ -1,5 +1,5 @@
 // See request_parser.hpp.
-#include "observe/http/request_parser.hpp"
+#include "http/wire/request_parser.hpp"
 
 #include <algorithm>
 #include <cctype>
