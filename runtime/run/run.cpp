@@ -92,9 +92,9 @@ class server {
     if (cores_.size() > count_) family_->inside().dedicated_core = cores_[count_];
   }
 
-  int run() {
+  int run(detail::stop_signals& signals) {
     signals_ = std::make_unique<detail::signal_thread>(
-        [this](int number, int count) { on_signal(number, count); });
+        signals, [this](int number, int count) { on_signal(number, count); });
     std::vector<std::thread> threads;
     threads.reserve(count_);
     try {
@@ -111,6 +111,7 @@ class server {
 
  private:
   void shard_main(unsigned index) {
+    detail::broken_pipes_are_errors tolerated;
     if (index != 0) pthread_setname_np(pthread_self(), fmt::format("weir-{}", index).c_str());
     std::unique_ptr<shard> mine;
     // One after the other: the first makes what the others join (the device).
@@ -263,8 +264,8 @@ void prepare_network(const config& settings) {
 
 }  // namespace
 
-int run(const config& settings, std::function<task<>(shard&)> serve) {
-  detail::blocked_signals blocked;
+int run(const config& settings, std::function<task<>(shard&)> serve) try {
+  detail::stop_signals signals;
   config resolved;
   std::vector<int> cores;
   std::optional<admin_socket> admin;
@@ -279,12 +280,10 @@ int run(const config& settings, std::function<task<>(shard&)> serve) {
     detail::log_line(error.what());
     return exit_unusable;
   }
-  try {
-    return server(resolved, std::move(serve), std::move(cores), std::move(admin)).run();
-  } catch (const std::system_error& error) {  // no descriptor for the signals, no thread
-    detail::log_line(error.what());
-    return exit_unusable;
-  }
+  return server(resolved, std::move(serve), std::move(cores), std::move(admin)).run(signals);
+} catch (const std::system_error& error) {  // no descriptor for the signals, no thread
+  detail::log_line(error.what());
+  return exit_unusable;
 }
 
 }  // namespace weir

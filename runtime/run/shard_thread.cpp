@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 
 #include "run/ending.hpp"
-#include "run/signals.hpp"
 #include "weir/runtime.hpp"
 
 namespace weir {
@@ -49,11 +48,8 @@ shard_thread::shard_thread(config settings, unsigned index, std::shared_ptr<shar
           std::make_unique<impl>(resolve_backend(std::move(settings)), index, std::move(family))) {
   std::promise<weir::shard*> promise;
   auto made = promise.get_future();
-  {
-    detail::blocked_signals blocked;  // whoever takes the process's signals, it is not this thread
-    impl_->thread =
-        std::thread([this, p = std::move(promise)]() mutable { impl_->main(std::move(p)); });
-  }
+  impl_->thread =
+      std::thread([this, p = std::move(promise)]() mutable { impl_->main(std::move(p)); });
   try {
     impl_->made = made.get();
   } catch (...) {

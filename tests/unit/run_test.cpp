@@ -1,9 +1,6 @@
-// run(), the registry of back ends and shard_thread, on kernel sockets. What the signals do is
-// decided by the order of events, never by time.
+// run(), the registry of back ends and shard_thread, on kernel sockets.
 #include <doctest/doctest.h>
 #include <sched.h>
-#include <signal.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <set>
@@ -58,54 +55,6 @@ TEST_CASE("an_exception_out_of_serve_cancels_the_other_shards_and_gives_1") {
           }
         }) == 1);
   CHECK(cancelled == 2);
-}
-
-TEST_CASE("the_first_signal_ends_accept_and_lets_sessions_finish") {
-  bool session_ended = false;
-  auto session = [&](tcp_stream peer) -> task<> {
-    std::array<std::byte, 8> buffer;
-    auto n = co_await peer.read_exactly(std::span(buffer).first(5));
-    co_await peer.write_all(std::span<const std::byte>(buffer).first(n));
-    session_ended = true;
-  };
-  CHECK(run(settings_with(), [&](shard& s) -> task<> {
-          auto listener = s.listen({"127.0.0.1", 0});
-          auto client = co_await s.connect(listener.local_endpoint());
-          scope sessions(s);
-          auto peer = co_await listener.accept();
-          sessions.spawn(session(std::move(*peer)));
-          ::kill(::getpid(), SIGTERM);
-          auto none = co_await listener.accept();
-          CHECK_FALSE(none.has_value());
-          CHECK(s.stop_requested());
-          // The session goes on: only now does it get what it waits for.
-          co_await client.write_all("hello");
-          std::array<std::byte, 5> back;
-          co_await client.read_exactly(back);
-          auto drained = co_await sessions.drain(1h);
-          CHECK(drained.in_time);
-        }) == 0);
-  CHECK(session_ended);
-}
-
-TEST_CASE("the_second_signal_cancels_and_its_number_is_the_exit_code") {
-  CHECK(run(settings_with(2), [&](shard& s) -> task<> {
-          auto listener = s.listen({"127.0.0.1", 0});
-          if (s.index() == 0) ::kill(::getpid(), SIGINT);
-          co_await listener.accept();
-          if (s.index() == 0) ::kill(::getpid(), SIGTERM);
-          co_await sleep_for(1h);
-        }) == 128 + SIGTERM);
-}
-
-TEST_CASE("signals_are_as_before_when_run_has_ended") {
-  sigset_t before, after;
-  sigemptyset(&before);
-  sigemptyset(&after);
-  pthread_sigmask(SIG_SETMASK, nullptr, &before);
-  CHECK(run(settings_with(), nothing) == 0);
-  pthread_sigmask(SIG_SETMASK, nullptr, &after);
-  CHECK(sigismember(&before, SIGTERM) == sigismember(&after, SIGTERM));
 }
 
 TEST_CASE("what_is_submitted_to_another_shard_runs_there_even_when_its_serve_has_returned") {

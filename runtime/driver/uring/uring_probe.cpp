@@ -48,6 +48,14 @@ bool takes_buffer_ring(io_uring& ring) {
   return taken;
 }
 
+/// A signal may be handled on this thread meanwhile.
+int wait_for_completion(io_uring& ring, io_uring_cqe*& arrived) {
+  int error;
+  do error = io_uring_wait_cqe(&ring, &arrived);
+  while (error == -EINTR);
+  return error;
+}
+
 /// A message to the ring itself, sent without going through it.
 bool takes_message_by_call(io_uring& ring) {
   io_uring_sqe message{};
@@ -57,7 +65,7 @@ bool takes_message_by_call(io_uring& ring) {
   if (io_uring_register(static_cast<unsigned>(-1), uring::register_send_msg_ring, &message, 1) < 0)
     return false;
   io_uring_cqe* arrived = nullptr;
-  if (io_uring_wait_cqe(&ring, &arrived) < 0) return false;
+  if (wait_for_completion(ring, arrived) < 0) return false;
   io_uring_cqe_seen(&ring, arrived);
   return true;
 }
@@ -105,9 +113,9 @@ int check_ring(io_uring& ring) {
   auto* sqe = io_uring_get_sqe(&ring);
   if (sqe == nullptr) return -EBUSY;
   io_uring_prep_nop(sqe);
-  if (int submitted = io_uring_submit_and_wait(&ring, 1); submitted < 0) return submitted;
+  if (int submitted = io_uring_submit(&ring); submitted < 0) return submitted;
   io_uring_cqe* cqe = nullptr;
-  if (int found = io_uring_wait_cqe(&ring, &cqe); found < 0) return found;
+  if (int found = wait_for_completion(ring, cqe); found < 0) return found;
   int outcome = cqe->res;
   io_uring_cqe_seen(&ring, cqe);
   return outcome;

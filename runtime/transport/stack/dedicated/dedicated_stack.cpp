@@ -34,10 +34,7 @@ dedicated_stack::dedicated_stack(const config& settings, driver_factory make_dri
       index_(settings.shard_count()) {
   std::promise<void> made;
   auto ready = made.get_future();
-  {
-    blocked_signals blocked;  // whoever takes the process's signals, it is not this thread
-    thread_ = std::thread([this, p = std::move(made)]() mutable { main(std::move(p)); });
-  }
+  thread_ = std::thread([this, p = std::move(made)]() mutable { main(std::move(p)); });
   try {
     ready.get();
   } catch (...) {
@@ -54,6 +51,7 @@ dedicated_stack::~dedicated_stack() {
 
 void dedicated_stack::main(std::promise<void> made) {
   pthread_setname_np(pthread_self(), "weir-stack");
+  broken_pipes_are_errors tolerated;
   std::unique_ptr<stack_side> side;
   std::unique_ptr<weir::shard> mine;
   try {

@@ -1,0 +1,226 @@
+// What run() does with signals, and what nobody but run() sees of it. What happens is decided by
+// the order of events, never by time.
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <latch>
+#include <string>
+#include <thread>
+
+#include "weir/weir.hpp"
+
+using namespace weir;
+using namespace std::chrono_literals;
+
+namespace {
+
+config settings_with(unsigned shards = 1) {
+  config settings;
+  settings.backend = "asio";
+  settings.shards = shards;
+  return settings;
+}
+
+task<> until_stop(shard& s) {
+  auto listener = s.listen({"127.0.0.1", 0});
+  auto none = co_await listener.accept();
+  CHECK_FALSE(none.has_value());
+}
+
+/// Masks and ignored signals that a program gets from the calling thread.
+std::string signals_of_a_child() {
+  std::string out;
+  auto* from = ::popen("grep -E '^Sig(Blk|Ign)' /proc/self/status", "re");
+  REQUIRE(from != nullptr);
+  for (int c = std::fgetc(from); c != EOF; c = std::fgetc(from)) out += static_cast<char>(c);
+  CHECK(::pclose(from) == 0);
+  return out;
+}
+
+/// Runs it in a process of its own; gives what waitpid() says of its end.
+template <class F>
+int status_of(F body) {
+  const auto child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    body();
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return status;
+}
+
+/// One byte into a pipe that nobody reads.
+int error_of_a_broken_pipe() {
+  int ends[2];
+  if (::pipe(ends) != 0) return -1;
+  ::close(ends[0]);
+  const char byte = 0;
+  const int error = ::write(ends[1], &byte, 1) < 0 ? errno : 0;
+  ::close(ends[1]);
+  return error;
+}
+
+}  // namespace
+
+TEST_CASE("the_first_signal_ends_accept_and_lets_sessions_finish") {
+  bool session_ended = false;
+  auto session = [&](tcp_stream peer) -> task<> {
+    std::array<std::byte, 8> buffer;
+    auto n = co_await peer.read_exactly(std::span(buffer).first(5));
+    co_await peer.write_all(std::span<const std::byte>(buffer).first(n));
+    session_ended = true;
+  };
+  CHECK(run(settings_with(), [&](shard& s) -> task<> {
+          auto listener = s.listen({"127.0.0.1", 0});
+          auto client = co_await s.connect(listener.local_endpoint());
+          scope sessions(s);
+          auto peer = co_await listener.accept();
+          sessions.spawn(session(std::move(*peer)));
+          ::kill(::getpid(), SIGTERM);
+          auto none = co_await listener.accept();
+          CHECK_FALSE(none.has_value());
+          CHECK(s.stop_requested());
+          // The session goes on: only now does it get what it waits for.
+          co_await client.write_all("hello");
+          std::array<std::byte, 5> back;
+          co_await client.read_exactly(back);
+          auto drained = co_await sessions.drain(1h);
+          CHECK(drained.in_time);
+        }) == 0);
+  CHECK(session_ended);
+}
+
+TEST_CASE("the_second_signal_cancels_and_its_number_is_the_exit_code") {
+  CHECK(run(settings_with(2), [&](shard& s) -> task<> {
+          auto listener = s.listen({"127.0.0.1", 0});
+          if (s.index() == 0) ::kill(::getpid(), SIGINT);
+          co_await listener.accept();
+          if (s.index() == 0) ::kill(::getpid(), SIGTERM);
+          co_await sleep_for(1h);
+        }) == 128 + SIGTERM);
+}
+
+TEST_CASE("a_thread_that_was_there_before_run_does_not_make_a_signal_deadly") {
+  std::latch over(1);
+  std::thread helper([&] { over.wait(); });
+  CHECK(run(settings_with(2), [](shard& s) -> task<> {
+          if (s.index() == 0) ::kill(::getpid(), SIGTERM);
+          co_await until_stop(s);
+        }) == 0);
+  over.count_down();
+  helper.join();
+}
+
+TEST_CASE("signals_that_every_thread_blocks_still_reach_run") {
+  sigset_t both, before;
+  sigemptyset(&both);
+  sigaddset(&both, SIGINT);
+  sigaddset(&both, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &both, &before);
+  CHECK(run(settings_with(), [](shard& s) -> task<> {
+          ::kill(::getpid(), SIGTERM);
+          co_await until_stop(s);
+        }) == 0);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE("a_program_that_a_shard_starts_gets_the_signals_as_they_were") {
+  const auto before = signals_of_a_child();
+  CHECK(run(settings_with(2), [&](shard&) -> task<> {
+          CHECK(signals_of_a_child() == before);
+          co_return;
+        }) == 0);
+  CHECK(signals_of_a_child() == before);
+}
+
+TEST_CASE("masks_and_handlers_are_as_before_when_run_has_ended") {
+  struct sigaction own{}, found{};
+  own.sa_handler = [](int) {};
+  struct sigaction before[3];
+  const int numbers[3] = {SIGINT, SIGTERM, SIGPIPE};
+  ::sigaction(SIGINT, &own, &before[0]);
+  ::sigaction(SIGTERM, nullptr, &before[1]);
+  ::sigaction(SIGPIPE, nullptr, &before[2]);
+  sigset_t mask_before, mask_after;
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask_before);
+  CHECK(run(settings_with(2), [](shard&) -> task<> { co_return; }) == 0);
+  CHECK(shard_thread(settings_with()).shard().index() == 0);
+  pthread_sigmask(SIG_SETMASK, nullptr, &mask_after);
+  for (int number = 1; number < NSIG; ++number)
+    CHECK(sigismember(&mask_before, number) == sigismember(&mask_after, number));
+  for (int i = 0; i < 3; ++i) {
+    CAPTURE(numbers[i]);
+    ::sigaction(numbers[i], nullptr, &found);
+    CHECK((found.sa_handler == (i == 0 ? own.sa_handler : before[i].sa_handler)));
+  }
+  ::sigaction(SIGINT, &before[0], nullptr);
+}
+
+TEST_CASE("a_handler_that_the_program_installs_meanwhile_stays") {
+  struct sigaction own{}, found{}, before{};
+  own.sa_handler = [](int) {};
+  ::sigaction(SIGINT, nullptr, &before);
+  CHECK(run(settings_with(), [&](shard&) -> task<> {
+          ::sigaction(SIGINT, &own, nullptr);
+          co_return;
+        }) == 0);
+  ::sigaction(SIGINT, nullptr, &found);
+  CHECK((found.sa_handler == own.sa_handler));
+  ::sigaction(SIGINT, &before, nullptr);
+}
+
+TEST_CASE("each_of_two_runs_gets_the_signal") {
+  std::atomic<int> accepting = 0;
+  auto serve = [&](shard& s) -> task<> {
+    if (++accepting == 2) ::kill(::getpid(), SIGTERM);
+    co_await until_stop(s);
+  };
+  int first = -1;
+  std::thread other([&] { first = run(settings_with(), serve); });
+  CHECK(run(settings_with(), serve) == 0);
+  other.join();
+  CHECK(first == 0);
+}
+
+TEST_CASE("a_third_signal_has_its_default_effect") {
+  const int status = status_of([] {
+    run(settings_with(), [](shard&) -> task<> {
+      for (int i = 0; i < 3; ++i) ::raise(SIGTERM);
+      co_return;
+    });
+  });
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM));
+}
+
+TEST_CASE("a_fork_of_a_server_takes_its_signals_itself") {
+  ::signal(SIGTERM, SIG_DFL);  // not the test program's own report of a crash
+  bool stopped = true;
+  CHECK(run(settings_with(), [&](shard& s) -> task<> {
+          const int status = status_of([] { ::raise(SIGTERM); });
+          CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM));
+          co_await yield();
+          stopped = s.stop_requested();
+        }) == 0);
+  CHECK_FALSE(stopped);
+}
+
+TEST_CASE("a_broken_pipe_is_an_error_on_shards_and_what_it_was_elsewhere") {
+  CHECK(run(settings_with(2), [](shard&) -> task<> {
+          CHECK(error_of_a_broken_pipe() == EPIPE);
+          co_return;
+        }) == 0);
+  const int status = status_of([] {
+    run(settings_with(), [](shard&) -> task<> {
+      std::thread([] { error_of_a_broken_pipe(); }).join();
+      co_return;
+    });
+  });
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE));
+}
