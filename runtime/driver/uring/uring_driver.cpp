@@ -144,6 +144,7 @@ void uring_driver::deliver() {
     std::vector<io_uring_cqe> kept;
     kept.swap(kept_);
     for (auto& cqe : kept) dispatch(cqe);
+    if (!kept_.empty()) return;  // as below: these came before what is in the queue
   }
   // What comes while these are handled is for the next turn: others want to run too.
   for (unsigned left = ready(); left > 0; --left) {
@@ -152,7 +153,7 @@ void uring_driver::deliver() {
     following_ = left > 1 ? ring_.cq.cqes[(head + 1) & ring_.cq.ring_mask].user_data : 0;
     __atomic_store_n(ring_.cq.khead, head + 1, __ATOMIC_RELEASE);
     dispatch(cqe);
-    if (!kept_.empty()) break;  // a handler had to make room; the order of completions stays
+    if (!kept_.empty()) break;  // a handler had to make room: the rest was taken out of the queue
   }
   following_ = 0;
 }
