@@ -1,9 +1,11 @@
 // The Asio driver by itself: deadlines, wake-ups from other threads, spinning, packet ports.
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -46,6 +48,34 @@ struct device_pair {
     ends[1] = -1;
   }
   int ends[2];
+};
+
+/// Descriptors that are readable from the start, each of which is to be heard of once.
+struct readable_descriptors {
+  struct watched final : weir::detail::watched_descriptor {
+    watched(asio_driver& driver, std::vector<int>& o) : watched_descriptor(driver), order(o) {}
+    void readable() override { order.push_back(number); }
+    void writable() override {}
+    std::vector<int>& order;
+    int number = 0;
+  };
+
+  readable_descriptors(asio_driver& driver, int count) {
+    for (int i = 0; i < count; ++i) {
+      auto* w = all.emplace_back(new watched(driver, order));
+      w->number = i;
+      REQUIRE(!w->assign(::eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC)));
+      w->wait_readable();
+    }
+  }
+  ~readable_descriptors() {
+    for (auto* w : all) {
+      w->close();
+      w->drop();
+    }
+  }
+  std::vector<watched*> all;
+  std::vector<int> order;
 };
 
 std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
@@ -130,6 +160,23 @@ TEST_CASE("many_threads_may_wake_at_once") {
 TEST_CASE("driver_goes_with_a_wake_pending") {
   asio_driver driver(0ns);
   driver.wake();
+}
+
+TEST_CASE("a_turn_of_a_busy_shard_runs_all_that_is_ready_in_order") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 40);
+  driver.turn(instant{});
+  REQUIRE(ready.order.size() == 40);
+  CHECK(std::ranges::is_sorted(ready.order));
+}
+
+TEST_CASE("a_turn_runs_a_bounded_number_of_handlers_and_the_next_one_the_rest") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 600);
+  driver.turn(instant{});
+  CHECK(ready.order.size() == 512);
+  driver.turn(instant{});
+  CHECK(ready.order.size() == 600);
 }
 
 TEST_CASE("packet_port_hands_frames_over_together_in_order") {

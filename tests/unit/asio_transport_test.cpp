@@ -2,8 +2,10 @@
 // descriptors, shutting down.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "asio_world.hpp"
+#include "transport/kernel/kernel_socket.hpp"
 
 using namespace std::chrono_literals;
 using asio_test::world;
@@ -728,6 +731,89 @@ TEST_CASE("receive_waits_when_every_buffer_is_lent") {
     CHECK(held.front().bytes()[0] == std::byte{'x'});
   });
   CHECK(w.transport().lending().lent() == 0);
+}
+
+namespace {
+
+task<> note_first_byte(tcp_stream peer, int& seen) {
+  std::array<std::byte, 1> one;
+  auto n = co_await peer.read_some(one);
+  seen += static_cast<int>(n);
+}
+
+task<> accept_readers(tcp_listener& listener, weir::scope& readers, int count, int& seen) {
+  for (int i = 0; i < count; ++i) {
+    auto peer = co_await listener.accept();
+    readers.spawn(note_first_byte(std::move(*peer), seen));
+  }
+}
+
+task<> yield_until(bool& over) {
+  while (!over) co_await weir::yield();
+}
+
+/// Two sockets that throw a datagram to and fro, which is always there already.
+task<> play_until(shard& s, bool& over) {
+  auto left = s.bind_udp({"127.0.0.1", 0});
+  auto right = s.connect_udp(left.local_endpoint());
+  std::array<std::byte, 16> ball{};
+  while (!over) {
+    co_await right.send(ball);
+    auto got = co_await left.receive_from(ball);
+    co_await left.send_to(ball, got.from);
+    co_await right.receive(ball);
+  }
+}
+
+/// Connected without the shard's help. What it sent has arrived once the kernel has no
+/// unacknowledged byte.
+struct raw_client {
+  explicit raw_client(const weir::endpoint& to) : fd(::socket(AF_INET, SOCK_STREAM, 0)) {
+    weir::detail::kernel::socket_address address(to);
+    REQUIRE(::connect(fd.get(), address.data(), address.size) == 0);
+  }
+  void send_one() { REQUIRE(::send(fd.get(), "x", 1, MSG_NOSIGNAL) == 1); }
+  void wait_until_arrived() {
+    for (int unacknowledged = 1; unacknowledged != 0; std::this_thread::yield())
+      REQUIRE(::ioctl(fd.get(), SIOCOUTQ, &unacknowledged) == 0);
+  }
+  weir::detail::kernel::unique_fd fd;
+};
+
+/// In how many turns of the shard all of 32 waiting connections are served, beside what never
+/// waits.
+std::uint64_t turns_to_serve_all_beside(std::function<task<>(shard&, bool& over)> busy) {
+  constexpr int count = 32;
+  std::uint64_t turns = 0;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    int seen = 0;
+    weir::scope readers(s), others(s);
+    others.spawn(accept_readers(listener, readers, count, seen));
+    std::vector<raw_client> clients;
+    for (int i = 0; i < count; ++i) clients.emplace_back(listener.local_endpoint());
+    while (readers.size() < count) co_await weir::yield();
+    bool over = false;
+    others.spawn(busy(s, over));
+    for (int i = 0; i < 8; ++i) co_await weir::yield();
+    for (auto& client : clients) client.send_one();
+    for (auto& client : clients) client.wait_until_arrived();
+    const auto begun = s.counters().turns;
+    while (seen < count) co_await weir::yield();
+    turns = s.counters().turns - begun;
+    over = true;
+    co_await readers.join();
+    co_await others.join();
+  });
+  return turns;
+}
+
+}  // namespace
+
+TEST_CASE("connections_that_are_ready_are_served_at_once_however_busy_the_shard_is") {
+  CHECK(turns_to_serve_all_beside([](shard&, bool& over) { return yield_until(over); }) <= 2);
+  CHECK(turns_to_serve_all_beside(&play_until) <= 2);
 }
 
 TEST_CASE("shutdown_under_load_leaves_nothing") {

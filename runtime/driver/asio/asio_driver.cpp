@@ -52,10 +52,7 @@ void asio_driver::wake() noexcept {
 
 void asio_driver::turn(instant deadline) {
   auto from = now();
-  if (deadline <= from) {
-    run_batch(0);
-    return;
-  }
+  if (deadline <= from) return run_all_ready();
   if (const auto spin_for = spin_.limit();
       spin_for.count() > 0 && spin(std::min(deadline, from + spin_for))) {
     spin_.found_while_spinning();
@@ -71,11 +68,18 @@ void asio_driver::turn(instant deadline) {
   if (ran > 0) run_batch(ran);
 }
 
-/// Runs what the reactor's last look found. The io_context does not tell when that is all: the next
-/// call after it looks again, in vain where the load is light, at the price of a system call. So
-/// the batch is bounded by how many there lately were; a batch that was full several times in a row
-/// may grow.
-std::size_t asio_driver::run_batch(std::size_t done) {
+/// Of a shard that is busy: whoever is ready runs now, because it may be long until the next turn.
+void asio_driver::run_all_ready() {
+  std::size_t done = 0;
+  while (done < handlers_per_turn && context_.poll_one() != 0) ++done;
+  system_calls_ += done == 0 || done == handlers_per_turn ? 1 : 2;  // the last look found nothing
+}
+
+/// Runs what the reactor's last look found, of a shard that had nothing else to do: what is left
+/// over gets its turn soon. The io_context does not tell when that is all: the next call after it
+/// looks again, in vain where the load is light, at the price of a system call. So the batch is
+/// bounded by how many there lately were; a batch that was full several times in a row may grow.
+void asio_driver::run_batch(std::size_t done) {
   constexpr unsigned full_before_growth = 8;
   while (done < batch_limit_ && context_.poll_one() != 0) ++done;
   if (done < batch_limit_) {
@@ -86,7 +90,6 @@ std::size_t asio_driver::run_batch(std::size_t done) {
     batch_limit_ = std::min(batch_limit_ * 2, handlers_per_turn);
     full_batches_ = 0;
   }
-  return done;
 }
 
 bool asio_driver::spin(instant deadline) {

@@ -42,7 +42,8 @@ class asio_driver final : public driver {
 
   class wake_handler;
 
-  std::size_t run_batch(std::size_t done);
+  void run_all_ready();
+  void run_batch(std::size_t done);
   bool spin(instant deadline);
 
   // Set from wake() until its handler runs, so that there is one such handler at most and its
