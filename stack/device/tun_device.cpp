@@ -107,7 +107,7 @@ void wait_until_local(netlink& routes, const std::vector<ip_prefix>& addresses) 
 }  // namespace
 
 std::error_code tun_device::attach(const tun_options& options, std::string& why) {
-  file_ = descriptor(::open(clone_device, O_RDWR | O_CLOEXEC));
+  file_ = descriptor(::open(clone_device, O_RDWR | O_CLOEXEC | O_NONBLOCK));
   if (!file_) {
     auto error = last_error();
     why = explain_open(error);
@@ -229,14 +229,6 @@ result<tun_device> tun_device::duplicate(std::string& why) const {
   same.checksum_offload_ = checksum_offload_;
   same.segmentation_offload_ = segmentation_offload_;
   return same;
-}
-
-std::error_code tun_device::set_nonblocking(bool on) {
-  auto flags = ::fcntl(fd(), F_GETFL);
-  if (flags < 0) return last_error();
-  if (::fcntl(fd(), F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) != 0)
-    return last_error();
-  return {};
 }
 
 std::optional<std::uint64_t> tun_device::kernel_drops() const {

@@ -43,10 +43,9 @@ class tun_device {
   tun_device(tun_device&&) = default;
   tun_device& operator=(tun_device&&) = default;
 
+  /// Non-blocking: who polls reads until there is nothing more, and io_uring waits for such a file
+  /// too.
   int fd() const { return file_.get(); }
-  /// Off when opened: what reads through io_uring wants a blocking descriptor, what polls wants it
-  /// on.
-  std::error_code set_nonblocking(bool on);
   const std::string& name() const { return name_; }
   /// Of the link: an existing device's may differ from the one that was asked for.
   std::uint16_t mtu() const { return mtu_; }

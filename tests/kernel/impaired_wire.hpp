@@ -34,7 +34,6 @@ class impaired_wire {
   /// The kernel behind `device`, which must have been opened without offloads.
   weir::sim::node_id attach(weir::stack::tun_device& device, std::string name,
                             std::vector<weir::ip_address> addresses) {
-    (void)device.set_nonblocking(true);
     auto file = device.fd();
     auto node = fabric_.add_node(std::move(name), std::move(addresses),
                                  [this, file](std::span<const std::byte> packet) {

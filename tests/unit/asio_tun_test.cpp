@@ -62,7 +62,6 @@ std::string reflect_datagrams() {
   options.checksum_offload = options.segmentation_offload = false;
   auto device = weir::stack::tun_device::open(options, why);
   if (!device) return "SKIPPED: " + why;
-  if (device->set_nonblocking(true)) return "the device cannot be made non-blocking";
   weir::detail::asio_driver driver(0ns);
   reflector back;
   auto port = driver.open_packet_port(device->fd(), 2048, back);

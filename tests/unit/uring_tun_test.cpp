@@ -13,10 +13,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "support/refused_calls.hpp"
 #include "uring_world.hpp"
 
 using namespace std::chrono_literals;
@@ -144,6 +148,59 @@ TEST_CASE("datagrams_pass_a_tun_device_both_ways") {
   reflect_datagrams({}, device);
   reflect_datagrams(oldest, device);
   ::close(device);
+}
+
+namespace {
+
+/// A datagram to a port of the stack's where nobody listens: the answer says so. Gives errno.
+int ask_a_closed_port(const char* address) {
+  int user = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_in there{};
+  there.sin_family = AF_INET;
+  there.sin_port = htons(9);
+  ::inet_pton(AF_INET, address, &there.sin_addr);
+  timeval patience{20, 0};
+  ::setsockopt(user, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  int error = 0;
+  if (::connect(user, reinterpret_cast<sockaddr*>(&there), sizeof there) != 0) error = errno;
+  if (error == 0 && ::send(user, "?", 1, 0) != 1) error = errno;
+  char answer;
+  if (error == 0 && ::recv(user, &answer, 1, 0) < 0) error = errno;
+  ::close(user);
+  return error;
+}
+
+}  // namespace
+
+// Kernels before 6.7. The fallback reads until the device has nothing more, and must then go on.
+TEST_CASE("a_stack_serves_on_a_device_without_multishot_reads") {
+  if (!uring_test::allowed() || !enter_namespace()) return;
+  weir::config settings;
+  settings.backend = "stack";
+  settings.stack.device = "port1";
+  if (auto usable = weir::probe_backend("stack", settings); !usable.usable) {
+    std::printf("SKIPPED: %s\n", usable.reason.c_str());
+    return;
+  }
+  std::promise<weir::shard*> made;
+  bool over = false;  // the shard's thread only
+  std::thread old_kernel([&] {
+    const bool filtered = support::refuse_call(__NR_io_uring_register, 1, BPF_JEQ,
+                                               IORING_REGISTER_PROBE, true, EINVAL);
+    auto shard = filtered ? weir::make_shard(0, settings) : nullptr;
+    made.set_value(shard.get());
+    if (shard != nullptr) shard->run_until([&] { return over; });
+  });
+  auto* shard = made.get_future().get();
+  if (shard == nullptr) std::printf("SKIPPED: this kernel has no seccomp filters\n");
+  for (int round = 0; shard != nullptr && round < 3; ++round) {
+    if (int error = ask_a_closed_port("198.18.0.2"); error != ECONNREFUSED) {
+      std::fprintf(stderr, "the shard stands still: %s\n", std::strerror(error));
+      std::abort();  // its thread cannot be ended
+    }
+  }
+  if (shard != nullptr) shard->post([&] { over = true; });
+  old_kernel.join();
 }
 
 TEST_CASE("a_tun_device_that_is_down_costs_frames_and_nothing_else") {

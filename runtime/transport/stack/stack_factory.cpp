@@ -123,11 +123,6 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
                                                                      : open_queue(settings, index));
   if (!how.writes_only) all.queues.push_back(kept->device);
   auto& device = *kept->device;
-  // io_uring waits in the kernel for a blocking descriptor; a reactor reads until there is nothing
-  // left.
-  if (auto error = device.set_nonblocking(completions.name() != "uring"))
-    throw io_error(error, "stack.device: " + settings.stack.device);
-
   how.device = device.fd();
   how.host.mtu = device.mtu();
   how.host.transmit_checksum_offload = device.checksum_offload();
