@@ -19,7 +19,7 @@ namespace {
 
 constexpr int device_wait_ms = 5000;
 
-enum class how_started { weir_kernel, weir_stack, weir_fixed, baseline, asio_uring };
+enum class how_started { weir_kernel, weir_stack, baseline, asio_uring };
 
 struct row {
   std::string_view name;
@@ -36,8 +36,6 @@ constexpr row rows[] = {
     {"asio", how_started::weir_kernel, "", nullptr, false, "weir on kernel sockets through Asio"},
     {"stack", how_started::weir_stack, "198.18.0.2:7", "wbench0", false,
      "weir on its own TCP stack over TUN"},
-    {"uring-fixed", how_started::weir_fixed, "", nullptr, false,
-     "`uring` in a build without another back end, whose calls are bound at compile time"},
     {"raw-epoll", how_started::baseline, "", nullptr, false, "a plain epoll loop"},
     {"raw-uring", how_started::baseline, "", nullptr, true,
      "a plain liburing loop: multishot, provided buffers"},
@@ -119,7 +117,7 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
                                      scenario kind) {
   const row& r = row_of(spec.name);
   const auto services = services_of(kind);
-  const bool http = services.front() == "http", fixed = r.how == how_started::weir_fixed;
+  const bool http = services.front() == "http";
   std::vector<std::string> where;
   auto next = r.address.empty() ? endpoint{} : *parse_endpoint(r.address);
   for (std::size_t i = 0; i < services.size(); ++i) {
@@ -130,11 +128,7 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
   switch (r.how) {
     case how_started::weir_kernel:
     case how_started::weir_stack:
-    case how_started::weir_fixed:
-      out = {bin_dir + (fixed  ? "/weir-bench-uring-fixed"
-                        : http ? "/http_server"
-                               : "/services"),
-             "--backend", fixed ? "uring" : spec.name};
+      out = {bin_dir + (http ? "/http_server" : "/services"), "--backend", spec.name};
       for (std::size_t i = 0; i < services.size(); ++i)
         out.insert(out.end(), {fmt::format("--{}", services[i]), where[i]});
       if (r.how == how_started::weir_stack) out.insert(out.end(), {"--stack.device", r.device});

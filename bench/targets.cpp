@@ -51,8 +51,7 @@ class plan {
     return run.cells.size() - 1;
   }
   void kernel_echo() {
-    const auto c64 =
-        cell_with({.connections = 64}, {"uring", "uring-fixed", "raw-uring", "asio-epoll"});
+    const auto c64 = cell_with({.connections = 64}, {"uring", "raw-uring", "asio-epoll"});
     const auto c512 =
         cell_with({.connections = 512}, {"uring", "raw-uring", "asio-epoll", "libuv"});
     const auto large =
@@ -67,8 +66,6 @@ class plan {
         metric::cpu_us, true, 0.80);
     add("uring echo 64 B, 512 connections: CPU per request", c512, "uring", {"asio-epoll", "libuv"},
         metric::cpu_us, true, 0.95);
-    add("uring echo 64 B, 64 connections, chosen at run time: CPU per request", c64, "uring",
-        {"uring-fixed"}, metric::cpu_us, true, 1.02);
     add("uring echo 16 KiB, 16 connections: requests/s", large, "uring",
         {"raw-epoll", "raw-uring", "raw-uring:buffer_bytes=16384"}, metric::requests_per_s, false,
         1.0);

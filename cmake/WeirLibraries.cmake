@@ -23,70 +23,36 @@ weir_declare_library(weir_sim sim)
 target_link_libraries(weir_sim PUBLIC weir_stack)
 target_include_directories(weir_sim PRIVATE "${WEIR_STACK_DIR}")
 
-# The runtime's two libraries, under the names in WEIR_CORE and WEIR_RUNTIME, with the back ends that WEIR_WITH_* choose.
-# The core takes addresses, results and instants from the stack's public headers, and nothing else of it. Only where
-# WEIR_BOUND says that there is one back end does it know that one's classes, and so needs the library above as well.
-function(weir_declare_runtime core_alias runtime_alias)
-  weir_declare_library(${WEIR_CORE} ${core_alias})
-  target_link_libraries(${WEIR_CORE} PUBLIC weir_stack)
-  target_include_directories(${WEIR_CORE}
-    PUBLIC $<BUILD_INTERFACE:${WEIR_RUNTIME_DIR}/include>
-           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-    PRIVATE "${WEIR_RUNTIME_DIR}")
-  foreach(backend IN ITEMS URING ASIO STACK SIM)
-    if(WEIR_WITH_${backend})
-      target_compile_definitions(${WEIR_CORE} PUBLIC WEIR_WITH_${backend}=1)
-    endif()
-  endforeach()
-  if(WEIR_BOUND)
-    target_compile_definitions(${WEIR_CORE} PUBLIC WEIR_BOUND=1)
-    target_include_directories(${WEIR_CORE} PRIVATE "${WEIR_STACK_DIR}")
-    target_link_libraries(${WEIR_CORE} PRIVATE ${WEIR_RUNTIME})
+# The runtime's two libraries. The core takes addresses, results and instants from the stack's public headers, and nothing
+# else of it; the back ends that WEIR_WITH_* choose are in weir.
+weir_declare_library(weir_core core)
+target_link_libraries(weir_core PUBLIC weir_stack)
+target_include_directories(weir_core
+  PUBLIC $<BUILD_INTERFACE:${WEIR_RUNTIME_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+  PRIVATE "${WEIR_RUNTIME_DIR}")
+foreach(backend IN ITEMS URING ASIO STACK SIM)
+  if(WEIR_WITH_${backend})
+    target_compile_definitions(weir_core PUBLIC WEIR_WITH_${backend}=1)
   endif()
+endforeach()
 
-  weir_declare_library(${WEIR_RUNTIME} ${runtime_alias})
-  target_link_libraries(${WEIR_RUNTIME}
-    PUBLIC ${WEIR_CORE} weir_stack Threads::Threads
-    PRIVATE fmt::fmt $<BUILD_INTERFACE:tomlplusplus::tomlplusplus> $<BUILD_INTERFACE:CLI11::CLI11>
-            $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
-  target_include_directories(${WEIR_RUNTIME} SYSTEM PRIVATE "${WEIR_LLHTTP_INCLUDE}")
-  target_sources(${WEIR_RUNTIME} PRIVATE $<TARGET_OBJECTS:weir_llhttp>)
-  target_include_directories(${WEIR_RUNTIME} PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
-  set(of_drivers ${WEIR_RUNTIME})
-  if(WEIR_BOUND)
-    list(APPEND of_drivers ${WEIR_CORE})
-  endif()
-  foreach(target IN LISTS of_drivers)
-    if(WEIR_WITH_URING)
-      target_link_libraries(${target} PRIVATE PkgConfig::LIBURING)
-    endif()
-    if(WEIR_WITH_ASIO)
-      target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:weir_asio>)
-    endif()
-  endforeach()
-  if(WEIR_WITH_SIM)
-    target_link_libraries(${WEIR_RUNTIME} PUBLIC weir_sim)
-  endif()
-endfunction()
-
-set(WEIR_CORE weir_core)
-set(WEIR_RUNTIME weir)
-weir_declare_runtime(core weir)
-
-# The runtime once more, as WEIR_BACKENDS=<backend> alone would make it: weir_core_<backend> and weir_<backend>. It is not
-# installed; weir-bench and the tests hold it against the one above. To be called where its targets shall live.
-function(weir_add_bound_runtime backend)
-  foreach(other IN ITEMS uring asio sim stack)
-    string(TOUPPER ${other} upper)
-    string(COMPARE EQUAL ${other} ${backend} WEIR_WITH_${upper})
-  endforeach()
-  set(WEIR_BOUND ON)
-  set(WEIR_BUILD_TOOLS OFF)
-  set(WEIR_CORE weir_core_${backend})
-  set(WEIR_RUNTIME weir_${backend})
-  weir_declare_runtime(core_${backend} weir_${backend})
-  add_subdirectory("${WEIR_RUNTIME_DIR}" "${PROJECT_BINARY_DIR}/runtime_${backend}")
-endfunction()
+weir_declare_library(weir weir)
+target_link_libraries(weir
+  PUBLIC weir_core weir_stack Threads::Threads
+  PRIVATE fmt::fmt $<BUILD_INTERFACE:tomlplusplus::tomlplusplus> $<BUILD_INTERFACE:CLI11::CLI11>
+          $<BUILD_INTERFACE:nlohmann_json::nlohmann_json>)
+target_include_directories(weir SYSTEM PRIVATE "${WEIR_LLHTTP_INCLUDE}")
+target_sources(weir PRIVATE $<TARGET_OBJECTS:weir_llhttp>)
+target_include_directories(weir PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
+if(WEIR_WITH_URING)
+  target_link_libraries(weir PRIVATE PkgConfig::LIBURING)
+endif()
+if(WEIR_WITH_ASIO)
+  target_link_libraries(weir PRIVATE $<BUILD_INTERFACE:weir_asio>)
+endif()
+if(WEIR_WITH_SIM)
+  target_link_libraries(weir PUBLIC weir_sim)
+endif()
 
 # For tests and benches that look behind the public headers: "wire/ipv4.hpp", "driver/driver.hpp".
 add_library(weir_internal INTERFACE)

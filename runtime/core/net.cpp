@@ -3,8 +3,6 @@
 
 #include <cassert>
 
-#include "bound/backend.hpp"
-
 namespace weir {
 
 namespace detail {
@@ -14,22 +12,22 @@ void read_awaiter::begin(read_operation& op) noexcept {
     return op.complete(std::make_error_code(std::errc::device_or_resource_busy));
   if (!op.lend && op.into.empty())
     return op.complete(std::make_error_code(std::errc::invalid_argument));
-  bound(op.owner().transport()).start_read(op);
+  op.owner().transport().start_read(op);
 }
 
 void read_awaiter::request_cancel(operation& op) noexcept {
-  bound(op.owner().transport()).cancel_read(static_cast<read_operation&>(op));
+  op.owner().transport().cancel_read(static_cast<read_operation&>(op));
 }
 
 void write_awaiter::begin(write_operation& op) noexcept {
   bool nothing = true;
   for (auto part : op.parts()) nothing &= part.empty();
   if (nothing) return op.complete();
-  bound(op.owner().transport()).start_write(op);
+  op.owner().transport().start_write(op);
 }
 
 void write_awaiter::request_cancel(operation& op) noexcept {
-  bound(op.owner().transport()).cancel_write(static_cast<write_operation&>(op));
+  op.owner().transport().cancel_write(static_cast<write_operation&>(op));
 }
 
 void accept_awaiter::begin() noexcept {
@@ -37,11 +35,11 @@ void accept_awaiter::begin() noexcept {
     stopped_ = true;
     return complete(canceled_error());
   }
-  bound(owner().transport()).start_accept(*this);
+  owner().transport().start_accept(*this);
 }
 
 void accept_awaiter::request_cancel(operation& op) noexcept {
-  bound(op.owner().transport()).cancel_accept(static_cast<accept_operation&>(op));
+  op.owner().transport().cancel_accept(static_cast<accept_operation&>(op));
 }
 
 void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
@@ -52,15 +50,8 @@ void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
 }
 
 void connect_awaiter::request_cancel(operation& op) noexcept {
-  bound(op.owner().transport()).cancel_connect(static_cast<connect_operation&>(op));
+  op.owner().transport().cancel_connect(static_cast<connect_operation&>(op));
 }
-
-#if WEIR_BOUND
-void start_connect(shard& owner, connect_operation& op) {
-  bound(owner.transport()).start_connect(op);
-}
-void give_back(shard& owner, lent_bytes& lent) noexcept { bound(owner.transport()).release(lent); }
-#endif
 
 }  // namespace detail
 
@@ -70,7 +61,7 @@ void tcp_stream::close() noexcept {
   assert(s.reader == nullptr && s.first_writer == nullptr &&
          "a stream was closed under a pending operation");
   s.owner->forget_spent(s);
-  bound(s.owner->transport()).close(s);
+  s.owner->transport().close(s);
 }
 
 void tcp_stream::abort() noexcept {
@@ -79,7 +70,7 @@ void tcp_stream::abort() noexcept {
   assert(s.reader == nullptr && s.first_writer == nullptr &&
          "a stream was aborted under a pending operation");
   s.owner->forget_spent(s);
-  bound(s.owner->transport()).abort(s);
+  s.owner->transport().abort(s);
 }
 
 void tcp_stream::shutdown_send() {
@@ -89,29 +80,27 @@ void tcp_stream::shutdown_send() {
 }
 
 void tcp_stream::shutdown_send(std::error_code& error) noexcept {
-  error = bound(owner().transport()).shutdown_send(socket());
+  error = owner().transport().shutdown_send(socket());
 }
 
 void tcp_stream::set_options(const stream_options& options) {
-  if (auto error = bound(owner().transport()).set_options(socket(), options))
+  if (auto error = owner().transport().set_options(socket(), options))
     throw io_error(error, "set_options");
 }
 
-endpoint tcp_stream::local_endpoint() const {
-  return bound(owner().transport()).local_endpoint(socket());
-}
+endpoint tcp_stream::local_endpoint() const { return owner().transport().local_endpoint(socket()); }
 endpoint tcp_stream::remote_endpoint() const {
-  return bound(owner().transport()).remote_endpoint(socket());
+  return owner().transport().remote_endpoint(socket());
 }
 
 void tcp_listener::close() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  bound(s.owner->transport()).close(s);
+  s.owner->transport().close(s);
 }
 
 endpoint tcp_listener::local_endpoint() const {
-  return bound(socket().owner->transport()).local_endpoint(socket());
+  return socket().owner->transport().local_endpoint(socket());
 }
 
 detail::connect_awaiter connect(const endpoint& remote, const connect_options& options) {

@@ -6,7 +6,6 @@
 #include <cassert>
 #include <utility>
 
-#include "bound/backend.hpp"
 #include "core/driver.hpp"
 #include "core/timer_wheel.hpp"
 #include "weir/config.hpp"
@@ -55,12 +54,6 @@ std::string listen_hint(const config& settings, const listen_options& options,
   return "";
 }
 
-/// Now by this driver's clock, once both pieces are known to be what this build's calls fit.
-instant checked_start(detail::driver& driver, const detail::transport& transport) {
-  detail::check_bound(driver, transport);
-  return bound(driver).now();
-}
-
 struct posted : detail::message {
   explicit posted(std::function<void()> f) : message(&posted::call), function(std::move(f)) {}
   static void call(detail::message& m) noexcept {
@@ -76,7 +69,7 @@ shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::dri
              std::unique_ptr<detail::transport> transport)
     : index_(index),
       settings_(&settings),
-      now_(checked_start(*driver, *transport)),
+      now_(driver->now()),
       stop_request_(&shard::on_stop, *this),
       cancel_request_(&shard::on_cancel, *this),
       driver_(std::move(driver)),
@@ -137,7 +130,7 @@ void shard::post(std::function<void()> f) { deliver(*new posted(std::move(f))); 
 void shard::deliver(detail::message& m) noexcept {
   mailbox_.put(m);
   // Paired with run_until(): either the sleeper sees the message, or we see that it sleeps.
-  if (sleeping_.load(std::memory_order_seq_cst)) bound(*driver_).wake();
+  if (sleeping_.load(std::memory_order_seq_cst)) driver_->wake();
 }
 
 bool shard::on_this_thread() const noexcept {
@@ -175,7 +168,7 @@ void shard::settle() {
   if (spent_ == nullptr) return;
   auto* list = std::exchange(spent_, nullptr);
   for (auto* s = list; s != nullptr; s = s->next_spent) s->spent_noted = false;
-  bound(*transport_).settle(list);
+  transport_->settle(list);
 }
 
 bool shard::run_ready() {
@@ -203,7 +196,7 @@ bool shard::read_mailbox() {
 bool shard::poll() {
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   ++counters_.turns;
-  now_ = bound(*driver_).now();
+  now_ = driver_->now();
   budget_ = operations_per_turn;
   auto fired = timers_->expire(now_);
   counters_.timers_fired += fired;
@@ -211,14 +204,14 @@ bool shard::poll() {
   any |= read_mailbox();
   any |= run_ready();
   settle();
-  bound(*transport_).before_wait(now_);
+  transport_->before_wait(now_);
   return any || !ready_.empty();
 }
 
 instant shard::next_deadline() {
   if (!ready_.empty() || !mailbox_.empty()) return now_;
   auto timer = timers_->next();
-  auto transport = bound(*transport_).next_deadline();
+  auto transport = transport_->next_deadline();
   return timer < transport ? timer : transport;
 }
 
@@ -229,7 +222,7 @@ void shard::run_until(const std::function<bool()>& done) {
     auto deadline = next_deadline();
     sleeping_.store(true, std::memory_order_seq_cst);
     if (!mailbox_.empty()) deadline = now_;
-    bound(*driver_).turn(deadline);
+    driver_->turn(deadline);
     sleeping_.store(false, std::memory_order_relaxed);
   }
 }
@@ -242,7 +235,7 @@ void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
   // early for it. Long ones are armed with nearly every read of a server: there the turn's own
   // clock reading will do.
   constexpr duration short_wait = std::chrono::seconds(1);
-  owner.arm(node, (from_now < short_wait ? bound(owner.driver()).now() : owner.now()) + from_now);
+  owner.arm(node, (from_now < short_wait ? owner.driver().now() : owner.now()) + from_now);
 }
 bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
 void note_spent(socket_base& socket) noexcept { socket.owner->note_spent(socket); }

@@ -4,7 +4,6 @@
 
 #include <cassert>
 
-#include "bound/backend.hpp"
 #include "weir/shard.hpp"
 
 namespace weir {
@@ -24,8 +23,8 @@ std::error_code check_remote(ip_family family, const endpoint& to) {
   return {};
 }
 
-detail::bound_datagrams& datagrams_of(const detail::datagram_socket& socket) {
-  return bound(*bound(socket.owner->transport()).datagrams());
+detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
+  return *socket.owner->transport().datagrams();
 }
 
 }  // namespace

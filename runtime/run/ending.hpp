@@ -4,7 +4,6 @@
 
 #include <chrono>
 
-#include "bound/backend.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
@@ -19,7 +18,7 @@ class ending : private timer_node {
   /// Asked after each turn, once the shard is to end. The first question starts the clock.
   bool reached() {
     if (owner_.roots() != 0) return false;
-    if (bound(owner_.transport()).closing() == 0 || late_) return true;
+    if (owner_.transport().closing() == 0 || late_) return true;
     if (!armed()) owner_.arm(*this, owner_.now() + linger);
     return false;
   }

@@ -71,12 +71,6 @@ TEST_CASE("asio_epoll_echoes_every_byte") { echoes_everything("asio-epoll"); }
 TEST_CASE("asio_uring_echoes_every_byte") { echoes_everything("asio-uring"); }
 TEST_CASE("libuv_echoes_every_byte") { echoes_everything("libuv"); }
 
-#if WEIR_BENCH_URING_FIXED
-TEST_CASE("the_server_whose_back_end_is_fixed_echoes_every_byte") {
-  echoes_everything("uring-fixed");
-}
-#endif
-
 TEST_CASE("raw_uring_recovers_when_its_buffers_run_out") {
   // 8 connections keep 64 requests of 16 KiB in flight in buffers of 64 bytes: far more than the
   // 2048 there are.

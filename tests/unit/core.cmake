@@ -1,12 +1,7 @@
 # The runtime's core, under a clock of the tests' own.
-if(WEIR_BOUND)
-  message(STATUS "unit.core_*: left out: they bring a driver and a transport of their own, and this build's core "
-    "is bound to ${WEIR_BACKENDS}; a second name in WEIR_BACKENDS brings them back")
-else()
-  foreach(subject IN ITEMS task timer scope sync when cancel submit)
-    weir_add_test(unit_core_${subject} SOURCES core_${subject}_test.cpp PREFIX unit.core_${subject}. LIBS weir::core)
-  endforeach()
-endif()
+foreach(subject IN ITEMS task timer scope sync when cancel submit)
+  weir_add_test(unit_core_${subject} SOURCES core_${subject}_test.cpp PREFIX unit.core_${subject}. LIBS weir::core)
+endforeach()
 if(WEIR_WITH_ASIO)
   weir_add_test(unit_core_docs SOURCES core_docs_test.cpp PREFIX unit.core_docs. LIBS weir::weir weir_asio)
   if(TARGET unit_core_docs)

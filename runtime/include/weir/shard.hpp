@@ -170,17 +170,10 @@ class shard {
 };
 
 namespace detail {
-// Of the transport's calls those that templates and inline code make. With several back ends they
-// are virtual calls on the spot; a build with one keeps them inside, next to that one's classes.
-#if WEIR_BOUND
-void start_connect(shard& owner, connect_operation& op);
-void give_back(shard& owner, lent_bytes& lent) noexcept;
-#else
 inline void start_connect(shard& owner, connect_operation& op) {
   owner.transport().start_connect(op);
 }
 inline void give_back(shard& owner, lent_bytes& lent) noexcept { owner.transport().release(lent); }
-#endif
 }  // namespace detail
 
 /// The shard that this coroutine runs on: co_await weir::this_shard().
