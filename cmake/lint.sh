@@ -61,6 +61,8 @@ search '#include [<"](weir/(?!stack/)|core/|driver/|transport/|config/|observe/)
   report "the stack includes nothing of the runtime"
 search '#include [<"](driver/|transport/|config/|observe/|liburing|asio|sys/|netinet/)' "${core[@]}" |
   report "the core includes no driver, transport or system interface"
+search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |
+  report "nothing but run() and the tools includes run/"
 search '\b(TODO|FIXME|XXX|HACK)\b' "${texts[@]}" | grep -v "^$here/lint.sh:" | report "unfinished business"
 
 sh tests/requirements/conformance.sh --check 2>&1 | report "what docs/conformance.md and the tests say of each other"

@@ -6,7 +6,7 @@
 #include <cassert>
 #include <utility>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "core/timer_wheel.hpp"
 #include "weir/config.hpp"
 #include "weir/net.hpp"

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 
 namespace weir::detail {
 

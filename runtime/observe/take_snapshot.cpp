@@ -3,7 +3,7 @@
 
 #include <cassert>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -11,10 +11,10 @@
 
 #include <fmt/format.h>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
+#include "backend/factories.hpp"
+#include "backend/family.hpp"
 #include "run/backends.hpp"
-#include "run/factories.hpp"
-#include "run/family.hpp"
 #include "run/tun_probe.hpp"
 #if WEIR_WITH_STACK
 #include "transport/stack/dedicated/dedicated_stack.hpp"
@@ -64,18 +64,17 @@ std::unique_ptr<detail::driver> make_device_driver(const config& settings) {
 }
 
 /// The first shard starts the stack's thread.
-pieces make_dedicated(const config& settings, detail::family& all) {
-  std::lock_guard lock(all.dedicated_begin);
-  if (all.dedicated == nullptr)
-    all.dedicated = std::make_shared<detail::dedicated_stack>(settings, &make_device_driver,
-                                                              all.dedicated_core);
+pieces make_dedicated(const config& settings, detail::dedicated_family& all) {
+  std::lock_guard lock(all.mutex);
+  if (all.stack == nullptr)
+    all.stack = std::make_shared<detail::dedicated_stack>(settings, &make_device_driver, all.core);
   return {make_device_driver(settings),
-          std::make_unique<detail::dedicated_transport>(all.dedicated, settings.listen)};
+          std::make_unique<detail::dedicated_transport>(all.stack, settings.listen)};
 }
 
 pieces make_stack(const config& settings, unsigned index, const detail::family_ref& family) {
   if (settings.stack.placement == placement::dedicated)
-    return make_dedicated(settings, family->inside());
+    return make_dedicated(settings, family->inside().part<detail::dedicated_family>());
   auto driver = make_device_driver(settings);
   auto transport = detail::make_stack_transport(*driver, settings, index, family);
   return {std::move(driver), std::move(transport)};
@@ -188,9 +187,6 @@ config resolve_backend(config settings) {
   std::string why;
   return detail::resolve_backend(std::move(settings), why);
 }
-
-shard_family::shard_family() : inside_(std::make_unique<detail::family>()) {}
-shard_family::~shard_family() = default;
 
 std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
                                   std::shared_ptr<shard_family> family) {

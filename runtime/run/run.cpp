@@ -24,9 +24,9 @@
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
 #include "observe/admin_endpoint.hpp"
 #endif
+#include "backend/family.hpp"
 #include "run/backends.hpp"
 #include "run/ending.hpp"
-#include "run/family.hpp"
 #include "run/pinning.hpp"
 #include "run/signals.hpp"
 #if WEIR_WITH_STACK
@@ -89,7 +89,8 @@ class server {
         made_(static_cast<std::ptrdiff_t>(count_)),
         in_step_(static_cast<std::ptrdiff_t>(count_)),
         admin_(std::move(admin)) {
-    if (cores_.size() > count_) family_->inside().dedicated_core = cores_[count_];
+    if (cores_.size() > count_)
+      family_->inside().part<detail::dedicated_family>().core = cores_[count_];
   }
 
   int run(detail::stop_signals& signals) {
@@ -139,7 +140,8 @@ class server {
       auto targets = shards_;
 #if WEIR_WITH_STACK
       // It lives as long as the family: longer than the endpoint.
-      if (const auto& stack = family_->inside().dedicated) targets.push_back(&stack->shard());
+      if (const auto& stack = family_->inside().part<detail::dedicated_family>().stack)
+        targets.push_back(&stack->shard());
 #endif
       endpoint_ = std::make_unique<admin_endpoint>(std::move(*admin_), std::move(targets));
     } catch (const std::exception& error) {

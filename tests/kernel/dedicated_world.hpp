@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "backend/family.hpp"
 #include "observe/take_snapshot.hpp"
-#include "run/family.hpp"
 #include "transport/stack/dedicated/dedicated_stack.hpp"
 #include "weir/weir.hpp"
 
@@ -44,8 +44,12 @@ class world {
   }
 
   weir::shard& shard(std::size_t i) { return threads_[i]->shard(); }
-  weir::shard& stack() { return family_->inside().dedicated->shard(); }
-  weir::detail::stack_tenant& tenant() { return family_->inside().dedicated->side(); }
+  weir::shard& stack() {
+    return family_->inside().part<weir::detail::dedicated_family>().stack->shard();
+  }
+  weir::detail::stack_tenant& tenant() {
+    return family_->inside().part<weir::detail::dedicated_family>().stack->side();
+  }
 
   void start(std::size_t i, std::function<weir::task<>(weir::shard&)> what) {
     shard(i).post([this, i, what = std::move(what)] {

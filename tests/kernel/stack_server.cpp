@@ -6,9 +6,9 @@
 #include <latch>
 #include <thread>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
+#include "backend/factories.hpp"
 #include "run/ending.hpp"
-#include "run/factories.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/net.hpp"
 #include "weir/scope.hpp"

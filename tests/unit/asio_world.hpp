@@ -7,9 +7,9 @@
 #include <memory>
 #include <utility>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
+#include "backend/factories.hpp"
 #include "driver/asio/asio_driver.hpp"
-#include "run/factories.hpp"
 #include "transport/asio/asio_transport.hpp"
 #include "weir/weir.hpp"
 

@@ -10,7 +10,7 @@
 #include <thread>
 #include <utility>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "weir/weir.hpp"
 
 namespace core_test {

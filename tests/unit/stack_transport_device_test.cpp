@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "device/vnet_header.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/net.hpp"

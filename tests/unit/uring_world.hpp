@@ -10,8 +10,8 @@
 #include <memory>
 #include <utility>
 
+#include "backend/factories.hpp"
 #include "driver/uring/uring_driver.hpp"
-#include "run/factories.hpp"
 #include "transport/uring/uring_transport.hpp"
 #include "weir/weir.hpp"
 

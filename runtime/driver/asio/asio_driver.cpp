@@ -6,8 +6,8 @@
 #include <asio/post.hpp>
 #include <chrono>
 
+#include "backend/factories.hpp"
 #include "driver/asio/asio_packet_port.hpp"
-#include "run/factories.hpp"
 
 namespace weir::detail {
 

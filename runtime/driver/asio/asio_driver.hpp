@@ -11,7 +11,7 @@
 #include <atomic>
 #include <cstdint>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "core/spin_policy.hpp"
 #include "driver/asio/watched_descriptor.hpp"
 

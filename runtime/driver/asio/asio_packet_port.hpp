@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "driver/asio/watched_descriptor.hpp"
 #include "driver/frame_batch.hpp"
 

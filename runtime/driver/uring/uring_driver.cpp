@@ -16,8 +16,8 @@
 #include <cstring>
 #include <utility>
 
+#include "backend/factories.hpp"
 #include "driver/uring/uring_packet_port.hpp"
-#include "run/factories.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

@@ -11,7 +11,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "core/spin_policy.hpp"
 #include "driver/uring/io_uring_constants.hpp"
 #include "driver/uring/uring_probe.hpp"

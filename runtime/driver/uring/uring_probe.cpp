@@ -11,7 +11,7 @@
 #include <cstring>
 #include <memory>
 
-#include "run/factories.hpp"
+#include "backend/factories.hpp"
 
 namespace weir::detail {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "weir/stack/sim.hpp"
 
 namespace weir::detail {

@@ -36,7 +36,7 @@ int run(const config& settings, std::function<task<>(shard&)> serve);
 config resolve_backend(config settings);
 
 namespace detail {
-struct family;
+class family;
 }
 
 /// What the shards of one program have in common: the stack's device with the listeners on it, and

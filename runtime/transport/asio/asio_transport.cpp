@@ -8,9 +8,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "backend/factories.hpp"
+#include "backend/family.hpp"
 #include "driver/asio/asio_driver.hpp"
-#include "run/factories.hpp"
-#include "run/family.hpp"
 
 namespace weir::detail {
 
@@ -83,7 +83,9 @@ result<socket_base*> asio_transport::add_listener(kernel::unique_fd listening, s
   return static_cast<socket_base*>(listener);
 }
 
-kernel::listener_groups& asio_transport::groups() { return family_->inside().listeners; }
+kernel::listener_groups& asio_transport::groups() {
+  return family_->inside().part<kernel::listener_groups>();
+}
 
 void asio_transport::adopt(std::uint64_t member, const endpoint& local, int fd) {
   for (auto* listener : grouped_)

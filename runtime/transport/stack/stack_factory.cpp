@@ -12,10 +12,10 @@
 
 #include <fmt/format.h>
 
+#include "backend/factories.hpp"
+#include "backend/family.hpp"
 #include "device/tun_device.hpp"
 #include "observe/pcapng.hpp"
-#include "run/factories.hpp"
-#include "run/family.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/error.hpp"
 
@@ -88,8 +88,15 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
   return std::move(*device);
 }
 
+/// What the shards of one device share. They join one after the other.
+struct device_family {
+  std::mutex mutex;
+  std::shared_ptr<stack::shard_set> shards;
+  std::vector<std::weak_ptr<stack::tun_device>> queues;  ///< that were opened, each its shard's
+};
+
 /// For a shard beyond the last queue: another shard's, to write to.
-stack::tun_device borrow_queue(const family& all, unsigned index) {
+stack::tun_device borrow_queue(const device_family& all, unsigned index) {
   std::string why = "the shard whose queue this one writes to has gone";
   if (const auto queue = all.queues[index % all.queues.size()].lock())
     if (auto device = queue->duplicate(why)) return std::move(*device);
@@ -103,8 +110,8 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
   auto how = stack_settings_from(settings);
   auto kept = std::make_shared<device_and_capture>();
   kept->all = family != nullptr ? std::move(family) : std::make_shared<shard_family>();
-  auto& all = kept->all->inside();
-  std::lock_guard lock(all.device);
+  auto& all = kept->all->inside().part<device_family>();
+  std::lock_guard lock(all.mutex);
   if (const auto shards = settings.shard_count(); shards > 1) {
     if (shards > stack::shard_set::max_shards)
       throw config_error(fmt::format("shards = {}: one device serves at most {}", shards,

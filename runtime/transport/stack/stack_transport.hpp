@@ -13,7 +13,7 @@
 #include <memory>
 #include <vector>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <utility>
 
-#include "run/family.hpp"
+#include "backend/family.hpp"
 #include "transport/uring/uring_transport.hpp"
 #include "weir/shard.hpp"
 
@@ -28,12 +28,16 @@ std::error_code error_of(std::int32_t result) {
 
 }  // namespace
 
+kernel::listener_groups& uring_transport::groups() const {
+  return family_->inside().part<kernel::listener_groups>();
+}
+
 result<socket_base*> uring_transport::listen(const endpoint& local, const listen_options& options) {
   const auto how = options.share.value_or(settings_.listen.sharing);
   const auto open = [&] {
     return kernel::open_listener(local, options, settings_, kernel::mode::blocking);
   };
-  auto opened = how == sharing::shared ? family_->inside().listeners.share(local, open) : open();
+  auto opened = how == sharing::shared ? groups().share(local, open) : open();
   if (!opened) return opened.error();
   return &add_listener(std::move(*opened), options.backlog.value_or(settings_.listen.backlog), how);
 }
@@ -54,7 +58,7 @@ uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::
   l.how = how;
   l.one_at_a_time = how == sharing::shared;
   if (how != sharing::exclusive)
-    l.group_member = family_->inside().listeners.join(
+    l.group_member = groups().join(
         l.local, *owner_, [this, at = l.local](std::uint64_t m, int fd) { adopt(m, at, fd); });
   link(l);
   return l;
@@ -64,16 +68,15 @@ uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::
 void uring_transport::adopt(std::uint64_t member, const endpoint& local, int fd) noexcept {
   for (auto& l : listeners_)
     if (l->group_member == member && !l->closing) return hand_over(*l, fd);
-  if (!family_->inside().listeners.give_away(local, fd)) refuse(fd);
+  if (!groups().give_away(local, fd)) refuse(fd);
 }
 
 /// What this listener has, and nobody here will take, goes to the others of its address.
 void uring_transport::leave_group(uring_listener& l) noexcept {
-  auto& groups = family_->inside().listeners;
-  groups.leave(l.group_member);
-  while (!l.accepted.empty() && groups.give_away(l.local, l.accepted.front()))
-    l.accepted.pop_front();
-  if (!l.one_at_a_time) groups.give_away_queue(l.local, l.fd);
+  auto& all = groups();
+  all.leave(l.group_member);
+  while (!l.accepted.empty() && all.give_away(l.local, l.accepted.front())) l.accepted.pop_front();
+  if (!l.one_at_a_time) all.give_away_queue(l.local, l.fd);
 }
 
 void uring_transport::listener_completed(ring_client& c, unsigned tag, std::int32_t result,
@@ -125,8 +128,7 @@ void uring_transport::on_accept(uring_listener& l, std::int32_t result,
     --l.in_flight;
   }
   if (l.closing) {
-    const bool taken = result >= 0 && l.group_member != 0 &&
-                       family_->inside().listeners.give_away(l.local, result);
+    const bool taken = result >= 0 && l.group_member != 0 && groups().give_away(l.local, result);
     if (result >= 0 && !taken) refuse(result);
     if (l.in_flight == 0) return finish_listener(l);
     return;

@@ -1,6 +1,5 @@
 // What the uring transport shows: its counters, and of its sockets what the kernel tells, together
 // with what this process has received and not read, or accepted and not claimed.
-#include "run/family.hpp"
 #include "transport/kernel/kernel_info.hpp"
 #include "transport/uring/uring_transport.hpp"
 
@@ -11,7 +10,7 @@ void uring_transport::observe_listener(const uring_listener& l, listener_snapsho
   out.accepted = l.taken;
   out.accepted_ahead = l.accepted.size();
   out.accepted_ahead_limit = l.queue_limit;
-  kernel::describe_sharing(l.how, family_->inside().listeners.count(l.local), out);
+  kernel::describe_sharing(l.how, groups().count(l.local), out);
   driver_.count_system_calls(kernel::observe_listener(l.fd, out));
 }
 

@@ -10,7 +10,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "run/factories.hpp"
+#include "backend/factories.hpp"
 #include "weir/runtime.hpp"
 #include "weir/shard.hpp"
 

@@ -15,6 +15,7 @@
 #include "driver/uring/buffer_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/kernel/adopts_listener.hpp"
+#include "transport/kernel/listener_groups.hpp"
 #include "transport/uring/uring_datagrams.hpp"
 #include "transport/uring/uring_socket.hpp"
 #include "weir/config.hpp"
@@ -108,6 +109,7 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   void cancel_all(uring_stream& s) noexcept;
 
   // uring_listen.cpp
+  kernel::listener_groups& groups() const;
   void arm_accept(uring_listener& l) noexcept;
   void on_accept(uring_listener& l, std::int32_t result, std::uint32_t flags) noexcept;
   void accept_failed(uring_listener& l, int error) noexcept;

@@ -7,8 +7,8 @@
 #include <future>
 #include <utility>
 
+#include "backend/factories.hpp"
 #include "run/ending.hpp"
-#include "run/factories.hpp"
 #include "run/pinning.hpp"
 #include "run/signals.hpp"
 #include "transport/stack/stack_transport.hpp"

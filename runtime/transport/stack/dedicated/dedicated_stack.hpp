@@ -7,10 +7,11 @@
 #include <future>
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 
-#include "core/driver.hpp"
+#include "backend/driver.hpp"
 #include "transport/stack/dedicated/stack_side.hpp"
 #include "weir/config.hpp"
 #include "weir/shard.hpp"
@@ -43,6 +44,13 @@ class dedicated_stack {
   bool asked_to_end_ = false;  // its own thread only
   std::latch let_go_{1};       // nobody will touch the shard any more
   std::thread thread_;
+};
+
+/// Of a family whose stack has a thread of its own.
+struct dedicated_family {
+  std::mutex mutex;
+  std::shared_ptr<dedicated_stack> stack;
+  std::optional<int> core;  ///< to pin it to
 };
 
 }  // namespace weir::detail

@@ -1,4 +1,4 @@
-// How run/ gets at the back ends without knowing them: one factory and one probe for each piece,
+// How run() gets at the back ends without knowing them: one factory and one probe for each piece,
 // implemented in the piece's own folder (driver/uring, driver/asio, transport/uring,
 // transport/asio, transport/stack). A factory is only called where WEIR_WITH_<NAME> says that the
 // piece was built in, on the thread that will run the shard, and after the probe of its back end

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cassert>
 
-#include "driver/virtual/sim_stack.hpp"
 #include "driver/virtual/virtual_driver.hpp"
 #include "observe/pcapng.hpp"
+#include "sim/sim_stack.hpp"
 #include "transport/stack/stack_transport.hpp"
 
 namespace weir::sim {

@@ -1,5 +1,5 @@
 // See sim_stack.hpp.
-#include "driver/virtual/sim_stack.hpp"
+#include "sim/sim_stack.hpp"
 
 #include "weir/stack/sim.hpp"
 
