@@ -17,7 +17,7 @@
 #include "run/backends.hpp"
 #include "run/tun_probe.hpp"
 #if WEIR_WITH_STACK
-#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "run/dedicated_thread.hpp"
 #include "transport/stack/dedicated/dedicated_transport.hpp"
 #endif
 #include "weir/detail/transport.hpp"
@@ -67,7 +67,7 @@ std::unique_ptr<detail::driver> make_device_driver(const config& settings) {
 pieces make_dedicated(const config& settings, detail::dedicated_family& all) {
   std::lock_guard lock(all.mutex);
   if (all.stack == nullptr)
-    all.stack = std::make_shared<detail::dedicated_stack>(settings, &make_device_driver, all.core);
+    all.stack = std::make_shared<detail::dedicated_thread>(settings, &make_device_driver, all.core);
   return {make_device_driver(settings),
           std::make_unique<detail::dedicated_transport>(all.stack, settings.listen)};
 }

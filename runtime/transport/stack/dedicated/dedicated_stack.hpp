@@ -1,49 +1,27 @@
-// The stack's own thread: one shard that runs no coroutine, with a TUN device, a host and the desk
-// (stack_side) at which other shards' transports ask. Made by the first shard that needs it; ends
-// when the last one has let go of it, once what closed connections had to deliver is delivered, or
-// has had its time.
+// What a dedicated stack is to the shards that it serves: the shard of its own thread, and there
+// the service that answers them. Whoever runs the thread derives from it
+// (run/dedicated_thread.hpp).
 #pragma once
 
-#include <future>
-#include <latch>
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 
-#include "backend/driver.hpp"
 #include "transport/stack/dedicated/stack_side.hpp"
-#include "weir/config.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
 
 class dedicated_stack {
  public:
-  using driver_factory = std::unique_ptr<driver> (*)(const config&);
-
-  /// Returns when the device is there. `core` pins the thread, where there is one. Throws what
-  /// making a stack transport throws.
-  dedicated_stack(const config& settings, driver_factory make_driver, std::optional<int> core);
-  ~dedicated_stack();
-  dedicated_stack(const dedicated_stack&) = delete;
-  dedicated_stack& operator=(const dedicated_stack&) = delete;
+  virtual ~dedicated_stack() = default;
 
   weir::shard& shard() { return *shard_; }
   stack_side& side() { return *side_; }
 
- private:
-  void main(std::promise<void> made);
-
-  config settings_;
-  driver_factory make_driver_;
-  std::optional<int> core_;
-  unsigned index_;
+ protected:
   weir::shard* shard_ = nullptr;
   stack_side* side_ = nullptr;
-  bool asked_to_end_ = false;  // its own thread only
-  std::latch let_go_{1};       // nobody will touch the shard any more
-  std::thread thread_;
 };
 
 /// Of a family whose stack has a thread of its own.

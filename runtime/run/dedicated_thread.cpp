@@ -1,5 +1,5 @@
-// See dedicated_stack.hpp.
-#include "transport/stack/dedicated/dedicated_stack.hpp"
+// The life of the stack's own thread.
+#include "run/dedicated_thread.hpp"
 
 #include <pthread.h>
 
@@ -26,8 +26,8 @@ config alone(config settings) {
 
 }  // namespace
 
-dedicated_stack::dedicated_stack(const config& settings, driver_factory make_driver,
-                                 std::optional<int> core)
+dedicated_thread::dedicated_thread(const config& settings, driver_factory make_driver,
+                                   std::optional<int> core)
     : settings_(alone(settings)),
       make_driver_(make_driver),
       core_(core),
@@ -43,13 +43,13 @@ dedicated_stack::dedicated_stack(const config& settings, driver_factory make_dri
   }
 }
 
-dedicated_stack::~dedicated_stack() {
+dedicated_thread::~dedicated_thread() {
   shard_->post([this] { asked_to_end_ = true; });
   let_go_.count_down();
   thread_.join();
 }
 
-void dedicated_stack::main(std::promise<void> made) {
+void dedicated_thread::main(std::promise<void> made) {
   pthread_setname_np(pthread_self(), "weir-stack");
   broken_pipes_are_errors tolerated;
   std::unique_ptr<stack_side> side;
