@@ -9,8 +9,10 @@
 #include <mutex>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "packet/two_hosts.hpp"
+#include "share/flow_directory.hpp"
 #include "weir/stack/shards.hpp"
 
 using namespace weir;
@@ -212,4 +214,33 @@ TEST_CASE("shards on threads share one queue under load and lose nothing") {
   listen_options how;
   how.sharing = sharing_mode::shared;
   run_under_load(how, 2000);
+}
+
+TEST_CASE("a flow that begins on two shards at once gets one entry, and one of them has it") {
+  constexpr std::size_t flows = 4000;
+  for (const bool claims : {false, true}) {
+    CAPTURE(claims);
+    share::flow_directory directory(2 * flows);
+    std::vector<unsigned> owner[2];
+    std::atomic<std::size_t> begun[2] = {};
+    const auto begin_all = [&](unsigned shard) {
+      for (std::size_t i = 0; i < flows; ++i) {
+        begun[shard] = i;
+        // Both come to each flow together, if there are two cores for them.
+        for (int spins = 0; begun[1 - shard] < i; ++spins)
+          if (spins > 50'000) std::this_thread::yield();
+        const auto hash = (i + 1) * 0x9e3779b97f4a7c15ull;
+        if (claims)
+          owner[shard].push_back(directory.claim(hash, shard));
+        else if (!directory.assign(hash, shard))
+          owner[shard].push_back(share::flow_directory::none);
+      }
+      begun[shard] = flows;
+    };
+    std::thread other(begin_all, 1);
+    begin_all(0);
+    other.join();
+    CHECK(directory.count() == flows);
+    CHECK(owner[0] == owner[1]);
+  }
 }
