@@ -1,7 +1,8 @@
 // The inside of host: the tables, the queues of work, and the steps between IP and connections.
 // host.cpp is the facade, host_input.cpp what arrives and time, host_listen.cpp handshakes,
 // host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls, host_udp.cpp all of
-// UDP, host_share.cpp what several hosts on one device have to say to each other.
+// UDP, host_share.cpp what several hosts on one device have to say to each other, and
+// host_shared_queue.cpp how they share an accept queue.
 #pragma once
 
 #include <cstdint>
@@ -81,9 +82,11 @@ class host::impl final : public tcp::egress {
 
   // host_share.cpp
   void take_handovers(instant now);
+  listener_info info_of(const listener& l);
+
+  // host_shared_queue.cpp
   void accept_wanted(instant now, socket_id id);
   void accept_unwanted(instant now, socket_id id);
-  listener_info info_of(const listener& l);
 
   // host_sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
@@ -170,8 +173,10 @@ class host::impl final : public tcp::egress {
   void unlink_half_open(std::uint32_t index);
   void drop_half_open(std::uint32_t index);
   void reset_half_open(instant now, std::uint32_t index);
+  void refuse(instant now, const half_open& e);
   void link_half_open(std::uint32_t index, std::uint32_t listener_index);
   void append_accepted(std::uint32_t listener_index, std::uint32_t index);
+  std::uint32_t accepted_at(std::uint32_t listener_index, std::uint32_t position) const;
   std::uint32_t take_accepted(std::uint32_t listener_index, std::uint32_t position = 0);
   void close_listener(instant now, std::uint32_t index);
   std::uint16_t listen_window() const { return tcp::syn_window(options_.tcp.receive_buffer); }
@@ -214,23 +219,31 @@ class host::impl final : public tcp::egress {
   bool cookies_recently(instant now, const listener& l) const;
   void note_cookie(instant now, listener& l);
   std::error_code join_group(const endpoint& local, const listen_options& options);
-  bool note_flow(const flow_key& flow, bool places_freely);
+  unsigned claim_flow(const flow_key& flow, bool places_freely);
   void forget_flow(const flow_key& flow);
   void leave_group(instant now, std::uint32_t index);
   void leave_all(instant now);
-  void move_connection(std::uint32_t index, const endpoint& local, unsigned target, bool answer);
-  void move_half_open(std::uint32_t index, const endpoint& local, unsigned target);
+  void move_connection(std::uint32_t index, const share::group& of, unsigned target, bool answer);
+  void move_half_open(std::uint32_t index, const share::group& of, unsigned target);
   void send_moved(share::handover&& item, unsigned target, const flow_key& flow);
-  void send_want(share::handover&& item);
   void take(instant now, share::handover& item);
   void make_way(const flow_key& flow);
   void adopt_connection(instant now, share::handover& item);
   void adopt_half_open(instant now, share::handover& item);
+  // host_shared_queue.cpp
+  bool has_queue(const listener& l);
+  bool accept_full(const listener& l) const;
+  share::handover wish(share::handover::kind what, const listener& l) const;
+  void send_want(share::handover&& item);
   void on_want(instant now, share::handover& item);
+  void leave_queue(const listener& l, bool had_queue);
   void serve_wants(instant now, std::uint32_t index);
   void serve_due_wants(instant now);
+  void serve_shared(instant now, std::uint32_t index);
+  void answer_here(std::uint32_t index);
   bool may_accept(const listener& l);
-  void give_back(instant now, std::uint32_t index);
+  void note_accepted(listener& l);
+  bool may_move(std::uint32_t index, unsigned target);
   // events
   void post(std::uint32_t index, ready what);
   void post_listener(std::uint32_t index, ready what);

@@ -56,7 +56,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   auto& l = listeners_[index];
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
-  if (l.accept_full()) {
+  if (accept_full(l)) {
     // Dropped, not reset: the client tries again, and by then there may be room.
     ++l.accept_overflows;
     counters_.add(counter::accept_queue_overflow);
@@ -97,7 +97,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
     e.timestamp_offset = isn_.timestamp_offset(e.flow);
   }
   link_half_open(entry_index, index);
-  if (l.group) (void)note_flow(e.flow, l.group->places_freely());
+  if (l.group) (void)claim_flow(e.flow, l.group->places_freely());
   send_syn_ack(now, e);
   wheel_.arm(e.timer, now + options_.tcp.initial_rto);
 }
@@ -231,7 +231,7 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
     e.acknowledged = true;
     return;
   }
-  if (l.accept_full()) {
+  if (accept_full(l)) {
     ++l.accept_overflows;
     counters_.add(counter::accept_queue_overflow);
     if (l.options.overflow == overflow_policy::reset) {
@@ -283,7 +283,10 @@ void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::hand
   counters_.add(counter::passive_opens);
   want_flush(index);
   append_accepted(listener_index, index);
-  if (listeners_[listener_index].shared) serve_wants(now, listener_index);
+  auto& l = listeners_[listener_index];
+  if (!l.shared) return;
+  l.group->unaccepted.fetch_add(1, std::memory_order_relaxed);
+  serve_shared(now, listener_index);
 }
 
 void host::impl::append_accepted(std::uint32_t listener_index, std::uint32_t index) {
@@ -301,15 +304,18 @@ void host::impl::append_accepted(std::uint32_t listener_index, std::uint32_t ind
   if (l.accept_count == 1) post_listener(listener_index, ready::acceptable);
 }
 
+/// The one at `position`, which is in the queue.
+std::uint32_t host::impl::accepted_at(std::uint32_t listener_index, std::uint32_t position) const {
+  auto index = listeners_.all()[listener_index].accept_head;
+  for (; position > 0; --position) index = sockets_[index].queued.next;
+  return index;
+}
+
 /// Takes the one at `position`, which is in the queue, out of it.
 std::uint32_t host::impl::take_accepted(std::uint32_t listener_index, std::uint32_t position) {
   auto& l = listeners_[listener_index];
-  auto before = none;
-  auto index = l.accept_head;
-  for (; position > 0; --position) {
-    before = index;
-    index = sockets_[index].queued.next;
-  }
+  const auto before = position == 0 ? none : accepted_at(listener_index, position - 1);
+  const auto index = before == none ? l.accept_head : sockets_[before].queued.next;
   auto& s = sockets_[index];
   (before == none ? l.accept_head : sockets_[before].queued.next) = s.queued.next;
   if (l.accept_tail == index) l.accept_tail = before;
@@ -358,7 +364,7 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
     counters_.add(counter::syn_cookies_refused);
     return false;
   }
-  if (l.accept_full()) {
+  if (accept_full(l)) {
     ++l.accept_overflows;
     counters_.add(counter::accept_queue_overflow);
     return l.options.overflow == overflow_policy::drop;
@@ -388,7 +394,7 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
   agreed.peer_window = std::uint32_t{segment.window} << agreed.peer_shift;
   ++l.cookies_accepted;
   counters_.add(counter::syn_cookies_accepted);
-  if (l.group) (void)note_flow(flow, l.group->places_freely());
+  if (l.group) (void)claim_flow(flow, l.group->places_freely());
   add_accepted(now, flow, agreed, index, segment);
   return true;
 }
@@ -429,7 +435,12 @@ void host::impl::unlink_half_open(std::uint32_t index) {
 }
 
 void host::impl::reset_half_open(instant now, std::uint32_t index) {
-  const auto& e = half_open_[index];
+  refuse(now, half_open_[index]);
+  drop_half_open(index);
+}
+
+/// RFC 9293 3.10.4: the peer is told that its handshake comes to nothing.
+void host::impl::refuse(instant now, const half_open& e) {
   wire::tcp_segment reset;
   reset.source = e.flow.local.address;
   reset.destination = e.flow.remote.address;
@@ -440,7 +451,6 @@ void host::impl::reset_half_open(instant now, std::uint32_t index) {
   reset.flags = wire::rst | wire::ack;
   counters_.add(counter::resets_sent);
   send_segment(now, reset, {}, options_.tcp.ttl);
-  drop_half_open(index);
 }
 
 void host::impl::close_listener(instant now, std::uint32_t index) {

@@ -1,8 +1,9 @@
 // Several hosts on one device: which shard a segment belongs to, and how connections and handshakes
 // move from one shard to another. A segment is handed on once; only where its target left the group
 // meanwhile, or its flow moved on, a second time. Whoever gets a segment of a flow that is said to
-// be its own and is not there drops it: the flow is on its way, and the peer repeats. See
-// host_impl.hpp.
+// be its own and is not there drops it: the flow is on its way, and the peer repeats. What moves
+// names its group, not only the address: where that group has gone, it is given up rather than
+// handed to whoever listens there now. See host_impl.hpp.
 #include <algorithm>
 
 #include "host_impl.hpp"
@@ -34,16 +35,17 @@ std::error_code host::impl::join_group(const endpoint& local, const listen_optio
 
 // --- Where flows live.
 
-/// A flow that begins here. Those that anybody finds by their hash need no entry. False: it needs
-/// one, and there is no room.
-bool host::impl::note_flow(const flow_key& flow, bool places_freely) {
-  if (share_ == nullptr) return true;
+/// A flow begins here: whose it is now, which is another's where that shard was faster. Those that
+/// anybody finds by their hash need no entry. Nobody's: it needs one, and there is no room.
+unsigned host::impl::claim_flow(const flow_key& flow, bool places_freely) {
+  if (share_ == nullptr) return shard_;
   const auto hash = share_->hash(flow);
   const bool at_home = share_->home(hash) == shard_;
-  if (at_home && !places_freely) return true;
-  if (share_->directory().assign(hash, shard_)) return true;
+  if (at_home && !places_freely) return shard_;
+  const auto owner = share_->directory().claim(hash, shard_);
+  if (owner != nobody) return owner;
   counters_.add(counter::flow_directory_full);
-  return at_home;
+  return at_home ? shard_ : nobody;
 }
 
 void host::impl::forget_flow(const flow_key& flow) {
@@ -86,13 +88,15 @@ bool host::impl::hand_over(instant now, const flow_key& flow, const wire::tcp_se
     if (where != nullptr && !where->has(target) && cookie_is_good(now, *where, flow, segment))
       target = share::table::pick_by_hash(*where, hash);
   }
-  if (opening && target == shard_ && !note_flow(flow, where->of->places_freely())) {
-    // Others were faster. At home it is found without an entry; if nobody listens there, the client
-    // tries again.
-    const auto home = share_->home(hash);
-    if (!where->has(home) || !forward(home, segment, hops))
-      counters_.add(counter::handovers_dropped);
-    return true;
+  if (opening && target == shard_) {
+    const auto has_it = claim_flow(flow, where->of->places_freely());
+    if (has_it != shard_) {
+      // Without an entry it is found at home; if nobody listens there, the client tries again.
+      const auto to = has_it == nobody ? share_->home(hash) : has_it;
+      const bool found = has_it != nobody || where->has(to);
+      if (!found || !forward(to, segment, hops)) counters_.add(counter::handovers_dropped);
+      return true;
+    }
   }
   if (target != shard_ && forward(target, segment, hops)) return true;
   if (where != nullptr && where->has(shard_)) listener_index = listeners_.exact(where->of->local);
@@ -195,12 +199,13 @@ void host::impl::take(instant now, share::handover& item) {
 // --- Moving.
 
 /// Takes a connection that nobody accepted out of this host and sends it to a member of its group.
-void host::impl::move_connection(std::uint32_t index, const endpoint& local, unsigned target,
+void host::impl::move_connection(std::uint32_t index, const share::group& of, unsigned target,
                                  bool answer) {
   auto& s = sockets_[index];
   share::handover item;
   item.what = share::handover::kind::connection;
-  item.listener = local;
+  item.listener = of.local;
+  item.group = of.id;
   item.answers_want = answer;
   item.connection = std::make_unique<share::moved_connection>(std::move(s.connection));
   auto& moved = *item.connection;
@@ -216,11 +221,12 @@ void host::impl::move_connection(std::uint32_t index, const endpoint& local, uns
   send_moved(std::move(item), target, flow);
 }
 
-void host::impl::move_half_open(std::uint32_t index, const endpoint& local, unsigned target) {
+void host::impl::move_half_open(std::uint32_t index, const share::group& of, unsigned target) {
   auto& e = half_open_[index];
   share::handover item;
   item.what = share::handover::kind::half_open;
-  item.listener = local;
+  item.listener = of.local;
+  item.group = of.id;
   item.half_open = std::make_unique<share::moved_half_open>();
   item.half_open->fires = tcp::timer_wheel::fires_at(e.timer);
   item.half_open->entry = e;
@@ -241,9 +247,8 @@ void host::impl::send_moved(share::handover&& item, unsigned target, const flow_
   if (share_->inbox_of(target).post(std::move(item)) != share::posted::closed) return;
   // That shard went in this very moment, and has left its groups before: the next choice is
   // another. A closed inbox takes nothing: the item is still whole.
-  const auto* where = view().find(item.listener);  // NOLINT(bugprone-use-after-move)
-  if (where == nullptr || where->has(target)) return take(share_clock_, item);
-  send_moved(std::move(item), member_for(*where, hash), flow);
+  const auto* where = view().find(item.listener, item.group);  // NOLINT(bugprone-use-after-move)
+  send_moved(std::move(item), where == nullptr ? shard_ : member_for(*where, hash), flow);
 }
 
 /// A SYN of the past that came between may have made a handshake: the connection is what counts.
@@ -256,7 +261,7 @@ void host::impl::make_way(const flow_key& flow) {
 }
 
 void host::impl::adopt_connection(instant now, share::handover& item) {
-  const auto* where = view().find(item.listener);
+  const auto* where = view().find(item.listener, item.group);
   const auto flow = item.connection->connection.flow();
   if (where != nullptr && !where->has(shard_)) {
     item.answers_want = false;
@@ -278,7 +283,9 @@ void host::impl::adopt_connection(instant now, share::handover& item) {
   counters_.add(counter::connections_taken_over);
   const bool room = sockets_.size() <= options_.limits.connections;
   if (where == nullptr || !affordable || !room) {
-    if (where != nullptr) counters_.add(counter::connections_refused_limit);
+    counters_.add(where == nullptr ? counter::handovers_outdated
+                                   : counter::connections_refused_limit);
+    if (where != nullptr) where->of->unaccepted.fetch_sub(1, std::memory_order_relaxed);
     auto ctx = context(now);
     s.connection.abort(ctx);
     settle(index, now);
@@ -290,36 +297,30 @@ void host::impl::adopt_connection(instant now, share::handover& item) {
   if (s.attached) wheel_.arm_by(s.timer, s.connection.deadline());
   want_flush(index);
   if (!l.shared) return;
-  if (item.answers_want && l.shared->asked > 0) {
-    --l.shared->asked;
-    // Behind it nothing waits but what answers others of this shard.
-    l.shared->reserved += where->members.front() == shard_ ? 1 : 0;
-    post_listener(listener_index, ready::acceptable);
-  } else if (where->members.front() == shard_) {
-    serve_wants(now, listener_index);
-  } else {
-    give_back(now, listener_index);
-  }
+  if (item.answers_want && l.shared->asked > 0)
+    answer_here(listener_index);
+  else
+    serve_shared(now, listener_index);
 }
 
 void host::impl::adopt_half_open(instant now, share::handover& item) {
-  const auto* where = view().find(item.listener);
+  const auto* where = view().find(item.listener, item.group);
   const auto flow = item.half_open->entry.flow;
   if (where != nullptr && !where->has(shard_)) {
     send_moved(std::move(item), member_for(*where, share_->hash(flow)), flow);
     return;
   }
   if (find_flow(flow)) return;  // the SYN came again and was faster
+  if (where == nullptr) {
+    // The last listener went meanwhile: it is in no listener's queue, and nobody will take it.
+    counters_.add(counter::handovers_outdated);
+    forget_flow(flow);
+    return refuse(now, item.half_open->entry);
+  }
   const auto index = half_open_.emplace(item.half_open->entry);
   auto& e = half_open_[index];
   e.timer.index = index;
   e.timer.owner = tcp::timer_owner::half_open;
-  if (where == nullptr) {
-    // The last listener went meanwhile.
-    e.listener = none;
-    flows_.insert(flow, {flow_ref::kind::half_open, index});
-    return reset_half_open(now, index);
-  }
   link_half_open(index, listeners_.exact(item.listener));
   wheel_.arm(e.timer, item.half_open->fires);
 }
@@ -329,37 +330,24 @@ void host::impl::adopt_half_open(instant now, share::handover& item) {
 /// The listener goes: what it holds goes to those who stay.
 void host::impl::leave_group(instant now, std::uint32_t index) {
   share_clock_ = now;
-  const auto local = listeners_[index].local;
-  const bool was_first = view().find(local)->members.front() == shard_;
-  share_->leave(shard_, local);
-  const auto* where = view().find(local);
+  auto& l = listeners_[index];
+  const auto& of = *l.group;
+  const bool had_queue = has_queue(l);
+  share_->leave(shard_, of.local);
+  const auto* where = view().find(of.local, of.id);
   if (where == nullptr) return;
   // A copy: what is sent may bring a newer view.
   const auto stay = *where;
-  auto& l = listeners_[index];
   while (l.accept_head != none) {
     const auto i = take_accepted(index);
     const auto hash = share_->hash(sockets_[i].connection.flow());
-    move_connection(i, local, member_for(stay, hash), false);
+    move_connection(i, of, member_for(stay, hash), false);
   }
   while (l.syn_head != none) {
     const auto hash = share_->hash(half_open_[l.syn_head].flow);
-    move_half_open(l.syn_head, local, member_for(stay, hash));
+    move_half_open(l.syn_head, of, member_for(stay, hash));
   }
-  if (!l.shared) return;
-  share::handover item;
-  item.listener = local;
-  item.what = share::handover::kind::forget;
-  item.from = static_cast<std::uint16_t>(shard_);
-  if (!was_first) return send_want(std::move(item));
-  for (const auto from : l.shared->wants) {
-    if (from == shard_) continue;
-    share::handover passed;
-    passed.what = share::handover::kind::want;
-    passed.listener = local;
-    passed.from = from;
-    send_want(std::move(passed));
-  }
+  if (l.shared) leave_queue(l, had_queue);
 }
 
 /// The host goes.
@@ -375,120 +363,9 @@ void host::impl::leave_all(instant now) {
     if (sockets_.live(i) && sockets_[i].attached) forget_flow(sockets_[i].connection.flow());
   for (std::uint32_t i = 0; i < time_wait_.capacity(); ++i)
     if (time_wait_.live(i)) forget_flow(time_wait_[i].flow);
+  for (std::uint32_t i = 0; i < half_open_.capacity(); ++i)
+    if (half_open_.live(i)) forget_flow(half_open_[i].flow);
   share_->publish(shard_, 0, 0);
-}
-
-// --- One queue, acceptors on many shards.
-
-void host::impl::accept_wanted(instant now, socket_id id) {
-  auto* l = find_listener(id);
-  if (l == nullptr || !l->shared) return;
-  share_clock_ = now;
-  ++l->shared->asked;
-  share::handover item;
-  item.what = share::handover::kind::want;
-  item.listener = l->local;
-  item.from = static_cast<std::uint16_t>(shard_);
-  send_want(std::move(item));
-}
-
-void host::impl::accept_unwanted(instant now, socket_id id) {
-  auto* l = find_listener(id);
-  if (l == nullptr || !l->shared) return;
-  share_clock_ = now;
-  if (l->shared->asked == 0) {
-    // The answer is here already, and nobody takes it.
-    if (l->shared->reserved > 0) --l->shared->reserved;
-    if (view().find(l->local)->members.front() == shard_)
-      serve_wants(now, index_of(id));
-    else if (l->accept_count > 0)
-      give_back(now, index_of(id));
-    return;
-  }
-  --l->shared->asked;
-  share::handover item;
-  item.what = share::handover::kind::unwant;
-  item.listener = l->local;
-  item.from = static_cast<std::uint16_t>(shard_);
-  send_want(std::move(item));
-}
-
-/// To the shard that has the queue, which may be this one.
-void host::impl::send_want(share::handover&& item) {
-  for (unsigned tries = 0; tries < max_hops; ++tries) {
-    // A closed inbox took nothing: the item is still whole.
-    const auto* where = view().find(item.listener);  // NOLINT(bugprone-use-after-move)
-    if (where == nullptr) return;
-    const auto first = where->members.front();
-    if (first == shard_) return on_want(share_clock_, item);
-    if (share_->inbox_of(first).post(std::move(item)) != share::posted::closed) return;
-  }
-}
-
-void host::impl::on_want(instant now, share::handover& item) {
-  const auto* where = view().find(item.listener);
-  if (where == nullptr) return;
-  if (where->members.front() != shard_) return send_want(std::move(item));
-  const auto index = listeners_.exact(item.listener);
-  auto& wants = listeners_[index].shared->wants;
-  switch (item.what) {
-    case share::handover::kind::want:
-      wants.push_back(item.from);
-      // This shard's own are served at the end of its turn: else it would empty the queue before
-      // the others have heard of it.
-      if (item.from == shard_ && where->members.size() > 1)
-        wants_due_.push_back(listener_id(index));
-      else
-        serve_wants(now, index);
-      return;
-    case share::handover::kind::unwant:
-      // The one that waited least: whoever remains keeps his place.
-      if (const auto last = std::find(wants.rbegin(), wants.rend(), item.from);
-          last != wants.rend())
-        wants.erase(std::next(last).base());
-      return;
-    default: std::erase(wants, item.from); return;
-  }
-}
-
-void host::impl::serve_due_wants(instant now) {
-  while (!wants_due_.empty()) {
-    const auto id = wants_due_.back();
-    wants_due_.pop_back();
-    if (find_listener(id) != nullptr) serve_wants(now, index_of(id));
-  }
-}
-
-/// Whether a connection in this queue may be taken without waiting for one's turn.
-bool host::impl::may_accept(const listener& l) {
-  if (!l.shared || l.shared->reserved > 0) return true;
-  const auto& members = view().find(l.local)->members;
-  return members.size() == 1 || members.front() != shard_;
-}
-
-/// The oldest connection to whoever waited longest.
-void host::impl::serve_wants(instant now, std::uint32_t index) {
-  auto& l = listeners_[index];
-  auto& mine = *l.shared;
-  share_clock_ = now;
-  while (!mine.wants.empty() && l.accept_count > mine.reserved) {
-    const auto who = mine.wants.front();
-    mine.wants.pop_front();
-    if (who == shard_) {
-      if (mine.asked > 0) --mine.asked;
-      ++mine.reserved;
-      post_listener(index, ready::acceptable);
-    } else {
-      move_connection(take_accepted(index, mine.reserved), l.local, who, true);
-    }
-  }
-}
-
-/// A connection that came for an acceptor who went: back to the queue that all share.
-void host::impl::give_back(instant now, std::uint32_t index) {
-  share_clock_ = now;
-  const auto local = listeners_[index].local;
-  move_connection(take_accepted(index), local, view().find(local)->members.front(), false);
 }
 
 }  // namespace weir::stack

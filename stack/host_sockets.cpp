@@ -43,7 +43,7 @@ result<socket_id> host::impl::accept(instant now, socket_id id) {
   auto* l = find_listener(id);
   if (l == nullptr) return std::errc::bad_file_descriptor;
   if (l->accept_head == none || !may_accept(*l)) return std::errc::operation_would_block;
-  if (l->shared && l->shared->reserved > 0) --l->shared->reserved;
+  if (l->shared) note_accepted(*l);
   ++l->accepted;
   const auto index = take_accepted(index_of(id));
   auto& s = sockets_[index];
@@ -99,12 +99,15 @@ result<socket_id> host::impl::connect(instant now, const endpoint& remote, const
     if (!port) return std::errc::address_in_use;
     flow.local.port = *port;
   }
+  // Found taken only now: another shard connects from there at this very moment.
+  if (const auto owner = claim_flow(flow, true);
+      owner != shard_ && owner != share::flow_directory::none)
+    return std::errc::address_in_use;
   const auto index = sockets_.emplace(flow, tcp::options_ref(options));
   auto& s = sockets_[index];
   s.timer.index = index;
   s.owned = s.attached = true;
   flows_.insert(flow, {flow_ref::kind::connection, index});
-  (void)note_flow(flow, true);
   counters_.add(counter::active_opens);
   auto ctx = context(now);
   s.connection.open_active(ctx, isn_.next(now, flow), isn_.timestamp_offset(flow),

@@ -39,6 +39,11 @@ const placement* snapshot::find(const endpoint& local) const {
   return i == hash_index::none ? nullptr : &all_[i];
 }
 
+const placement* snapshot::find(const endpoint& local, std::uint64_t id) const {
+  const auto* there = find(local);
+  return there != nullptr && there->of->id == id ? there : nullptr;
+}
+
 const placement* snapshot::match(const endpoint& local) const {
   if (all_.empty()) return nullptr;
   const auto* specific = find(local);
@@ -102,6 +107,7 @@ std::error_code table::join(unsigned shard, const endpoint& local, const listen_
   } else {
     auto made = std::make_shared<group>();
     made->local = local;
+    made->id = ++groups_made_;
     made->key = options.key;
     made->sharing = options.sharing;
     made->policy = options.policy;

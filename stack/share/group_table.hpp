@@ -22,11 +22,14 @@ namespace weir::stack::share {
 /// member's.
 struct group {
   endpoint local;
+  std::uint64_t id = 0;  ///< never used again, as the address may be
   owner_key key = owner_key::none;
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy = sharding_policy::hash;
   std::atomic<std::uint32_t> turn{0};       ///< round_robin: who is next
   std::atomic<std::int64_t> cookie_ns{-1};  ///< when a member last sent a SYN cookie
+  /// shared: connections that nobody accepted yet, on all members and between them.
+  std::atomic<std::uint32_t> unaccepted{0};
 
   /// Whether a flow may live anywhere, so that even a repeated SYN needs to be told where.
   bool places_freely() const {
@@ -47,6 +50,8 @@ class snapshot {
   snapshot(siphash_key key, std::vector<placement> all);
   /// The group on this very address; null when there is none.
   const placement* find(const endpoint& local) const;
+  /// The group of this number, whose address that is; null when it has gone.
+  const placement* find(const endpoint& local, std::uint64_t id) const;
   /// The same, or the one on the wildcard of its family.
   const placement* match(const endpoint& local) const;
   const std::vector<placement>& all() const { return all_; }
@@ -109,6 +114,7 @@ class table {
   std::vector<slot> slots_;
   mutable std::mutex mutex_;
   std::shared_ptr<const snapshot> current_;
+  std::uint64_t groups_made_ = 0;
   std::atomic<std::uint64_t> version_{1};
 };
 

@@ -58,7 +58,8 @@ struct handover {
   std::uint8_t hops = 0;
   bool answers_want = false;    ///< connection: somebody there waits for it
   std::uint16_t from = 0;       ///< want, unwant, forget: whose
-  endpoint listener;            ///< of all but segments and errors: the group
+  endpoint listener;            ///< of all but segments and errors: the group's address,
+  std::uint64_t group = 0;      ///< and which of the groups that had it (share::group::id)
   wire::tcp_segment segment;    ///< its payload lies in the batch's bytes
   wire::udp_datagram datagram;  ///< so does this one's
   std::size_t payload_at = 0, payload_size = 0;

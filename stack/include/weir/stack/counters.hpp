@@ -40,7 +40,7 @@ namespace weir::stack {
   /* shards of one device */                                                                      \
   X(syns_handed_over) X(segments_handed_over) X(handovers_taken) X(handovers_dropped)             \
   X(handovers_early) X(connections_handed_over) X(connections_taken_over)                         \
-  X(flow_directory_full)                                                                          \
+  X(flow_directory_full) X(handovers_outdated)                                                                          \
   /* the end of connections */                                                                    \
   X(time_wait_entered) X(time_wait_recycled) X(time_wait_overflow) X(connections_aborted)         \
   X(orphans_reaped) X(user_timeouts)                                                              \
