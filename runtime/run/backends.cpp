@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +16,8 @@
 #include "backend/driver.hpp"
 #include "backend/factories.hpp"
 #include "backend/family.hpp"
+#include "backend/limits.hpp"
+#include "core/log.hpp"
 #include "run/backends.hpp"
 #include "run/tun_probe.hpp"
 #if WEIR_WITH_STACK
@@ -28,17 +32,43 @@ namespace {
 
 using pieces = std::pair<std::unique_ptr<detail::driver>, std::unique_ptr<detail::transport>>;
 
+using maker = pieces (*)(const config&, unsigned index, const detail::family_ref& family);
+
 struct backend {
   std::string_view name;
   availability (*probe)(const config&);
-  pieces (*make)(const config&, unsigned index, const detail::family_ref& family);
+  maker make;
 };
+
+/// Makes what all shards will have, at the same time, since most limits are on the process or its
+/// user. What was made goes again.
+availability prove(maker make, const config& settings, unsigned shards, availability probed) {
+  if (!probed.usable) return probed;
+  const auto family = std::make_shared<shard_family>();
+  std::vector<pieces> made;
+  try {
+    while (made.size() < shards)
+      made.push_back(make(settings, static_cast<unsigned>(made.size()), family));
+  } catch (const std::system_error& error) {
+    const bool files = error.code().value() == EMFILE;  // Asio has a category of its own
+    return {false,
+            fmt::format("{}{}{}", made.empty() ? "" : fmt::format("shard {}: ", made.size()),
+                        error.what(), files ? " (" + detail::limit_on_open_files() + ")" : "")};
+  }
+  return probed;
+}
 
 #if WEIR_WITH_URING
 pieces make_uring(const config& settings, unsigned, const detail::family_ref& family) {
   auto driver = detail::make_uring_driver(settings);
   auto transport = detail::make_uring_transport(*driver, settings, family);
   return {std::move(driver), std::move(transport)};
+}
+availability prove_uring(const config& settings, unsigned rings) {
+  return prove(&make_uring, settings, rings, detail::probe_uring(settings));
+}
+availability probe_uring(const config& settings) {
+  return prove_uring(settings, settings.shard_count());
 }
 #endif
 
@@ -48,41 +78,65 @@ pieces make_asio(const config& settings, unsigned, const detail::family_ref& fam
   auto transport = detail::make_asio_transport(*driver, settings, family);
   return {std::move(driver), std::move(transport)};
 }
+availability probe_asio(const config& settings) {
+  return prove(&make_asio, settings, settings.shard_count(), detail::probe_asio(settings));
+}
 #endif
 
 #if WEIR_WITH_STACK
-/// The driver that the device's packets go through: io_uring where it works.
-std::unique_ptr<detail::driver> make_device_driver(const config& settings) {
+using driver_maker = std::unique_ptr<detail::driver> (*)(const config&);
+
+/// The same on every shard of a family; chosen by the first.
+struct device_driver {
+  std::mutex mutex;
+  driver_maker make = nullptr;
+};
+
+unsigned device_drivers(const config& settings) {
+  return settings.shard_count() + (settings.stack.placement == placement::dedicated ? 1 : 0);
+}
+
+/// What the device's packets go through: io_uring where there is enough of it.
+driver_maker choose_device_driver(const config& settings, detail::family& inside) {
+  auto& all = inside.part<device_driver>();
+  std::lock_guard lock(all.mutex);
 #if WEIR_WITH_URING && WEIR_WITH_ASIO
-  return detail::probe_uring(settings).usable ? detail::make_uring_driver(settings)
-                                              : detail::make_asio_driver(settings);
+  if (all.make == nullptr) {
+    const auto uring = prove_uring(settings, device_drivers(settings));
+    if (!uring.usable)
+      detail::log_line("backend stack: packets go through Asio (no uring: " + uring.reason + ")");
+    all.make = uring.usable ? &detail::make_uring_driver : &detail::make_asio_driver;
+  }
 #elif WEIR_WITH_URING
-  return detail::make_uring_driver(settings);
+  all.make = &detail::make_uring_driver;
 #else
-  return detail::make_asio_driver(settings);
+  all.make = &detail::make_asio_driver;
 #endif
+  return all.make;
 }
 
 /// The first shard starts the stack's thread.
-pieces make_dedicated(const config& settings, detail::dedicated_family& all) {
+pieces make_dedicated(const config& settings, detail::family& inside) {
+  const auto make_driver = choose_device_driver(settings, inside);
+  auto& all = inside.part<detail::dedicated_family>();
   std::lock_guard lock(all.mutex);
   if (all.stack == nullptr)
-    all.stack = std::make_shared<detail::dedicated_thread>(settings, &make_device_driver, all.core);
-  return {make_device_driver(settings),
+    all.stack = std::make_shared<detail::dedicated_thread>(settings, make_driver, all.core);
+  return {make_driver(settings),
           std::make_unique<detail::dedicated_transport>(all.stack, settings.listen)};
 }
 
 pieces make_stack(const config& settings, unsigned index, const detail::family_ref& family) {
   if (settings.stack.placement == placement::dedicated)
-    return make_dedicated(settings, family->inside().part<detail::dedicated_family>());
-  auto driver = make_device_driver(settings);
+    return make_dedicated(settings, family->inside());
+  auto driver = choose_device_driver(settings, family->inside())(settings);
   auto transport = detail::make_stack_transport(*driver, settings, index, family);
   return {std::move(driver), std::move(transport)};
 }
 availability probe_stack(const config& settings) {
   auto device = detail::probe_tun(settings);
 #if !WEIR_WITH_ASIO
-  if (device.usable) return detail::probe_uring(settings);
+  if (device.usable) return prove_uring(settings, device_drivers(settings));
 #endif
   return device;
 }
@@ -100,10 +154,10 @@ pieces make_sim(const config&, unsigned, const detail::family_ref&) {
 // In the order of preference, which is also what "auto" tries: the two on kernel sockets.
 constexpr auto registry = std::to_array<backend>({
 #if WEIR_WITH_URING
-    {"uring", &detail::probe_uring, &make_uring},
+    {"uring", &probe_uring, &make_uring},
 #endif
 #if WEIR_WITH_ASIO
-    {"asio", &detail::probe_asio, &make_asio},
+    {"asio", &probe_asio, &make_asio},
 #endif
 #if WEIR_WITH_STACK
     {"stack", &probe_stack, &make_stack},
@@ -165,7 +219,10 @@ std::vector<std::string> built_backends() {
 }
 
 config detail::resolve_backend(config settings, std::string& why) {
-  if (settings.backend == "auto") resolve_auto(settings, why);
+  if (settings.backend == "auto") {
+    resolve_auto(settings, why);
+    return settings;
+  }
   if (settings.backend == "sim")
     throw config_error(
         "backend = 'sim': a simulated network exists only inside a test, which makes it with "

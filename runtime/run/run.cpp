@@ -25,6 +25,7 @@
 #include "observe/admin_endpoint.hpp"
 #endif
 #include "backend/family.hpp"
+#include "backend/limits.hpp"
 #include "run/backends.hpp"
 #include "run/ending.hpp"
 #include "run/pinning.hpp"
@@ -154,7 +155,8 @@ class server {
   /// Stands in for threads that could not be started, so that the others do not wait for them.
   void give_up_threads(unsigned missing, const char* why) {
     unusable_ = true;
-    fail(exit_unusable, fmt::format("shards = {}: no thread for each of them: {}", count_, why));
+    fail(exit_unusable, fmt::format("shards = {}: no thread for each of them: {} ({})", count_, why,
+                                    detail::limit_on_threads()));
     for (; missing > 0; --missing) {
       in_step_.arrive_and_drop();
       made_.count_down();

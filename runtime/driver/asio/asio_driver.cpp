@@ -3,6 +3,7 @@
 #include "driver/asio/asio_driver.hpp"
 
 #include <algorithm>
+#include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
 #include <chrono>
 
@@ -37,7 +38,11 @@ class asio_driver::wake_handler {
   asio_driver* driver_;
 };
 
-asio_driver::asio_driver(spin_policy spin) : spin_(spin) {}
+asio_driver::asio_driver(spin_policy spin) : spin_(spin) {
+  // Makes the reactor with its descriptors, which else come with the first socket: where there are
+  // none left, the back end cannot be used.
+  asio::posix::stream_descriptor none(context_);
+}
 asio_driver::~asio_driver() = default;
 
 instant asio_driver::now() {

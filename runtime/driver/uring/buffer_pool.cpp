@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "backend/limits.hpp"
 #include "driver/uring/uring_driver.hpp"
 #include "weir/error.hpp"
 
@@ -47,10 +48,13 @@ buffer_pool::buffer_pool(uring_driver& driver, shape wanted)
   registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
   registration.ring_entries = in_ring_;
   registration.bgid = static_cast<std::uint16_t>(group_);
-  if (int error = io_uring_register_buf_ring(&driver_.ring(), &registration, 0); error < 0) {
+  const int error = with_patience_for_memory(
+      [&] { return io_uring_register_buf_ring(&driver_.ring(), &registration, 0); });
+  if (error < 0) {
     ::munmap(ring_, in_ring_ * sizeof(io_uring_buf));
     ::munmap(memory_, stride_ * count_);
-    throw io_error(std::error_code(-error, std::generic_category()), "io_uring_register_buf_ring");
+    throw io_error(std::error_code(-error, std::generic_category()),
+                   "io_uring_register_buf_ring (" + limit_on_locked_memory() + ")");
   }
   io_uring_buf_ring_init(ring_);
   refill();

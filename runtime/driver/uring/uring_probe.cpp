@@ -12,6 +12,7 @@
 #include <memory>
 
 #include "backend/factories.hpp"
+#include "backend/limits.hpp"
 
 namespace weir::detail {
 
@@ -42,7 +43,8 @@ bool takes_buffer_ring(io_uring& ring) {
   registration.ring_addr = reinterpret_cast<std::uint64_t>(memory);
   registration.ring_entries = 4;
   registration.bgid = 0;
-  bool taken = io_uring_register_buf_ring(&ring, &registration, 0) == 0;
+  bool taken = with_patience_for_memory(
+                   [&] { return io_uring_register_buf_ring(&ring, &registration, 0); }) == 0;
   if (taken) io_uring_unregister_buf_ring(&ring, registration.bgid);
   ::munmap(memory, size);
   return taken;
@@ -83,9 +85,12 @@ int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, uring_fe
   int error = -EINVAL;
   for (unsigned flags : ladder) {
     io_uring_params parameters{};
-    parameters.flags = flags;
-    parameters.cq_entries = cq_entries < sq_entries ? sq_entries : cq_entries;
-    error = io_uring_queue_init_params(sq_entries, &ring, &parameters);
+    error = with_patience_for_memory([&] {
+      parameters = {};
+      parameters.flags = flags;
+      parameters.cq_entries = cq_entries < sq_entries ? sq_entries : cq_entries;
+      return io_uring_queue_init_params(sq_entries, &ring, &parameters);
+    });
     if (error == -EINVAL) continue;
     if (error < 0) return error;
     constexpr unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
@@ -146,12 +151,8 @@ std::string explain_setup_error(int error_number) {
             "--backend asio";
       return text;
     }
-    case ENOMEM:
-      return text +
-             " (the limit on locked memory is too low for the ring); raise it (ulimit -l), or use "
-             "--backend asio";
-    case EMFILE:
-    case ENFILE: return text + "; raise the limit on open files (ulimit -n)";
+    case ENOMEM: return text + " (" + limit_on_locked_memory() + "), or use --backend asio";
+    case EMFILE: return text + " (" + limit_on_open_files() + ")";
     case EINVAL:
     case EOPNOTSUPP:
       return text +

@@ -2,6 +2,9 @@
 // backport, containers forbid). Opens a ring, runs a no-op through it, closes it; keeps nothing.
 #pragma once
 
+#include <time.h>
+
+#include <cerrno>
 #include <string>
 
 #include "driver/uring/io_uring_constants.hpp"
@@ -25,6 +28,20 @@ struct uring_features {
 /// Sets up `ring` with the best flags that this kernel takes, and fills `features` in. Gives 0 or a
 /// negative errno.
 int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, uring_features& features);
+
+/// The kernel gives back what a closed ring had locked some tens of milliseconds later. A ring of
+/// the probe's, or of a server that was just restarted, is no reason to do without one: calls again
+/// while the answer is -ENOMEM, for half a second.
+template <class Call>
+int with_patience_for_memory(Call call) {
+  constexpr timespec pause{0, 5'000'000};
+  int error = call();
+  for (int tries = 100; error == -ENOMEM && tries > 0; --tries) {
+    ::nanosleep(&pause, nullptr);
+    error = call();
+  }
+  return error;
+}
 
 /// Runs a no-op through the ring and waits for its completion. Gives 0 or a negative errno.
 int check_ring(io_uring& ring);
