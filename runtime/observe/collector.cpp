@@ -2,43 +2,53 @@
 #include "observe/collector.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <exception>
+#include <mutex>
 #include <utility>
 
-#include "observe/take_snapshot.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
 
 /// One question, shared by who asks and who answers: either may be gone when the other comes to it.
 struct collector::question {
-  shard* home = nullptr;
+  std::mutex lock;        // of `home`: the asking shard is not gone while somebody posts to it
+  shard* home = nullptr;  // null: it went, and nobody will read the answer
   shard* target = nullptr;
   snapshot_bounds bounds;
-  std::atomic<bool> given_up{false};  // nobody will read the answer
-  shard_snapshot result;              // the target's until `answered` is set
-  bool failed = false;                // out of memory
-  event answered;                     // home's thread only
+  snapshot_function take;
+  shard_snapshot result;  // the target's until `answered` is set
+  bool failed = false;    // out of memory
+  event answered;         // home's thread only
+
+  bool given_up() {
+    const std::lock_guard locked(lock);
+    return home == nullptr;
+  }
 };
 
-collector::collector(shard& home, std::vector<shard*> targets)
-    : home_(home), targets_(std::move(targets)), pending_(targets_.size()) {}
+collector::collector(shard& home, std::vector<shard*> targets, snapshot_function take)
+    : home_(home), targets_(std::move(targets)), take_(take), pending_(targets_.size()) {}
 
 collector::~collector() {
-  for (auto& q : pending_)
-    if (q) q->given_up = true;
+  for (auto& q : pending_) {
+    if (!q) continue;
+    const std::lock_guard locked(q->lock);
+    q->home = nullptr;
+  }
 }
 
 // On the target's thread.
 void collector::answer(const std::shared_ptr<question>& q) noexcept {
-  if (q->given_up) return;
+  if (q->given_up()) return;
   try {
-    q->result = take_snapshot(*q->target, q->bounds);
+    q->result = q->take(*q->target, q->bounds);
   } catch (const std::exception&) {
     q->failed = true;
   }
-  q->home->post([q] { q->answered.set(); });
+  // The snapshot took its time, in which the asking shard may have gone.
+  const std::lock_guard locked(q->lock);
+  if (q->home != nullptr) q->home->post([q] { q->answered.set(); });
 }
 
 void collector::ask(std::size_t target, std::size_t connections) {
@@ -46,6 +56,7 @@ void collector::ask(std::size_t target, std::size_t connections) {
   q->home = &home_;
   q->target = targets_[target];
   q->bounds.connections = connections;
+  q->take = take_;
   pending_[target] = q;
   ++asked_;
   targets_[target]->post([q] { answer(q); });

@@ -1,7 +1,7 @@
-// Asks every shard of a process for its snapshot, without a lock: a message to each, a message
-// back. It lives on a shard of its own. At most one question is under way to a shard, and an answer
-// that is fresh enough is given again, so that however many ask, a shard answers some twenty times
-// a second at most. A shard that is busy for too long is left out, and said to be.
+// Asks every shard of a process for its snapshot: a message to each, a message back. It lives on a
+// shard of its own. At most one question is under way to a shard, and an answer that is fresh
+// enough is given again, so that however many ask, a shard answers some twenty times a second at
+// most. A shard that is busy for too long is left out, and said to be.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "observe/snapshot.hpp"
+#include "observe/take_snapshot.hpp"
 #include "weir/stack/time.hpp"
 #include "weir/sync.hpp"
 #include "weir/task.hpp"
@@ -33,9 +34,12 @@ class collector {
   static constexpr duration fresh = std::chrono::milliseconds(50);
   static constexpr duration patience = std::chrono::seconds(1);
 
-  /// `home` runs the collector; the targets outlive it, or at least their loops have stopped before
-  /// it goes.
-  collector(shard& home, std::vector<shard*> targets);
+  using snapshot_function = shard_snapshot (*)(shard&, const snapshot_bounds&);
+
+  /// `home` runs the collector, which goes before it does; the targets outlive the collector, or at
+  /// least their loops have stopped before it goes. A target that is still answering then is not
+  /// waited for: its answer is dropped.
+  collector(shard& home, std::vector<shard*> targets, snapshot_function take = &take_snapshot);
   ~collector();
   collector(const collector&) = delete;
   collector& operator=(const collector&) = delete;
@@ -53,6 +57,7 @@ class collector {
 
   shard& home_;
   std::vector<shard*> targets_;
+  snapshot_function take_;
   std::vector<std::shared_ptr<question>> pending_;  // one for each target, or none
   std::shared_ptr<const process_snapshot> latest_;
   mutex one_at_a_time_;

@@ -428,3 +428,35 @@ TEST_CASE("a_shard_that_hangs_is_left_out_and_is_asked_but_once") {
     co_return;
   });
 }
+
+namespace {
+
+std::latch* snapshot_begun = nullptr;
+std::latch* snapshot_may_end = nullptr;
+
+shard_snapshot take_a_slow_snapshot(shard& of, const snapshot_bounds& bounds) {
+  snapshot_begun->count_down();
+  snapshot_may_end->wait();
+  return take_snapshot(of, bounds);
+}
+
+}  // namespace
+
+TEST_CASE("an_answer_is_dropped_whose_asking_shard_went_while_it_was_made") {
+  std::latch begun(1), may_end(1);
+  snapshot_begun = &begun;
+  snapshot_may_end = &may_end;
+  weir::shard_thread target(on_kernel_sockets(), 0);
+  {
+    weir::shard_thread home(on_kernel_sockets(), 9);
+    auto ask = [&]() -> task<> {
+      collector asking(home.shard(), {&target.shard()}, &take_a_slow_snapshot);
+      auto never = co_await asking.collect(0);
+      CHECK(never == nullptr);
+    };
+    home.shard().post([&] { home.shard().start(ask(), [](const std::exception_ptr&) {}); });
+    begun.wait();
+  }
+  may_end.count_down();
+  run_on(target.shard(), []() -> task<> { co_return; });  // it has answered, and runs on
+}
