@@ -17,6 +17,7 @@
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
+#include "weir/timing.hpp"
 
 namespace weir::detail {
 namespace {
@@ -53,12 +54,22 @@ task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targ
   admin_site here(mine, std::move(targets));
   here.facts = std::move(facts);
   here.loopback = loopback;
-  scope sessions(mine, {.max = admin_site::most_clients});
+  scope sessions(mine, {.max = admin_site::most_clients + admin_site::most_departing});
   sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the next one is served
   for (;;) {
-    auto peer = co_await listener.accept();
-    if (!peer) break;
-    if (!sessions.spawn(admin_session(std::move(*peer), here))) ++here.facts.refused_clients;
+    // Its end is a cancellation like any other: the sessions are waited for, which refer to `here`.
+    auto peer = co_await listener.accept().nothrow();
+    if (!peer || !*peer) break;
+    bool room = here.make_room();
+    if (!room) {
+      co_await yield();  // those that came in the same burst have not begun to wait yet
+      room = here.make_room();
+    }
+    if (room) ++here.clients;
+    const bool taken = sessions.spawn(room ? admin_session(std::move(**peer), here)
+                                           : admin_refusal(std::move(**peer), here));
+    if (room && !taken) --here.clients;
+    if (!room || !taken) ++here.facts.refused_clients;
   }
   listener.close();
   co_await sessions.drain(duration(0));

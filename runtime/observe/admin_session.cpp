@@ -13,6 +13,7 @@
 #include "observe/page.hpp"
 #include "observe/sockets_json.hpp"
 #include "weir/shard.hpp"
+#include "weir/when.hpp"
 
 namespace weir::detail {
 namespace {
@@ -21,7 +22,7 @@ using namespace std::chrono_literals;
 using outcome = http::request_parser::outcome;
 using what = admin_request::what;
 
-constexpr std::size_t most_lingering = 64 * 1024;  // bytes a refused client may still send
+constexpr std::size_t most_lingering = 64 * 1024;  // bytes a client may send after its last answer
 constexpr duration linger_time = 1s;
 
 // Nothing is kept or guessed at, and the page may load nothing and talk to nobody but its server.
@@ -36,17 +37,32 @@ constexpr std::string_view scheme = "http://";
 
 class conversation {
  public:
-  conversation(tcp_stream& peer, admin_site& here)
-      : peer_(peer), here_(here), parser_(admin_site::limits), writer_(here.date) {}
+  /// `counted`: among the site's clients.
+  conversation(tcp_stream& peer, admin_site& here, bool counted)
+      : peer_(peer),
+        here_(here),
+        parser_(admin_site::limits),
+        writer_(here.date),
+        counted_(counted) {}
+  conversation(const conversation&) = delete;
+  conversation& operator=(const conversation&) = delete;
+  ~conversation() {
+    if (counted_) --here_.clients;
+  }
 
   task<> run();
+  task<> refuse(int status);
 
  private:
   duration time_to_wait() const;
+  task<transfer> next_bytes(duration limit, instant waits_since);
+  task<transfer> read(duration limit) {
+    co_return co_await peer_.read_some(buffer_).timeout(limit).nothrow();
+  }
   task<bool> answer_all(std::span<const std::byte> bytes);
   task<> answer(bool keep_alive);
-  task<> refuse(int status);
   task<> flush();
+  task<> linger();
   static std::int64_t wall_clock() { return static_cast<std::int64_t>(::time(nullptr)); }
 
   tcp_stream& peer_;
@@ -55,6 +71,8 @@ class conversation {
   http::response_writer writer_;
   std::string body_;  // of the answer that is being written
   instant request_began_;
+  bool counted_;
+  bool answered_ = false;  // a request, at least
   std::array<std::byte, 2048> buffer_;
 };
 
@@ -63,11 +81,27 @@ duration conversation::time_to_wait() const {
   return std::max(request_began_ + admin_site::request_time - peer_.owner().now(), duration(0));
 }
 
+task<> wait_for(event& e) { (void)co_await e.wait().nothrow(); }
+
+/// What comes next, or operation_canceled where the client has to leave for another.
+task<transfer> conversation::next_bytes(duration limit, instant waits_since) {
+  if (!counted_) co_return co_await read(limit);
+  admin_waiter mine{waits_since, {}};
+  here_.waiting.push_back(&mine);
+  auto first = co_await when_any(read(limit), wait_for(mine.leave));
+  std::erase(here_.waiting, &mine);
+  if (mine.leave.is_set()) counted_ = false;  // make_room() has seen to it
+  if (mine.leave.is_set() || first.index() != 0) co_return transfer{canceled_error(), 0};
+  co_return std::get<0>(first);
+}
+
 task<> conversation::run() {
   for (;;) {
     const bool between = parser_.idle();
-    auto got = co_await peer_.read_some(buffer_).timeout(time_to_wait()).nothrow();
+    const auto since = between ? peer_.owner().now() : request_began_;
+    auto got = co_await next_bytes(time_to_wait(), since);
     if (got.ec == std::errc::timed_out && !between) co_return co_await refuse(408);
+    if (got.ec && got.ec != std::errc::connection_reset && answered_) co_return co_await linger();
     if (got.ec || got.n == 0) co_return;
     if (between) request_began_ = peer_.owner().now();
     const bool go_on = co_await answer_all(std::span(buffer_).first(got.n));
@@ -87,7 +121,11 @@ task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
     request_began_ = peer_.owner().now();
     const bool keep_alive = parser_.current().keep_alive && !peer_.owner().stop_requested();
     co_await answer(keep_alive);
-    if (!keep_alive) co_return false;
+    answered_ = true;
+    if (!keep_alive) {
+      co_await linger();
+      co_return false;
+    }
   }
   co_return true;
 }
@@ -144,21 +182,25 @@ task<> conversation::flush() {
   writer_.clear();
 }
 
-/// The last answer. RFC 9112 9.6: our end is closed first and what still comes is read, or a reset
-/// would take the answer from the client.
+/// RFC 9112 9.6: after the last answer our end is closed first and what still comes is read, or a
+/// reset would take the answer from the client.
+task<> conversation::linger() {
+  std::error_code ignored;
+  peer_.shutdown_send(ignored);
+  const auto begun = peer_.owner().now();
+  for (std::size_t drained = 0; drained < most_lingering;) {
+    const auto left = std::max(begun + linger_time - peer_.owner().now(), duration(0));
+    auto got = co_await next_bytes(left, begun);
+    if (got.ec || got.n == 0) break;
+    drained += got.n;
+  }
+}
+
 task<> conversation::refuse(int status) {
   ++here_.facts.refused_requests;
   writer_.add_status(status, true, false, wall_clock());
   co_await flush();
-  std::error_code ignored;
-  peer_.shutdown_send(ignored);
-  const auto until = peer_.owner().now() + linger_time;
-  for (std::size_t drained = 0; drained < most_lingering;) {
-    const auto left = std::max(until - peer_.owner().now(), duration(0));
-    auto got = co_await peer_.read_some(buffer_).timeout(left).nothrow();
-    if (got.ec || got.n == 0) break;
-    drained += got.n;
-  }
+  co_await linger();
 }
 
 /// "connections=1000" and nothing else.
@@ -223,9 +265,26 @@ bool is_own_host(std::string_view host, bool loopback_only) {
   return address && (address->is_loopback() || !loopback_only);
 }
 
+bool admin_site::make_room() {
+  if (clients < most_clients) return true;
+  const auto longest = std::min_element(waiting.begin(), waiting.end(),
+                                        [](auto* a, auto* b) { return a->since < b->since; });
+  if (longest == waiting.end()) return false;
+  (*longest)->leave.set();
+  waiting.erase(longest);
+  --clients;
+  ++facts.displaced_clients;
+  return true;
+}
+
 task<> admin_session(tcp_stream peer, admin_site& here) {
-  conversation with(peer, here);
+  conversation with(peer, here, true);
   co_await with.run();
+}
+
+task<> admin_refusal(tcp_stream peer, admin_site& here) {
+  conversation with(peer, here, false);
+  co_await with.refuse(503);
 }
 
 }  // namespace weir::detail

@@ -7,18 +7,29 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include "http/wire/request_parser.hpp"
 #include "http/wire/response.hpp"
 #include "observe/collector.hpp"
 #include "observe/exposition.hpp"
 #include "weir/net.hpp"
+#include "weir/sync.hpp"
 
 namespace weir::detail {
+
+/// A client that has nothing to wait for: no request of its own is being answered. It may be asked
+/// to leave.
+struct admin_waiter {
+  instant since;
+  event leave;
+};
 
 /// What the sessions of one endpoint share. On the endpoint's shard.
 struct admin_site {
   static constexpr std::size_t most_clients = 16;
+  /// Clients that are told to come again, or have been asked to leave, and are not gone yet.
+  static constexpr std::size_t most_departing = 16;
   static constexpr std::size_t shown_connections = 200;  ///< of each shard, unless asked for others
   static constexpr std::size_t most_connections = 4096;
   static constexpr http::request_limits limits = {.head = 8 * 1024, .body = 4 * 1024};
@@ -28,10 +39,16 @@ struct admin_site {
 
   admin_site(shard& home, std::vector<shard*> targets) : snapshots(home, std::move(targets)) {}
 
+  /// Whether one more client may be served. Where there are too many, whoever has waited longest
+  /// without a whole request leaves for it: a client that holds a connection keeps nobody out.
+  bool make_room();
+
   collector snapshots;
   process_facts facts;
   http::date_cache date;
-  bool loopback = true;  ///< it listens on a loopback address
+  bool loopback = true;                ///< it listens on a loopback address
+  std::size_t clients = 0;             ///< without those that were asked to leave
+  std::vector<admin_waiter*> waiting;  ///< of these
 };
 
 /// What a request asks for.
@@ -48,7 +65,9 @@ admin_request read_target(std::string_view target);
 /// says.
 bool is_own_host(std::string_view host, bool loopback_only);
 
-/// `here` outlives the session.
+/// `here` outlives both. A session counts as a client from before it is spawned.
 task<> admin_session(tcp_stream peer, admin_site& here);
+/// 503, for whom there is no room.
+task<> admin_refusal(tcp_stream peer, admin_site& here);
 
 }  // namespace weir::detail

@@ -130,7 +130,11 @@ void add_process(exposition& out, const process_facts& process) {
   out.add("weir_observe_refused_requests_total", kind::counter,
           "requests that this endpoint refused", {}, process.refused_requests);
   out.add("weir_observe_refused_clients_total", kind::counter,
-          "clients closed because this endpoint had too many", {}, process.refused_clients);
+          "clients refused because this endpoint answered too many others", {},
+          process.refused_clients);
+  out.add("weir_observe_displaced_clients_total", kind::counter,
+          "clients closed while they waited, since another one came", {},
+          process.displaced_clients);
   out.add("weir_observe_questions_total", kind::counter, "snapshots asked of shards", {},
           process.questions);
 }

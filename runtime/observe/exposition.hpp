@@ -44,7 +44,8 @@ struct process_facts {
   std::string version;
   std::int64_t pid = 0;
   double started = 0;  ///< seconds since 1970
-  std::uint64_t requests = 0, refused_requests = 0, refused_clients = 0, questions = 0;
+  std::uint64_t requests = 0, refused_requests = 0, questions = 0;
+  std::uint64_t refused_clients = 0, displaced_clients = 0;
   std::vector<kernel_count> kernel = {};  ///< of the whole network namespace
 };
 

@@ -1,0 +1,81 @@
+// Who is served when the admin endpoint has as many clients as it takes: in this process, with a
+// target that answers only when the test lets it.
+#include <arpa/inet.h>
+#include <doctest/doctest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <latch>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "observe/admin_endpoint.hpp"
+#include "observe/admin_session.hpp"
+#include "weir/runtime.hpp"
+
+using namespace weir::detail;
+
+namespace {
+
+weir::config on_kernel_sockets() {
+  weir::config out;
+  out.backend = WEIR_WITH_ASIO ? "asio" : "uring";
+  return out;
+}
+
+class raw_client {
+ public:
+  raw_client(std::uint16_t port, std::string_view request) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+    REQUIRE(::write(fd_, request.data(), request.size()) == static_cast<ssize_t>(request.size()));
+  }
+  raw_client(const raw_client&) = delete;
+  ~raw_client() { ::close(fd_); }
+  /// What the endpoint sends until it ends the connection.
+  std::string all() {
+    std::string out;
+    char buffer[4096];
+    for (ssize_t n; (n = ::read(fd_, buffer, sizeof buffer)) > 0;)
+      out.append(buffer, static_cast<std::size_t>(n));
+    return out;
+  }
+
+ private:
+  int fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+};
+
+}  // namespace
+
+TEST_CASE("a_client_is_told_503_while_all_others_are_being_answered") {
+  weir::shard_thread target(on_kernel_sockets());
+  std::latch go_on(1);
+  target.shard().post([&] { go_on.wait(); });  // every answer takes collector::patience
+  auto settings = on_kernel_sockets();
+  settings.observe.listen = "127.0.0.1:0";
+  auto socket = open_admin_socket(settings);
+  const auto port = socket->where.port;
+  {
+    admin_endpoint endpoint(std::move(*socket), {&target.shard()});
+    // So many requests each that the clients are busy for far longer than the test takes.
+    std::string many;
+    for (int i = 0; i < 1000; ++i) many += "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    std::vector<std::unique_ptr<raw_client>> busy;
+    for (std::size_t i = 0; i < admin_site::most_clients; ++i)
+      busy.push_back(std::make_unique<raw_client>(port, many));
+    // One whose requests have not been read yet still gives way; then everybody is busy.
+    std::string answer;
+    for (int tries = 0; tries < 100 && !answer.starts_with("HTTP/1.1 503 "); ++tries)
+      answer =
+          raw_client(port, "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").all();
+    CHECK(answer.starts_with("HTTP/1.1 503 "));
+    CHECK(answer.find("\r\nConnection: close\r\n") != std::string::npos);
+  }
+  go_on.count_down();
+}
