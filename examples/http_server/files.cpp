@@ -76,6 +76,12 @@ std::optional<std::string_view> path_of(std::string_view target) {
   return target.substr(0, target.find_first_of("?#"));
 }
 
+std::string_view query_of(std::string_view target) {
+  target = target.substr(0, target.find('#'));
+  const auto mark = target.find('?');
+  return mark == std::string_view::npos ? std::string_view() : target.substr(mark);
+}
+
 std::optional<request_path> take_apart(std::string_view path) {
   request_path out;
   out.is_folder = path.ends_with('/');
@@ -145,18 +151,20 @@ file_root::~file_root() {
 
 file_root::found file_root::open(const request_path& path, open_file& file) const {
   int at = ::openat(folder_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  auto step = [&at](const std::string& name, int flags) {
+  int reason = errno;  // of the first step that failed
+  auto step = [&at, &reason](const std::string& name, int flags) {
+    if (at < 0) return;
     // O_NONBLOCK: opening a pipe waits for nobody.
-    int next =
-        at < 0 ? -1
-               : ::openat(at, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags);
-    if (at >= 0) ::close(at);
+    int next = ::openat(at, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags);
+    reason = errno;
+    ::close(at);
     at = next;
   };
   for (std::size_t i = 0; i + 1 < path.segments.size(); ++i) step(path.segments[i], O_DIRECTORY);
   if (!path.segments.empty()) step(path.segments.back(), path.is_folder ? O_DIRECTORY : 0);
   if (path.is_folder || path.segments.empty()) step("index.html", 0);
   struct stat about{};
+  if (at < 0 && (reason == EMFILE || reason == ENFILE || reason == ENOMEM)) return found::exhausted;
   if (at < 0 || ::fstat(at, &about) != 0 || !(S_ISREG(about.st_mode) || S_ISDIR(about.st_mode))) {
     if (at >= 0) ::close(at);
     return found::nothing;

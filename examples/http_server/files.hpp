@@ -39,13 +39,20 @@ struct request_path {
 };
 /// `target` is a request's: origin form or absolute form (RFC 9112 3.2), with its query.
 std::optional<std::string_view> path_of(std::string_view target);
+/// Its query, with the question mark; empty where there is none.
+std::string_view query_of(std::string_view target);
 std::optional<request_path> take_apart(std::string_view path);
 
 std::string_view content_type_of(std::string_view file_name);
 
 class file_root {
  public:
-  enum class found : std::uint8_t { file, folder, nothing };
+  enum class found : std::uint8_t {
+    file,
+    folder,
+    nothing,
+    exhausted,  ///< out of descriptors or memory: it may be there
+  };
 
   /// Throws std::system_error when it is no folder that can be read.
   explicit file_root(const std::string& folder);

@@ -45,6 +45,8 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
   if (sessions.refused() != 0)
     fmt::print(stderr, "http_server: {} connections were refused (see --max-connections)\n",
                sessions.refused());
+  if (site.exhausted != 0)
+    fmt::print(stderr, "http_server: {} requests got 503: out of descriptors\n", site.exhausted);
 }
 
 void declare(weir::config_parser& parser, program& wanted) {

@@ -15,9 +15,9 @@ using outcome = request_parser::outcome;
 
 constexpr std::size_t read_size = 4096;
 constexpr std::size_t file_block = 64 * 1024;
-constexpr std::size_t most_lingering =
-    1u << 20;  // bytes that a refused client may still send before it is cut off
-constexpr weir::duration linger_time = 2s;
+// After the last answer, for the client's end: as long as it sends, and until it is silent.
+constexpr weir::duration linger_time = 30s;
+constexpr weir::duration linger_silence = 2s;
 
 constexpr std::string_view front_page =
     "<!doctype html>\n<title>weir</title>\n<h1>weir</h1>\n"
@@ -43,6 +43,7 @@ class conversation {
   void answer(const request& asked, transfer& body);
   void answer_file(const request& asked, std::string_view path, response& out, transfer& body);
   weir::task<> refuse(int status);
+  weir::task<> linger();
   weir::task<> flush();
   weir::task<> send_file(open_file file);
   bool stopping() const { return peer_.owner().stop_requested(); }
@@ -53,6 +54,7 @@ class conversation {
   request_parser parser_;
   response_writer writer_;
   weir::instant request_began_;
+  weir::instant answered_at_;
   bool answered_ = false;  // a request, at least
   std::array<std::byte, read_size> buffer_;
 };
@@ -76,6 +78,11 @@ weir::task<> conversation::run() {
     else
       got = co_await std::move(next).nothrow();
     if (got.ec == std::errc::timed_out && !between) co_return co_await refuse(408);
+    // Silence, or the stop: an answer that was given just now may still be on its way.
+    const bool ended_here =
+        got.ec == std::errc::timed_out || got.ec == std::errc::operation_canceled;
+    if (ended_here && answered_ && peer_.owner().now() - answered_at_ < linger_silence)
+      co_return co_await linger();
     if (got.ec) co_return;
     if (got.n == 0) {
       if (!between) co_await refuse(400);
@@ -108,9 +115,13 @@ weir::task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
       body.wanted = false;
       co_await send_file(std::move(body.file));
     }
-    if (!asked.keep_alive) co_return false;
+    if (!asked.keep_alive) {
+      co_await linger();
+      co_return false;
+    }
   }
   co_await flush();
+  answered_at_ = peer_.owner().now();
   co_return true;
 }
 
@@ -148,8 +159,13 @@ void conversation::answer_file(const request& asked, std::string_view path, resp
   auto found = apart ? here_.settings.files->open(*apart, file) : file_root::found::nothing;
   if (found == file_root::found::nothing)
     return writer_.add_status(404, out.send_body, asked.keep_alive, now);
+  if (found == file_root::found::exhausted) {
+    ++here_.exhausted;
+    return writer_.add_status(503, out.send_body, asked.keep_alive, now);
+  }
   if (found == file_root::found::folder) {
     auto location = apart->normal() + "/";
+    location += query_of(asked.target);
     out.status = 301;
     out.location = location;
     return writer_.add(out, now);
@@ -182,19 +198,22 @@ weir::task<> conversation::send_file(open_file file) {
   }
 }
 
-/// The last answer. RFC 9112 9.6: our end is closed first and what still comes is read, or a reset
-/// would take the answer from the client.
 weir::task<> conversation::refuse(int status) {
   writer_.add_status(status, true, false, wall_clock());
   co_await flush();
+  co_await linger();
+}
+
+/// RFC 9112 9.6: after the last answer our end is closed first and what still comes is read, or a
+/// reset would take the answer from the client.
+weir::task<> conversation::linger() {
   std::error_code ignored;
   peer_.shutdown_send(ignored);
-  auto until = peer_.owner().now() + linger_time;
-  for (std::size_t drained = 0; drained < most_lingering;) {
-    auto left = std::max(until - peer_.owner().now(), weir::duration(0));
+  const auto until = peer_.owner().now() + linger_time;
+  for (;;) {
+    const auto left = std::clamp(until - peer_.owner().now(), weir::duration(0), linger_silence);
     auto got = co_await peer_.read_some(buffer_).timeout(left).nothrow();
     if (got.ec || got.n == 0) break;
-    drained += got.n;
   }
 }
 

@@ -28,6 +28,7 @@ struct site {
   explicit site(const http::settings& wanted) : settings(wanted) {}
   const http::settings& settings;
   date_cache date;
+  std::uint64_t exhausted = 0;  ///< requests that got 503, out of descriptors
 };
 
 /// `here` outlives the session.

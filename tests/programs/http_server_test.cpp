@@ -2,6 +2,7 @@
 // wrong.
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <fstream>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "programs/harness.hpp"
 
@@ -19,8 +21,9 @@ using namespace programs;
 namespace {
 
 struct server {
-  explicit server(const backend& on, std::vector<std::string> more = {})
-      : program(command_line(http_server(), on, with_listener(on, std::move(more)))) {
+  explicit server(const backend& on, std::vector<std::string> more = {},
+                  const start_options& options = {})
+      : program(command_line(http_server(), on, with_listener(on, std::move(more))), options) {
     where = place_of(program.wait_line("listening http "));
   }
   static std::vector<std::string> with_listener(const backend& on, std::vector<std::string> more) {
@@ -157,11 +160,57 @@ ON_EVERY_BACKEND(files_are_served_whole) {
   CHECK(body_of(s.talk(get_and_close("/"))) == "<p>front");
   CHECK(body_of(s.talk(get_and_close("/empty.txt"))).empty());
   CHECK(s.talk(get_and_close("/sub")).find("\r\nLocation: /sub/\r\n") != std::string::npos);
+  CHECK(s.talk(get_and_close("/sub?a=b&c")).find("\r\nLocation: /sub/?a=b&c\r\n") !=
+        std::string::npos);
   CHECK(status_of(s.talk(get_and_close("/sub/"))) == "404");
   // A file between two pages on one connection.
   auto answers = s.talk(get("/plaintext") + get("/big.bin") + get_and_close("/json"));
   CHECK(count(answers, "HTTP/1.1 200 OK\r\n") == 3);
   CHECK(answers.ends_with("{\"message\":\"Hello, World!\"}"));
+}
+
+// A close with unread bytes is a reset, which takes what the client has not read yet.
+ON_EVERY_BACKEND(a_good_answer_arrives_whole_though_the_client_sends_more) {
+  folder f;
+  server s(on, {"--root", f.path});
+  for (std::string late : {std::string("\n"), get("/plaintext"), std::string(3u << 20, 'x')}) {
+    auto c = s.connect();
+    c.send(get_and_close("/big.bin"));
+    auto answer =
+        c.receive(1000);  // the answer is on its way, and more of it than any buffer takes
+    std::thread sender([&] { c.try_send(late); });
+    answer += c.receive_all();
+    sender.join();
+    auto same = body_of(answer) == some_bytes(8u << 20);
+    CHECK(same);
+  }
+}
+
+ON_EVERY_BACKEND(a_file_is_503_and_not_404_while_descriptors_are_lacking) {
+  if (on.name == "stack") return;  // its connections take none
+  folder f;
+  start_options few{{}, [] {
+                      const rlimit limit{64, 64};
+                      ::setrlimit(RLIMIT_NOFILE, &limit);
+                    }};
+  server s(on, {"--root", f.path}, few);
+  auto first = s.connect();
+  std::vector<client> idle;
+  std::string status;
+  while (status != "503") {
+    REQUIRE(idle.size() < 100);
+    idle.push_back(s.connect());
+    first.send(get("/index.html"));
+    status = status_of(receive_answer(first));
+    if (status != "503") REQUIRE(status == "200");
+  }
+  idle.clear();
+  first.send(get("/plaintext"));
+  CHECK(status_of(receive_answer(first)) == "200");
+  s.program.signal(SIGTERM);
+  first.end_of_stream();
+  CHECK(s.program.wait() == 0);
+  CHECK(s.program.err().find(" requests got 503: out of descriptors\n") != std::string::npos);
 }
 
 ON_EVERY_BACKEND(nothing_outside_the_root_is_served) {

@@ -1,6 +1,7 @@
 // The HTTP server's files: paths are taken apart without leaving the folder, whatever they look
 // like.
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -50,6 +51,7 @@ std::string fetch(const file_root& root, std::string_view target) {
   auto what = root.open(*apart, file);
   if (what == found::folder) return "folder " + apart->normal();
   if (what == found::nothing) return "nothing";
+  if (what == found::exhausted) return "exhausted";
   std::array<std::byte, 64> content{};
   auto n = file.read_at(0, content);
   CHECK(n == file.size());
@@ -92,12 +94,38 @@ TEST_CASE("a_pipe_is_no_file_and_does_not_block") {
   CHECK(fetch(file_root(f.path), "/pipe") == "nothing");
 }
 
+TEST_CASE("a_file_that_cannot_be_opened_for_want_of_descriptors_is_not_missing") {
+  folder f;
+  file_root root(f.path);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int free = ::dup(0);
+  ::close(free);
+  // No descriptor is left, or only the one that the first step of a path takes.
+  for (int left = 0; left < 2; ++left) {
+    const rlimit few{static_cast<rlim_t>(free + left), before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    const auto at_the_top = fetch(root, "/index.html"), below = fetch(root, "/sub/page.html");
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(at_the_top == "exhausted");
+    CHECK(below == "exhausted");
+  }
+  CHECK(fetch(root, "/index.html") == "front");
+}
+
 TEST_CASE("a_folder_without_its_slash_is_told_apart") {
   folder f;
   file_root root(f.path);
   CHECK(fetch(root, "/sub") == "folder /sub");
   CHECK(fetch(root, "//sub") == "folder /sub");  // never "//sub", which names another host
   CHECK(fetch(root, "/sub/") == "nothing");      // no index.html
+}
+
+TEST_CASE("a_query_is_what_follows_the_first_question_mark") {
+  CHECK(query_of("/sub?a=1?b=2#c") == "?a=1?b=2");
+  CHECK(query_of("/sub?") == "?");
+  CHECK(query_of("/sub#c?d").empty());
+  CHECK(query_of("/sub").empty());
 }
 
 TEST_CASE("long_paths_are_refused") {
