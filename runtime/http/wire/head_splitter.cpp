@@ -1,0 +1,67 @@
+// The head's end (head_splitter.hpp).
+#include "http/wire/head_splitter.hpp"
+
+#include <algorithm>
+
+namespace weir::http::wire {
+namespace {
+
+bool is_control(unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; }
+
+}  // namespace
+
+void head_splitter::begin(std::size_t most_bytes, bool skip_empty_lines) {
+  text_.clear();
+  most_ = most_bytes;
+  taken_ = 0;
+  state_ = at::line_begin;
+  line_is_empty_ = true;
+  first_line_ended_ = false;
+  skip_empty_lines_ = skip_empty_lines;
+}
+
+head_splitter::outcome head_splitter::feed(std::span<const std::byte>& bytes) {
+  const auto size = std::min(bytes.size(), most_ - taken_);
+  const auto* const data = reinterpret_cast<const char*>(bytes.data());
+  std::size_t skipped = 0;  // empty lines before the head
+  const auto take = [&](std::size_t n) {
+    text_.append(data + skipped, n - skipped);
+    bytes = bytes.subspan(n);
+    taken_ += n;
+  };
+  for (std::size_t i = 0; i < size; ++i) {
+    const char c = data[i];
+    if (state_ == at::after_cr) {
+      if (c != '\n') return outcome::malformed;
+      state_ = at::line_begin;
+      if (!line_is_empty_) {
+        line_is_empty_ = true;
+        if (first_line_ended_) continue;
+        first_line_ended_ = true;
+        take(i + 1);
+        return outcome::line;
+      }
+      if (first_line_ended_ || !skip_empty_lines_) {
+        take(i + 1);
+        text_.resize(text_.size() - 2);
+        return outcome::complete;
+      }
+      text_.clear();
+      skipped = i + 1;
+      continue;
+    }
+    if (c == '\r') {
+      state_ = at::after_cr;
+      continue;
+    }
+    if (is_control(static_cast<unsigned char>(c))) return outcome::malformed;
+    // A folded line: one that begins with whitespace goes on with the line before.
+    if (state_ == at::line_begin && (c == ' ' || c == '\t')) return outcome::malformed;
+    state_ = at::in_line;
+    line_is_empty_ = false;
+  }
+  take(size);
+  return taken_ >= most_ ? outcome::too_long : outcome::more;
+}
+
+}  // namespace weir::http::wire
