@@ -67,21 +67,6 @@ std::size_t open_file::read_at(std::uint64_t offset, std::span<std::byte> into) 
   }
 }
 
-std::optional<std::string_view> path_of(std::string_view target) {
-  if (target.starts_with("http://") || target.starts_with("https://")) {
-    auto slash = target.find('/', target.find("//") + 2);
-    target = slash == std::string_view::npos ? "/" : target.substr(slash);
-  }
-  if (!target.starts_with('/')) return std::nullopt;
-  return target.substr(0, target.find_first_of("?#"));
-}
-
-std::string_view query_of(std::string_view target) {
-  target = target.substr(0, target.find('#'));
-  const auto mark = target.find('?');
-  return mark == std::string_view::npos ? std::string_view() : target.substr(mark);
-}
-
 std::optional<request_path> take_apart(std::string_view path) {
   request_path out;
   out.is_folder = path.ends_with('/');

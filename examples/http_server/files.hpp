@@ -37,10 +37,7 @@ struct request_path {
   bool is_folder = false;      ///< it ended in a slash
   std::string normal() const;  ///< encoded again, with one slash between segments
 };
-/// `target` is a request's: origin form or absolute form (RFC 9112 3.2), with its query.
-std::optional<std::string_view> path_of(std::string_view target);
-/// Its query, with the question mark; empty where there is none.
-std::string_view query_of(std::string_view target);
+/// `path` is a target's, without its query.
 std::optional<request_path> take_apart(std::string_view path);
 
 std::string_view content_type_of(std::string_view file_name);

@@ -40,8 +40,8 @@ class conversation {
  private:
   weir::duration time_to_wait() const;
   weir::task<bool> answer_all(std::span<const std::byte> bytes);
-  void answer(const request& asked, transfer& body);
-  void answer_file(const request& asked, std::string_view path, response& out, transfer& body);
+  void answer(const request_head& asked, bool keep_alive, transfer& body);
+  void answer_file(const request_head& asked, response& out, transfer& body);
   weir::task<> refuse(int status);
   weir::task<> linger();
   weir::task<> flush();
@@ -98,24 +98,28 @@ weir::task<> conversation::run() {
 /// it is over.
 weir::task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
   transfer body;
-  while (!bytes.empty()) {
+  for (;;) {
     auto what = parser_.feed(bytes);
     if (what == outcome::refused) {
       co_await refuse(parser_.refusal());
       co_return false;
     }
     if (what == outcome::more) break;
+    if (what == outcome::head && parser_.head().expects_continue) {
+      co_await refuse(405);  // nothing here wants a body
+      co_return false;
+    }
+    if (what != outcome::complete) continue;
     request_began_ = peer_.owner().now();  // of the next one, if it has begun
-    auto asked = parser_.current();
-    asked.keep_alive = asked.keep_alive && !stopping();
-    answer(asked, body);
+    const bool keep_alive = parser_.head().keep_alive && !stopping();
+    answer(parser_.head(), keep_alive, body);
     answered_ = true;
-    if (writer_.full() || body.wanted || !asked.keep_alive) co_await flush();
+    if (writer_.full() || body.wanted || !keep_alive) co_await flush();
     if (body.wanted) {
       body.wanted = false;
       co_await send_file(std::move(body.file));
     }
-    if (!asked.keep_alive) {
+    if (!keep_alive) {
       co_await linger();
       co_return false;
     }
@@ -125,47 +129,46 @@ weir::task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
   co_return true;
 }
 
-void conversation::answer(const request& asked, transfer& body) {
-  bool send_body = asked.method != method::head;
+void conversation::answer(const request_head& asked, bool keep_alive, transfer& body) {
+  using weir::http::method;
   auto now = wall_clock();
-  if (asked.method == method::other) return writer_.add_status(405, true, asked.keep_alive, now);
-  auto path = path_of(asked.target);
-  if (!path) return writer_.add_status(400, send_body, asked.keep_alive, now);
-
   response out;
-  out.send_body = send_body;
-  out.keep_alive = asked.keep_alive;
-  if (*path == "/plaintext") {
+  out.send_body = asked.method != method::head;
+  out.keep_alive = keep_alive;
+  out.minor_version = asked.minor_version;
+  if (asked.method != method::get && asked.method != method::head)
+    return writer_.add_status(405, out, now);
+
+  const auto path = asked.parts.path;
+  if (path == "/plaintext") {
     out.body = "Hello, World!";
-  } else if (*path == "/json") {
+  } else if (path == "/json") {
     out.content_type = "application/json";
     out.body = "{\"message\":\"Hello, World!\"}";
   } else if (here_.settings.files) {
-    return answer_file(asked, *path, out, body);
-  } else if (*path == "/") {
+    return answer_file(asked, out, body);
+  } else if (path == "/") {
     out.content_type = "text/html; charset=utf-8";
     out.body = front_page;
   } else {
-    return writer_.add_status(404, send_body, asked.keep_alive, now);
+    return writer_.add_status(404, out, now);
   }
   writer_.add(out, now);
 }
 
-void conversation::answer_file(const request& asked, std::string_view path, response& out,
-                               transfer& body) {
+void conversation::answer_file(const request_head& asked, response& out, transfer& body) {
   auto now = wall_clock();
-  auto apart = take_apart(path);
+  auto apart = take_apart(asked.parts.path);
   open_file file;
   auto found = apart ? here_.settings.files->open(*apart, file) : file_root::found::nothing;
-  if (found == file_root::found::nothing)
-    return writer_.add_status(404, out.send_body, asked.keep_alive, now);
+  if (found == file_root::found::nothing) return writer_.add_status(404, out, now);
   if (found == file_root::found::exhausted) {
     ++here_.exhausted;
-    return writer_.add_status(503, out.send_body, asked.keep_alive, now);
+    return writer_.add_status(503, out, now);
   }
   if (found == file_root::found::folder) {
     auto location = apart->normal() + "/";
-    location += query_of(asked.target);
+    location += asked.parts.query;
     out.status = 301;
     out.location = location;
     return writer_.add(out, now);
@@ -199,7 +202,9 @@ weir::task<> conversation::send_file(open_file file) {
 }
 
 weir::task<> conversation::refuse(int status) {
-  writer_.add_status(status, true, false, wall_clock());
+  response out;
+  out.keep_alive = false;
+  writer_.add_status(status, out, wall_clock());
   co_await flush();
   co_await linger();
 }

@@ -13,6 +13,8 @@
 
 namespace http {
 
+using namespace weir::http::wire;
+
 /// What a server is told by its command line. Negative durations: no limit.
 struct settings {
   request_limits limits;

@@ -19,7 +19,7 @@ namespace weir::detail {
 namespace {
 
 using namespace std::chrono_literals;
-using outcome = http::request_parser::outcome;
+using outcome = http::wire::request_parser::outcome;
 using what = admin_request::what;
 
 constexpr std::size_t most_lingering = 64 * 1024;  // bytes a client may send after its last answer
@@ -32,8 +32,6 @@ constexpr std::string_view common_fields =
     "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'\r\n";
-
-constexpr std::string_view scheme = "http://";
 
 class conversation {
  public:
@@ -67,8 +65,8 @@ class conversation {
 
   tcp_stream& peer_;
   admin_site& here_;
-  http::request_parser parser_;
-  http::response_writer writer_;
+  http::wire::request_parser parser_;
+  http::wire::response_writer writer_;
   std::string body_;  // of the answer that is being written
   instant request_began_;
   bool counted_;
@@ -111,15 +109,20 @@ task<> conversation::run() {
 
 /// Answers every request that is complete. False: it is over.
 task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
+  for (;;) {
     const auto fed = parser_.feed(bytes);
     if (fed == outcome::refused) {
       co_await refuse(parser_.refusal());
       co_return false;
     }
     if (fed == outcome::more) break;
+    if (fed == outcome::head && parser_.head().expects_continue) {
+      co_await refuse(405);  // nothing here wants a body
+      co_return false;
+    }
+    if (fed != outcome::complete) continue;
     request_began_ = peer_.owner().now();
-    const bool keep_alive = parser_.current().keep_alive && !peer_.owner().stop_requested();
+    const bool keep_alive = parser_.head().keep_alive && !peer_.owner().stop_requested();
     co_await answer(keep_alive);
     answered_ = true;
     if (!keep_alive) {
@@ -131,22 +134,17 @@ task<bool> conversation::answer_all(std::span<const std::byte> bytes) {
 }
 
 task<> conversation::answer(bool keep_alive) {
-  const auto asked = parser_.current();
-  http::response out;
+  const auto& asked = parser_.head();
+  http::wire::response out;
   out.keep_alive = keep_alive;
+  out.minor_version = asked.minor_version;
   out.send_body = asked.method != http::method::head;
   out.fields = common_fields;
-  const auto wanted = read_target(asked.target);
+  const auto wanted = read_target(asked.parts.path, asked.parts.query);
   int refusal = 0;
-  // RFC 9112 3.2.2: a target with a host in it is what counts, not the Host field.
-  auto host = asked.host;
-  if (asked.target.starts_with(scheme)) {
-    host = asked.target.substr(scheme.size());
-    host = host.substr(0, host.find_first_of("/?#"));
-  }
-  if (!is_own_host(host, here_.loopback))
+  if (!is_own_host(asked.host, here_.loopback))
     refusal = 421;
-  else if (asked.method == http::method::other)
+  else if (asked.method != http::method::get && asked.method != http::method::head)
     refusal = 405;
   else if (wanted.wanted == what::nothing)
     refusal = 404;
@@ -154,7 +152,7 @@ task<> conversation::answer(bool keep_alive) {
     refusal = 400;
   if (refusal != 0) {
     ++here_.facts.refused_requests;
-    writer_.add_status(refusal, out.send_body, keep_alive, wall_clock());
+    writer_.add_status(refusal, out, wall_clock());
     co_await flush();
     co_return;
   }
@@ -198,7 +196,9 @@ task<> conversation::linger() {
 
 task<> conversation::refuse(int status) {
   ++here_.facts.refused_requests;
-  writer_.add_status(status, true, false, wall_clock());
+  http::wire::response out;
+  out.keep_alive = false;
+  writer_.add_status(status, out, wall_clock());
   co_await flush();
   co_await linger();
 }
@@ -223,24 +223,13 @@ bool is_localhost(std::string_view name) {
 
 }  // namespace
 
-admin_request read_target(std::string_view target) {
+admin_request read_target(std::string_view path, std::string_view query) {
   admin_request out;
-  if (target.starts_with(scheme)) {
-    const auto slash = target.find('/', scheme.size());
-    target = slash == std::string_view::npos ? "/" : target.substr(slash);
-  }
-  if (!target.starts_with('/')) {
-    out.wanted = what::bad;
-    return out;
-  }
-  target = target.substr(0, target.find('#'));
-  const auto mark = target.find('?');
-  const auto path = target.substr(0, mark);
   if (path == "/") out.wanted = what::page;
   if (path == "/metrics") out.wanted = what::metrics;
   if (path == "/sockets") out.wanted = what::sockets;
-  if (out.wanted == what::sockets && mark != std::string_view::npos &&
-      !read_query(target.substr(mark + 1), out.connections))
+  if (out.wanted == what::sockets && !query.empty() &&
+      !read_query(query.substr(1), out.connections))
     out.wanted = what::bad;
   return out;
 }

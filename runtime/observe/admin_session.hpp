@@ -32,7 +32,7 @@ struct admin_site {
   static constexpr std::size_t most_departing = 16;
   static constexpr std::size_t shown_connections = 200;  ///< of each shard, unless asked for others
   static constexpr std::size_t most_connections = 4096;
-  static constexpr http::request_limits limits = {.head = 8 * 1024, .body = 4 * 1024};
+  static constexpr http::wire::request_limits limits = {.head = 8 * 1024, .body = 4 * 1024};
   static constexpr duration request_time = std::chrono::seconds(5);
   static constexpr duration idle_time = std::chrono::seconds(15);
   static constexpr duration write_time = std::chrono::seconds(10);
@@ -45,7 +45,7 @@ struct admin_site {
 
   collector snapshots;
   process_facts facts;
-  http::date_cache date;
+  http::wire::date_cache date;
   bool loopback = true;                ///< it listens on a loopback address
   std::size_t clients = 0;             ///< without those that were asked to leave
   std::vector<admin_waiter*> waiting;  ///< of these
@@ -57,8 +57,8 @@ struct admin_request {
   what wanted = what::nothing;
   std::size_t connections = admin_site::shown_connections;
 };
-/// From a request's target: "/sockets?connections=1000".
-admin_request read_target(std::string_view target);
+/// From a request's path and query: "/sockets", "?connections=1000".
+admin_request read_target(std::string_view path, std::string_view query);
 
 /// Whether a Host field's value names this machine and nothing else: localhost, a loopback address,
 /// and where the endpoint listens beyond loopback any address. A name would be whatever its owner

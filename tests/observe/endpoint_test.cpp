@@ -290,6 +290,8 @@ TEST_CASE("what_is_no_request_for_a_page_gets_its_status") {
       {std::string(1000, '\0'), 400},
       {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
       {get("/") + "Host : 127.0.0.1\r\n\r\n", 400},
+      {get("/") + host + "\rGET /metrics HTTP/1.1\r\n" + host + "\r\n", 400},  // a hidden request
+      {"GET /metrics HTTP/1.0\nHost: localhost\n\n", 400},
   };
   for (auto& [bytes, status] : cases) {
     CAPTURE(bytes.substr(0, 100));

@@ -7,28 +7,22 @@ using namespace weir::detail;
 using what = admin_request::what;
 
 TEST_CASE("a_target_is_one_of_three_pages_or_nothing") {
-  CHECK(read_target("/").wanted == what::page);
-  CHECK(read_target("/metrics").wanted == what::metrics);
-  CHECK(read_target("/sockets").wanted == what::sockets);
-  CHECK(read_target("/sockets#x").wanted == what::sockets);
-  CHECK(read_target("/metrics?x=1").wanted == what::metrics);
-  CHECK(read_target("http://127.0.0.1:1/metrics").wanted == what::metrics);
-  CHECK(read_target("http://127.0.0.1:1").wanted == what::page);
+  CHECK(read_target("/", "").wanted == what::page);
+  CHECK(read_target("/metrics", "").wanted == what::metrics);
+  CHECK(read_target("/sockets", "").wanted == what::sockets);
+  CHECK(read_target("/metrics", "?x=1").wanted == what::metrics);
   for (auto* none :
-       {"/metrics/", "//metrics", "/Metrics", "/../metrics", "/index.html", "/sockets/x"})
-    CHECK(read_target(none).wanted == what::nothing);
-  for (auto* bad : {"", "*", "metrics", "127.0.0.1:80", "https://127.0.0.1/metrics"})
-    CHECK(read_target(bad).wanted == what::bad);
+       {"", "*", "/metrics/", "//metrics", "/Metrics", "/../metrics", "/index.html", "/sockets/x"})
+    CHECK(read_target(none, "").wanted == what::nothing);
 }
 
 TEST_CASE("a_query_bounds_the_connections_and_is_refused_beyond") {
-  CHECK(read_target("/sockets").connections == admin_site::shown_connections);
-  CHECK(read_target("/sockets?connections=0").connections == 0);
-  CHECK(read_target("/sockets?connections=4096").connections == 4096);
-  for (auto* bad : {"/sockets?connections=4097", "/sockets?connections=-1",
-                    "/sockets?connections=", "/sockets?connections=1x",
-                    "/sockets?connections=99999999999999999999999", "/sockets?", "/sockets?c=1"})
-    CHECK(read_target(bad).wanted == what::bad);
+  CHECK(read_target("/sockets", "").connections == admin_site::shown_connections);
+  CHECK(read_target("/sockets", "?connections=0").connections == 0);
+  CHECK(read_target("/sockets", "?connections=4096").connections == 4096);
+  for (auto* bad : {"?connections=4097", "?connections=-1", "?connections=", "?connections=1x",
+                    "?connections=99999999999999999999999", "?", "?c=1"})
+    CHECK(read_target("/sockets", bad).wanted == what::bad);
 }
 
 TEST_CASE("only_names_that_are_surely_this_machine_are_answered_to") {

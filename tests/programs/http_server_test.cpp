@@ -143,6 +143,18 @@ ON_EVERY_BACKEND(pipelined_requests_are_answered_in_order) {
   CHECK(answers.ends_with("\r\n\r\nHello, World!"));
 }
 
+// ab -k waits for ever for an end that it was not told would not come.
+ON_EVERY_BACKEND(an_http_1_0_client_is_told_that_its_connection_is_kept) {
+  server s(on);
+  auto c = s.connect();
+  c.send("GET /plaintext HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  CHECK(receive_answer(c).find("\r\nConnection: keep-alive\r\n") != std::string::npos);
+  c.send("GET HTTP://x/plaintext HTTP/1.2\r\nHost: x\r\nConnection: close\r\n\r\n");
+  CHECK(status_of(c.receive_all()) == "200");
+  const auto answer = s.talk("GET /plaintext HTTP/1.0\r\nExpect: 100-continue\r\n\r\n");
+  CHECK(status_of(answer) == "200");
+}
+
 ON_EVERY_BACKEND(a_request_in_small_pieces_is_a_request) {
   server s(on);
   auto c = s.connect();
@@ -243,6 +255,9 @@ ON_EVERY_BACKEND(wrong_requests_get_the_status_that_says_why) {
                "405"},
            wrong{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
                  "405"},
+           wrong{"GET / HTTP/1.1\r\nHost: x\r\n\rX" + get("/plaintext"), "400"},
+           wrong{"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
+           wrong{"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n", "400"},
            wrong{"BREW / HTTP/1.1\r\nHost: x\r\n\r\n", "501"},
            wrong{"GET / HTTP/2.0\r\nHost: x\r\n\r\n", "505"},
        }) {

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <string>
 
+#include "http/wire/target.hpp"
 #include "http_server/files.hpp"
 
 using namespace http;
@@ -43,9 +44,9 @@ struct folder {
 
 /// The content of what a target names, or why there is none.
 std::string fetch(const file_root& root, std::string_view target) {
-  auto path = path_of(target);
-  if (!path) return "no path";
-  auto apart = take_apart(*path);
+  auto parts = weir::http::wire::parse_target(target, weir::http::method::get);
+  if (!parts) return "no path";
+  auto apart = take_apart(parts->path);
   if (!apart) return "refused";
   open_file file;
   auto what = root.open(*apart, file);
@@ -119,13 +120,6 @@ TEST_CASE("a_folder_without_its_slash_is_told_apart") {
   CHECK(fetch(root, "/sub") == "folder /sub");
   CHECK(fetch(root, "//sub") == "folder /sub");  // never "//sub", which names another host
   CHECK(fetch(root, "/sub/") == "nothing");      // no index.html
-}
-
-TEST_CASE("a_query_is_what_follows_the_first_question_mark") {
-  CHECK(query_of("/sub?a=1?b=2#c") == "?a=1?b=2");
-  CHECK(query_of("/sub?") == "?");
-  CHECK(query_of("/sub#c?d").empty());
-  CHECK(query_of("/sub").empty());
 }
 
 TEST_CASE("long_paths_are_refused") {

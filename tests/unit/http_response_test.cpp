@@ -5,7 +5,7 @@
 
 #include "http/wire/response.hpp"
 
-using namespace http;
+using namespace weir::http::wire;
 
 namespace {
 
@@ -53,7 +53,9 @@ TEST_CASE("head_gets_the_length_and_not_the_body") {
 TEST_CASE("a_status_says_what_it_means_and_closes_when_told") {
   date_cache date;
   response_writer writer(date);
-  writer.add_status(405, true, false, some_time);
+  response like;
+  like.keep_alive = false;
+  writer.add_status(405, like, some_time);
   auto text = joined(writer);
   CHECK(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"));
   CHECK(text.find("Allow: GET, HEAD\r\n") != std::string::npos);

@@ -1,42 +1,37 @@
-// See request_parser.hpp.
+// HTTP/1 requests out of bytes (request_parser.hpp).
 #include "http/wire/request_parser.hpp"
 
 #include <algorithm>
-#include <cctype>
+#include <charconv>
+#include <optional>
 
-namespace http {
+namespace weir::http::wire {
 namespace {
 
-constexpr std::size_t longest_field_of_interest = 6;  // "expect"
-constexpr std::size_t longest_method = 24;
+constexpr int bad_request = 400;
 
-bool equals_lowercase(std::string_view text, std::string_view lowercase) {
-  return text.size() == lowercase.size() &&
-         std::equal(text.begin(), text.end(), lowercase.begin(), [](char a, char b) {
-           return std::tolower(static_cast<unsigned char>(a)) == b;
-         });
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/// A method's name as they all are: in capitals.
+bool looks_like_a_method(std::string_view word) {
+  return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+  });
 }
 
-/// RFC 9110 5.6.2.
-bool is_token_character(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-/// RFC 9110 5.5: whitespace around a field's value is no part of it.
-std::string_view trimmed(std::string_view value) {
-  const auto first = value.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return value.substr(first, value.find_last_not_of(" \t") - first + 1);
-}
-
-/// A request line that begins with a method's name, though one that nobody knows.
-bool looks_like_a_method(std::string_view bytes) {
-  auto end = bytes.find(' ');
-  auto word = bytes.substr(0, end);
-  return end != std::string_view::npos && !word.empty() &&
-         std::all_of(word.begin(), word.end(),
-                     [](unsigned char c) { return std::isupper(c) != 0 || c == '-'; });
+method method_of(std::uint8_t code) {
+  switch (code) {
+    case HTTP_GET: return method::get;
+    case HTTP_HEAD: return method::head;
+    case HTTP_POST: return method::post;
+    case HTTP_PUT: return method::put;
+    case HTTP_DELETE: return method::delete_;
+    case HTTP_OPTIONS: return method::options;
+    case HTTP_PATCH: return method::patch;
+    case HTTP_CONNECT: return method::connect;
+    case HTTP_TRACE: return method::trace;
+    default: return method::other;
+  }
 }
 
 }  // namespace
@@ -44,141 +39,160 @@ bool looks_like_a_method(std::string_view bytes) {
 llhttp_settings_t request_parser::callbacks() {
   llhttp_settings_t s;
   llhttp_settings_init(&s);
-  s.on_url = [](llhttp_t* p, const char* at, std::size_t length) {
-    self(p).target_.append(at, length);  // bounded by the head's limit
-    return 0;
-  };
-  s.on_url_complete = [](llhttp_t* p) {
-    self(p).in_target_ = false;
-    return 0;
-  };
-  s.on_header_field = [](llhttp_t* p, const char* at, std::size_t length) {
-    auto& me = self(p);
-    // RFC 9112 5.1: whitespace in a name is what smuggling hides behind, and llhttp 8.1 lets it
-    // pass.
-    if (!std::all_of(at, at + length, is_token_character)) return me.refuse(400);
-    auto& field = me.field_;
-    field.append(at, std::min(length, longest_field_of_interest + 1 - field.size()));
-    return 0;
-  };
-  s.on_header_field_complete = [](llhttp_t* p) {
-    auto& me = self(p);
-    if (me.field_.empty()) return me.refuse(400);
-    me.in_host_ = me.in_head_ && equals_lowercase(me.field_, "host");
-    if (me.in_host_) ++me.hosts_;
-    if (me.in_head_ && equals_lowercase(me.field_, "expect")) me.expects_ = true;
-    me.field_.clear();
-    return 0;
-  };
-  s.on_header_value = [](llhttp_t* p, const char* at, std::size_t length) {
-    if (self(p).in_host_) self(p).host_.append(at, length);  // bounded by the head's limit
-    return 0;
-  };
-  s.on_header_value_complete = [](llhttp_t* p) {
-    self(p).in_host_ = false;
-    return 0;
-  };
-  s.on_headers_complete = [](llhttp_t* p) { return self(p).head_complete(); };
-  s.on_body = [](llhttp_t* p, const char*, std::size_t length) {
-    auto& me = self(p);
-    me.content_bytes_ += length;
-    return me.content_bytes_ > me.limits_.body ? me.refuse(413) : 0;
-  };
-  s.on_message_complete = [](llhttp_t* p) {
-    auto& me = self(p);
-    me.request_.keep_alive = llhttp_should_keep_alive(p) != 0 && p->method != HTTP_CONNECT;
-    me.request_.target = me.target_;
-    me.request_.host = trimmed(me.host_);
-    me.complete_ = true;
-    return static_cast<int>(HPE_PAUSED);
-  };
+  s.on_headers_complete = [](llhttp_t*) { return static_cast<int>(HPE_PAUSED); };
   return s;
 }
 
 request_parser::request_parser(const request_limits& limits)
-    : limits_(limits), settings_(callbacks()) {
-  llhttp_init(&parser_, HTTP_REQUEST, &settings_);
-  parser_.data = this;
-}
+    : limits_(limits), settings_(callbacks()) {}
 
-int request_parser::refuse(int status) {
+request_parser::outcome request_parser::refuse(int status) {
   refusal_ = status;
-  return HPE_USER;
-}
-
-int request_parser::head_complete() {
-  in_head_ = false;
-  if (parser_.http_major != 1) return refuse(505);
-  // RFC 9112 3.2: exactly one Host in HTTP/1.1.
-  if (hosts_ > 1 || (hosts_ == 0 && parser_.http_minor >= 1)) return refuse(400);
-  request_.method = parser_.method == HTTP_GET    ? method::get
-                    : parser_.method == HTTP_HEAD ? method::head
-                                                  : method::other;
-  if ((parser_.flags & F_CONTENT_LENGTH) != 0 && parser_.content_length > limits_.body)
-    return refuse(413);
-  // RFC 9110 10.1.1: whoever asks before sending a body gets the final answer, as no body is
-  // wanted.
-  if (expects_) return refuse(request_.method == method::other ? 405 : 417);
-  return HPE_PAUSED;  // here the head ends: what follows counts against the body's limit
-}
-
-void request_parser::begin() {
-  begun_ = true;
-  in_head_ = in_target_ = true;
-  complete_ = expects_ = in_host_ = false;
-  head_bytes_ = body_bytes_ = content_bytes_ = hosts_ = 0;
-  target_.clear();
-  host_.clear();
-  field_.clear();
-  first_bytes_.clear();
+  return outcome::refused;
 }
 
 request_parser::outcome request_parser::feed(std::span<const std::byte>& bytes) {
   if (refusal_ != 0) return outcome::refused;
-  bool head_ended = false;  // a request without a body is complete without another byte
-  while (!bytes.empty() || head_ended) {
-    head_ended = false;
-    if (!begun_) begin();
-    // The head is fed in no more than its limit allows; chunk headers and trailers count against a
-    // limit as well.
-    auto left =
-        in_head_ ? limits_.head - head_bytes_ : 2 * limits_.body + limits_.head - body_bytes_;
-    auto size = static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), left));
-    auto* data = reinterpret_cast<const char*>(bytes.data());
-    if (first_bytes_.size() < longest_method && in_head_)
-      first_bytes_.append(data, std::min(size, longest_method - first_bytes_.size()));
-    bool was_in_head = in_head_;
-    auto error = llhttp_execute(&parser_, data, size);
-    auto taken =
-        error == HPE_OK ? size : static_cast<std::size_t>(llhttp_get_error_pos(&parser_) - data);
-    if (error != HPE_OK && error != HPE_PAUSED && error != HPE_PAUSED_UPGRADE)
-      return after_error(error);
-    bytes = bytes.subspan(taken);
-    (was_in_head ? head_bytes_ : body_bytes_) += taken;
-    if (error == HPE_PAUSED) {
-      llhttp_resume(&parser_);
-      if (complete_) {
-        begun_ = false;
-        return outcome::complete;
-      }
-      head_ended = true;
-      continue;
+  return at_ == at::in_body ? feed_body(bytes) : feed_head(bytes);
+}
+
+request_parser::outcome request_parser::feed_head(std::span<const std::byte>& bytes) {
+  if (!begun_) splitter_.begin(limits_.head, true);  // what head() refers to goes here
+  begun_ = true;
+  for (;;) {
+    const auto found = splitter_.feed(bytes);
+    if (!splitter_.text().empty()) at_ = at::in_head;
+    switch (found) {
+      case head_splitter::outcome::more: return outcome::more;
+      case head_splitter::outcome::malformed: return refuse(bad_request);
+      case head_splitter::outcome::too_long: return refuse(splitter_.in_fields() ? 431 : 414);
+      case head_splitter::outcome::line:
+        if (const int status = check_request_line()) return refuse(status);
+        break;
+      case head_splitter::outcome::complete:
+        if (const int status = read_head()) return refuse(status);
+        body_.begin(head_.body, head_.length, {limits_.body, limits_.extensions, limits_.head});
+        at_ = at::in_body;
+        return outcome::head;
     }
-    // RFC 9110 7.8: an offer to upgrade may be ignored; what follows is the next request.
-    if (error == HPE_PAUSED_UPGRADE) llhttp_resume_after_upgrade(&parser_);
-    if (in_head_ && head_bytes_ >= limits_.head)
-      return refuse(in_target_ ? 414 : 431), outcome::refused;
-    if (!in_head_ && body_bytes_ >= 2 * limits_.body + limits_.head)
-      return refuse(413), outcome::refused;
   }
-  return outcome::more;
 }
 
-request_parser::outcome request_parser::after_error(llhttp_errno_t error) {
-  if (refusal_ == 0) refusal_ = 400;
-  if (error == HPE_INVALID_METHOD && looks_like_a_method(first_bytes_)) refusal_ = 501;
-  if (error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE) refusal_ = 505;
-  return outcome::refused;
+request_parser::outcome request_parser::feed_body(std::span<const std::byte>& bytes) {
+  switch (body_.feed(bytes)) {
+    case body_decoder::outcome::more: return outcome::more;
+    case body_decoder::outcome::content: return outcome::content;
+    case body_decoder::outcome::malformed: return refuse(bad_request);
+    case body_decoder::outcome::too_long: return refuse(413);
+    case body_decoder::outcome::trailers_long: return refuse(431);
+    case body_decoder::outcome::complete: break;
+  }
+  at_ = at::between;
+  begun_ = false;
+  return outcome::complete;
 }
 
-}  // namespace http
+/// As soon as the line is there: who sends something else than HTTP/1 is not waited for. RFC 9112
+/// 2.3 and 3: method, target and version, one space between them.
+int request_parser::check_request_line() {
+  auto& text = splitter_.text();
+  const auto line = std::string_view(text).substr(0, text.size() - 2);  // without its CR LF
+  const auto first = line.find(' '), last = line.rfind(' ');
+  if (first == std::string_view::npos || first == 0) return bad_request;
+  if (last == first || line.find(' ', first + 1) != last) return bad_request;
+  if (line.find('\t') != std::string_view::npos) return bad_request;
+  const auto version = line.substr(last + 1);
+  if (version.size() != 8 || !version.starts_with("HTTP/") || !is_digit(version[5]) ||
+      version[6] != '.' || !is_digit(version[7]))
+    return bad_request;
+  if (version[5] != '1') return 505;
+  head_ = {};
+  // RFC 9110 2.5: a minor version that is not known yet is the highest that is. llhttp refuses it.
+  if (version[7] > '1') text[last + 8] = '1';
+  head_.minor_version = version[7] == '0' ? 0 : 1;
+  return 0;
+}
+
+int request_parser::read_head() {
+  const std::string_view text = splitter_.text();
+  llhttp_t parser;
+  llhttp_init(&parser, HTTP_REQUEST, &settings_);
+  auto error = llhttp_execute(&parser, text.data(), text.size());
+  if (error == HPE_OK) error = llhttp_execute(&parser, "\r\n", 2);
+  if (error == HPE_INVALID_METHOD && looks_like_a_method(text.substr(0, text.find(' '))))
+    return 501;
+  if (error != HPE_PAUSED) return bad_request;
+
+  const auto line = text.substr(0, text.find("\r\n"));
+  const auto first = line.find(' '), last = line.rfind(' ');
+  head_.method = method_of(parser.method);
+  head_.method_name = line.substr(0, first);
+  head_.target = line.substr(first + 1, last - first - 1);
+  const auto parts = parse_target(head_.target, head_.method);
+  if (!parts) return bad_request;
+  head_.parts = *parts;
+  fields_.clear();
+  if (!parse_fields(text.substr(line.size() + 2), fields_)) return bad_request;
+  head_.fields = fields_;
+  if (fields_.size() > limits_.fields) return 431;
+  return read_fields();
+}
+
+int request_parser::read_fields() {
+  head_.keep_alive = head_.minor_version >= 1 && head_.method != method::connect;
+  bool close = false;
+  int expectation = 0;
+  for (const auto& f : fields_) {
+    if (equals_ignoring_case(f.name, "connection")) {
+      if (list_contains(f.value, "close")) close = true;
+      if (head_.minor_version == 0 && list_contains(f.value, "keep-alive")) head_.keep_alive = true;
+    } else if (equals_ignoring_case(f.name, "expect")) {
+      // RFC 9110 10.1.1: of HTTP/1.0 it is ignored.
+      if (head_.minor_version == 0) continue;
+      head_.expects_continue = equals_ignoring_case(f.value, "100-continue");
+      if (!head_.expects_continue) expectation = 417;
+    } else if (const int status = read_framing(f)) {
+      return status;
+    }
+  }
+  if (close) head_.keep_alive = false;
+  if (const int status = check_host()) return status;
+  if (head_.body == framing::length && head_.length > limits_.body) return 413;
+  return expectation;
+}
+
+/// RFC 9112 6: one length, or chunks, or neither. Whatever could be understood in two ways is
+/// refused, even where the RFC lets a server choose one of them.
+int request_parser::read_framing(const field& f) {
+  if (equals_ignoring_case(f.name, "content-length")) {
+    if (head_.body != framing::none) return bad_request;
+    const auto* const end = f.value.data() + f.value.size();
+    if (f.value.empty() || !is_digit(f.value.front())) return bad_request;
+    const auto read = std::from_chars(f.value.data(), end, head_.length);
+    if (read.ptr != end) return bad_request;
+    if (read.ec == std::errc::result_out_of_range) return 413;
+    head_.body = framing::length;
+  } else if (equals_ignoring_case(f.name, "transfer-encoding")) {
+    if (head_.body != framing::none) return bad_request;
+    if (head_.minor_version == 0) return bad_request;  // RFC 9112 6.1: its framing is faulty
+    // Nobody sends another coding, and "identity" is none: what hides behind them is smuggling.
+    if (!equals_ignoring_case(f.value, "chunked")) return 501;
+    head_.body = framing::chunked;
+  }
+  return 0;
+}
+
+/// RFC 9112 3.2: exactly one Host in HTTP/1.1, and a target that names a host counts instead.
+int request_parser::check_host() {
+  std::optional<std::string_view> host;
+  for (const auto& f : fields_) {
+    if (!equals_ignoring_case(f.name, "host")) continue;
+    if (host || !is_host(f.value)) return bad_request;
+    host = f.value;
+  }
+  if (!host && head_.minor_version >= 1) return bad_request;
+  head_.host = !head_.parts.authority.empty() ? head_.parts.authority : host.value_or("");
+  return 0;
+}
+
+}  // namespace weir::http::wire

@@ -1,6 +1,6 @@
-// HTTP/1.x requests out of bytes (RFC 9112), on llhttp: strict, and bounded in everything that a
-// client can send. Used by the admin endpoint and by examples/http_server. No I/O and no answers; a
-// request's body is counted and dropped, since nothing here has a use for one.
+// HTTP/1 requests out of bytes (RFC 9112): strict, and bounded in everything that a client can
+// send. llhttp reads the head, of which it sees one whole piece, after head_splitter found its end
+// and before anything of it is believed. No I/O and no answers. Where nginx refuses, so does this.
 #pragma once
 
 #include <llhttp.h>
@@ -8,30 +8,48 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
+#include <vector>
 
-namespace http {
+#include "http/wire/body_decoder.hpp"
+#include "http/wire/head_splitter.hpp"
+#include "http/wire/target.hpp"
+#include "weir/http/message.hpp"
+
+namespace weir::http::wire {
 
 struct request_limits {
-  std::uint64_t head = 16 * 1024;    ///< bytes of request line and header fields
-  std::uint64_t body = 1024 * 1024;  ///< bytes
+  std::size_t head = 16 * 1024;      ///< bytes of request line and header fields
+  std::size_t fields = 128;          ///< header fields
+  std::uint64_t body = 1024 * 1024;  ///< bytes of content
+  std::size_t extensions = 4096;     ///< bytes of a body's chunk extensions, all told
 };
 
-enum class method : std::uint8_t { get, head, other };
-
-struct request {
+/// A request's head. Everything refers to the parser, until its next request begins.
+struct request_head {
   http::method method = method::get;
-  std::string_view target;  ///< as it was sent; valid until the next call of feed()
-  std::string_view host;    ///< the Host field's value, as long; empty where there was none
-  bool keep_alive = true;   ///< the client wants the connection to go on
+  std::string_view method_name;
+  std::string_view target;  ///< as it was sent
+  target_parts parts;       ///< of it
+  /// Which host is asked for: an absolute target's, else the Host field's. Empty in HTTP/1.0 only.
+  std::string_view host;
+  unsigned minor_version = 1;  ///< 0 or 1: a later one is treated as 1 (RFC 9110 2.5)
+  bool keep_alive = true;      ///< the client wants the connection to go on
+  bool expects_continue = false;
+  framing body = framing::none;
+  std::uint64_t length = 0;  ///< of the body, where its framing is `length`
+  std::span<const field> fields;
+
+  bool has_body() const { return body == framing::chunked || length != 0; }
 };
 
 class request_parser {
  public:
   enum class outcome : std::uint8_t {
     more,      ///< everything was taken, and the request is not complete
-    complete,  ///< current() is a request; what follows it was left
+    head,      ///< head() is known; then come content and complete
+    content,   ///< a piece of the body: content() lies in the bytes that were given
+    complete,  ///< the request is over; what follows it was left
     refused,   ///< refusal() is the status to answer with; the connection cannot go on
   };
 
@@ -39,42 +57,40 @@ class request_parser {
   request_parser(const request_parser&) = delete;
   request_parser& operator=(const request_parser&) = delete;
 
-  /// Takes from the front of `bytes` up to the end of one request.
+  /// Takes from the front of `bytes`, which may be empty: after `head` the next call may give
+  /// `complete` without another byte.
   outcome feed(std::span<const std::byte>& bytes);
-  const http::request& current() const { return request_; }
+  /// From `head` until the call after `complete`.
+  const request_head& head() const { return head_; }
+  std::span<const std::byte> content() const { return body_.content(); }
+  /// From `complete` on.
+  std::span<const field> trailers() const { return body_.trailers(); }
   int refusal() const { return refusal_; }
-  /// Nothing of a next request has come.
-  bool idle() const { return !begun_; }
+  /// Nothing of a next request has come, but empty lines perhaps.
+  bool idle() const { return at_ == at::between; }
 
  private:
-  static request_parser& self(llhttp_t* parser) {
-    return *static_cast<request_parser*>(parser->data);
-  }
+  enum class at : std::uint8_t { between, in_head, in_body };
+
   static llhttp_settings_t callbacks();
-  int head_complete();
-  void begin();
-  outcome after_error(llhttp_errno_t error);
-  int refuse(int status);
+  outcome feed_head(std::span<const std::byte>& bytes);
+  outcome feed_body(std::span<const std::byte>& bytes);
+  int check_request_line();
+  int read_head();
+  int read_fields();
+  int read_framing(const field& f);
+  int check_host();
+  outcome refuse(int status);
 
   request_limits limits_;
-  llhttp_t parser_;
   llhttp_settings_t settings_;
-  http::request request_;
-  std::string target_;
-  std::string host_;
-  std::string field_;        // of the header field that is being read, as far as it matters
-  std::string first_bytes_;  // of the request, to tell an unknown method from garbage
-  std::uint64_t head_bytes_ = 0;
-  std::uint64_t body_bytes_ = 0;  // as transferred, with chunk headers and trailers
-  std::uint64_t content_bytes_ = 0;
-  unsigned hosts_ = 0;
+  head_splitter splitter_;
+  body_decoder body_;
+  std::vector<field> fields_;
+  request_head head_;
+  at at_ = at::between;
+  bool begun_ = false;  // bytes of the next request have been asked for
   int refusal_ = 0;
-  bool begun_ = false;
-  bool complete_ = false;
-  bool in_head_ = true;
-  bool in_target_ = true;
-  bool in_host_ = false;
-  bool expects_ = false;
 };
 
-}  // namespace http
+}  // namespace weir::http::wire

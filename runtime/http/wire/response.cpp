@@ -8,7 +8,9 @@
 
 #include <fmt/format.h>
 
-namespace http {
+#include "weir/http/message.hpp"
+
+namespace weir::http::wire {
 
 std::string_view date_cache::at(std::int64_t now) {
   if (now == written_) return text_;
@@ -27,27 +29,6 @@ std::string_view date_cache::at(std::int64_t now) {
   return text_;
 }
 
-std::string_view reason_phrase(int status) {
-  switch (status) {
-    case 200: return "OK";
-    case 301: return "Moved Permanently";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 413: return "Content Too Large";
-    case 414: return "URI Too Long";
-    case 417: return "Expectation Failed";
-    case 421: return "Misdirected Request";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    case 505: return "HTTP Version Not Supported";
-    default: return "Unknown";
-  }
-}
-
 void response_writer::add_head(const response& what, std::int64_t now) {
   auto from = text_.size();
   auto out = std::back_inserter(text_);
@@ -60,6 +41,7 @@ void response_writer::add_head(const response& what, std::int64_t now) {
   text_ += what.fields;
   if (what.status == 405) text_ += "Allow: GET, HEAD\r\n";  // RFC 9110 15.5.6
   if (!what.keep_alive) text_ += "Connection: close\r\n";
+  if (what.keep_alive && what.minor_version == 0) text_ += "Connection: keep-alive\r\n";
   text_ += "\r\n";
   note_text(from);
 }
@@ -76,15 +58,12 @@ void response_writer::add(const response& what, std::int64_t now) {
   note_text(from);
 }
 
-void response_writer::add_status(int status, bool send_body, bool keep_alive, std::int64_t now) {
+void response_writer::add_status(int status, response like, std::int64_t now) {
   std::array<char, 64> line;
   auto end = fmt::format_to_n(line.data(), line.size(), "{} {}\n", status, reason_phrase(status));
-  response what;
-  what.status = status;
-  what.body = {line.data(), end.size};  // short enough to be copied
-  what.send_body = send_body;
-  what.keep_alive = keep_alive;
-  add(what, now);
+  like.status = status;
+  like.body = {line.data(), end.size};  // short enough to be copied
+  add(like, now);
 }
 
 void response_writer::note_text(std::size_t from) {
@@ -109,4 +88,4 @@ void response_writer::clear() {
   pieces_.clear();
 }
 
-}  // namespace http
+}  // namespace weir::http::wire

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace http {
+namespace weir::http::wire {
 
 /// The Date field's value, written anew once a second (RFC 9110 5.6.7, IMF-fixdate).
 class date_cache {
@@ -22,8 +22,6 @@ class date_cache {
   std::string text_;
 };
 
-std::string_view reason_phrase(int status);
-
 struct response {
   int status = 200;
   std::string_view content_type = "text/plain";
@@ -33,6 +31,7 @@ struct response {
   std::string_view fields;  ///< whole header fields, each with its CRLF
   bool send_body = true;    ///< false: HEAD
   bool keep_alive = true;
+  unsigned minor_version = 1;  ///< the request's: HTTP/1.0 is told that the connection goes on
 };
 
 class response_writer {
@@ -44,8 +43,8 @@ class response_writer {
   void add(const response& what, std::int64_t now);
   /// The head alone; the caller sends `content_length` bytes after it.
   void add_head(const response& what, std::int64_t now);
-  /// A short text that says what the status means.
-  void add_status(int status, bool send_body, bool keep_alive, std::int64_t now);
+  /// A short text that says what the status means; the rest is as in `like`.
+  void add_status(int status, response like, std::int64_t now);
 
   bool empty() const { return pieces_.empty(); }
   /// Whether it is time to write before more is added.
@@ -71,4 +70,4 @@ class response_writer {
   std::vector<std::span<const std::byte>> parts_;
 };
 
-}  // namespace http
+}  // namespace weir::http::wire
