@@ -80,6 +80,7 @@ shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::dri
 
 shard::~shard() {
   assert(roots_ == 0 && "a shard went while coroutines ran on it");
+  while (delivering_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
   settle();
   transport_->abandon();
   // Posted functions that never ran must still be freed; nothing else owns its message's memory.
@@ -128,9 +129,11 @@ void shard::on_cancel(detail::message& m) noexcept {
 void shard::post(std::function<void()> f) { deliver(*new posted(std::move(f))); }
 
 void shard::deliver(detail::message& m) noexcept {
+  delivering_.fetch_add(1, std::memory_order_relaxed);
   mailbox_.put(m);
   // Paired with run_until(): either the sleeper sees the message, or we see that it sleeps.
   if (sleeping_.load(std::memory_order_seq_cst)) driver_->wake();
+  delivering_.fetch_sub(1, std::memory_order_release);
 }
 
 bool shard::on_this_thread() const noexcept {

@@ -45,7 +45,6 @@ dedicated_thread::dedicated_thread(const config& settings, driver_factory make_d
 
 dedicated_thread::~dedicated_thread() {
   shard_->post([this] { asked_to_end_ = true; });
-  let_go_.count_down();
   thread_.join();
 }
 
@@ -71,8 +70,6 @@ void dedicated_thread::main(std::promise<void> made) {
   made.set_value();
   ending end(*mine);
   mine->run_until([&] { return asked_to_end_ && end.reached(); });
-  // Who posts looks at the shard once more after the message may have been read.
-  let_go_.wait();
 }
 
 }  // namespace weir::detail

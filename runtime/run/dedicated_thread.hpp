@@ -5,7 +5,6 @@
 #pragma once
 
 #include <future>
-#include <latch>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -35,7 +34,6 @@ class dedicated_thread final : public dedicated_stack {
   std::optional<int> core_;
   unsigned index_;
   bool asked_to_end_ = false;  // its own thread only
-  std::latch let_go_{1};       // nobody will touch the shard any more
   std::thread thread_;
 };
 

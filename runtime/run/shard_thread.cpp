@@ -3,7 +3,6 @@
 
 #include <exception>
 #include <future>
-#include <latch>
 #include <thread>
 #include <utility>
 
@@ -30,8 +29,6 @@ struct shard_thread::impl {
     promise.set_value(mine.get());
     detail::ending end(*mine);
     mine->run_until([&] { return asked_to_end && end.reached(); });
-    // Who posts looks at the shard once more after the message may have been read.
-    let_go.wait();
   }
 
   config settings;
@@ -39,7 +36,6 @@ struct shard_thread::impl {
   std::shared_ptr<shard_family> family;
   weir::shard* made = nullptr;
   bool asked_to_end = false;  // the shard's thread only
-  std::latch let_go{1};       // its owner will not touch the shard any more
   std::thread thread;
 };
 
@@ -61,7 +57,6 @@ shard_thread::shard_thread(config settings, unsigned index, std::shared_ptr<shar
 shard_thread::~shard_thread() {
   impl_->made->request_cancel();
   impl_->made->post([inside = impl_.get()] { inside->asked_to_end = true; });
-  impl_->let_go.count_down();
   impl_->thread.join();
 }
 

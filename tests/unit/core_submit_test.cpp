@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -52,6 +53,40 @@ TEST_CASE("a_task_runs_on_the_other_shard_and_its_result_comes_back") {
     auto text = co_await weir::submit_to(other.shard(), answer(question));
     CHECK(text == question + "!");
   });
+}
+
+TEST_CASE("a_shard_may_end_as_soon_as_the_message_has_run") {
+  // A driver that is slow to wake: the message has run long before.
+  struct slow_driver final : core_test::jumping_driver {
+    slow_driver(std::atomic<bool>& s, std::atomic<bool>& t) : sleeps(s), touched(t) {}
+    ~slow_driver() override { touched = waking.load(); }
+    void turn(weir::instant deadline) override {
+      sleeps = true;
+      sleeps.notify_one();
+      jumping_driver::turn(deadline);
+    }
+    void wake() noexcept override {
+      waking = true;
+      jumping_driver::wake();
+      std::this_thread::sleep_for(50ms);
+      waking = false;
+    }
+    std::atomic<bool>&sleeps, &touched;
+    std::atomic<bool> waking = false;
+  };
+  std::atomic<bool> sleeps = false, touched = false;
+  weir::config settings;
+  auto mine = std::make_unique<shard>(0, settings, std::make_unique<slow_driver>(sleeps, touched),
+                                      std::make_unique<core_test::no_transport>());
+  bool heard = false;
+  std::thread caller([&, s = mine.get()] {
+    sleeps.wait(false);
+    s->post([&] { heard = true; });
+  });
+  mine->run_until([&] { return heard; });
+  mine.reset();
+  CHECK_FALSE(touched);
+  caller.join();
 }
 
 TEST_CASE("a_task_can_be_submitted_to_its_own_shard") {

@@ -16,7 +16,7 @@
 namespace core_test {
 
 /// Waiting for a deadline makes it so. Waiting without one waits for wake().
-class jumping_driver final : public weir::detail::driver {
+class jumping_driver : public weir::detail::driver {
  public:
   std::string_view name() const override { return "jumping"; }
   weir::instant now() override { return now_; }

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <latch>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -185,6 +186,27 @@ TEST_CASE("a_shard_thread_runs_tasks_until_it_goes_and_cancels_the_rest") {
     other.shard().post([&] { other.shard().start(wait(), [](std::exception_ptr) {}); });
   }
   CHECK(cancelled);
+}
+
+TEST_CASE("a_shard_thread_may_end_as_soon_as_its_coroutine_has_the_answer") {
+  // Here the thread sanitizer decides.
+  shard_thread other(settings_with(), 1);
+  auto answer = []() -> task<int> { co_return 7; };
+  auto ask = [&](std::atomic<int>& got) -> task<> {
+    const int value = co_await submit_to(other.shard(), answer());
+    got = value;
+  };
+  for (int round = 0; round < 100; ++round) {
+    std::atomic<int> got = 0;
+    std::latch ended(1);
+    {
+      shard_thread caller(settings_with());
+      caller.shard().post(
+          [&] { caller.shard().start(ask(got), [&](std::exception_ptr) { ended.count_down(); }); });
+      ended.wait();
+    }
+    CHECK(got == 7);
+  }
 }
 
 TEST_CASE("a_shard_thread_that_cannot_be_made_throws_where_it_was_asked_for") {

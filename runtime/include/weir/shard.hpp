@@ -127,7 +127,8 @@ class shard {
   }
   /// Forgets a socket that goes while it is noted as spent.
   void forget_spent(detail::socket_base& socket) noexcept;
-  /// Hands a message to this shard. Any thread; wakes the shard when it sleeps.
+  /// Hands a message to this shard. Any thread; wakes the shard when it sleeps. What the message
+  /// does may lead to the shard's end: that waits until this call is over.
   void deliver(detail::message& m) noexcept;
   bool on_this_thread() const noexcept;
   void root_started() { ++roots_; }
@@ -162,6 +163,7 @@ class shard {
   shard_counters counters_;
   detail::mailbox mailbox_;
   std::atomic<bool> sleeping_{false};
+  std::atomic<unsigned> delivering_{0};  // calls of deliver()
   std::atomic<std::thread::id> thread_{};
   request stop_request_;
   request cancel_request_;
