@@ -124,6 +124,7 @@ std::error_code host::shutdown_send(instant now, socket_id id) {
 
 void host::close(instant now, socket_id id) { impl_->close(now, id); }
 void host::abort(instant now, socket_id id) { impl_->abort(now, id); }
+void host::reset_unfinished(instant now) { impl_->reset_unfinished(now); }
 void host::set_user(socket_id id, void* user) { impl_->set_user(id, user); }
 
 std::error_code host::set_options(instant now, socket_id id, const tcp_options& options) {

@@ -101,6 +101,8 @@ class host::impl final : public tcp::egress {
   void release(instant now, const lent_chunk& lent);
   void close(instant now, socket_id id);
   void abort(instant now, socket_id id);
+  void abort_connection(instant now, std::uint32_t index);
+  void reset_unfinished(instant now);
   void set_user(socket_id id, void* user);
   endpoint local_endpoint(socket_id id);
   tcp_socket* find(socket_id id) {

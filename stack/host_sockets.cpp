@@ -193,14 +193,24 @@ void host::impl::abort(instant now, socket_id id) {
     return;
   }
   if (find_udp(id) != nullptr) return udp_close(id);
-  auto* s = find(id);
-  if (s == nullptr) return;
-  s->owned = false;
-  s->pending = ready::none;
-  s->connection.disown();
+  if (find(id) != nullptr) abort_connection(now, index_of(id));
+}
+
+void host::impl::abort_connection(instant now, std::uint32_t index) {
+  auto& s = sockets_[index];
+  s.owned = false;
+  s.pending = ready::none;
+  s.connection.disown();
   auto ctx = context(now);
-  s->connection.abort(ctx);
-  settle(index_of(id), now);
+  s.connection.abort(ctx);
+  settle(index, now);
+}
+
+void host::impl::reset_unfinished(instant now) {
+  for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
+    if (sockets_.live(i) && sockets_[i].connection.state() != tcp_state::fin_wait_2)
+      abort_connection(now, i);
+  flush(now);
 }
 
 void host::impl::set_user(socket_id id, void* user) {

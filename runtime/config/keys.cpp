@@ -278,6 +278,10 @@ std::vector<key> make_keys() {
   k.push_back(boolean("stack.private_net", "run in a network namespace of its own",
                       [](auto& c) -> auto& { return c.stack.private_net; }));
 
+  k.push_back(number("stop.linger_ms", 0, 3'600'000, "",
+                     "how long closed connections may still deliver at the end, before a reset",
+                     [](auto& c) -> auto& { return c.stop.linger_ms; }));
+
   k.push_back(text("observe.listen", "ADDR:PORT", "off",
                    "an address and port, such as 127.0.0.1:9100",
                    "admin endpoint: /metrics, /sockets and a live page", is_endpoint,

@@ -1,25 +1,30 @@
 // When a shard's loop may stop: nothing runs on it any more, and the sockets that it gave up are
-// gone, or have had their time.
+// gone, or have had their time (stop.linger_ms). Those that are left are the transport's to
+// abandon.
 #pragma once
 
 #include <chrono>
 
+#include "weir/config.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
 
 class ending : private timer_node {
  public:
-  /// How long closed connections may take to deliver what was written before they are aborted.
-  static constexpr duration linger = std::chrono::seconds(2);
-
   explicit ending(shard& owner) : timer_node(&ending::expired), owner_(owner) {}
 
-  /// Asked after each turn, once the shard is to end. The first question starts the clock.
+  /// Asked after each turn, once the shard is to end. The first question starts the clock, and one
+  /// after more has run here starts it again: what that closed has its time too.
   bool reached() {
-    if (owner_.roots() != 0) return false;
+    if (owner_.roots() != 0) {
+      disarm();
+      late_ = false;
+      return false;
+    }
     if (owner_.transport().closing() == 0 || late_) return true;
-    if (!armed()) owner_.arm(*this, owner_.now() + linger);
+    if (!armed())
+      owner_.arm(*this, owner_.now() + std::chrono::milliseconds(owner_.settings().stop.linger_ms));
     return false;
   }
 

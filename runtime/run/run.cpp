@@ -179,14 +179,17 @@ class server {
   void serve_on(shard& mine) {
     mine.start(start(mine), [this](std::exception_ptr failure) { served(std::move(failure)); });
     detail::ending end(mine);
-    bool counted = false;
+    bool counted = false, failed = false;
     mine.run_until([&] {
+      if (const auto error = mine.transport().failure(); error && !std::exchange(failed, true))
+        transport_failed(error);
       if (serving_ != 0) return false;
-      if (!counted && end.reached()) {
+      const bool over = end.reached();
+      if (over && !counted) {
         counted = true;
         if (++ended_ == count_) wake_all();
       }
-      return ended_ == count_ && mine.roots() == 0;
+      return ended_ == count_ && over;
     });
   }
 
@@ -199,6 +202,12 @@ class server {
       cancel_all();
     }
     if (--serving_ == 0) wake_all();
+  }
+
+  /// Without sockets there is nothing to serve: whoever watches the program should start it again.
+  void transport_failed(std::error_code error) {
+    fail(exit_failed, "the server stops: its sockets are gone: " + error.message());
+    for (auto* s : shards_) s->request_stop();
   }
 
   void on_signal(int number, int count) {

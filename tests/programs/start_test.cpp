@@ -1,18 +1,26 @@
 // How a program begins and ends: under the limits of its process, with what it cannot have, and
 // what its end leaves behind.
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cerrno>
 #include <cstdio>
+#include <memory>
+#include <semaphore>
 #include <string>
+#include <thread>
 
 #include "programs/harness.hpp"
+#include "weir/weir.hpp"
 
 using namespace programs;
 
@@ -109,4 +117,154 @@ TEST_CASE("the_stack_serves_where_no_ring_fits_into_locked_memory") {
                  with_locked_memory(320));
   check_that_it_serves(server);
   CHECK(server.err().find("RLIMIT_MEMLOCK") != std::string::npos);
+}
+
+// --- The end.
+
+namespace {
+
+/// Reads all that is left; gives the error at the end of it, 0 for a clean one.
+int read_on(int fd) {
+  std::string buffer(65536, '\0');
+  for (;;) {
+    const auto n = ::recv(fd, buffer.data(), buffer.size(), 0);
+    if (n <= 0) return n < 0 ? errno : 0;
+  }
+}
+
+/// A client that takes a first byte and then no more.
+client slow_reader(const place& where) {
+  client out(where.address, where.port);
+  out.receive(1);
+  return out;
+}
+
+/// One connection to a kernel socket of this test, on any port; not read from.
+class kernel_peer {
+ public:
+  explicit kernel_peer(const char* address) : listening_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    at_.sin_family = AF_INET;
+    ::inet_pton(AF_INET, address, &at_.sin_addr);
+    socklen_t size = sizeof at_;
+    REQUIRE(::bind(listening_, reinterpret_cast<sockaddr*>(&at_), size) == 0);
+    REQUIRE(::listen(listening_, 1) == 0);
+    REQUIRE(::getsockname(listening_, reinterpret_cast<sockaddr*>(&at_), &size) == 0);
+  }
+  ~kernel_peer() { ::close(listening_), ::close(accepted_); }
+  std::uint16_t port() const { return ntohs(at_.sin_port); }
+  int accept() { return accepted_ = ::accept(listening_, nullptr, nullptr); }
+
+ private:
+  sockaddr_in at_{};
+  int listening_, accepted_ = -1;
+};
+
+std::vector<std::string> chargen_on_the_stack(const std::string& linger_ms,
+                                              std::vector<std::string> more) {
+  more.insert(more.end(),
+              {"--chargen", "198.18.0.2:19", "--drain", "0.01", "--stop.linger_ms", linger_ms});
+  return command_line(services(), backend_called("stack"), std::move(more));
+}
+
+const std::vector<std::vector<std::string>> ways_to_run_the_stack = {
+    {}, {"--shards", "2"}, {"--stack.placement", "dedicated"}};
+
+}  // namespace
+
+TEST_CASE("what_could_not_be_delivered_in_time_is_reset_before_the_device_goes") {
+  if (!own_network() || !usable("stack")) return;
+  for (auto& way : ways_to_run_the_stack) {
+    CAPTURE(way.empty() ? std::string("inline") : way[0]);
+    process server(chargen_on_the_stack("10", way));
+    auto reader = slow_reader(place_of(server.wait_line("listening chargen")));
+    server.signal(SIGTERM);
+    CHECK(server.wait() == 0);
+    CHECK(read_on(reader.fd()) == ECONNRESET);
+  }
+}
+
+TEST_CASE("what_was_written_has_the_linger_time_to_be_delivered") {
+  if (!own_network() || !usable("stack")) return;
+  for (auto& way : ways_to_run_the_stack) {
+    CAPTURE(way.empty() ? std::string("inline") : way[0]);
+    process server(chargen_on_the_stack("3600000", way));
+    auto reader = slow_reader(place_of(server.wait_line("listening chargen")));
+    server.signal(SIGTERM);
+    server.wait_error_line("services: 1 sessions were cut off");
+    CHECK(read_on(reader.fd()) == 0);
+    CHECK(server.wait() == 0);
+  }
+}
+
+TEST_CASE("a_peer_that_has_got_everything_is_not_reset") {
+  if (!own_network() || !usable("stack")) return;
+  process server(command_line(services(), backend_called("stack"),
+                              {"--echo", "198.18.0.2:7", "--drain", "0.01"}));
+  auto where = place_of(server.wait_line("listening echo"));
+  client c(where.address, where.port);
+  c.send("x");
+  c.receive(1);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+  CHECK(read_on(c.fd()) == 0);
+}
+
+TEST_CASE("what_a_late_task_closes_has_the_linger_time_too") {
+  if (!own_network() || !usable("stack")) return;
+  weir::config settings;
+  settings.backend = "stack";
+  settings.shards = 2;
+  settings.stop.linger_ms = 3'600'000;
+  constexpr std::size_t size = 8 << 20;  // more than the peer's kernel takes unread
+  std::atomic<weir::shard*> other = nullptr;
+  std::binary_semaphore may_read(0);
+  int end = -1;
+  std::thread reader;
+  auto send_and_close = [](weir::endpoint to, std::vector<std::byte> bytes) -> weir::task<> {
+    auto stream = co_await weir::connect(to);
+    (void)co_await stream.write_all(std::span<const std::byte>(bytes))
+        .timeout(std::chrono::milliseconds(100))
+        .nothrow();
+  };
+  auto late = [&]() -> weir::task<> {
+    while (other == nullptr) co_await weir::yield();
+    // By now, most likely, the other shard has nothing left to do.
+    co_await weir::sleep_for(std::chrono::milliseconds(50));
+    auto peer = std::make_shared<kernel_peer>("198.18.0.1");
+    reader = std::thread([&, peer] {
+      const int from = peer->accept();
+      may_read.acquire();
+      end = read_on(from);
+    });
+    auto work = send_and_close({"198.18.0.1", peer->port()}, std::vector<std::byte>(size));
+    co_await weir::submit_to(*other, std::move(work));
+    may_read.release();
+  };
+  auto serve = [&](weir::shard& s) -> weir::task<> {
+    if (s.index() == 0) s.start(late(), [](const std::exception_ptr&) {});
+    if (s.index() == 1) other = &s;
+    co_return;
+  };
+  CHECK(weir::run(settings, serve) == 0);
+  reader.join();
+  CHECK(end == 0);
+}
+
+TEST_CASE("a_device_that_is_deleted_ends_the_program_with_a_failure") {
+  if (!own_network() || !usable("stack")) return;
+  for (auto& way : ways_to_run_the_stack) {
+    for (const rlim_t kib : {rlim_t{64 * 1024}, rlim_t{16}}) {  // packets through io_uring, Asio
+      CAPTURE(way.empty() ? std::string("inline") : way[0]);
+      CAPTURE(kib);
+      std::vector<std::string> more = {"--echo", "198.18.0.2:7"};
+      more.insert(more.end(), way.begin(), way.end());
+      process server(command_line(services(), backend_called("stack"), more),
+                     with_locked_memory(kib));
+      server.wait_line("listening echo");
+      auto deleted = run({"/bin/sh", "-c", "PATH=$PATH:/sbin:/usr/sbin ip link delete weir0"});
+      REQUIRE(deleted.code == 0);
+      CHECK(server.wait() == 1);
+      CHECK(server.err().find("its sockets are gone") != std::string::npos);
+    }
+  }
 }

@@ -64,6 +64,12 @@ struct config {
     bool private_net = false;
   } stack;
 
+  struct stop_section {
+    /// How long closed connections may still deliver what was written, at the end of the program,
+    /// before they are reset.
+    std::uint32_t linger_ms = 2000;
+  } stop;
+
   struct observe_section {
     std::string listen;  ///< ADDR:PORT of the admin endpoint; empty = off
     std::string pcap;    ///< pcapng file; empty = off

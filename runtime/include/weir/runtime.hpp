@@ -24,11 +24,12 @@ availability probe_backend(std::string_view name, const config& settings);
 std::vector<std::string> built_backends();
 
 /// Runs `serve` on every shard (settings.shards) until all have returned; returns the process's
-/// exit code. The first SIGINT or SIGTERM makes accept() end on every shard, the second cancels
-/// what still runs. `settings.backend` "auto" is resolved here, with one line on stderr that says
-/// which and why; a named back end that cannot be used is an error on stderr and exit code 2. An
-/// exception out of `serve` is printed, cancels the other shards and gives exit code 1.
-/// `settings.observe.listen` is served here too (docs/observe.md), and by run() alone.
+/// exit code (docs/cancellation.md). The first SIGINT or SIGTERM, on whichever thread it arrives,
+/// makes accept() end on every shard, the second cancels what still runs. `settings.backend` "auto"
+/// is resolved here, with one line on stderr that says which and why; a named back end that cannot
+/// be used is an error on stderr and exit code 2. An exception out of `serve` is printed, cancels
+/// the other shards and gives exit code 1. `settings.observe.listen` is served here too
+/// (docs/observe.md), and by run() alone.
 int run(const config& settings, std::function<task<>(shard&)> serve);
 
 /// Resolves "auto" and checks that the back end can be used; throws config_error with the reason

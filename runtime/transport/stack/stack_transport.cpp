@@ -186,6 +186,7 @@ instant stack_transport::next_deadline() const { return host_.next_deadline(); }
 // the peer has everything. FIN_WAIT_2 is none either: what remains is the peer's to send, and
 // nobody would read it.
 std::size_t stack_transport::closing() const {
+  if (device_error_) return 0;  // nothing will ever be delivered
   std::size_t count = 0;
   host_.for_each_connection([&](const stack::tcp_info& info) {
     using enum stack::tcp_state;
@@ -196,8 +197,9 @@ std::size_t stack_transport::closing() const {
   return count;
 }
 
-// Whatever is left goes with the host, and the device with it.
+// Whatever is left goes with the host, and the device with it: no peer would ever be told.
 void stack_transport::abandon() noexcept {
+  host_.reset_unfinished(clock());
   settings_.tap.reset();
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, nullptr);
 }

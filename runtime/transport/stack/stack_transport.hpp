@@ -61,6 +61,7 @@ class stack_transport final : public transport,
   instant next_deadline() const override;
   std::size_t closing() const override;
   void abandon() noexcept override;
+  std::error_code failure() const noexcept override { return device_error_; }
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   stack::host& host() { return host_; }

@@ -191,8 +191,10 @@ class transport {
   virtual instant next_deadline() const = 0;
   /// Sockets that were given up and are not gone yet; a shard ends only when none is left.
   virtual std::size_t closing() const = 0;
-  /// The shard ends now: whatever is still closing is aborted.
+  /// The shard ends now: whatever is still closing is reset.
   virtual void abandon() noexcept = 0;
+  /// Why no socket works here any more, and none ever will: the stack's device is gone.
+  virtual std::error_code failure() const noexcept { return {}; }
 };
 
 /// Of runtime/core/shard.cpp: a reader took from socket.rx_data.

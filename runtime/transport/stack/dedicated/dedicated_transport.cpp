@@ -70,6 +70,8 @@ void dedicated_transport::abandon() noexcept {
   call([this] { stack_->side().leave(*channel_); });
 }
 
+std::error_code dedicated_transport::failure() const noexcept { return stack_->side().failure(); }
+
 dedicated_socket& dedicated_transport::make_socket(socket::role what) {
   if (free_ == nullptr) {
     slabs_.push_back(std::make_unique<socket[]>(sockets_per_slab));

@@ -51,6 +51,7 @@ class dedicated_transport final : public transport, public observable {
   instant next_deadline() const override { return instant::never(); }
   std::size_t closing() const override { return closing_; }
   void abandon() noexcept override;
+  std::error_code failure() const noexcept override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
  private:

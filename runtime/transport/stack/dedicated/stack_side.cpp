@@ -189,6 +189,7 @@ void stack_side::handle(const stack::event& what) {
 
 void stack_side::fail_everything(std::error_code error) {
   device_error_ = error;
+  failed_ = error.value();
   for (auto& g : groups_)
     for (auto& m : g->members)
       while (auto* s = m->first_waiting) {
@@ -204,6 +205,7 @@ void stack_side::fail_everything(std::error_code error) {
       tell_later(*s, tell::look);
       s = next;
     }
+    c->down_bell.ring(c->app);  // whether it has anything here or not
   }
 }
 

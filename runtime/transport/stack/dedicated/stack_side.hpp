@@ -4,6 +4,7 @@
 // nobody, and drops nothing: what finds a ring full stays where it is until there is room.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -58,6 +59,9 @@ class stack_side final : public stack_tenant {
   void close_listener(dedicated_socket& record);
   std::error_code set_options(dedicated_socket& s, const stream_options& options);
 
+  /// transport::failure() of all shards. Any thread.
+  std::error_code failure() const noexcept { return {failed_.load(), std::generic_category()}; }
+
  private:
   // stack_tenant
   void handle(const stack::event& what) override;
@@ -98,7 +102,8 @@ class stack_side final : public stack_tenant {
   std::vector<channel*> channels_;
   std::vector<std::unique_ptr<dedicated_group>> groups_;
   std::error_code device_error_;
-  std::uint64_t waits_ = 0;  // numbers those who wait, so that the first of all members is found
+  std::atomic<int> failed_{0};  // the same for other threads
+  std::uint64_t waits_ = 0;     // numbers those who wait, so that the first of all members is found
   stack::siphash_key hash_key_;
 };
 

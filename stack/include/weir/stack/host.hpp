@@ -399,6 +399,10 @@ class host {
   void close(instant now, socket_id id);
   /// Gives the socket up with a reset; what is queued is dropped.
   void abort(instant now, socket_id id);
+  /// Resets every connection that still has something to deliver, those that were closed included.
+  /// Where a closed one waits for nothing but its peer's end, the peer has all and is left in
+  /// peace.
+  void reset_unfinished(instant now);
 
   /// What events for this socket carry. Accepted sockets start with nullptr.
   void set_user(socket_id id, void* user);
