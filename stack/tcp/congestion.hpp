@@ -38,7 +38,7 @@ class congestion_control {
   /// A retransmission timeout. `first`: not the back-off of an earlier one (RFC 5681 3.1 equation
   /// 4).
   void on_timeout(instant now, std::uint32_t flight, bool first);
-  /// Recovery sets the window as it goes (RFC 6937), and ends at the threshold.
+  /// Recovery sets the window as it goes (RFC 9937), and ends at the threshold.
   void set_window(std::uint32_t bytes);
   void finish_recovery() { set_window(threshold_); }
   /// Nothing was sent for longer than the timeout (RFC 5681 4.1).

@@ -75,7 +75,7 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
   ecn_ok_ = agreed.ecn;
   ts_offset_ = agreed.timestamp_offset;
   ts_recent_ = agreed.peer_timestamp;
-  ts_recent_at_ = ctx.now;
+  ts_recent_at_ = seconds(ctx.now);
   peer_mss_ = agreed.peer_mss;
   mtu_ = agreed.mtu;
   snd_wnd_ = max_wnd_ = agreed.peer_window;

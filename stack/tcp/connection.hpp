@@ -198,8 +198,8 @@ class connection {
   void on_ack_outcome(context& ctx, const wire::tcp_segment& segment, seq before,
                       std::uint32_t flight_before, bool duplicate, bool echo, ack_outcome& outcome);
   bool reno_on_duplicate(context& ctx, ack_outcome& outcome);
-  void reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
-  void mark_front_lost(context& ctx);
+  bool reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
+  bool mark_front_lost(context& ctx);
   void rack_update(context& ctx, const ack_outcome& outcome);
   struct losses {
     bool any = false;
@@ -215,7 +215,9 @@ class connection {
   void enter_recovery(context& ctx, std::uint32_t delivered);
   void leave_recovery(context& ctx);
   void validate_window(const context& ctx, bool used);
-  void reduce_by_rate(std::uint32_t delivered);
+  void grow_window(context& ctx, std::uint32_t advanced, std::uint32_t flight_before,
+                   const ack_outcome& outcome);
+  void reduce_by_rate(std::uint32_t delivered, bool safe);
   bool undisturbed() const {
     return congestion_state_ == congestion_state::open ||
            congestion_state_ == congestion_state::reduced;
@@ -345,11 +347,12 @@ class connection {
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
-  seq small_end_;  // end of the last segment under an MSS (Minshall's Nagle)
-  seq recover_;    // RFC 6582: recovery ends when this is acknowledged
-  seq tail_probe_end_;
+  seq small_end_;      // end of the last segment under an MSS (Minshall's Nagle)
+  seq recover_;        // RFC 6582: recovery ends when this is acknowledged
   seq reduced_end_;    // RFC 3168 6.1.2: one reduction until more than this is acknowledged
   seq reorder_round_;  // RFC 8985 6.2: the window for reordering grows once per round trip
+  seq peak_end_;       // a round trip is over when this is acknowledged
+  std::uint32_t peak_flight_ = 0;  // what was out at most in it (RFC 7661)
   std::uint32_t snd_wnd_ = 0, max_wnd_ = 0;
   std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4,
                 mtu_ = 1500;  // mss_: payload bytes, fixed options taken off
@@ -371,6 +374,7 @@ class connection {
   std::uint32_t rcv_mss_ =
       536;  // the largest segment seen: the estimate behind "every second segment"
   std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
+  std::uint32_t ts_recent_at_ = 0;  // in seconds, as it matters after weeks
   // Receive buffer tuning: bytes the reader took within one round trip.
   std::uint32_t tune_taken_ = 0;
 
@@ -394,7 +398,7 @@ class connection {
   instant timer_at_ = instant::never();  // what timer_ says
   instant ack_at_ = instant::never();
   instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
-  instant last_sent_, ts_recent_at_, tune_at_;
+  instant last_sent_, tune_at_;
 
   // --- Statistics.
   std::uint64_t bytes_sent_ = 0;

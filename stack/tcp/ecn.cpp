@@ -59,7 +59,7 @@ void connection::on_congestion_echo(context& ctx, std::uint32_t flight_before) {
     return;
   }
   congestion_state_ = congestion_state::reduced;
-  reduce_by_rate(0);
+  reduce_by_rate(0, false);
 }
 
 }  // namespace weir::stack::tcp

@@ -32,7 +32,7 @@ void connection::on_expected(context& ctx, const wire::tcp_segment& segment) {
   keep_probes_ = 0;
   if (timestamps_ && rcv_nxt_ <= last_ack_sent_) {
     ts_recent_ = segment.options.timestamps->value;
-    ts_recent_at_ = ctx.now;
+    ts_recent_at_ = seconds(ctx.now);
   }
   if (!on_ack(ctx, segment) || state_ == tcp_state::closed || segment.payload.empty()) return;
   if (ecn_ok_) note_marks(ctx, segment);
@@ -91,7 +91,7 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
   if (timestamps_ && segment.options.timestamps && sequence <= last_ack_sent_ &&
       static_cast<std::int32_t>(segment.options.timestamps->value - ts_recent_) >= 0) {
     ts_recent_ = segment.options.timestamps->value;
-    ts_recent_at_ = ctx.now;
+    ts_recent_at_ = seconds(ctx.now);
   }
   if (!on_ack(ctx, segment)) return;
   if (segment.options.user_timeout) take_user_timeout(*segment.options.user_timeout);
@@ -132,7 +132,7 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
   if (!scaling_) rcv_shift_ = 0;
   if (timestamps_) {
     ts_recent_ = theirs.timestamps->value;
-    ts_recent_at_ = ctx.now;
+    ts_recent_at_ = seconds(ctx.now);
   }
   // 0 is "no option" to us; a peer that says so is clamped like any other tiny one.
   peer_mss_ = theirs.mss ? std::max<std::uint16_t>(*theirs.mss, 1) : std::uint16_t{0};
@@ -177,7 +177,7 @@ bool connection::check_timestamps(context& ctx, const wire::tcp_segment& segment
   }
   const auto value = segment.options.timestamps->value;
   if (static_cast<std::int32_t>(value - ts_recent_) >= 0) return true;
-  if (ctx.now - ts_recent_at_ > timestamp_lifetime) return true;
+  if (std::chrono::seconds(seconds(ctx.now) - ts_recent_at_) > timestamp_lifetime) return true;
   if (segment.has(wire::syn)) return true;
   // RFC 7323 5.3 R1: an old duplicate; acknowledge and drop. One without data is held to the
   // challenge's rate.

@@ -1,6 +1,6 @@
 // Losses: which bytes are lost, and how fast what is lost and what is new may leave meanwhile. With
 // SACK by time (RACK, RFC 8985), without it by counting duplicates (NewReno, RFC 6582); in both the
-// window shrinks proportionally (RFC 6937), and the bytes in the network are counted, not guessed
+// window shrinks proportionally (RFC 9937), and the bytes in the network are counted, not guessed
 // from an inflated window. See connection.hpp.
 #include <algorithm>
 
@@ -39,43 +39,34 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
     rack_update(ctx, outcome);
     if (outcome.delivered > 0 || outcome.newly_sacked > 0) lost = rack_detect(ctx);
   } else if (advanced > 0) {
-    reno_on_advance(ctx, advanced, outcome);
+    lost.any = reno_on_advance(ctx, advanced, outcome);
   } else if (duplicate) {
     lost.any = reno_on_duplicate(ctx, outcome);
   }
   if (setbacks_->path.probing() && path_probe_lost(ctx))
-    lost = {};  // RFC 4821 7.6.2: no congestion
+    lost = {};                                  // RFC 4821 7.6.2: no congestion
+  const bool safe = advanced > 0 && !lost.any;  // RFC 9937 6.2: safeACK
   switch (congestion_state_) {
     case congestion_state::open:
       if (lost.any) {
         enter_recovery(ctx, outcome.delivered);
-        reduce_by_rate(outcome.delivered);
+        reduce_by_rate(outcome.delivered, safe);
       } else if (echo) {
         // RFC 3168 6.1.2: no growth on such an acknowledgement, whether it reduces or not.
         on_congestion_echo(ctx, flight_before);
       } else if (advanced > 0) {
-        // RFC 7661: no growth while the application, not the window, is the limit.
-        const auto window = congestion_.window();
-        const auto measured =
-            outcome.clean_sent.ns() >= 0 ? ctx.now - outcome.clean_sent : duration(0);
-        congestion_.on_round_trip(una_, nxt_, static_cast<std::uint32_t>(measured.count() / 1000));
-        const bool limited = window_limited_ || paced_out_ ||
-                             (congestion_.in_slow_start() && flight_before * 2 > window) ||
-                             flight_before + mss_ > window;
-        if (limited) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
-        if (!limited || (una_ == nxt_ && out_.empty())) congestion_.pause(ctx.now);
-        validate_window(ctx, limited || flight_before >= window / 2);
+        grow_window(ctx, advanced, flight_before, outcome);
       }
       break;
     case congestion_state::reduced:
       if (lost.any) {
         enter_recovery(ctx, outcome.delivered);
-        reduce_by_rate(outcome.delivered);
+        reduce_by_rate(outcome.delivered, safe);
       } else if (una_ >= reduced_end_) {
         congestion_.finish_recovery();
         congestion_state_ = congestion_state::open;
       } else {
-        reduce_by_rate(outcome.delivered);
+        reduce_by_rate(outcome.delivered, safe);
       }
       break;
     case congestion_state::recovery:
@@ -99,11 +90,26 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
       }
       if (lost.retransmission) enter_recovery(ctx, outcome.delivered);
       if (congestion_state_ == congestion_state::recovery)
-        reduce_by_rate(outcome.delivered);
+        reduce_by_rate(outcome.delivered, safe);
       else if (advanced > 0 && !echo)
         congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
       break;
   }
+}
+
+void connection::grow_window(context& ctx, std::uint32_t advanced, std::uint32_t flight_before,
+                             const ack_outcome& outcome) {
+  // RFC 7661: no growth while the application, not the window, is the limit. What counts is what
+  // was out at most in this round trip: as it is acknowledged, less and less is.
+  const auto window = congestion_.window();
+  const auto used = std::max(flight_before, peak_flight_);
+  const auto measured = outcome.clean_sent.ns() >= 0 ? ctx.now - outcome.clean_sent : duration(0);
+  congestion_.on_round_trip(una_, nxt_, static_cast<std::uint32_t>(measured.count() / 1000));
+  const bool limited = window_limited_ || paced_out_ || used + mss_ > window ||
+                       (congestion_.in_slow_start() && used > window / 2);
+  if (limited) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
+  if (!limited || (una_ == nxt_ && out_.empty())) congestion_.pause(ctx.now);
+  validate_window(ctx, limited || used >= window / 2);
 }
 
 void connection::validate_window(const context& ctx, bool used) {
@@ -130,34 +136,36 @@ bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
   // RFC 6582 3.2 step 2: one reduction for one window, whatever duplicates the retransmissions
   // cause.
   if (una_ <= recover_) return false;
-  mark_front_lost(ctx);
+  (void)mark_front_lost(ctx);
   return true;
 }
 
-void connection::reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome) {
+// Whether it shows a further loss.
+bool connection::reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome) {
   if (congestion_state_ == congestion_state::recovery && una_ < recover_) {
     // A partial acknowledgement: the retransmission arrived and what follows is the next hole (RFC
     // 6582 3.2 step 3).
     const auto known = std::min(reno_sacked_, advanced > mss_ ? advanced - mss_ : 0);
     reno_sacked_ -= known;
     outcome.delivered -= std::min(outcome.delivered, known);
-    mark_front_lost(ctx);
-    return;
+    return mark_front_lost(ctx);
   }
   outcome.delivered -= std::min(outcome.delivered, reno_sacked_);
   reno_sacked_ = 0;
   duplicate_acks_ = 0;
+  return false;
 }
 
-void connection::mark_front_lost(context& ctx) {
-  if (board_.empty()) return;
-  if (board_[0].has(sent_record::retransmitted)) return;
+// False: it was known, and is on its way again.
+bool connection::mark_front_lost(context& ctx) {
+  if (board_.empty() || board_[0].has(sent_record::retransmitted)) return false;
   if (board_[0].length > mss_ && !board_[0].has(sent_record::lost))
     (void)board_.split(ctx.pool, 0, mss_);
   board_.mark_lost(0);
   // Never more gone than is out.
   const auto out = span_of(una_, nxt_);
   reno_sacked_ = std::min(reno_sacked_, out > board_.lost() ? out - board_.lost() : 0);
+  return true;
 }
 
 // --- With SACK: RACK (RFC 8985 6.2).
@@ -232,8 +240,8 @@ connection::losses connection::rack_detect(context& ctx) {
 }
 
 void connection::on_duplicate_report(context& ctx, seq left, seq right) {
-  if (tail_probe_out_ && probe_was_retransmission_ && right >= tail_probe_end_ &&
-      left < tail_probe_end_) {
+  if (tail_probe_out_ && probe_was_retransmission_ && right >= setbacks_->tail_probe_end &&
+      left < setbacks_->tail_probe_end) {
     tail_probe_duplicate_ = true;  // the original and the probe both arrived: nothing was lost
     return;
   }
@@ -271,7 +279,7 @@ void connection::enter_recovery(context& ctx, std::uint32_t delivered) {
   auto& s = setbacks_.change();
   s.episode_at = ctx.now;
   s.undo_bytes = 0;
-  // RFC 6937 3.1's RecoverFS, less what had arrived before this acknowledgement (RFC 9937 6.1).
+  // RFC 9937 6.1: RecoverFS, without what had arrived before this acknowledgement.
   const auto out = span_of(una_, nxt_);
   s.prr_flight = std::max(out - std::min(out, board_.sacked() + reno_sacked_) + delivered, 1u);
   s.prr_delivered = s.prr_out = 0;
@@ -283,8 +291,9 @@ void connection::enter_recovery(context& ctx, std::uint32_t delivered) {
   ctx.counters.add(counter::fast_retransmits);
 }
 
-void connection::reduce_by_rate(std::uint32_t delivered) {
-  // RFC 6937 3.1, with the slow start reduction bound.
+void connection::reduce_by_rate(std::uint32_t delivered, bool safe) {
+  // RFC 9937 6.2. Below the target as much leaves as arrives, and a segment more while recovery
+  // makes progress.
   auto& s = setbacks_.change();
   s.prr_delivered += delivered;
   const auto pipe = flight();
@@ -295,7 +304,8 @@ void connection::reduce_by_rate(std::uint32_t delivered) {
     send = due > s.prr_out ? due - s.prr_out : 0;
   } else {
     const auto owed = s.prr_delivered > s.prr_out ? s.prr_delivered - s.prr_out : 0;
-    send = std::min<std::uint64_t>(target - pipe, std::uint64_t{std::max(owed, delivered)} + mss_);
+    send = std::uint64_t{std::max(owed, delivered)} + (safe ? mss_ : 0u);
+    send = std::min<std::uint64_t>(target - pipe, send);
   }
   // The fast retransmission itself, and that of the hole which a partial acknowledgement shows (RFC
   // 6582 3.2 step 3).

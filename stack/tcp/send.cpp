@@ -165,6 +165,10 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
 void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin,
                            transmission what) {
   part_room<ip_layer::max_parts> parts;
+  if (what != transmission::again && (una_ >= peak_end_ || flight() > peak_flight_)) {
+    peak_flight_ = flight();
+    peak_end_ = nxt_;
+  }
   const bool fresh = what == transmission::fresh || what == transmission::path_probe;
   do {
     std::size_t count = 0;

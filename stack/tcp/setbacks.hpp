@@ -15,13 +15,14 @@
 namespace weir::stack::tcp {
 
 struct setbacks {
-  // Reducing the window (RFC 6937), and taking that back.
+  // Reducing the window (RFC 9937), and taking that back.
   std::uint32_t prr_delivered = 0, prr_out = 0, prr_flight = 0;
   std::uint32_t undo_bytes = 0;  // sent again since the last reduction, not reported twice yet
   instant episode_at;            // when recovery began, or the first timeout of several
   // What the next acknowledgements report.
   seq duplicate_from, duplicate_to;  // a D-SACK, once; empty when equal
   std::array<seq, 4> reported{};     // in the ranges reported first of late, newest first
+  seq tail_probe_end;                // what acknowledges the probe that is out
   path_search path;
   instant cork_at = instant::never();
   instant pace_at;  // no new data before it

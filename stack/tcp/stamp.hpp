@@ -8,6 +8,11 @@
 
 namespace weir::stack::tcp {
 
+/// For what is compared with weeks.
+inline std::uint32_t seconds(instant now) {
+  return static_cast<std::uint32_t>(now.ns() / 1'000'000'000);
+}
+
 class stamp {
  public:
   stamp() = default;

@@ -310,21 +310,21 @@ void connection::on_tail_probe_timer(context& ctx) {
       board_.unmark_retransmitted(last);
     }
   }
-  tail_probe_end_ = nxt_;
+  setbacks_.change().tail_probe_end = nxt_;
   timer_ = timer_mode::retransmit;  // RFC 8985 7.3: then the timeout
   timer_at_ = ctx.now + current_rto();
 }
 
 void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment, bool duplicate,
                                   std::uint32_t flight_before) {
-  if (!tail_probe_out_ || una_ < tail_probe_end_) return;
+  if (!tail_probe_out_ || una_ < setbacks_->tail_probe_end) return;
   // RFC 8985 7.4.2. A probe of new data tells nothing of losses, and a D-SACK for one that was sent
   // again says that the original arrived as well.
   bool repaired = false;
   if (probe_was_retransmission_ && !tail_probe_duplicate_) {
     // At the probe's end it is open which of the copies came: a duplicate without SACK would be the
     // answer to the second, and an acknowledgement beyond it leaves only the one.
-    repaired = una_ > tail_probe_end_;
+    repaired = una_ > setbacks_->tail_probe_end;
     if (!repaired && (!duplicate || segment.options.sack_count > 0)) return;
   }
   tail_probe_out_ = tail_probe_duplicate_ = false;
@@ -341,7 +341,7 @@ void connection::on_reorder_timer(context& ctx) {
   if (setbacks_->path.probing() && path_probe_lost(ctx)) lost = {};
   if (undisturbed() ? lost.any : lost.retransmission) {
     enter_recovery(ctx, 0);
-    reduce_by_rate(0);
+    reduce_by_rate(0, false);
   }
   output_due_ = true;
 }

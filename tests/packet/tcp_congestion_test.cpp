@@ -239,7 +239,7 @@ TEST_CASE("the third duplicate retransmits; each further one says that a segment
   CHECK(data_sent(t) == std::vector<std::uint32_t>{1});
   CHECK(t.info().slow_start_threshold == 5000);  // of ten: without the two of limited transmit
   // Eight more arrived. RFC 5681 would inflate to 8 + 8 segments, four beyond the twelve that are
-  // out; the rate of RFC 6937 sends no more, only earlier.
+  // out; the rate of RFC 9937 sends no more, only earlier.
   std::vector<std::uint32_t> fresh;
   for (int i = 0; i < 8; ++i) {
     t.in(ack(1));

@@ -1,5 +1,5 @@
 // Losses found by time and tails that are probed (RFC 8985), each at its exact time, and the rate
-// of recovery (RFC 6937).
+// of recovery (RFC 9937).
 #include "packet/sending.hpp"
 
 using namespace weir;
@@ -399,84 +399,125 @@ TEST_CASE("without SACK nothing is found by time and no tail is probed") {
   CHECK(t.info().timeouts == 1);
 }
 
-// covers: 6937-1, 8985-15, 6675-4
+// covers: 9937-1, 9937-2, 9937-4, 9937-5, 9937-6, 9937-7, 8985-15, 6675-4
 TEST_CASE("recovery sends in proportion to what arrives and ends at the threshold") {
+  for (const bool sack : {true, false}) {
+    CAPTURE(sack);
+    script t(reno());
+    t.establish(sack ? "<mss 1000,sackOK>" : "<mss 1000>");
+    const auto at = warm_up(t);
+    // One more has arrived; without selective acknowledgements a duplicate says the same.
+    const auto report = [&](std::uint32_t end) {
+      t.in(sack ? ack(at, {{at + 1000, end}}) : ack(at));
+    };
+    CHECK(t.send(100'000u).value() == 100'000);
+    CHECK(t.sent() == 10);
+    t.skip();
+    t.after(100ms);
+    // The first segment is lost. Two reports let two new ones out, the third begins recovery.
+    std::uint32_t next = at + 10000, reported = at + 1000;
+    for (int i = 0; i < 2; ++i) {
+      report(reported += 1000);
+      CHECK(data_sent(t) == std::vector<std::uint32_t>{next});
+      next += 1000;
+      t.after(1ms);
+    }
+    constexpr std::uint32_t threshold = 5000, recover_fs = 10000;  // 12 out, 2 arrived before
+    std::uint32_t delivered = 0, sent = 0;
+    bool again = false;
+    for (int i = 0; i < 9; ++i) {
+      CAPTURE(i);
+      t.after(i == 7 ? 91ms : 1ms);  // the last two reports are of what left a round trip before
+      report(reported += 1000);
+      // RFC 9937 6.2.
+      delivered += 1000;
+      const auto out = next - at, arrived = reported - at - 1000;
+      const auto pipe = out - arrived - (again ? 0u : 1000u);
+      std::uint32_t may = 0;
+      if (pipe > threshold)
+        may = (delivered * threshold + recover_fs - 1) / recover_fs - sent;
+      else
+        may = std::min(threshold - pipe, std::max(delivered - sent, 1000u));
+      if (i == 0) may = std::max(may, 1000u);  // the fast retransmission itself
+      std::vector<std::uint32_t> expected;
+      for (auto room = may; room >= 1000; room -= 1000, sent += 1000) {
+        expected.push_back(again ? next : at);
+        if (again) next += 1000;
+        again = true;
+      }
+      CHECK(data_sent(t) == expected);
+    }
+    CHECK(sent == 5000);  // half of the ten
+    t.in(ack(next));
+    CHECK(t.info().congestion_window == 5000);
+    CHECK(t.info().slow_start_threshold == 5000);
+  }
+}
+
+// covers: 9937-3, 9937-5, 9937-7, 8985-15
+TEST_CASE("after heavy losses as much goes out as arrives, and one more while recovery gets on") {
   script t(reno());
   t.establish("<mss 1000,sackOK>");
   const auto at = warm_up(t);
   CHECK(t.send(100'000u).value() == 100'000);
-  CHECK(t.sent() == 10);
   t.skip();
   t.after(100ms);
-  // The first segment is lost. Two reports let two new ones out, the third begins recovery.
-  std::uint32_t next = at + 10000, reported = at + 1000;
-  for (int i = 0; i < 2; ++i) {
-    reported += 1000;
-    t.in(ack(at, {{at + 1000, reported}}));
-    CHECK(data_sent(t) == std::vector<std::uint32_t>{next});
-    next += 1000;
-    t.after(1ms);
-  }
-  constexpr std::uint32_t threshold = 5000, recover_fs = 10000;  // 12 out, 2 arrived before
-  std::uint32_t delivered = 0, sent = 0;
-  bool again = false;
-  for (int i = 0; i < 9; ++i) {
-    CAPTURE(i);
-    t.after(i == 7 ? 91ms : 1ms);  // the last two reports are of what left a round trip before
-    reported += 1000;
-    t.in(ack(at, {{at + 1000, reported}}));
-    // RFC 6937 3.1.
-    delivered += 1000;
-    const auto out = next - at, arrived = reported - at - 1000;
-    const auto pipe = out - arrived - (again ? 0u : 1000u);
-    std::uint32_t may = 0;
-    if (pipe > threshold)
-      may = (delivered * threshold + recover_fs - 1) / recover_fs - sent;
-    else
-      may = std::min(threshold - pipe, std::max(delivered - sent, 1000u) + 1000);
-    if (i == 0) may = std::max(may, 1000u);  // the fast retransmission itself
-    std::vector<std::uint32_t> expected;
-    for (auto room = may; room >= 1000; room -= 1000, sent += 1000) {
-      expected.push_back(again ? next : at);
-      if (again) next += 1000;
-      again = true;
-    }
-    CHECK(data_sent(t) == expected);
-  }
-  CHECK(sent == 5000);  // half of the ten
-  t.in(ack(next));
+  // Only the last three arrived: seven are lost, and nothing is on its way.
+  const std::pair<std::uint32_t, std::uint32_t> arrived{at + 7000, at + 10000};
+  t.in(ack(at, {arrived}));
+  CHECK(data_sent(t) == std::vector<std::uint32_t>{at, at + 1000, at + 2000});
+  t.after(100ms);
+  t.in(ack(at + 1000, {arrived}));  // SND.UNA advances and no loss shows: two for one
+  CHECK(data_sent(t) == std::vector<std::uint32_t>{at + 3000, at + 4000});
+  t.in(ack(at + 3000, {arrived}));  // three for two, which fills the window
+  CHECK(data_sent(t) == std::vector<std::uint32_t>{at + 5000, at + 6000, at + 10000});
+  t.in(ack(at + 3000, {arrived}));  // nothing arrived
+  t.quiet();
+  t.after(100ms);
+  t.in(ack(at + 4000, {arrived}));  // never beyond the threshold
+  CHECK(data_sent(t).size() == 1);
+  CHECK(t.info().fast_retransmits == 1);
+  t.in(ack(at + 10000));
   CHECK(t.info().congestion_window == 5000);
-  CHECK(t.info().slow_start_threshold == 5000);
+  CHECK(t.info().timeouts == 0);
 }
 
-// covers: 6937-1, 8985-15
-TEST_CASE("after heavy losses what was lost goes out no faster than the slow start bound") {
+// covers: 9937-3
+TEST_CASE("an advance that shows a further loss lets out no more than what arrives") {
   script t(reno());
   t.establish("<mss 1000,sackOK>");
   const auto at = warm_up(t);
-  CHECK(t.send(10000u).value() == 10000);
+  CHECK(t.send(100'000u).value() == 100'000);
   t.skip();
   t.after(100ms);
-  // Only the last three arrived: seven are lost, and the pipe is empty.
-  t.in(ack(at, {{at + 7000, at + 10000}}));
+  t.in(ack(at, {{at + 5000, at + 8000}}));  // five lost, two on their way
+  CHECK(data_sent(t) == std::vector<std::uint32_t>{at, at + 1000, at + 2000});
+  t.after(100ms);
+  t.in(ack(at + 1000, {{at + 9000, at + 10000}, {at + 5000, at + 8000}}));
+  CHECK(data_sent(t) == std::vector<std::uint32_t>{at + 3000, at + 4000});
+}
+
+// covers: 9937-1, 9937-5
+TEST_CASE("a second reduction begins at the first one's threshold, with its own count") {
+  script t(reno());
+  t.establish("<mss 1000,sackOK>");
+  const auto at = warm_up(t);
+  CHECK(t.send(100'000u).value() == 100'000);
+  t.skip();
+  t.after(100ms);
+  t.in(ack(at, {{at + 1000, at + 10000}}));
+  CHECK(t.info().slow_start_threshold == 5000);
   const auto first = data_sent(t);
-  CHECK(first.size() <= 4);  // what was delivered, and one
-  CHECK(first[0] == at);
-  auto acked = at;
-  std::size_t before = first.size();
-  for (int i = 0; i < 6 && acked < at + 7000; ++i) {
-    t.after(100ms);
-    acked += static_cast<std::uint32_t>(before) * 1000;
-    acked = std::min(acked, at + 7000);
-    if (acked == at + 7000) break;
-    t.in(ack(acked, {{at + 7000, at + 10000}}));
-    const auto more = data_sent(t);
-    CHECK(more.size() <= before + 1);
-    before = more.size();
-  }
-  CHECK(t.info().timeouts == 0);
-  t.in(ack(at + 10000));
-  CHECK(t.info().congestion_window == 5000);
+  CHECK(first == std::vector<std::uint32_t>{at, at + 10000, at + 11000, at + 12000, at + 13000});
+  t.after(100ms);
+  // The new ones arrive, the retransmission does not: of five, four are out for nothing.
+  t.in(ack(at, {{at + 1000, at + 14000}}));
+  CHECK(t.info().fast_retransmits == 2);
+  CHECK(t.info().slow_start_threshold == 2500);
+  CHECK(data_sent(t) == std::vector<std::uint32_t>{at, at + 14000});
+  t.after(100ms);
+  t.in(ack(at + 15000));
+  CHECK(t.info().congestion_window == 2500);
 }
 
 // covers: 9438-10, 5681-2

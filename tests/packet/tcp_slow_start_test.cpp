@@ -139,6 +139,65 @@ TEST_CASE("window_that_is_half_used_for_minutes_shrinks_and_remembers") {
   CHECK(t.info().slow_start_threshold >= 60'000);
 }
 
+// covers: 7661-1, b52
+TEST_CASE("window_grows_to_twice_what_the_application_had_out_in_a_round_trip_and_no_further") {
+  for (const auto how : {congestion_algorithm::reno, congestion_algorithm::cubic}) {
+    host_options o;
+    o.tcp.congestion = how;
+    script t(o);
+    t.establish("<mss 1000>");
+    std::uint32_t at = 1;
+    std::vector<std::uint32_t> windows;
+    // Ten segments a round trip, acknowledged two at a time.
+    for (int i = 0; i < 4; ++i) {
+      CHECK(t.send(10'000u).value() == 10'000);
+      t.skip();
+      t.after(20ms);
+      for (int k = 0; k < 5; ++k) {
+        t.in(". 1 ack " + std::to_string(at += 2000));
+        windows.push_back(t.info().congestion_window / 1000);
+      }
+    }
+    CHECK(windows == std::vector<std::uint32_t>{12, 14, 16, 18, 20, 20, 20, 20, 20, 20,  //
+                                                20, 20, 20, 20, 20, 20, 20, 20, 20, 20});
+    // Less of it, and it stays; more, and it grows again.
+    CHECK(t.send(5'000u).value() == 5'000);
+    t.skip();
+    t.in(". 1 ack " + std::to_string(at += 5000));
+    CHECK(t.info().congestion_window == 20'000);
+    CHECK(t.send(12'000u).value() == 12'000);
+    t.skip();
+    for (int k = 0; k < 6; ++k) t.in(". 1 ack " + std::to_string(at += 2000));
+    CHECK(t.info().congestion_window == 24'000);
+  }
+}
+
+// covers: 7661-1
+TEST_CASE("window_that_was_full_in_a_round_trip_counts_every_acknowledgement_of_it") {
+  host_options o;
+  o.tcp.congestion = congestion_algorithm::reno;
+  script u(o);
+  u.establish("<mss 1000,sackOK>");
+  CHECK(u.send(10'000u).value() == 10'000);
+  u.skip();
+  u.after(100ms);
+  u.in(". 1 ack 1 <sack 1001:10001>");
+  u.in(". 1 ack 10001");
+  u.skip();
+  REQUIRE(u.info().congestion_window == 5000);
+  REQUIRE(u.info().slow_start_threshold == 5000);
+  // Congestion avoidance: the whole window each time, and nothing more to send. A segment a round.
+  std::uint32_t at = 10001;
+  for (std::uint32_t window = 5000; window < 9000; window += 1000) {
+    CAPTURE(window);
+    CHECK(u.info().congestion_window == window);
+    CHECK(u.send(window).value() == window);
+    u.skip();
+    u.after(100ms);
+    for (std::uint32_t k = 0; k < window; k += 1000) u.in(". 1 ack " + std::to_string(at += 1000));
+  }
+}
+
 // covers: 9438-10, b51
 TEST_CASE("recovery_whose_every_retransmission_was_a_duplicate_is_taken_back") {
   for (const bool during : {true, false}) {
