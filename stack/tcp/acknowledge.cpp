@@ -30,8 +30,7 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     return true;
   }
   if (state_ == tcp_state::time_wait) return true;
-  // RFC 5961 5.2: neither what was never sent nor what is older than any window.
-  if (ack > nxt_ || ack < una_ - std::max(max_wnd_, 1u)) {
+  if (!plausible(ack)) {
     ctx.counters.add(counter::drop_tcp_bad_ack);
     challenge(ctx);
     return false;

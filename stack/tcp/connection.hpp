@@ -7,6 +7,7 @@
 // path_probe.cpp: what the path carries.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -159,6 +160,8 @@ class connection {
   void on_syn_sent(context& ctx, const wire::tcp_segment& segment);
   bool check_timestamps(context& ctx, const wire::tcp_segment& segment);
   bool acceptable(seq sequence, std::uint32_t length) const;
+  void note_timestamp(context& ctx, const wire::tcp_segment& segment, seq sequence);
+  void note_life(context& ctx);
   void on_unacceptable(context& ctx, const wire::tcp_segment& segment);
   bool on_repeated_syn(context& ctx, const wire::tcp_segment& segment);
   void on_reset(context& ctx, seq sequence);
@@ -186,6 +189,8 @@ class connection {
   std::uint32_t sack_bytes_needed() const;
   // acknowledge.cpp
   bool on_ack(context& ctx, const wire::tcp_segment& segment);
+  /// RFC 5961 5.2: neither of what was never sent nor older than any window.
+  bool plausible(seq ack) const { return ack <= nxt_ && ack >= una_ - std::max(max_wnd_, 1u); }
   void on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome);
   void update_send_window(const wire::tcp_segment& segment, seq ack);
   void take_sacks(context& ctx, const wire::tcp_segment& segment, ack_outcome& outcome);

@@ -28,16 +28,30 @@ bool connection::expected(const wire::tcp_segment& segment) const {
 // What on_segment() does with an expected segment, less the questions whose answers are known.
 void connection::on_expected(context& ctx, const wire::tcp_segment& segment) {
   segments_received_ += segment.segment_count();
-  last_received_ = stamp(ctx.now);
-  keep_probes_ = 0;
-  if (timestamps_ && rcv_nxt_ <= last_ack_sent_) {
-    ts_recent_ = segment.options.timestamps->value;
-    ts_recent_at_ = seconds(ctx.now);
-  }
-  if (!on_ack(ctx, segment) || state_ == tcp_state::closed || segment.payload.empty()) return;
+  if (!on_ack(ctx, segment)) return;
+  note_life(ctx);
+  note_timestamp(ctx, segment, rcv_nxt_);
+  if (state_ == tcp_state::closed || segment.payload.empty()) return;
   if (ecn_ok_) note_marks(ctx, segment);
   note_segment_size(segment);
   store(ctx, rcv_nxt_, segment.payload, segment.segment_count());
+}
+
+// RFC 7323 4.3: the timestamp to echo is that of the segment which the next acknowledgement covers
+// first. Of segments alone whose acknowledgement was good: else a stranger could set a time by
+// which the peer's own segments are old (RFC 5961 5.2, RFC 7323 5.3).
+void connection::note_timestamp(context& ctx, const wire::tcp_segment& segment, seq sequence) {
+  if (!timestamps_ || !segment.options.timestamps || sequence > last_ack_sent_) return;
+  const auto value = segment.options.timestamps->value;
+  if (static_cast<std::int32_t>(value - ts_recent_) < 0) return;
+  ts_recent_ = value;
+  ts_recent_at_ = seconds(ctx.now);
+}
+
+// The peer is there: not what any stranger could have said.
+void connection::note_life(context& ctx) {
+  last_received_ = stamp(ctx.now);
+  keep_probes_ = 0;
 }
 
 void connection::note_segment_size(const wire::tcp_segment& segment) {
@@ -58,14 +72,13 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
     ctx.counters.add(counter::drop_tcp_after_close);
     return;
   }
-  last_received_ = stamp(ctx.now);
-  keep_probes_ = 0;
   if (state_ == tcp_state::syn_sent) {
     on_syn_sent(ctx, segment);
     return;
   }
   const auto sequence = seq(segment.sequence);
   if (!check_timestamps(ctx, segment)) return;
+  if (segment.has(wire::ack) && plausible(seq(segment.acknowledgment))) note_life(ctx);
   // A reset is judged by its number alone, whatever it carries: it counts with a closed window too
   // (RFC 9293 MUST-66, SHLD-2).
   if (!acceptable(sequence, segment.has(wire::rst) ? 0 : segment.sequence_length())) {
@@ -86,14 +99,8 @@ void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {
     ctx.counters.add(counter::drop_tcp_no_ack);
     return;
   }
-  // RFC 7323 4.3: the timestamp to echo is that of the segment which the next acknowledgement
-  // covers first.
-  if (timestamps_ && segment.options.timestamps && sequence <= last_ack_sent_ &&
-      static_cast<std::int32_t>(segment.options.timestamps->value - ts_recent_) >= 0) {
-    ts_recent_ = segment.options.timestamps->value;
-    ts_recent_at_ = seconds(ctx.now);
-  }
   if (!on_ack(ctx, segment)) return;
+  note_timestamp(ctx, segment, sequence);
   if (segment.options.user_timeout) take_user_timeout(*segment.options.user_timeout);
   if (state_ == tcp_state::closed) return;
   on_data(ctx, segment);
@@ -170,10 +177,10 @@ void connection::on_syn_sent(context& ctx, const wire::tcp_segment& segment) {
 bool connection::check_timestamps(context& ctx, const wire::tcp_segment& segment) {
   if (!timestamps_ || segment.has(wire::rst)) return true;  // RFC 7323 5.2: never a reset
   if (!segment.options.timestamps) {
-    // RFC 7323 3.2: silently; but a SYN gets its challenge below.
-    if (segment.has(wire::syn)) return true;
-    ctx.counters.add(counter::drop_tcp_paws);
-    return false;
+    // RFC 7323 3.2 would have it dropped without a word. Where something on the way takes the
+    // option out, the connection would then stand still for good; Linux takes the segment.
+    if (!segment.has(wire::syn)) ctx.counters.add(counter::segments_without_timestamp);
+    return true;
   }
   const auto value = segment.options.timestamps->value;
   if (static_cast<std::int32_t>(value - ts_recent_) >= 0) return true;

@@ -165,3 +165,23 @@ TEST_CASE("challenges are limited for each connection alone, in a time that can 
   CHECK(t.h().info(first)->state == tcp_state::established);
   CHECK(tcp_options{}.challenge_interval == 500ms);
 }
+
+TEST_CASE("a stranger's segments do not pass for signs of life of a peer that is gone") {
+  for (const std::string wrong : {". 1 ack 9999", "P. 1:11 ack 9999", "R 2 win 0", "S 5"}) {
+    CAPTURE(wrong);
+    host_options o;
+    o.tcp.keep_alive = true;
+    o.tcp.keep_alive_idle = 10s;
+    o.tcp.keep_alive_interval = 1s;
+    o.tcp.keep_alive_probes = 3;
+    script t(o);
+    t.establish("<mss 1460>");
+    const auto begin = t.now();
+    while (!t.error() && t.now() - begin < 60s) {
+      t.after(500ms);
+      t.in(wrong);
+    }
+    CHECK(t.error() == std::errc::timed_out);
+    CHECK(t.now() - begin <= 14s);
+  }
+}

@@ -413,14 +413,6 @@ TEST_CASE("paws_does_not_distrust_after_24_days") {
   CHECK(t.read() == script::stream(0, 10));
 }
 
-TEST_CASE("segment_without_the_negotiated_timestamp_is_dropped_silently") {
-  script t;
-  t.establish("<mss 1460,TS 1000 0>");
-  t.in("P. 1:11 ack 1");
-  t.quiet();
-  CHECK(t.read().empty());
-}
-
 TEST_CASE("timestamp_echoed_is_that_of_the_earliest_unacknowledged_segment") {
   script t;
   t.establish("<mss 1460,TS 1000 0>");

@@ -164,19 +164,88 @@ TEST_CASE("negotiated timestamps stand on every segment, resets included") {
   check();
 }
 
-// covers: 7323-8
-TEST_CASE("a segment without the negotiated timestamp is dropped without a word, a reset is not") {
+TEST_CASE(
+    "a peer that leaves the agreed timestamps out is served as Linux serves it, and counted") {
   script t;
-  t.establish("<mss 1460,TS 1000 0>");
+  t.establish("<mss 1460,sackOK,TS 1000 0>");
   t.in("P. 1:11 ack 1");
-  t.in(". 1 ack 1");
-  t.in("F. 1 ack 1");
+  auto s = t.take();
+  CHECK(s.acknowledgment - t.peer_isn == 11);
+  CHECK(s.options.timestamps->echo == 1001);  // ours stay, and echo the last that came
+  CHECK(t.read() == script::stream(0, 10));
+  CHECK(t.send(10u).value() == 10);
+  t.skip();
+  t.after(100ms);
+  t.in(". 11 ack 11");
+  CHECK(t.info().unacknowledged == 0);
+  CHECK(t.info().rtt == 100ms);
+  t.in("P. 21:31 ack 11");  // beyond a gap, too
+  t.out(". 11 ack 11 <sack 21:31 TS 0 1001>");
+  t.in(". 11 ack 11");
   t.quiet();
-  CHECK(t.read().empty());
-  CHECK(t.count(counter::drop_tcp_paws) == 3);
-  CHECK(t.state() == tcp_state::established);
-  t.in("R 1 win 0");
-  CHECK(t.error() == std::errc::connection_reset);
+  CHECK(t.count(counter::segments_without_timestamp) == 4);
+  CHECK(t.count(counter::drop_tcp_paws) == 0);
+  t.in(data(11, 21, 1002));  // back again, and judged again
+  t.in("P. 31:41 ack 11 <TS 1001 0>");
+  CHECK(t.count(counter::drop_tcp_paws) == 1);
+  CHECK(t.read() == script::stream(10, 30));
+  t.in("F. 31 ack 11");
+  CHECK(t.state() == tcp_state::close_wait);
+  CHECK(t.count(counter::segments_without_timestamp) == 5);
+}
+
+TEST_CASE("timestamps that are missing from the end of the handshake on hinder nothing") {
+  for (const bool active : {false, true}) {
+    CAPTURE(active);
+    script t;
+    if (active) {
+      t.connect();
+      CHECK(t.take().options.timestamps.has_value());
+      t.in("S. 0 ack 1 <mss 1460,sackOK,TS 111 0>");
+      CHECK(t.state() == tcp_state::established);
+    } else {
+      t.listen();
+      t.in("S 0 <mss 1460,sackOK,TS 111 0,wscale 7>");
+      CHECK(t.take().options.timestamps.has_value());
+      t.in(". 1 ack 1");
+      REQUIRE(t.accept());
+    }
+    t.skip();
+    t.in("P. 1:6 ack 1");
+    t.out(". 1 ack 6");
+    CHECK(t.read() == script::stream(0, 5));
+    // Nothing is told in two ways: without a stamp, old segments are known by their number alone.
+    t.in("P. 1:6 ack 1");
+    CHECK(t.count(counter::drop_tcp_old_duplicate) == 1);
+    t.in("R 6 win 0");
+    CHECK(t.error() == std::errc::connection_reset);
+  }
+}
+
+// covers: 5961-6, 7323-11
+TEST_CASE("a segment whose acknowledgement is refused leaves no timestamp behind") {
+  // RFC 5961 5.2, RFC 7323 5.3: SND.NXT and SND.UNA are 1, the largest window 65535.
+  const auto too_old = std::to_string(1u - 65536u);
+  for (const auto& wrong :
+       {std::string(". 501 ack 9999"), std::string("P. 501:511 ack 9999"),
+        std::string("F. 501 ack 9999"), std::string("PF. 501:511 ack 9999"), ". 501 ack " + too_old,
+        "F. 501 ack " + too_old, std::string("R. 502 ack 9999"), std::string("P 501:511")}) {
+    CAPTURE(wrong);
+    script t;
+    t.establish("<mss 1460,TS 200 0>");
+    t.in(data(1, 501, 210));
+    t.skip();
+    (void)t.read();
+    t.skip();
+    t.in(wrong + " <TS 200000 0>");
+    if (wrong[0] != 'P' || wrong[1] != ' ') t.out(". 1 ack 501 <TS 0 210>");
+    t.quiet();
+    t.in(data(501, 511, 301));
+    t.out(". 1 ack 511 <TS 0 301>");
+    CHECK(t.read() == script::stream(500, 510));
+    CHECK(t.count(counter::drop_tcp_paws) == 0);
+    CHECK(t.state() == tcp_state::established);
+  }
 }
 
 // covers: 7323-9

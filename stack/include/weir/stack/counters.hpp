@@ -26,7 +26,8 @@ namespace weir::stack {
   X(drop_tcp_no_ack) X(drop_tcp_bad_ack) X(drop_tcp_paws) X(drop_tcp_old_duplicate)               \
   X(drop_tcp_memory) X(drop_tcp_after_close) X(drop_tcp_reset_ignored)                            \
   /* TCP */                                                                                       \
-  X(segments_received) X(segments_sent) X(resets_received) X(resets_sent)                         \
+  X(segments_received) X(segments_sent) X(segments_without_timestamp)                             \
+  X(resets_received) X(resets_sent)                                                               \
   X(challenge_acks_sent) X(challenge_acks_limited) X(active_opens) X(passive_opens)               \
   X(failed_opens) X(retransmissions) X(timeouts) X(fast_retransmits) X(tail_loss_probes)          \
   X(zero_window_probes) X(delayed_acks) X(duplicate_acks_sent) X(out_of_order_segments)           \
