@@ -272,6 +272,8 @@ std::error_code connection::shutdown_send(context& ctx) {
   if (fin_queued_) return {};
   if (!may_send() && state_ != tcp_state::syn_received)
     return std::make_error_code(std::errc::not_connected);
+  // What begins to wait now gets the user timeout of its own.
+  if (una_ == nxt_ && out_.empty()) progress_at_ = stamp(ctx.now);
   fin_queued_ = true;
   corked_ = false;
   set_cork_end(instant::never());

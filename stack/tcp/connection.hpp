@@ -257,6 +257,8 @@ class connection {
   bool retransmit_record(context& ctx, std::uint32_t index, std::uint32_t most);
   std::uint32_t sendable(std::uint32_t mss);
   bool holds_small() const;
+  bool fin_fits(std::uint32_t n) const;
+  void emit_new(context& ctx, std::uint32_t n, bool with_fin);
   void emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin, transmission what);
   void emit_control(context& ctx, std::uint8_t flags, seq sequence);
   void emit_syn(context& ctx);

@@ -95,6 +95,22 @@ std::uint32_t connection::sendable(std::uint32_t mss) {
   return n;
 }
 
+// Whether the FIN goes with `n` bytes, the last there are: it needs a place in the window too.
+bool connection::fin_fits(std::uint32_t n) const {
+  return fin_queued_ && nxt_ + n == data_end() && nxt_ + n < una_ + snd_wnd_;
+}
+
+// The scoreboard has room.
+void connection::emit_new(context& ctx, std::uint32_t n, bool with_fin) {
+  const auto from = nxt_;
+  const auto length = n + (with_fin ? 1u : 0u);
+  if (n % std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2) != 0) small_end_ = from + n;
+  board_.push(from, length, ctx.now, with_fin);
+  nxt_ += length;
+  if (with_fin) fin_sent_ = true;
+  emit_data(ctx, from, n, with_fin, transmission::fresh);
+}
+
 void connection::send_new_data(context& ctx) {
   if (fin_sent_) return;
   window_limited_ = false;
@@ -107,16 +123,10 @@ void connection::send_new_data(context& ctx) {
     const auto n = unsent > 0 ? sendable(mss) : 0;
     if (unsent > 0 && n == 0) return;
     if (n > 0 && held_back(ctx)) return;
-    const bool with_fin =
-        fin_queued_ && n == unsent && nxt_ + n < una_ + std::max(snd_wnd_, 1u) + (n > 0 ? 1u : 0u);
-    if (unsent == 0 && (!with_fin || snd_wnd_ == 0)) return;
+    const bool with_fin = fin_fits(n);
+    if (unsent == 0 && !with_fin) return;
     if (!board_.reserve(ctx.pool)) return;
-    if (n < mss ? n > 0 : n % mss != 0) small_end_ = nxt_ + n;
-    const auto from = nxt_;
-    board_.push(from, n + (with_fin ? 1u : 0u), ctx.now, with_fin);
-    nxt_ += n + (with_fin ? 1u : 0u);
-    if (with_fin) fin_sent_ = true;
-    emit_data(ctx, from, n, with_fin, transmission::fresh);
+    emit_new(ctx, n, with_fin);
     if (timer_ == timer_mode::off || timer_ == timer_mode::persist)
       arm_retransmit(ctx);
     else if (timer_ == timer_mode::tail_probe || tail_probe_allowed())

@@ -74,8 +74,7 @@ bool connection::tail_probe_allowed() const {
   // RFC 8985 7.2 and 7.3: with SACK, in the open state, nothing sacked, no probe out, and a round
   // trip measured since the last one.
   return sack_ok_ && undisturbed() && board_.sacked() == 0 && board_.lost() == 0 &&
-         !tail_probe_out_ && tail_probe_ready_ && backoff_ == 0 &&
-         (state_ == tcp_state::established || state_ == tcp_state::close_wait || fin_sent_);
+         !tail_probe_out_ && tail_probe_ready_ && backoff_ == 0 && syn_acked_;
 }
 
 void connection::arm_retransmit(context& ctx) {
@@ -292,10 +291,7 @@ void connection::on_tail_probe_timer(context& ctx) {
   const auto n = std::min<std::uint32_t>({unsent, mss_, nxt_ < edge ? span_of(nxt_, edge) : 0u});
   if (n > 0 && (n == mss_ || n == unsent) && board_.reserve(ctx.pool)) {
     probe_was_retransmission_ = false;
-    const auto from = nxt_;
-    board_.push(from, n, ctx.now, false);
-    nxt_ += n;
-    emit_data(ctx, from, n, false, transmission::fresh);
+    emit_new(ctx, n, fin_fits(n));
   } else {
     probe_was_retransmission_ = true;
     auto last = board_.count() - 1;

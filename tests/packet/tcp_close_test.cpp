@@ -479,3 +479,21 @@ TEST_CASE("id_of_a_closed_socket_is_refused_after_reuse") {
   t.h().abort(t.now(), old);
   CHECK(t.state() == tcp_state::established);
 }
+
+// covers: 5681-1
+TEST_CASE("the end of the stream needs a place in the window of its own") {
+  for (const std::uint16_t window : {1000, 1001}) {
+    CAPTURE(window);
+    script t;
+    t.establish("<mss 600>", window);
+    CHECK_FALSE(t.h().set_cork(t.now(), t.socket, true));
+    CHECK(t.send(1000u).value() == 1000);
+    t.out(". 1:601 ack 1");
+    t.shutdown();
+    t.out(window == 1000 ? "P. 601:1001 ack 1" : "FP. 601:1001 ack 1");
+    t.quiet();
+    t.in(". 1 ack 601 win 1000");
+    if (window == 1000) t.out("F. 1001 ack 1");
+    t.quiet();
+  }
+}

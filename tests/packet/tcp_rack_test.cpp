@@ -62,6 +62,41 @@ TEST_CASE("a cumulative acknowledgement arms the probe anew, a selective one doe
   CHECK(u.count(counter::tail_loss_probes) == 0);
 }
 
+// covers: 8985-8, 8985-11
+TEST_CASE("a close that waits behind unsent data changes nothing about the probe") {
+  for (const auto* how : {"open", "shutdown", "close", "shutdown after theirs"})
+    for (const std::uint32_t bytes : {20'000u, 13'000u}) {
+      CAPTURE(how);
+      CAPTURE(bytes);
+      const std::string name = how;
+      script t;
+      t.establish("<mss 1000,sackOK>");
+      const auto at = warm_up(t, 1, 10ms);
+      const bool theirs = name == "shutdown after theirs";
+      if (theirs) t.in("F. 1 ack " + std::to_string(at));
+      t.skip();
+      CHECK(t.send(bytes).value() == bytes);
+      if (name == "close") t.close();
+      if (name.starts_with("shutdown")) t.shutdown();
+      CHECK(t.sent() == 10);
+      t.skip();
+      t.after(10ms);
+      t.in(". " + std::string(theirs ? "2" : "1") + " ack " + std::to_string(at + 1000));
+      CHECK(t.sent() == 2);
+      t.skip();
+      CHECK(exactly(t.until_sent(), 20ms));
+      // New data, and where it is the last, the end with it.
+      const bool end = bytes == 13'000 && name != "open";
+      t.out((end ? "F. " : ". ") + r(at + 12000, at + 13000) + " ack " + (theirs ? "2" : "1"));
+      t.quiet();
+      CHECK(t.count(counter::tail_loss_probes) == 1);
+      if (!end) continue;
+      t.in(". " + std::string(theirs ? "2" : "1") + " ack " + std::to_string(at + 13001));
+      t.quiet();
+      if (name == "shutdown") CHECK(t.state() == tcp_state::fin_wait_2);
+    }
+}
+
 // covers: 8985-9
 TEST_CASE("the probe of a single segment waits for a delayed acknowledgement too") {
   script t;

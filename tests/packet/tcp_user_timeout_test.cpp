@@ -244,6 +244,31 @@ TEST_CASE(
   CHECK(t.error() == std::errc::timed_out);
 }
 
+// covers: 9293-E20
+TEST_CASE("the end of a stream gets the user timeout of its own, however long nothing was sent") {
+  for (const bool passive : {false, true})
+    for (const bool given_up : {false, true})
+      for (const bool shut : {false, true}) {
+        CAPTURE(passive);
+        CAPTURE(given_up);
+        CAPTURE(shut);
+        script t(with_timeout(5s));
+        t.establish("<mss 1460>");
+        if (passive) t.in("F. 1 ack 1");
+        if (shut) t.in((passive ? ". 2" : ". 1") + std::string(" ack 1 win 0"));
+        t.after(10s);
+        t.skip();
+        const auto begin = t.now();
+        if (given_up)
+          t.close();
+        else
+          t.shutdown();
+        while (t.count(counter::user_timeouts) == 0 && t.now() - begin < 60s) t.after(10ms);
+        CHECK(t.now() - begin >= 5s);
+        CHECK(t.now() - begin <= 5020ms);
+      }
+}
+
 // covers: SHLD-17
 TEST_CASE("the user timeout ends it too where the window was shut over data that is out") {
   script t(with_timeout(30s));
