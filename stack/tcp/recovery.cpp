@@ -84,6 +84,10 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
       // RFC 5681 4.3: the loss of what was sent again, and losses in a second window, are a second
       // indication of congestion.
       if (una_ >= recover_) {
+        // RFC 5681 3.1: slow start began with the one segment of the timeout and goes on. However
+        // much is acknowledged, it may have arrived long ago (RFC 3465 2.3).
+        if (congestion_state_ == congestion_state::loss && advanced > 0 && !echo)
+          congestion_.on_ack(ctx.now, mss_, rtt_.smoothed());
         leave_recovery(ctx);
         if (board_.lost() == 0) break;
         lost.retransmission = true;
@@ -246,13 +250,10 @@ void connection::on_duplicate_report(context& ctx, seq left, seq right) {
     return;
   }
   // Every byte that was sent again had arrived before: the recovery was a mistake, made of
-  // reordering (RFC 9438 4.9.2, in the manner of RFC 3708).
-  if (auto* s = setbacks_.get(); s != nullptr && s->undo_bytes > 0 && !timeout_undo_) {
+  // reordering, or the timeout came too soon (RFC 9438 4.9, in the manner of RFC 3708).
+  if (auto* s = setbacks_.get(); s != nullptr && s->undo_bytes > 0) {
     s->undo_bytes -= std::min(s->undo_bytes, span_of(left, right));
-    if (s->undo_bytes == 0 && congestion_state_ != congestion_state::loss) {
-      take_back(ctx);
-      reordering_seen_ = true;  // three segments behind a gap are no proof of a loss here
-    }
+    if (s->undo_bytes == 0) take_back(ctx);
   }
   // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it
   // grows once per round trip and is kept for 16 recoveries.
@@ -334,7 +335,8 @@ bool connection::answers_original(const wire::tcp_segment& segment) const {
 }
 
 void connection::take_back(context&) {
-  // What was not lost came in another order (RFC 8985 6.2: room for it from now on).
+  // What was not lost came in another order, and three segments behind a gap are no proof of a loss
+  // here (RFC 8985 6.2: room for reordering from now on).
   if (congestion_state_ != congestion_state::loss) reordering_seen_ = true;
   board_.unmark_all_lost();
   congestion_.undo();
@@ -345,8 +347,8 @@ void connection::take_back(context&) {
 
 void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& segment,
                                         const ack_outcome& outcome, std::uint32_t advanced) {
-  // Only a timeout outside of recovery gets here, and only with SACK: the answer to all others
-  // stays conservative (RFC 5682 2.1).
+  // Only a timeout outside of recovery gets here: the answer to all others stays conservative (RFC
+  // 5682 2.1).
   if (timestamps_ && segment.options.timestamps && segment.options.timestamps->echo != 0) {
     // RFC 3522 3.2: what was acknowledged left before the timeout, so the original was only late.
     if (advanced == 0) return;
@@ -354,6 +356,10 @@ void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& s
       take_back(ctx);
     else
       timeout_undo_ = false;
+    return;
+  }
+  if (!sack_ok_) {
+    timeout_undo_ = false;
     return;
   }
   // RFC 5682 2.1 and 3.1. The first acknowledgement must advance, and not over everything; new

@@ -223,7 +223,7 @@ void connection::on_retransmit_timer(context& ctx) {
   const bool reneged = !board_.empty() && board_[0].has(sent_record::sacked);
   if (first) {
     // RFC 5682 2.1: not out of a recovery that still goes on.
-    timeout_undo_ = sack_ok_ && !reneged && undisturbed();
+    timeout_undo_ = (sack_ok_ || timestamps_) && !reneged && undisturbed();
     s.episode_at = ctx.now;
     note_reduction();
   }

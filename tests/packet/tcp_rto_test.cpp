@@ -308,6 +308,56 @@ TEST_CASE("with nothing new to send, or all acknowledged at once, the answer sta
   }
 }
 
+// covers: 5681-11
+TEST_CASE("two segments leave once what a timeout sent again is acknowledged all at once") {
+  for (const auto how : {congestion_algorithm::reno, congestion_algorithm::cubic})
+    for (const auto* offer : {"<mss 1000>", "<mss 1000,sackOK>"})
+      for (const std::uint32_t bytes : {1u, 300u, 1000u, 5000u}) {
+        CAPTURE(offer);
+        CAPTURE(bytes);
+        host_options o;
+        o.tcp.congestion = how;
+        script t(o);
+        t.establish(offer);
+        CHECK(t.send(bytes).value() == bytes);
+        t.skip();
+        while (t.info().timeouts == 0) (void)t.until_sent(), t.skip();
+        t.in(ack(1 + bytes));
+        CHECK(t.send(20'000u).value() == 20'000);
+        CHECK(data_sent(t) == std::vector<std::uint32_t>{1 + bytes, 1001 + bytes});
+      }
+}
+
+// covers: 5682-1, 9438-10
+TEST_CASE("a spurious timeout of all that was out is taken back by a timestamp or a D-SACK") {
+  for (const bool sack : {false, true}) {
+    CAPTURE(sack);
+    script t;
+    t.establish(sack ? "<mss 1012,sackOK,TS 100 0>" : "<mss 1012,TS 100 0>");
+    CHECK(t.send(300u).value() == 300);
+    const auto original = t.take();
+    while (t.info().timeouts == 0) (void)t.until_sent(), t.skip();
+    CHECK(t.info().congestion_window == 1000);
+    t.in(". 1 ack 301" + stamps(101, original));
+    CHECK(t.info().congestion_window == 10'000);
+    CHECK(t.info().slow_start_threshold > 1u << 30);
+  }
+  for (const bool together : {false, true}) {
+    CAPTURE(together);
+    script t;
+    t.establish("<mss 1000,sackOK>");
+    CHECK(t.send(300u).value() == 300);
+    t.skip();
+    while (t.info().timeouts == 0) (void)t.until_sent(), t.skip();
+    if (!together) t.in(ack(301));
+    t.in(ack(301, {{1, 301}}));  // the repetition was one too many
+    CHECK(t.info().congestion_window == 10'000);
+    CHECK(t.info().slow_start_threshold > 1u << 30);
+    CHECK(t.send(20'000u).value() == 20'000);
+    CHECK(data_sent(t).size() == 10);
+  }
+}
+
 // covers: 5682-1
 TEST_CASE("the timestamp of the first acknowledgement tells a spurious timeout at once") {
   for (const bool spurious : {true, false}) {
