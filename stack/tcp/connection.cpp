@@ -24,7 +24,7 @@ constexpr std::uint64_t most_slack = 2 * (65536 + sizeof(buffer::chunk));
 
 std::uint16_t mss_for_mtu(std::uint16_t mtu, ip_family family) {
   const int headers = family == ip_family::v4 ? 40 : 60;
-  return static_cast<std::uint16_t>(std::max<int>(mtu - headers, min_mss));
+  return static_cast<std::uint16_t>(std::max<int>(mtu - headers, least_path_mss));
 }
 
 std::uint8_t window_shift_for(std::uint32_t receive_buffer) {
@@ -111,7 +111,8 @@ void connection::become_established(context& ctx) {
 
 void connection::set_mss(std::uint16_t peer) {
   const auto family = flow_.local.address.family();
-  peer_mss_ = peer != 0                 ? std::max(peer, min_mss)
+  peer_mss_ = peer >= least_path_mss    ? peer
+              : peer != 0               ? min_mss
               : family == ip_family::v4 ? default_mss_v4
                                         : default_mss_v6;
   const auto whole = std::min(peer_mss_, mss_for_mtu(mtu_, family));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <span>
 #include <system_error>
+#include <utility>
 
 #include "buffer/receive_queue.hpp"
 #include "buffer/send_queue.hpp"
@@ -33,8 +34,13 @@ namespace weir::stack::tcp {
 /// RFC 9293 MUST-15: without an MSS option.
 inline constexpr std::uint16_t default_mss_v4 = 536;
 inline constexpr std::uint16_t default_mss_v6 = 1220;
-/// A peer that offers less is served with this (an MSS of 1 would make every byte a packet).
+/// What remains of the shortest packet that every path carries (RFC 791 3.2: 68 bytes).
+inline constexpr std::uint16_t least_path_mss = 28;
+/// A peer that offers less than that is served with this: an MSS of 1 would make every byte a
+/// packet.
 inline constexpr std::uint16_t min_mss = 64;
+/// Blocks of selective acknowledgement leave as much of a segment to its data.
+inline constexpr std::uint32_t least_beside_sack = 32;
 inline constexpr std::uint8_t max_window_shift = 14;  // RFC 7323 2.3
 
 /// The MSS that an interface of `mtu` bytes allows (RFC 9293 3.7.1).
@@ -181,12 +187,10 @@ class connection {
   std::size_t range_of(seq at) const;
   bool has_duplicate() const { return setbacks_->duplicate_from != setbacks_->duplicate_to; }
   bool has_sack() const { return sack_ok_ && (in_.out_of_order() > 0 || has_duplicate()); }
-  void fill_sack(wire::tcp_option_set& options) const {
-    if (has_sack()) write_sack(options);
-  }
-  std::uint32_t sack_option_bytes() const { return has_sack() ? sack_bytes_needed() : 0; }
-  void write_sack(wire::tcp_option_set& options) const;
-  std::uint32_t sack_bytes_needed() const;
+  std::size_t sack_blocks(std::uint32_t payload) const;
+  void write_sack(wire::tcp_option_set& options, std::size_t room) const;
+  std::uint32_t data_mss() const;
+  std::pair<seq, seq> held_part(seq at, std::size_t length) const;
   // acknowledge.cpp
   bool on_ack(context& ctx, const wire::tcp_segment& segment);
   /// RFC 5961 5.2: neither of what was never sent nor older than any window.

@@ -35,9 +35,8 @@ void connection::start_path_search() {
 
 void connection::send_path_probe(context& ctx) {
   const bool calm = congestion_state_ == congestion_state::open && sack_ok_ && !fin_sent_ &&
-                    board_.sacked() == 0 && board_.lost() == 0 && sack_option_bytes() == 0 &&
-                    may_send() && congestion_.window() >= least_window * mss_ &&
-                    setbacks_->pace_at <= ctx.now;
+                    board_.sacked() == 0 && board_.lost() == 0 && !has_sack() && may_send() &&
+                    congestion_.window() >= least_window * mss_ && setbacks_->pace_at <= ctx.now;
   if (!calm || setbacks_->path.probing()) return;
   // RFC 8201 5.4: never beyond what the peer takes.
   const auto fixed = static_cast<std::uint16_t>(headers() - (timestamps_ ? 12 : 0));

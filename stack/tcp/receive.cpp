@@ -10,6 +10,9 @@ namespace {
 
 /// RFC 7323 5.5: a timestamp that was not refreshed for so long says nothing.
 constexpr duration timestamp_lifetime = std::chrono::hours(24 * 24);
+/// RFC 2018 3, with the padding before it.
+constexpr std::uint32_t sack_head = 4;
+constexpr std::uint32_t sack_block = 8;
 
 }  // namespace
 
@@ -294,7 +297,6 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
   auto at = begin;
   if (at < rcv_nxt_) {
     const auto have = std::min<std::size_t>(bytes.size(), span_of(at, rcv_nxt_));
-    note_duplicate(at, at + static_cast<std::uint32_t>(have));
     bytes = bytes.subspan(have);
     at += static_cast<std::uint32_t>(have);
   }
@@ -323,6 +325,7 @@ void connection::on_data(context& ctx, const wire::tcp_segment& segment) {
     ctx.counters.add(counter::drop_tcp_old_duplicate);
     ack_ = ack_need::now;
   }
+  note_duplicate(begin, at);  // before what store() has found: the first part is reported
   if (fin && !fin_seen_ && end >= rcv_nxt_) {
     fin_seen_ = true;
     fin_at_ = end;
@@ -338,6 +341,11 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
   const auto before = in_.next_offset();
   const auto was_readable = in_.readable();
   const bool had_gap = in_.out_of_order() > 0;
+  // RFC 2883 4: also where only a part of the segment was here already.
+  if (had_gap && sack_ok_) {
+    const auto [from, to] = held_part(at, bytes.size());
+    note_duplicate(from, to);
+  }
   const auto out_of_order_before = in_.out_of_order();
   const auto limit = 2 * rcv_space_ + 2 * 2080;
   auto outcome = in_.insert(ctx.pool, before + span_of(rcv_nxt_, at), bytes, limit);
@@ -367,7 +375,6 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
   ack_ = ack_need::now;
   ctx.counters.add(counter::out_of_order_segments);
   if (outcome == status::duplicate) {
-    note_duplicate(at, at + static_cast<std::uint32_t>(bytes.size()));
     report_first(at);  // RFC 2883 4: the block around the duplicate comes second
   } else if (in_.out_of_order() > out_of_order_before) {
     report_first(at);
@@ -495,15 +502,38 @@ void connection::report_first(seq at) {
   setbacks_.change().reported = fresh;
 }
 
-std::uint32_t connection::sack_bytes_needed() const {
-  auto blocks = in_.ranges().size() + (has_duplicate() ? 1u : 0u);
-  blocks = std::min<std::size_t>(blocks, timestamps_ ? 3 : 4);
-  return static_cast<std::uint32_t>(4 + 8 * blocks);
+// The first part of [at, at + length) that is held beyond a gap; empty where nothing is.
+std::pair<seq, seq> connection::held_part(seq at, std::size_t length) const {
+  const auto from = in_.next_offset() + span_of(rcv_nxt_, at);
+  const auto to = from + length;
+  const auto ranges = in_.ranges();
+  const auto found =
+      std::upper_bound(ranges.begin(), ranges.end(), from,
+                       [](std::uint64_t value, const auto& r) { return value < r.end; });
+  if (found == ranges.end() || found->begin >= to) return {at, at};
+  const auto place = [&](std::uint64_t offset) {
+    return at + static_cast<std::uint32_t>(offset - from);
+  };
+  return {place(std::max(found->begin, from)), place(std::min(found->end, to))};
 }
 
-void connection::write_sack(wire::tcp_option_set& options) const {
+// How many blocks are to be told, and fit beside `payload` bytes (RFC 9293 MUST-16).
+std::size_t connection::sack_blocks(std::uint32_t payload) const {
+  if (!has_sack()) return 0;
+  const auto fit = mss_ > payload + sack_head ? (mss_ - payload - sack_head) / sack_block : 0u;
+  return std::min<std::size_t>(
+      {in_.ranges().size() + (has_duplicate() ? 1u : 0u), timestamps_ ? 3u : 4u, fit});
+}
+
+// What a segment with data may carry beside the blocks that it tells of.
+std::uint32_t connection::data_mss() const {
+  const auto blocks = static_cast<std::uint32_t>(sack_blocks(least_beside_sack));
+  return blocks == 0 ? mss_ : mss_ - sack_head - blocks * sack_block;
+}
+
+void connection::write_sack(wire::tcp_option_set& options, std::size_t room) const {
+  if (room == 0) return;
   const auto ranges = in_.ranges();
-  const std::size_t room = timestamps_ ? 3 : 4;
   std::size_t n = 0;
   // RFC 2883 4: a duplicate comes first, once.
   if (has_duplicate())

@@ -104,7 +104,7 @@ bool connection::fin_fits(std::uint32_t n) const {
 void connection::emit_new(context& ctx, std::uint32_t n, bool with_fin) {
   const auto from = nxt_;
   const auto length = n + (with_fin ? 1u : 0u);
-  if (n % std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2) != 0) small_end_ = from + n;
+  if (n % data_mss() != 0) small_end_ = from + n;
   board_.push(from, length, ctx.now, with_fin);
   nxt_ += length;
   if (with_fin) fin_sent_ = true;
@@ -116,11 +116,10 @@ void connection::send_new_data(context& ctx) {
   window_limited_ = false;
   const auto end = data_end();
   if (nxt_ == end && !fin_queued_) return;
-  const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
   for (;;) {
     const auto unsent = span_of(nxt_, end);
     if (unsent == 0 && !fin_queued_) return;
-    const auto n = unsent > 0 ? sendable(mss) : 0;
+    const auto n = unsent > 0 ? sendable(data_mss()) : 0;
     if (unsent > 0 && n == 0) return;
     if (n > 0 && held_back(ctx)) return;
     const bool with_fin = fin_fits(n);
@@ -209,8 +208,8 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     auto segment = base_segment(ctx, flags, from);
     if (fresh && taken > 0 && sends_ect())
       segment.ecn = static_cast<std::uint8_t>(wire::ecn_mark::ect0);
-    fill_sack(segment.options);
-    const auto mss = std::max<std::uint32_t>(mss_ - sack_option_bytes(), min_mss / 2);
+    const auto mss = data_mss();
+    write_sack(segment.options, sack_blocks(taken > 0 ? least_beside_sack : 0));
     if (user_timeout_due_ && taken + 4 <= mss) {  // where it costs no second packet
       segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
       user_timeout_due_ = false;
@@ -244,7 +243,7 @@ void connection::acknowledged_now(context&) {
 
 void connection::emit_ack(context& ctx) {
   auto segment = base_segment(ctx, wire::ack, nxt_);
-  fill_sack(segment.options);
+  write_sack(segment.options, sack_blocks(0));
   if (user_timeout_due_ && segment.options.sack_count == 0) {
     segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
     user_timeout_due_ = false;

@@ -288,8 +288,9 @@ void connection::on_tail_probe_timer(context& ctx) {
   ctx.counters.add(counter::tail_loss_probes);
   const auto unsent = fin_sent_ ? 0u : span_of(nxt_, data_end());
   const auto edge = una_ + snd_wnd_;
-  const auto n = std::min<std::uint32_t>({unsent, mss_, nxt_ < edge ? span_of(nxt_, edge) : 0u});
-  if (n > 0 && (n == mss_ || n == unsent) && board_.reserve(ctx.pool)) {
+  const auto mss = data_mss();
+  const auto n = std::min<std::uint32_t>({unsent, mss, nxt_ < edge ? span_of(nxt_, edge) : 0u});
+  if (n > 0 && (n == mss || n == unsent) && board_.reserve(ctx.pool)) {
     probe_was_retransmission_ = false;
     emit_new(ctx, n, fin_fits(n));
   } else {

@@ -418,3 +418,52 @@ TEST_CASE("path_mtu_of_a_router_is_probed_beyond_after_ten_minutes_only") {
   CHECK(push() == 1460);
   CHECK(t.info().path_mtu == 1500);
 }
+
+// covers: MUST-16
+TEST_CASE("path_of_the_smallest_size_carries_everything_and_no_packet_is_longer") {
+  // RFC 791: every host takes 68 bytes. Options are cut to it too, selective acknowledgements
+  // first.
+  for (std::uint16_t mtu = 68; mtu <= 116; mtu += 4)
+    for (const bool timestamps : {true, false}) {
+      CAPTURE(mtu);
+      CAPTURE(timestamps);
+      const auto with = [&](const char* address) {
+        host_options o;
+        o.addresses = {*ip_prefix::parse(address)};
+        o.mtu = mtu;
+        o.tcp.timestamps = timestamps;
+        return o;
+      };
+      wire_faults faults;
+      faults.loss = 0.05;
+      two_hosts net(faults, with("10.0.0.1/24"), with("10.0.0.2/24"), mtu);
+      std::size_t longest = 0;
+      net.filter = [&](int, std::span<const std::byte> packet) {
+        longest = std::max(longest, packet.size());
+        return true;
+      };
+      const auto server = endpoint{*ip_address::parse("10.0.0.2"), 80};
+      const auto listener = *net.b().listen(server);
+      const auto client = *net.a().connect(net.now(), server, {}, with("10.0.0.1/24").tcp);
+      auto peer = socket_id::none;
+      REQUIRE(net.run_until([&] {
+        if (auto got = net.b().accept(listener)) peer = *got;
+        return peer != socket_id::none;
+      }));
+      // Both ways at once, so that data carries what is to be acknowledged.
+      std::size_t sent[2] = {}, got[2] = {};
+      constexpr std::size_t total = 6000;
+      net.application = [&] {
+        for (const int i : {0, 1}) {
+          auto& h = i == 0 ? net.a() : net.b();
+          const auto s = i == 0 ? client : peer;
+          const std::string text(total - sent[i], 'x');
+          if (auto n = send_text(h, net.now(), s, text)) sent[i] += *n;
+          got[i] += receive_text(h, net.now(), s).size();
+        }
+      };
+      CHECK(net.run_until([&] { return got[0] == total && got[1] == total; }, 10min));
+      CHECK(longest <= mtu);
+      CHECK(longest > mtu - 8u);
+    }
+}

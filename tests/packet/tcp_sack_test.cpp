@@ -135,6 +135,41 @@ TEST_CASE("a duplicate is reported first, once, also when it lies within a block
   CHECK(t.take().options.sack[0].left - t.peer_isn != 301);
 }
 
+// covers: 2883-1
+TEST_CASE("the part of a segment that was here already is reported, wherever it lies in it") {
+  const auto with = [](std::initializer_list<std::pair<std::uint32_t, std::uint32_t>> segments) {
+    script t;
+    t.establish("<mss 1460,sackOK>");
+    t.in(data(1, 1001));
+    for (const auto& [from, to] : segments) {
+      t.skip();
+      t.in(data(from, to));
+    }
+    return t.describe(t.take());
+  };
+  const auto sack_of = [&](const std::string& text) { return text.substr(text.find('<')); };
+  // The end of what is held (RFC 2883 4.2), its beginning, the middle, all of it.
+  CHECK(sack_of(with({{3001, 4001}, {3501, 4501}})) == "< sack 3501:4001 3001:4501 >");
+  CHECK(sack_of(with({{3001, 4001}, {2501, 3501}})) == "< sack 3001:3501 2501:4001 >");
+  CHECK(sack_of(with({{3001, 3101}, {2501, 3501}})) == "< sack 3001:3101 2501:3501 >");
+  CHECK(sack_of(with({{3001, 4001}, {3001, 4001}})) == "< sack 3001:4001 3001:4001 >");
+  CHECK(sack_of(with({{3001, 4001}, {3201, 3301}})) == "< sack 3201:3301 3001:4001 >");
+  // Two parts of it: the first. Others that are held stay reported.
+  CHECK(sack_of(with({{3001, 3101}, {3301, 3401}, {2901, 3501}})) ==
+        "< sack 3001:3101 2901:3501 >");
+  CHECK(sack_of(with({{5001, 5101}, {3001, 4001}, {3501, 4501}})) ==
+        "< sack 3501:4001 3001:4501 5001:5101 >");
+  // In order, over what is held: below the acknowledgement then.
+  CHECK(sack_of(with({{2001, 3001}, {1001, 2501}})) == "< sack 2001:2501 >");
+  CHECK(sack_of(with({{2001, 3001}, {5001, 6001}, {1001, 3101}})) ==
+        "< sack 2001:3001 5001:6001 >");
+  // Old in front and held behind: the first of the two.
+  CHECK(sack_of(with({{2001, 3001}, {501, 2501}})) == "< sack 501:1001 >");
+  // Touching is no overlap.
+  CHECK(sack_of(with({{3001, 4001}, {4001, 4501}})) == "< sack 3001:4501 >");
+  CHECK(sack_of(with({{3001, 4001}, {2501, 3001}})) == "< sack 2501:4001 >");
+}
+
 // covers: 6675-2, 6675-5, 5681-13
 TEST_CASE("recovery begins at the third report, halves the flight and ends beyond its first end") {
   script t(reno());
