@@ -2,7 +2,7 @@
 include(CMakePackageConfigHelpers)
 
 set(WEIR_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/weir")
-install(TARGETS weir_stack weir_sim weir_core weir EXPORT weirTargets
+install(TARGETS weir_stack weir_sim weir_core weir weir_http EXPORT weirTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${WEIR_STACK_DIR}/include/" "${WEIR_RUNTIME_DIR}/include/"
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")

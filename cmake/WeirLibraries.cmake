@@ -62,17 +62,22 @@ if(WEIR_WITH_URING)
   target_link_libraries(weir_internal INTERFACE PkgConfig::LIBURING)
 endif()
 
-# HTTP requests and responses without I/O ("http/wire/..."), for examples/http_server,
-# which would otherwise write them again. The code itself is in weir's archive.
-add_library(weir_http INTERFACE)
-target_include_directories(weir_http INTERFACE "${WEIR_RUNTIME_DIR}")
-target_include_directories(weir_http SYSTEM INTERFACE "${WEIR_LLHTTP_INCLUDE}")
-target_link_libraries(weir_http INTERFACE weir)
+# HTTP without I/O ("http/wire/..."), for tests. The code itself is in weir's archive: the admin endpoint speaks it.
+add_library(weir_http_wire INTERFACE)
+target_include_directories(weir_http_wire INTERFACE "${WEIR_RUNTIME_DIR}")
+target_include_directories(weir_http_wire SYSTEM INTERFACE "${WEIR_LLHTTP_INCLUDE}")
+target_link_libraries(weir_http_wire INTERFACE weir)
+
+# HTTP as a layer on streams: server, client, WebSocket. It knows the runtime's public headers, and HTTP without I/O.
+weir_declare_library(weir_http http)
+target_link_libraries(weir_http PUBLIC weir PRIVATE fmt::fmt)
+target_include_directories(weir_http PRIVATE "${WEIR_RUNTIME_DIR}")
+target_include_directories(weir_http SYSTEM PRIVATE "${WEIR_LLHTTP_INCLUDE}")
 
 # A library whose folders bring no source of their own (headers only, or left out by WEIR_BACKENDS) still
 # has to be an archive.
 function(weir_finish_libraries)
-  foreach(target IN ITEMS weir_stack weir_sim weir_core weir)
+  foreach(target IN ITEMS weir_stack weir_sim weir_core weir weir_http)
     get_target_property(sources ${target} SOURCES)
     if(NOT sources)
       set(empty "${CMAKE_CURRENT_BINARY_DIR}/${target}_empty.cpp")

@@ -2,3 +2,4 @@ if(TARGET weir_http_server)
   weir_add_test(unit_http SOURCES http_request_test.cpp http_files_test.cpp http_response_test.cpp
     PREFIX unit.http. LIBS weir_http_server)
 endif()
+weir_add_test(unit_http_router SOURCES http_router_test.cpp PREFIX unit.http. LIBS weir_http)
