@@ -1,0 +1,118 @@
+// The server: listeners, connections, counters (weir/http/server.hpp).
+#include "weir/http/server.hpp"
+
+#include <time.h>
+
+#include <array>
+#include <cstdio>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "http/server/server_state.hpp"
+#include "http/server/session.hpp"
+
+namespace weir::http {
+namespace {
+
+/// What a client sent, for one line of a log: no line ends, no quotes, nothing that a terminal
+/// obeys.
+void append_escaped(std::string& out, std::string_view text) {
+  for (const unsigned char c : text) {
+    if (c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c >= 0x80)
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", c);
+    else
+      out += static_cast<char>(c);
+  }
+}
+
+void log_failure(const std::exception_ptr& failure, const request& asked) {
+  std::string line = "http: a handler failed: ";
+  try {
+    std::rethrow_exception(failure);
+  } catch (const std::exception& error) {
+    append_escaped(line, error.what());
+  } catch (...) {
+    line += "an exception of no known type";
+  }
+  line += ": ";
+  append_escaped(line, asked.method_name());
+  line += ' ';
+  append_escaped(line, asked.path());
+  fmt::print(stderr, "weir: {}\n", line);
+}
+
+task<> accept_loop(tcp_listener& listener, server& by, scope& sessions, server_counters& counts) {
+  for (;;) {
+    auto peer = co_await listener.accept();
+    if (!peer) break;
+    if (sessions.spawn(by.session(std::move(*peer))))
+      ++counts.connections;
+    else
+      ++counts.refused_connections;
+  }
+  listener.close();
+}
+
+}  // namespace
+
+std::int64_t server::state::wall_clock() const {
+  if (owner.backend() == "sim") return owner.now().ns() / 1'000'000'000;
+  return static_cast<std::int64_t>(::time(nullptr));
+}
+
+std::string common_log_line(const access_entry& entry, std::int64_t seconds_since_1970) {
+  static constexpr std::array months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                        "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+  const auto seconds = static_cast<time_t>(seconds_since_1970);
+  tm parts{};
+  gmtime_r(&seconds, &parts);
+  std::string out = fmt::format("{} - - [{:02}/{}/{:04}:{:02}:{:02}:{:02} +0000] \"",
+                                entry.remote.address.to_string(), parts.tm_mday,
+                                months[static_cast<std::size_t>(parts.tm_mon)],
+                                parts.tm_year + 1900, parts.tm_hour, parts.tm_min, parts.tm_sec);
+  if (entry.asked != nullptr) {
+    append_escaped(out, entry.asked->method_name());
+    out += ' ';
+    append_escaped(out, entry.asked->target());
+    fmt::format_to(std::back_inserter(out), " HTTP/1.{}", entry.asked->minor_version());
+  } else {
+    out += '-';
+  }
+  fmt::format_to(std::back_inserter(out), "\" {} {}", entry.status, entry.bytes);
+  return out;
+}
+
+server::server(shard& owner, handler answer, const server_settings& settings)
+    : state_(std::make_unique<state>(owner, std::move(answer), settings)) {
+  state_->on_failure = &log_failure;
+}
+
+server::~server() = default;
+
+task<> server::session(tcp_stream peer) {
+  http::session conversation(peer, *state_);
+  co_await conversation.run();
+}
+
+task<> server::run(std::span<tcp_listener> listeners) {
+  scope sessions(state_->owner, {.max = state_->settings.max_connections});
+  sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the others are served
+  scope acceptors(state_->owner);
+  for (auto& listener : listeners)
+    acceptors.spawn(accept_loop(listener, *this, sessions, state_->counters));
+  co_await acceptors.join();
+  co_await sessions.drain(state_->settings.drain);
+}
+
+void server::on_access(std::function<void(const access_entry&)> note) {
+  state_->on_access = std::move(note);
+}
+void server::on_failure(std::function<void(std::exception_ptr, const request&)> note) {
+  state_->on_failure = std::move(note);
+}
+const server_counters& server::counters() const { return state_->counters; }
+
+}  // namespace weir::http

@@ -1,0 +1,229 @@
+// Requests in (session.hpp).
+#include "http/server/session.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "weir/error.hpp"
+
+namespace weir::http {
+namespace {
+
+/// Answers to requests that came together leave together, up to this many bytes.
+constexpr std::size_t most_out = 64 * 1024;
+
+wire::request_limits limits_of(const server_settings& s) {
+  return {.head = s.max_head, .fields = s.max_fields, .body = s.max_body};
+}
+
+detail::request_parts parts_of(const wire::request_head& head) {
+  return {.method = head.method,
+          .method_name = head.method_name,
+          .target = head.target,
+          .path = head.parts.path,
+          .query = head.parts.query,
+          .host = head.host,
+          .minor_version = head.minor_version,
+          .fields = head.fields};
+}
+
+/// Of `limit` from `begun` on; a negative limit has no end.
+duration time_left(duration limit, instant begun, instant now) {
+  return limit.count() < 0 ? limit : std::max(begun + limit - now, duration(0));
+}
+
+}  // namespace
+
+session::session(tcp_stream& peer, server::state& here)
+    : peer_(peer),
+      here_(here),
+      remote_(peer.remote_endpoint()),
+      parser_(limits_of(here.settings)) {}
+
+task<> session::run() {
+  auto what = next::request;
+  while (what == next::request) what = co_await one_request();
+  if (what == next::linger) co_await linger();
+}
+
+task<transfer> session::read_more(duration limit, bool until_stop) {
+  // Whoever is waited for has all answers that are due.
+  co_await flush();
+  transfer got;
+  auto read = peer_.read_some(buffer_).timeout(limit);
+  if (until_stop)
+    got = co_await std::move(read).until_stop().nothrow();
+  else
+    got = co_await std::move(read).nothrow();
+  unread_ = std::span<const std::byte>(buffer_).first(got.ec ? 0 : got.n);
+  co_return got;
+}
+
+/// Until the parser has a head.
+task<session::next> session::read_head() {
+  for (;;) {
+    const auto what = parser_.feed(unread_);
+    if (what == outcome::head) co_return next::request;
+    if (what == outcome::refused) {
+      co_await refuse(parser_.refusal());
+      co_return next::linger;
+    }
+    const bool between = parser_.idle();
+    const auto now = here_.owner.now();
+    const auto limit =
+        between ? here_.settings.idle_timeout : time_left(here_.settings.head_timeout, begun_, now);
+    const auto got = co_await read_more(limit, between && answered_);
+    if (got.ec || got.n == 0) co_return co_await after_silence(got, between);
+    if (between) begun_ = here_.owner.now();
+  }
+}
+
+/// No more bytes came.
+task<session::next> session::after_silence(const transfer& got, bool between) {
+  const bool ended_here = got.ec == std::errc::timed_out || got.ec == std::errc::operation_canceled;
+  if (between) {
+    // An answer that was given just now may still be on its way.
+    const bool fresh =
+        answered_ && here_.owner.now() - answered_at_ < here_.settings.linger_silence;
+    co_return ended_here&& fresh ? next::linger : next::over;
+  }
+  if (got.ec && got.ec != std::errc::timed_out) co_return next::over;
+  co_await refuse(got.ec ? 408 : 400);
+  co_return next::linger;
+}
+
+task<session::next> session::one_request() {
+  const auto first = co_await read_head();
+  if (first != next::request) co_return first;
+  const auto& head = parser_.head();
+  body_begun_ = here_.owner.now();
+  body_received_ = 0;
+  request_over_ = false;
+  head_sent_ = false;
+  may_continue_ = head.expects_continue && head.has_body();
+  keep_alive_ = head.keep_alive && !here_.owner.stop_requested();
+  ++here_.counters.requests;
+
+  request asked(here_.owner, remote_, parts_of(head),
+                body_reader(static_cast<detail::body_source&>(*this)));
+  if (!head.has_body()) (void)co_await read_body();
+  auto with = co_await ask_handler(asked);
+  // A client that was not told to go on may send its body or not: there is no telling what comes.
+  if (may_continue_ && !request_over_) keep_alive_ = false;
+  if (here_.owner.stop_requested()) keep_alive_ = false;
+  if (std::holds_alternative<response::takeover>(with.body())) {
+    co_await take_over(with);
+    co_return next::over;
+  }
+  const bool given = co_await give(with, asked);
+  note(&asked, with.status(), body_begun_);
+  if (!given) co_return next::over;
+  answered_ = true;
+  if (out_.size() >= most_out) co_await flush();
+  if (!keep_alive_) {
+    co_await flush();
+    co_return next::linger;
+  }
+  answered_at_ = begun_ = here_.owner.now();
+  const bool whole = co_await drop_body();
+  co_return whole ? next::request : next::linger;
+}
+
+/// The handler's answer, or the one for what it threw.
+task<response> session::ask_handler(request& asked) {
+  int status = 500;
+  try {
+    auto made = co_await here_.answer(asked);
+    co_return made;
+  } catch (const status_error& refusal) {
+    status = refusal.status();
+    keep_alive_ = keep_alive_ && request_over_;
+  } catch (const std::exception& failure) {
+    const auto* io = dynamic_cast<const io_error*>(&failure);
+    if (io != nullptr && io->code() == std::errc::operation_canceled) throw;
+    ++here_.counters.failures;
+    keep_alive_ = false;
+    if (here_.on_failure) here_.on_failure(std::current_exception(), asked);
+  }
+  co_return plain_status(status);
+}
+
+/// False: it broke off in the middle, and the client must see that it did.
+task<bool> session::give(response& with, const request& asked) {
+  std::exception_ptr failure;
+  try {
+    co_await answer(with, asked.method() == method::head);
+    co_return true;
+  } catch (const io_error&) {  // of this connection, or of what the body came from
+  } catch (const std::exception&) {
+    failure = std::current_exception();
+  }
+  peer_.abort();
+  if (failure) {
+    ++here_.counters.failures;
+    if (here_.on_failure) here_.on_failure(failure, asked);
+  }
+  co_return false;
+}
+
+duration session::body_time_left() const {
+  const auto& s = here_.settings;
+  if (s.body_timeout.count() < 0) return s.body_timeout;
+  const auto earned =
+      std::chrono::seconds(body_received_ / std::max<std::uint64_t>(s.least_body_rate, 1));
+  return time_left(s.body_timeout + earned, body_begun_, here_.owner.now());
+}
+
+/// The next piece of the request's body, for the handler.
+task<std::span<const std::byte>> session::read_body() {
+  for (;;) {
+    if (request_over_) co_return std::span<const std::byte>();
+    const auto what = parser_.feed(unread_);
+    if (what == outcome::content) {
+      may_continue_ = false;  // it did not wait
+      body_received_ += parser_.content().size();
+      co_return parser_.content();
+    }
+    if (what == outcome::complete) {
+      request_over_ = true;
+      continue;
+    }
+    if (what == outcome::refused) throw status_error(parser_.refusal());
+    if (std::exchange(may_continue_, false)) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+    const auto got = co_await read_more(body_time_left(), false);
+    if (got.ec == std::errc::timed_out) throw status_error(408);
+    if (got.ec) throw io_error(got.ec, "request body");
+    if (got.n == 0) throw status_error(400);  // the connection ended within the body
+  }
+}
+
+/// What the handler left of the body. False: it does not come to an end.
+task<bool> session::drop_body() {
+  try {
+    for (;;) {
+      const auto piece = co_await read_body();
+      if (piece.empty()) co_return true;
+    }
+  } catch (const status_error&) {
+    ++here_.counters.refused_requests;
+  }
+  co_return false;
+}
+
+/// RFC 9112 9.6: after the last answer our end is closed first and what still comes is read, or a
+/// reset would take the answer from the client.
+task<> session::linger() {
+  std::error_code ignored;
+  peer_.shutdown_send(ignored);
+  const auto begun = here_.owner.now();
+  for (;;) {
+    auto left = time_left(here_.settings.linger, begun, here_.owner.now());
+    const auto silence = here_.settings.linger_silence;
+    if (left.count() < 0 || (silence.count() >= 0 && silence < left)) left = silence;
+    const auto got = co_await peer_.read_some(buffer_).timeout(left).nothrow();
+    if (got.ec || got.n == 0) break;
+  }
+}
+
+}  // namespace weir::http

@@ -1,0 +1,85 @@
+// One connection of an HTTP/1.1 server: its requests, one after the other, through the handler.
+// Knows no back end. Everything that a client can hold up has a limit in server_settings.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "http/server/server_state.hpp"
+#include "http/wire/request_parser.hpp"
+#include "weir/http/body.hpp"
+#include "weir/http/response.hpp"
+#include "weir/net.hpp"
+
+namespace weir::http {
+
+class session final : private detail::body_source, private detail::body_sink {
+ public:
+  session(tcp_stream& peer, server::state& here);
+
+  /// Until the connection is to be closed.
+  task<> run();
+
+ private:
+  using outcome = wire::request_parser::outcome;
+  /// What becomes of the connection.
+  enum class next : std::uint8_t {
+    request,  ///< it goes on
+    linger,   ///< it ends, and an answer may still be on its way
+    over,     ///< it ends at once
+  };
+
+  // Requests.
+  task<next> one_request();
+  task<next> read_head();
+  task<next> after_silence(const transfer& got, bool between);
+  task<response> ask_handler(request& asked);
+  task<std::span<const std::byte>> read_body() override;
+  std::span<const field> body_trailers() const override { return parser_.trailers(); }
+  task<bool> drop_body();
+  task<transfer> read_more(duration limit, bool until_stop);
+  duration body_time_left() const;
+
+  // Answers.
+  task<bool> give(response& with, const request& asked);
+  task<> answer(response& with, bool head_only);
+  void write_head(response& with, std::optional<std::uint64_t> length, bool has_body);
+  task<> send_file(response::file_part& part);
+  task<> send_stream(response::stream_part& part);
+  task<> write_body(std::span<const std::byte> bytes) override;
+  void add_trailer(std::string_view name, std::string_view value) override;
+  task<> refuse(int status);
+  task<> take_over(response& with);
+  task<> send(std::span<const std::byte> bytes);
+  task<> flush();
+  task<> linger();
+  void note(const request* asked, int status, instant begun);
+
+  tcp_stream& peer_;
+  server::state& here_;
+  const endpoint remote_;  // the stream forgets it when it is aborted
+  wire::request_parser parser_;
+  std::span<const std::byte> unread_;  // of buffer_
+  std::string out_;                    // answers that have not been sent
+  instant begun_;                      // the request's first byte
+  instant body_begun_;
+  instant answered_at_;
+  std::uint64_t body_received_ = 0;
+  std::uint64_t body_sent_ = 0;             // of the answer
+  std::optional<std::uint64_t> body_left_;  // of an answer whose length was said
+  std::string trailers_;                    // of the answer
+  bool answered_ = false;                   // a request, at least
+  bool request_over_ = false;               // the request's last byte was taken
+  bool may_continue_ = false;               // the client waits for 100 before it sends
+  bool head_sent_ = false;                  // of this answer: another one cannot be given
+  bool keep_alive_ = true;
+  bool chunked_ = false;
+  std::array<std::byte, 4096> buffer_;
+};
+
+}  // namespace weir::http

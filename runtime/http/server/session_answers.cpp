@@ -1,0 +1,166 @@
+// Answers out (session.hpp).
+#include <algorithm>
+#include <iterator>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "http/server/session.hpp"
+#include "http/wire/body_decoder.hpp"
+#include "weir/error.hpp"
+
+namespace weir::http {
+namespace {
+
+constexpr std::size_t copied_up_to = 4096;  // larger bodies are sent from where they lie
+constexpr std::size_t file_block = 64 * 1024;
+
+bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+}  // namespace
+
+/// RFC 9112 6.3 and 7: a length where it is known, chunks where it is not, and to HTTP/1.0 the
+/// connection's end.
+void session::write_head(response& with, std::optional<std::uint64_t> length, bool has_body) {
+  const auto& head = parser_.head();
+  const int status = with.status();
+  const bool by_length = has_body && length;
+  chunked_ = has_body && !length && head.minor_version >= 1;
+  if (has_body && !length && !chunked_) keep_alive_ = false;
+  auto out = std::back_inserter(out_);
+  fmt::format_to(out, "HTTP/1.1 {} {}\r\nServer: weir\r\nDate: {}\r\n", status,
+                 reason_phrase(status), here_.date.at(here_.wall_clock()));
+  for (const auto& [name, value] : with.fields()) fmt::format_to(out, "{}: {}\r\n", name, value);
+  if (by_length) fmt::format_to(out, "Content-Length: {}\r\n", *length);
+  if (chunked_) out_ += "Transfer-Encoding: chunked\r\n";
+  if (!keep_alive_) out_ += "Connection: close\r\n";
+  if (keep_alive_ && head.minor_version == 0) out_ += "Connection: keep-alive\r\n";
+  out_ += "\r\n";
+  head_sent_ = true;
+  body_left_ = by_length ? length : std::nullopt;
+  body_sent_ = 0;
+  trailers_.clear();
+}
+
+task<> session::answer(response& with, bool head_only) {
+  auto& body = with.body();
+  const bool has_body = !has_no_body(with.status());
+  std::string_view text;
+  if (const auto* own = std::get_if<std::string>(&body)) text = *own;
+  if (const auto* constant = std::get_if<std::string_view>(&body)) text = *constant;
+  std::optional<std::uint64_t> length = text.size();
+  auto* file = std::get_if<response::file_part>(&body);
+  auto* stream = std::get_if<response::stream_part>(&body);
+  if (file != nullptr) length = file->length;
+  if (stream != nullptr) length = stream->length;
+  write_head(with, length, has_body);
+  if (head_only || !has_body) co_return;
+  if (file != nullptr) co_return co_await send_file(*file);
+  if (stream != nullptr) co_return co_await send_stream(*stream);
+  body_sent_ = text.size();
+  if (text.size() <= copied_up_to)
+    out_ += text;
+  else
+    co_await send(bytes_of(text));
+}
+
+task<> session::send_file(response::file_part& part) {
+  std::vector<std::byte> block(std::min<std::uint64_t>(file_block, part.length));
+  while (body_sent_ < part.length) {
+    const auto want = std::min<std::uint64_t>(block.size(), part.length - body_sent_);
+    const auto n = part.file.read_at(part.offset + body_sent_,
+                                     std::span(block).first(static_cast<std::size_t>(want)));
+    // The length was promised: a file that shrank, or cannot be read, ends the connection and not
+    // the answer.
+    if (n == 0) throw io_error(std::make_error_code(std::errc::io_error), "file");
+    co_await send(std::span<const std::byte>(block).first(n));
+    body_sent_ += n;
+  }
+}
+
+task<> session::send_stream(response::stream_part& part) {
+  body_writer writer(static_cast<detail::body_sink&>(*this));
+  co_await part.write(writer);
+  if (body_left_.value_or(0) != 0)
+    throw std::logic_error("an answer's body is shorter than was said");
+  if (!chunked_) co_return;
+  out_ += "0\r\n";
+  out_ += trailers_;
+  out_ += "\r\n";
+}
+
+task<> session::write_body(std::span<const std::byte> bytes) {
+  if (bytes.empty()) co_return;
+  if (body_left_) {
+    if (bytes.size() > *body_left_)
+      throw std::logic_error("an answer's body is longer than was said");
+    *body_left_ -= bytes.size();
+  }
+  body_sent_ += bytes.size();
+  if (chunked_) fmt::format_to(std::back_inserter(out_), "{:x}\r\n", bytes.size());
+  co_await send(bytes);
+  if (chunked_) out_ += "\r\n";  // goes with what follows
+}
+
+void session::add_trailer(std::string_view name, std::string_view value) {
+  if (!wire::is_token(name) || !wire::is_field_value(value))
+    throw std::invalid_argument("a trailer with a character that it must not have");
+  if (chunked_) fmt::format_to(std::back_inserter(trailers_), "{}: {}\r\n", name, value);
+}
+
+/// What waits, and these bytes after it, in one write.
+task<> session::send(std::span<const std::byte> bytes) {
+  const std::array<std::span<const std::byte>, 2> parts = {bytes_of(out_), bytes};
+  const auto both = std::span<const std::span<const std::byte>>(parts);
+  co_await peer_.write_all(out_.empty() ? both.last(1) : both)
+      .timeout(here_.settings.write_timeout);
+  out_.clear();
+}
+
+task<> session::flush() {
+  if (out_.empty()) co_return;
+  co_await peer_.write_all(out_).timeout(here_.settings.write_timeout);
+  out_.clear();
+  if (out_.capacity() > copied_up_to) out_.shrink_to_fit();  // an idle connection keeps little
+}
+
+/// The last answer, to what was no request.
+task<> session::refuse(int status) {
+  ++here_.counters.refused_requests;
+  keep_alive_ = false;
+  auto with = plain_status(status);
+  fmt::format_to(std::back_inserter(out_),
+                 "HTTP/1.1 {} {}\r\nServer: weir\r\nDate: {}\r\nContent-Type: text/plain\r\n"
+                 "Content-Length: {}\r\nConnection: close\r\n\r\n",
+                 status, reason_phrase(status), here_.date.at(here_.wall_clock()),
+                 std::get<std::string>(with.body()).size());
+  out_ += std::get<std::string>(with.body());
+  body_sent_ = std::get<std::string>(with.body()).size();
+  co_await flush();
+  note(nullptr, status, here_.owner.now());
+}
+
+/// 101, and the connection is no longer ours.
+task<> session::take_over(response& with) {
+  auto out = std::back_inserter(out_);
+  fmt::format_to(out, "HTTP/1.1 101 {}\r\nServer: weir\r\nConnection: Upgrade\r\n",
+                 reason_phrase(101));
+  for (const auto& [name, value] : with.fields()) fmt::format_to(out, "{}: {}\r\n", name, value);
+  out_ += "\r\n";
+  co_await flush();
+  std::string early(reinterpret_cast<const char*>(unread_.data()), unread_.size());
+  co_await std::get<response::takeover>(with.body())(peer_, std::move(early));
+}
+
+void session::note(const request* asked, int status, instant begun) {
+  if (!here_.on_access) return;
+  here_.on_access({asked, remote_, status, body_sent_, here_.owner.now() - begun});
+}
+
+}  // namespace weir::http

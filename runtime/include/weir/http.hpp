@@ -1,0 +1,9 @@
+// HTTP/1.1 on streams, in one include.
+#pragma once
+
+#include "weir/http/body.hpp"
+#include "weir/http/message.hpp"
+#include "weir/http/request.hpp"
+#include "weir/http/response.hpp"
+#include "weir/http/router.hpp"
+#include "weir/http/server.hpp"
