@@ -7,7 +7,7 @@
 
 #include "fuzz/fuzz_support.hpp"
 #include "http/wire/request_parser.hpp"
-#include "http_server/files.hpp"
+#include "weir/http/files.hpp"
 
 using namespace weir::http::wire;
 
@@ -16,7 +16,7 @@ namespace {
 constexpr request_limits limits{.head = 256, .fields = 8, .body = 64, .extensions = 16};
 
 void check_path(std::string_view path) {
-  const auto apart = ::http::take_apart(path);
+  const auto apart = weir::http::take_apart(path);
   if (!apart) return;
   for (const auto& segment : apart->segments)
     weir::fuzz::claim(!segment.starts_with('.') && segment.find('/') == std::string::npos,

@@ -1,8 +1,5 @@
-if(TARGET weir_http_server)
-  weir_add_test(unit_http SOURCES http_request_test.cpp http_files_test.cpp http_response_test.cpp
-    PREFIX unit.http. LIBS weir_http_server)
-endif()
-weir_add_test(unit_http_router SOURCES http_router_test.cpp PREFIX unit.http. LIBS weir_http)
+weir_add_test(unit_http SOURCES http_request_test.cpp http_files_test.cpp http_response_test.cpp http_router_test.cpp
+  PREFIX unit.http. LIBS weir_http_wire weir_http fmt::fmt)
 if(WEIR_WITH_SIM)
   weir_add_test(unit_http_server SOURCES http_server_test.cpp PREFIX unit.http_server. LIBS weir_http)
 endif()

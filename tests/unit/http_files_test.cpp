@@ -1,5 +1,5 @@
-// The HTTP server's files: paths are taken apart without leaving the folder, whatever they look
-// like.
+// Files as answers: paths are taken apart without leaving the folder, whatever they look like;
+// conditions and ranges.
 #include <doctest/doctest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -11,9 +11,9 @@
 #include <string>
 
 #include "http/wire/target.hpp"
-#include "http_server/files.hpp"
+#include "weir/http/files.hpp"
 
-using namespace http;
+using namespace weir::http;
 using found = file_root::found;
 
 namespace {
@@ -48,14 +48,14 @@ std::string fetch(const file_root& root, std::string_view target) {
   if (!parts) return "no path";
   auto apart = take_apart(parts->path);
   if (!apart) return "refused";
-  open_file file;
+  file_root::opened file;
   auto what = root.open(*apart, file);
   if (what == found::folder) return "folder " + apart->normal();
   if (what == found::nothing) return "nothing";
   if (what == found::exhausted) return "exhausted";
   std::array<std::byte, 64> content{};
-  auto n = file.read_at(0, content);
-  CHECK(n == file.size());
+  auto n = file.file.read_at(0, content);
+  CHECK(n == file.size);
   return {reinterpret_cast<const char*>(content.data()), n};
 }
 
@@ -137,11 +137,143 @@ TEST_CASE("a_root_that_is_no_folder_is_an_error") {
 }
 
 TEST_CASE("paths_are_encoded_again_without_what_could_be_misread") {
-  request_path path{{"a b", "c?d", "\xc3\xa4"}, false};
+  file_path path{{"a b", "c?d", "\xc3\xa4"}, false};
   CHECK(path.normal() == "/a%20b/c%3Fd/%C3%A4");
 }
 
 TEST_CASE("a_content_type_follows_the_name") {
   CHECK(content_type_of("x.html") == "text/html; charset=utf-8");
   CHECK(content_type_of("x.unknown") == "application/octet-stream");
+}
+
+namespace {
+
+/// What a file's answer says to a request with these fields: "206 [page] bytes 0-3/4".
+struct asker {
+  folder f;
+  file_root root{f.path, {.precompressed = true}};
+
+  std::string ask(std::vector<field> fields, std::string_view path = "/sub/page.html",
+                  method how = method::get) {
+    weir::http::detail::request_parts parts;
+    parts.method = how;
+    parts.path = path;
+    parts.fields = fields;
+    nobody none;
+    const request asked(*static_cast<weir::shard*>(nullptr_shard()), {}, parts, body_reader(none));
+    auto made = root.answer(asked);
+    std::string out = std::to_string(made.status());
+    if (auto* part = std::get_if<response::file_part>(&made.body())) {
+      std::array<std::byte, 64> content{};
+      const auto n = part->file.read_at(part->offset, std::span(content).first(part->length));
+      out += " [" + std::string(reinterpret_cast<const char*>(content.data()), n) + "]";
+    }
+    last = std::move(made);
+    const auto range = value_of("Content-Range");
+    return range.empty() ? out : out + " " + range;
+  }
+  std::string value_of(std::string_view name) {
+    for (auto& [key, value] : last.fields())
+      if (key == name) return value;
+    return "";
+  }
+
+  response last;
+
+ private:
+  struct nobody final : weir::http::detail::body_source {
+    weir::task<std::span<const std::byte>> read_body() override {
+      co_return std::span<const std::byte>();
+    }
+    std::span<const field> body_trailers() const override { return {}; }
+  };
+  // A request refers to its shard, which no file asks.
+  static void* nullptr_shard() {
+    alignas(64) static std::byte place[64];
+    return place;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a_range_is_a_part_of_a_file") {
+  asker a;
+  CHECK(a.ask({}) == "200 [page]");
+  CHECK(a.value_of("Accept-Ranges") == "bytes");
+  CHECK(a.ask({{"Range", "bytes=0-0"}}) == "206 [p] bytes 0-0/4");
+  CHECK(a.ask({{"Range", "bytes=1-"}}) == "206 [age] bytes 1-3/4");
+  CHECK(a.ask({{"Range", "bytes=-2"}}) == "206 [ge] bytes 2-3/4");
+  CHECK(a.ask({{"Range", "bytes=2-100"}}) == "206 [ge] bytes 2-3/4");
+  CHECK(a.ask({{"Range", "bytes=-100"}}) == "206 [page] bytes 0-3/4");
+  CHECK(a.ask({{"Range", "bytes=4-"}}) == "416 bytes */4");
+  CHECK(a.ask({{"Range", "bytes=-0"}}) == "416 bytes */4");
+  for (auto* whole : {"bytes=0-0,2-3", "bytes=3-2", "bytes=", "bytes=-", "bytes=a-b", "items=0-1",
+                      "bytes=99999999999999999999-", "0-1"}) {
+    CAPTURE(std::string(whole));
+    CHECK(a.ask({{"Range", whole}}) == "200 [page]");
+  }
+  CHECK(a.ask({{"Range", "bytes=0-0"}}, "/sub/page.html", method::head) == "200 [page]");
+  CHECK(read_range("bytes=0-", 0).what == byte_range::kind::unsatisfiable);
+}
+
+TEST_CASE("conditions_are_judged_in_the_rfcs_order") {  // RFC 9110 13.2.2
+  asker a;
+  REQUIRE(a.ask({}) == "200 [page]");
+  const auto tag = a.value_of("ETag"), date = a.value_of("Last-Modified");
+  const std::string old = "Sun, 06 Nov 1994 08:49:37 GMT", later = "Fri, 06 Nov 2093 08:49:37 GMT";
+  const auto weak = "W/" + tag;
+  const std::string list = "\"a,b\", " + weak;
+  CHECK(a.ask({{"If-None-Match", tag}}) == "304");
+  CHECK(a.value_of("ETag") == tag);
+  CHECK(a.ask({{"If-None-Match", list}}) == "304");
+  CHECK(a.ask({{"If-None-Match", "*"}}) == "304");
+  CHECK(a.ask({{"If-None-Match", "\"other\""}, {"If-Modified-Since", date}}) == "200 [page]");
+  CHECK(a.ask({{"If-Modified-Since", date}}) == "304");
+  CHECK(a.ask({{"If-Modified-Since", later}}) == "304");
+  CHECK(a.ask({{"If-Modified-Since", old}}) == "200 [page]");
+  CHECK(a.ask({{"If-Modified-Since", "yesterday"}}) == "200 [page]");
+  CHECK(a.ask({{"If-Match", tag}}) == "200 [page]");
+  CHECK(a.ask({{"If-Match", "*"}}) == "200 [page]");
+  CHECK(a.ask({{"If-Match", weak}}) == "412");  // a strong comparison
+  CHECK(a.ask({{"If-Match", "\"other\""}}) == "412");
+  CHECK(a.ask({{"If-Match", tag}, {"If-Unmodified-Since", old}}) == "200 [page]");
+  CHECK(a.ask({{"If-Unmodified-Since", old}}) == "412");
+  CHECK(a.ask({{"If-Unmodified-Since", later}}) == "200 [page]");
+  CHECK(a.ask({{"Range", "bytes=0-0"}, {"If-Range", tag}}) == "206 [p] bytes 0-0/4");
+  CHECK(a.ask({{"Range", "bytes=0-0"}, {"If-Range", weak}}) == "200 [page]");
+  CHECK(a.ask({{"Range", "bytes=0-0"}, {"If-Range", date}}) == "206 [p] bytes 0-0/4");
+  CHECK(a.ask({{"Range", "bytes=0-0"}, {"If-Range", later}}) == "200 [page]");
+}
+
+TEST_CASE("a_compressed_sibling_is_given_to_whom_takes_it") {
+  asker a;
+  a.f.write("root/sub/page.html.gz", "zipped");
+  CHECK(a.ask({{"Accept-Encoding", "br, gzip;q=0.5"}}) == "200 [zipped]");
+  CHECK(a.value_of("Content-Encoding") == "gzip");
+  CHECK(a.value_of("Content-Type") == "text/html; charset=utf-8");
+  CHECK(a.value_of("Vary") == "Accept-Encoding");
+  for (auto* no : {"", "br", "gzip;q=0", "gzip;q=0.000", "xgzip"}) {
+    CAPTURE(std::string(no));
+    CHECK(a.ask({{"Accept-Encoding", no}}) == "200 [page]");
+    CHECK(a.value_of("Content-Encoding").empty());
+    CHECK(a.value_of("Vary") == "Accept-Encoding");
+  }
+}
+
+TEST_CASE("what_is_no_file_gets_the_status_that_says_so") {
+  asker a;
+  CHECK(a.ask({}, "/none") == "404");
+  CHECK(a.ask({}, "/sub") == "301");
+  CHECK(a.value_of("Location") == "/sub/");
+  CHECK(a.ask({}, "/sub/page.html", method::post) == "405");
+  CHECK(a.value_of("Allow") == "GET, HEAD");
+}
+
+TEST_CASE("a_date_is_read_as_it_is_written") {
+  for (std::int64_t when : {std::int64_t(0), std::int64_t(784111777), std::int64_t(4102444800)})
+    CHECK(read_http_date(http_date(when)) == when);
+  for (auto* bad : {"", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 UTC",
+                    "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 ovD 1994 08:49:37 GMT",
+                    "Sun, -6 Nov 1994 08:49:37 GMT"})
+    CHECK_FALSE(read_http_date(bad));
 }

@@ -1,5 +1,5 @@
-// See files.hpp.
-#include "http_server/files.hpp"
+// Finding a file below one folder (weir/http/files.hpp).
+#include "weir/http/files.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -13,62 +13,25 @@
 
 #include <fmt/format.h>
 
-namespace http {
+namespace weir::http {
 namespace {
 
 constexpr std::size_t most_segments = 32;
 constexpr std::size_t longest_segment = 255;  // NAME_MAX
 
-int digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-/// RFC 3986 2.1. Nothing for an escape that is none, and for bytes that no file's name should have.
+/// Nothing for an escape that is none, and for bytes that no file's name should have.
 std::optional<std::string> decode(std::string_view text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    char c = text[i];
-    if (c == '%') {
-      if (i + 2 >= text.size() || digit(text[i + 1]) < 0 || digit(text[i + 2]) < 0)
-        return std::nullopt;
-      c = static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-      i += 2;
-    }
-    auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f || c == '/') return std::nullopt;
-    out += c;
-  }
+  if (!percent_decode(text, out)) return std::nullopt;
+  for (const unsigned char c : out)
+    if (c < 0x20 || c == 0x7f || c == '/') return std::nullopt;
   return out;
 }
 
 }  // namespace
 
-open_file::open_file(open_file&& other) noexcept
-    : descriptor_(std::exchange(other.descriptor_, -1)), size_(std::exchange(other.size_, 0)) {}
-
-open_file& open_file::operator=(open_file&& other) noexcept {
-  std::swap(descriptor_, other.descriptor_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-open_file::~open_file() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-std::size_t open_file::read_at(std::uint64_t offset, std::span<std::byte> into) const {
-  for (;;) {
-    auto n = ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
-    if (n >= 0) return static_cast<std::size_t>(n);
-    if (errno != EINTR) return 0;
-  }
-}
-
-std::optional<request_path> take_apart(std::string_view path) {
-  request_path out;
+std::optional<file_path> take_apart(std::string_view path) {
+  file_path out;
   out.is_folder = path.ends_with('/');
   while (!path.empty()) {
     auto end = path.find('/');
@@ -84,7 +47,7 @@ std::optional<request_path> take_apart(std::string_view path) {
   return out;
 }
 
-std::string request_path::normal() const {
+std::string file_path::normal() const {
   std::string out;
   for (auto& segment : segments) {
     out += '/';
@@ -125,7 +88,8 @@ std::string_view content_type_of(std::string_view file_name) {
   return "application/octet-stream";
 }
 
-file_root::file_root(const std::string& folder) {
+file_root::file_root(const std::string& folder, const file_settings& settings)
+    : settings_(settings) {
   folder_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (folder_ < 0) throw std::system_error(errno, std::generic_category(), folder);
 }
@@ -134,7 +98,7 @@ file_root::~file_root() {
   if (folder_ >= 0) ::close(folder_);
 }
 
-file_root::found file_root::open(const request_path& path, open_file& file) const {
+file_root::found file_root::open(const file_path& path, opened& into) const {
   int at = ::openat(folder_, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   int reason = errno;  // of the first step that failed
   auto step = [&at, &reason](const std::string& name, int flags) {
@@ -158,8 +122,12 @@ file_root::found file_root::open(const request_path& path, open_file& file) cons
     ::close(at);
     return path.is_folder ? found::nothing : found::folder;
   }
-  file = open_file(at, static_cast<std::uint64_t>(about.st_size));
+  into.file = open_file(at);
+  into.size = static_cast<std::uint64_t>(about.st_size);
+  into.modified = about.st_mtim.tv_sec;
+  into.tag =
+      fmt::format("\"{:x}.{:x}-{:x}\"", about.st_mtim.tv_sec, about.st_mtim.tv_nsec, into.size);
   return found::file;
 }
 
-}  // namespace http
+}  // namespace weir::http

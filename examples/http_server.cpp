@@ -1,0 +1,125 @@
+// http_server: HTTP/1.1 on whichever back end the configuration names. It answers /plaintext and
+// /json, and serves the files of one folder when it is given one.
+#include <time.h>
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <weir/http.hpp>
+#include <weir/weir.hpp>
+
+#include "common/listening.hpp"
+#include "common/options.hpp"
+
+namespace {
+
+namespace http = weir::http;
+
+struct program {
+  std::vector<examples::offer> offers;
+  http::server_settings settings;
+  std::string root;
+  bool precompressed = false, access_log = false;
+};
+
+constexpr const char* front_page =
+    "<!doctype html>\n<title>weir</title>\n<h1>weir</h1>\n"
+    "<p>This page came through weir. See also <a href=\"/plaintext\">/plaintext</a> and <a "
+    "href=\"/json\">/json</a>.\n";
+
+weir::task<http::response> plaintext(http::request&) {
+  http::response out;
+  out.field("Content-Type", "text/plain").constant_body("Hello, World!");
+  co_return out;
+}
+weir::task<http::response> message(http::request&) {
+  co_return http::json("{\"message\":\"Hello, World!\"}");
+}
+weir::task<http::response> page(http::request&) { co_return http::html(front_page); }
+
+weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
+  std::unique_ptr<http::file_root> files;
+  http::router site;
+  site.get("/plaintext", plaintext).get("/json", message);
+  if (wanted.root.empty()) {
+    site.get("/", page);
+  } else {
+    files =
+        std::make_unique<http::file_root>(wanted.root, http::file_settings{wanted.precompressed});
+    site.otherwise([&](http::request& asked) -> weir::task<http::response> {
+      co_return files->answer(asked);
+    });
+  }
+  std::vector<weir::tcp_listener> listeners;
+  auto offers = wanted.offers;
+  for (auto& one : offers) {
+    listeners.push_back(examples::listen_for(shard, one));
+    one.where = listeners.back().local_endpoint();
+  }
+  announce.shard_listens(shard, offers);
+
+  http::server server(shard, site, wanted.settings);
+  if (wanted.access_log)
+    server.on_access([](const http::access_entry& entry) {
+      std::puts(http::common_log_line(entry, ::time(nullptr)).c_str());
+    });
+  co_await server.run(listeners);
+  if (const auto n = server.counters().refused_connections; n != 0)
+    fmt::print(stderr, "http_server: {} connections were refused (see --max-connections)\n", n);
+  if (files && files->exhausted() != 0)
+    fmt::print(stderr, "http_server: {} requests got 503: out of descriptors\n",
+               files->exhausted());
+}
+
+std::string readable_folder(std::string_view text, std::string& into) {
+  into = text;
+  try {
+    http::file_root probe(into);
+    return "";
+  } catch (const std::system_error& error) {
+    return error.code().message();
+  }
+}
+
+void declare(weir::config_parser& parser, program& wanted) {
+  auto& s = wanted.settings;
+  parser.repeated(
+      "--http", "ADDR:PORT", "serve HTTP/1.1 here; any number of times",
+      [&](std::string_view text) { return examples::add_offer(wanted.offers, "http", text); });
+  parser.repeated("--root", "DIR", "serve the files of this folder [none]",
+                  [&](std::string_view text) { return readable_folder(text, wanted.root); });
+  parser.flag("--precompressed", "answer with NAME.zst or NAME.gz where the client takes it",
+              wanted.precompressed);
+  parser.flag("--access-log", "a line for each answer, on stdout", wanted.access_log);
+  examples::number_option(parser, "--max-header", "BYTES", "of request line and header fields", 256,
+                          1u << 20, s.max_head);
+  examples::number_option(parser, "--max-body", "BYTES", "of a request's body", 0, 1u << 30,
+                          s.max_body);
+  examples::number_option(parser, "--max-connections", "N", "per shard; one more is closed at once",
+                          1, 10'000'000, s.max_connections);
+  examples::seconds_option(parser, "--request-timeout", "for a request's header, and for its body",
+                           s.head_timeout);
+  examples::seconds_option(parser, "--idle-timeout", "between requests", s.idle_timeout);
+  examples::seconds_option(parser, "--write-timeout", "for a client that does not read",
+                           s.write_timeout);
+  examples::seconds_option(parser, "--drain", "wait for connections after SIGTERM", s.drain);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  program wanted;
+  weir::config_parser parser("http_server", "HTTP/1.1 on any back end.");
+  declare(parser, wanted);
+  auto settings = parser.parse_or_exit(argc, argv);
+  wanted.settings.body_timeout = wanted.settings.head_timeout;
+  if (wanted.offers.empty()) {
+    fmt::print(stderr, "http_server: nothing to serve: give --http ADDR:PORT\n\n{}", parser.help());
+    return 2;
+  }
+  examples::announcement announce("http_server");
+  return weir::run(settings, [&](weir::shard& shard) { return serve(shard, wanted, announce); });
+}
