@@ -63,6 +63,9 @@ search '#include [<"](driver/|transport/|config/|observe/|liburing|asio|sys/|net
   report "the core includes no driver, transport or system interface"
 search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |
   report "nothing but run() and the tools includes run/"
+search '^(?!\s*//)[^\"]*(\bio_uring_(un)?register\w*\(|\bio_uring_queue_init|__NR_io_uring)' \
+  $(printf '%s\n' "${products[@]}" | grep '^runtime/' | grep -v '^runtime/driver/uring/ring_rules.cpp$') |
+  report "rings are set up, and registered with, in driver/uring/ring_rules.cpp only"
 search '\b(TODO|FIXME|XXX|HACK)\b' "${texts[@]}" | grep -v "^$here/lint.sh:" | report "unfinished business"
 
 sh tests/requirements/conformance.sh --check 2>&1 | report "what docs/conformance.md and the tests say of each other"

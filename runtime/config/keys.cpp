@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "config/uring_features.hpp"
+
 namespace weir::detail {
 namespace {
 
@@ -176,6 +178,36 @@ key prefixes(std::string name, std::string help, Field field, Effective effectiv
           show};
 }
 
+/// Any of some words, or the one word for none.
+template <class Field>
+key words_of(std::string name, std::vector<std::string> known, std::string none, std::string help,
+             Field field) {
+  auto allowed = "'" + none + "', or any of " + join(known);
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    const bool cleared = given.size() == 1 && given[0] == none;
+    for (auto& one : given)
+      if (!cleared && std::ranges::find(known, one) == known.end()) return false;
+    field(c).assign(given.begin(), cleared ? given.begin() : given.end());
+    return true;
+  };
+  auto show = [=](const config& c) {
+    return field(c).empty() ? std::vector<std::string>{none} : field(c);
+  };
+  return {std::move(name), key_kind::list, "NAME", std::move(help), allowed, assign, show};
+}
+
+/// With their own names, as words.
+choices<std::string> profile_words() {
+  choices<std::string> out{{"kernel", ""}};
+  for (const auto& profile : uring_profiles) out.emplace_back(profile.name, profile.name);
+  return out;
+}
+std::vector<std::string> feature_words() {
+  std::vector<std::string> out;
+  for (const auto& feature : uring_feature_table) out.emplace_back(feature.name);
+  return out;
+}
+
 bool is_device_name(const std::string& name) {
   // The kernel's rule (dev_valid_name), without its template character '%'.
   if (name.size() > 15 || name == "." || name == "..") return false;
@@ -281,6 +313,13 @@ std::vector<key> make_keys() {
   k.push_back(number("stop.linger_ms", 0, 3'600'000, "",
                      "how long closed connections may still deliver at the end, before a reset",
                      [](auto& c) -> auto& { return c.stop.linger_ms; }));
+
+  k.push_back(choice("uring.profile", profile_words(),
+                     "use no more of io_uring than that Linux release knows",
+                     [](auto& c) -> auto& { return c.uring.profile; }));
+  k.push_back(words_of("uring.hide", feature_words(), "none",
+                       "feature of io_uring to do without, by weir-probe's name (repeatable)",
+                       [](auto& c) -> auto& { return c.uring.hide; }));
 
   k.push_back(text("observe.listen", "ADDR:PORT", "off",
                    "an address and port, such as 127.0.0.1:9100",

@@ -122,7 +122,22 @@ group machine() {
   return out;
 }
 
-group io_uring_facts() {
+#if WEIR_WITH_URING
+/// Each feature as a ring of weir's has it: used, or hidden by the configuration, or not there.
+void add_features(group& out, const weir::detail::uring_features& used,
+                  const weir::detail::ring_rules& rules) {
+  for (const auto& feature : weir::detail::uring_feature_table) {
+    const bool there = used.*feature.member;
+    const auto why = rules.allow(feature.member)
+                         ? fmt::format("Linux {}.{}", feature.since / 100, feature.since % 100)
+                         : "hidden";
+    out.facts.push_back({std::string(feature.name), std::string(feature.name), there,
+                         there ? "" : fmt::format("{}; {}", why, feature.without)});
+  }
+}
+#endif
+
+group io_uring_facts([[maybe_unused]] const weir::config& settings) {
   group out{"io_uring", "io_uring", {}};
   auto disabled = first_line("/proc/sys/kernel/io_uring_disabled");
   out.facts.push_back(
@@ -130,29 +145,13 @@ group io_uring_facts() {
 #if WEIR_WITH_URING
   io_uring ring;
   weir::detail::uring_features features;
-  int error = weir::detail::open_ring(ring, 8, 16, features);
+  const weir::detail::ring_rules rules(settings.uring);
+  int error = weir::detail::open_ring(ring, 8, 16, rules, features);
   out.facts.push_back({"ring", "a ring can be made", error == 0,
                        error == 0 ? "" : weir::detail::explain_setup_error(-error)});
   if (error != 0) return out;
-  auto add = [&](const char* key, const char* label, bool there, const char* without) {
-    out.facts.push_back({key, label, there, there ? "" : without});
-  };
-  add("defer_taskrun", "DEFER_TASKRUN, SINGLE_ISSUER", features.defer_taskrun,
-      "completions interrupt the shard");
-  add("task_run_flag", "TASKRUN_FLAG", features.task_run_flag, "");
-  add("multishot_accept", "multishot accept", features.multishot_accept,
-      "one submission per connection");
-  add("buffer_ring", "provided-buffer rings", features.buffer_ring,
-      "a buffer per waiting connection");
-  add("multishot_receive", "multishot receive", features.multishot_receive,
-      "one submission per receive");
-  add("multishot_read", "multishot read (TUN)", features.multishot_read,
-      "one submission per packet");
-  add("message_by_call", "MSG_RING without a ring", features.message_by_call,
-      "shards are woken by an eventfd");
-  add("registered_ring", "registered ring descriptor", features.registered_ring, "");
-  add("no_iowait", "NO_IOWAIT", features.no_iowait, "waiting counts as I/O load");
-  add("skip_success", "CQE_SKIP", features.skip_success, "");
+  out.facts.push_back({"limits", "used of it", rules.limited() ? rules.words() : "all", ""});
+  add_features(out, features, rules);
   io_uring_queue_exit(&ring);
 #else
   out.facts.push_back({"ring", "a ring can be made", false, "io_uring was left out of this build"});
@@ -225,8 +224,8 @@ int main(int argc, char** argv) {
   parser.flag("--json", "print JSON", json);
   auto settings = parser.parse_or_exit(argc, argv);
   probe::report report{kernel(),
-                       {backends(settings), machine(), io_uring_facts(), tun_facts(settings),
-                        namespaces(), limits()}};
+                       {backends(settings), machine(), io_uring_facts(settings),
+                        tun_facts(settings), namespaces(), limits()}};
   auto text = json ? report.to_json() : report.to_text();
   bool written =
       std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;

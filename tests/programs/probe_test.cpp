@@ -1,6 +1,7 @@
 // weir-probe, from outside.
 #include <doctest/doctest.h>
 
+#include <cstdio>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -20,6 +21,27 @@ TEST_CASE("it_says_of_each_back_end_whether_it_can_be_used_and_if_not_why") {
     auto& entry = report["backends"][name];
     REQUIRE(entry["usable"].is_boolean());
     CHECK((entry["usable"].get<bool>() || !entry["reason"].get<std::string>().empty()));
+  }
+}
+
+TEST_CASE("it_shows_what_of_io_uring_is_used_under_a_profile") {
+  auto f = run({weir_probe(), "--json", "--uring.profile", "6.1", "--uring.hide", "cqe_skip"});
+  REQUIRE(f.code == 0);
+  auto ring = nlohmann::json::parse(f.out)["io_uring"];
+  if (!ring["ring"].get<bool>()) {
+    std::puts("SKIPPED: no io_uring here");
+    return;
+  }
+  CHECK(ring["limits"] == "uring.profile 6.1, uring.hide cqe_skip");
+  for (auto* newer : {"multishot_read", "send_msg_ring", "no_iowait", "cqe_skip"}) {
+    CAPTURE(newer);
+    CHECK(ring[newer] == false);
+  }
+  auto plain = nlohmann::json::parse(run({weir_probe(), "--json"}).out)["io_uring"];
+  CHECK(plain["limits"] == "all");
+  for (auto* older : {"buffer_rings", "multishot_receive", "defer_taskrun"}) {
+    CAPTURE(older);
+    CHECK(ring[older] == plain[older]);
   }
 }
 

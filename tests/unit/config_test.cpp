@@ -178,6 +178,23 @@ TEST_CASE("auto_is_a_word_beside_the_numbers_of_busy_polling") {
         "command line: busy_poll_us = '1000001': must be a number from 0 to 1000000 or 'auto'");
 }
 
+TEST_CASE("io_uring_is_used_as_far_as_a_profile_and_a_list_permit") {
+  CHECK(parse({}).uring.profile.empty());
+  CHECK(parse({}).uring.hide.empty());
+  const auto c = parse({"--uring.profile", "6.1", "--uring.hide", "cqe_skip,buffer_rings"});
+  CHECK(c.uring.profile == "6.1");
+  CHECK(c.uring.hide == std::vector<std::string>{"cqe_skip", "buffer_rings"});
+  temporary_file file(c.to_toml()), plain(config{}.to_toml());
+  CHECK(parse({"--config", file.path}).uring.hide == c.uring.hide);
+  CHECK(parse({"--config", plain.path}).uring.hide.empty());
+  CHECK(parse({"--config", plain.path}).uring.profile.empty());
+  CHECK(parse({"--config", file.path, "--uring.hide=none"}).uring.hide.empty());
+  CHECK(error_of({"--uring.profile", "6.2"}) ==
+        "command line: uring.profile = '6.2': must be kernel, 5.19, 6.1 or 6.6");
+  CHECK(error_of({"--uring.hide", "none,cqe_skip"}).find("cqe_skip") != std::string::npos);
+  CHECK(error_of({"--uring.hide", "msgring"}).find("send_msg_ring") != std::string::npos);
+}
+
 TEST_CASE("an_owner_key_and_a_deferred_accept_have_words_for_none") {
   CHECK(parse({}).listen.owner_key == 0);
   CHECK(parse({}).listen.defer_accept_ms == 0);

@@ -175,7 +175,7 @@ TEST_CASE("several_sockets_may_share_a_port_when_all_of_them_say_so") {
 TEST_CASE("an_old_kernels_requests_are_enough") {
   if (!uring_test::allowed()) return;
   uring_test::shape form;
-  form.driver.oldest = true;
+  form.driver.rules = weir::detail::ring_rules::oldest();
   uring_test::world w(form);
   w.run([](shard& s) -> task<> {
     auto socket = s.bind_udp({"127.0.0.1", 0});

@@ -1,13 +1,16 @@
 // The io_uring driver from close by: waiting, waking, full queues, the pool of buffers, the packet
 // port. The port is tested on a pair of datagram sockets, which needs no device.
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,6 +24,7 @@ using weir::instant;
 using weir::detail::buffer_pool;
 using weir::detail::packet_receiver;
 using weir::detail::ring_client;
+using weir::detail::ring_rules;
 using weir::detail::uring_driver;
 
 namespace {
@@ -92,7 +96,7 @@ bool send(weir::detail::packet_port& port, const std::string& a, const std::stri
 
 std::vector<uring_driver::options> old_and_new() {
   uring_driver::options recent, oldest;
-  oldest.oldest = true;
+  oldest.rules = weir::detail::ring_rules::oldest();
   return {recent, oldest};
 }
 
@@ -288,11 +292,119 @@ TEST_CASE("cancelling_what_is_not_there_reports_when_asked") {
   CHECK(client.last == -ENOENT);
 }
 
+namespace {
+
+/// What the driver says and does in a process of its own that asks for something of io_uring.
+struct outcome {
+  bool aborted = false;
+  std::string said;
+};
+outcome asked_for(const weir::config::uring_section& limits,
+                  const std::function<void(uring_driver&)>& ask) {
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const auto child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::dup2(ends[1], STDERR_FILENO);
+    std::signal(SIGABRT, SIG_DFL);  // doctest's own would print
+    uring_driver::options options;
+    options.rules = ring_rules(limits);
+    uring_driver driver(options);
+    ask(driver);
+    driver.turn(instant{});
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  outcome result;
+  char piece[256];
+  for (ssize_t n; (n = ::read(ends[0], piece, sizeof piece)) > 0;)
+    result.said.append(piece, static_cast<std::size_t>(n));
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  result.aborted = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("what_a_profile_hides_ends_the_program_when_it_is_used_all_the_same") {
+  if (!allowed()) return;
+  const auto entry = [](std::uint8_t opcode, std::uint8_t flags, std::uint16_t priority) {
+    return [=](uring_driver& driver) {
+      auto& e = driver.sqe();
+      e.opcode = opcode;
+      e.fd = -1;
+      e.flags = flags;
+      e.ioprio = priority;
+    };
+  };
+  struct {
+    const char* profile;
+    const char* hide;
+    std::function<void(uring_driver&)> ask;
+    const char* said;
+  } const cases[] = {
+      {"6.6", "", entry(49, 0, 0), "uring.profile 6.6: operation 49 is used all the same"},
+      {"5.19", "", entry(IORING_OP_RECV, 0, IORING_RECV_MULTISHOT), "5.19: priority bit 2 is"},
+      {"5.19", "", entry(IORING_OP_ACCEPT, 0, IORING_ACCEPT_MULTISHOT), ""},
+      {"", "multishot_accept", entry(IORING_OP_ACCEPT, 0, IORING_ACCEPT_MULTISHOT),
+       "uring.hide multishot_accept: priority bit 1 is"},
+      {"", "cqe_skip", entry(IORING_OP_NOP, IOSQE_CQE_SKIP_SUCCESS, 0), "entry flag 64 is"},
+      {"6.6", "", entry(IORING_OP_NOP, IOSQE_CQE_SKIP_SUCCESS, 0), ""},
+      {"6.6", "", entry(IORING_OP_NOP, 0, 1), "priority bit 1 is"},
+      {"6.6", "", entry(200, 0, 0), "operation 200 is"},
+      {"", "buffer_rings",
+       [](uring_driver& driver) {
+         io_uring_buf_reg none{};
+         driver.register_with_ring(IORING_REGISTER_PBUF_RING, &none, 1);
+       },
+       "uring.hide buffer_rings: registration 22 is"},
+      {"6.1", "",
+       [](uring_driver& driver) {
+         driver.register_with_ring(weir::detail::uring::register_send_msg_ring, nullptr, 1);
+       },
+       "uring.profile 6.1: registration 31 is"},
+  };
+  for (const auto& each : cases) {
+    weir::config::uring_section limits;
+    limits.profile = each.profile;
+    if (*each.hide != 0) limits.hide = {each.hide};
+    const auto result = asked_for(limits, each.ask);
+    CAPTURE(each.said);
+    CAPTURE(result.said);
+    const bool refused = *each.said != 0;
+    CHECK(result.aborted == refused);
+    CHECK(result.said.find(each.said) != std::string::npos);
+  }
+}
+
+TEST_CASE("every_feature_can_be_hidden_and_the_driver_goes_on_without_it") {
+  if (!allowed()) return;
+  for (const auto& feature : weir::detail::uring_feature_table) {
+    CAPTURE(feature.name);
+    weir::config::uring_section limits;
+    limits.hide = {std::string(feature.name)};
+    uring_driver::options options;
+    options.rules = ring_rules(limits);
+    uring_driver driver(options);
+    CHECK_FALSE(driver.features().*feature.member);
+    counting_client client;
+    for (unsigned i = 0; i < 10; ++i) queue_no_op(driver, client, 1);
+    std::thread other([&] { driver.wake(); });
+    while (client.seen < 10 || driver.counters().wakes == 0) driver.turn(instant::never());
+    other.join();
+    driver.cancel(client.user_data(1), client.user_data(2));
+    while (client.seen < 11) driver.turn(driver.now());  // never waits
+  }
+}
+
 TEST_CASE("buffer_pool_hands_out_the_last_returned_first_and_is_bounded") {
   if (!allowed()) return;
   uring_driver driver({});
   buffer_pool pool(driver, {.count = 8, .in_ring = 4, .size = 512});
-  if (driver.features().buffer_ring) CHECK(pool.offered() == 4);
+  if (driver.features().buffer_rings) CHECK(pool.offered() == 4);
   std::vector<unsigned> held;
   while (auto id = pool.take()) held.push_back(*id);
   CHECK(held.size() == 8 - pool.offered());
@@ -306,7 +418,7 @@ TEST_CASE("buffer_pool_hands_out_the_last_returned_first_and_is_bounded") {
 TEST_CASE("buffer_pool_offers_fewer_buffers_where_few_are_used_and_all_when_they_are_needed") {
   if (!allowed()) return;
   uring_driver driver({});
-  if (!driver.features().buffer_ring) return;
+  if (!driver.features().buffer_rings) return;
   buffer_pool pool(driver, {.count = 64, .in_ring = 32, .size = 512, .least_in_ring = 4});
   CHECK(pool.offered() == 32);
   const auto one_turn = [&](unsigned used) {

@@ -109,7 +109,7 @@ std::vector<shape> shapes() {
   tiny.transport.buffers = {.count = 4, .in_ring = 4, .size = 512};
   tiny.transport.chunks_per_stream = 2;
   tiny.transport.accept_queue = 2;
-  oldest.driver.oldest = true;
+  oldest.driver.rules = weir::detail::ring_rules::oldest();
   return {ordinary, tiny, oldest};
 }
 
@@ -248,7 +248,7 @@ TEST_CASE("a_lending_reader_waits_for_a_buffer_and_gets_the_first_that_comes_bac
   if (!allowed()) return;
   for (bool oldest : {false, true}) {
     auto form = with_buffers(4, 1024);
-    form.driver.oldest = oldest;
+    if (oldest) form.driver.rules = weir::detail::ring_rules::oldest();
     world w(form);
     weir::lent_buffer outlives;
     w.run([&](shard& s) -> task<> {
@@ -711,7 +711,7 @@ TEST_CASE("a_peer_that_sends_byte_by_byte_keeps_no_worker_thread_busy") {
   // Without multishot receives a large read goes straight to its own memory, in one request that
   // is woken for every byte.
   shape form;
-  form.driver.oldest = true;
+  form.driver.rules = weir::detail::ring_rules::oldest();
   world w(form);
   w.run([before](shard& s) -> task<> {
     pair ends;

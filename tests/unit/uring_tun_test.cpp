@@ -144,7 +144,7 @@ TEST_CASE("datagrams_pass_a_tun_device_both_ways") {
   int device = open_device();
   if (device < 0) return;
   uring_driver::options oldest;
-  oldest.oldest = true;
+  oldest.rules = weir::detail::ring_rules::oldest();
   reflect_datagrams({}, device);
   reflect_datagrams(oldest, device);
   ::close(device);

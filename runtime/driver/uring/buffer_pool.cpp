@@ -41,16 +41,15 @@ buffer_pool::buffer_pool(uring_driver& driver, shape wanted)
   assert(count_ <= 32768 && in_ring_ <= count_ && (in_ring_ & (in_ring_ - 1)) == 0);
   memory_ = static_cast<std::byte*>(map(stride_ * count_));
   for (unsigned id = count_; id > 0; --id) give_back(id - 1);
-  if (!driver_.features().buffer_ring) return;
+  if (!driver_.features().buffer_rings) return;
   group_ = driver_.new_buffer_group();
   ring_ = static_cast<io_uring_buf_ring*>(map(in_ring_ * sizeof(io_uring_buf)));
   io_uring_buf_reg registration{};
   registration.ring_addr = reinterpret_cast<std::uint64_t>(ring_);
   registration.ring_entries = in_ring_;
   registration.bgid = static_cast<std::uint16_t>(group_);
-  const int error = with_patience_for_memory(
-      [&] { return io_uring_register_buf_ring(&driver_.ring(), &registration, 0); });
-  if (error < 0) {
+  if (int error = driver_.register_with_ring(IORING_REGISTER_PBUF_RING, &registration, 1);
+      error < 0) {
     ::munmap(ring_, in_ring_ * sizeof(io_uring_buf));
     ::munmap(memory_, stride_ * count_);
     throw io_error(std::error_code(-error, std::generic_category()),
@@ -62,7 +61,9 @@ buffer_pool::buffer_pool(uring_driver& driver, shape wanted)
 
 buffer_pool::~buffer_pool() {
   if (ring_ != nullptr) {
-    io_uring_unregister_buf_ring(&driver_.ring(), static_cast<int>(group_));
+    io_uring_buf_reg registration{};
+    registration.bgid = static_cast<std::uint16_t>(group_);
+    driver_.register_with_ring(IORING_UNREGISTER_PBUF_RING, &registration, 1);
     ::munmap(ring_, in_ring_ * sizeof(io_uring_buf));
   }
   ::munmap(memory_, stride_ * count_);

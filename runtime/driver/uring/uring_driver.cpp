@@ -38,16 +38,11 @@ void relax() noexcept {
 
 }  // namespace
 
-uring_driver::uring_driver(const options& wanted) : spin_(spin_policy::from(wanted.busy_poll_us)) {
-  if (int error = open_ring(ring_, wanted.sq_entries, wanted.cq_entries, features_); error < 0)
+uring_driver::uring_driver(const options& wanted)
+    : rules_(wanted.rules), spin_(spin_policy::from(wanted.busy_poll_us)) {
+  if (int error = open_ring(ring_, wanted.sq_entries, wanted.cq_entries, rules_, features_);
+      error < 0)
     fail_setup(-error);
-  if (wanted.oldest) {
-    bool defer = features_.defer_taskrun, flag = features_.task_run_flag,
-         registered = features_.registered_ring;
-    features_ = {};
-    features_.defer_taskrun = defer, features_.task_run_flag = flag,
-    features_.registered_ring = registered;
-  }
   enter_flags_ = IORING_ENTER_EXT_ARG;
   if (features_.registered_ring) enter_flags_ |= IORING_ENTER_REGISTERED_RING;
   if (features_.no_iowait) enter_flags_ |= IORING_ENTER_NO_IOWAIT;
@@ -81,17 +76,27 @@ int uring_driver::enter(unsigned wait_for, unsigned flags, const __kernel_timesp
   __atomic_store_n(sq.ktail, sq.sqe_tail, __ATOMIC_RELEASE);
   sq.sqe_head = sq.sqe_tail;
   unsigned count = queued();
+  if (rules_.limited()) check_queued(flags | enter_flags_);
   io_uring_getevents_arg extra{};
   extra.ts = reinterpret_cast<std::uint64_t>(timeout);
   ++counters_.enters;
-  auto done = ::syscall(__NR_io_uring_enter, ring_.enter_ring_fd, count, wait_for,
-                        flags | enter_flags_, &extra, sizeof extra);
+  auto done =
+      ::syscall(__NR_io_uring_enter,  // lint: allow, the one call of its kind
+                ring_.enter_ring_fd, count, wait_for, flags | enter_flags_, &extra, sizeof extra);
   if (done >= 0) {
     counters_.submitted += static_cast<std::uint64_t>(done);
     return 0;
   }
   if (errno == EAGAIN || errno == EBUSY) ++counters_.submission_refused;
   return errno;
+}
+
+/// Looked at as late as this because only now nobody writes to them any more.
+void uring_driver::check_queued(unsigned flags) const {
+  const auto& sq = ring_.sq;
+  rules_.check_enter(flags);
+  for (unsigned i = sq.sqe_tail - queued(); i != sq.sqe_tail; ++i)
+    rules_.check_entry(sq.sqes[i & sq.ring_mask]);
 }
 
 void uring_driver::turn(instant deadline) {
@@ -215,12 +220,12 @@ void uring_driver::cancel(std::uint64_t target, std::uint64_t report) {
 }
 
 bool uring_driver::keep_file(int descriptor) noexcept {
-  if (keeps_file_ || io_uring_register_files(&ring_, &descriptor, 1) < 0) return false;
+  if (keeps_file_ || register_with_ring(IORING_REGISTER_FILES, &descriptor, 1) < 0) return false;
   return keeps_file_ = true;
 }
 
 void uring_driver::forget_file() noexcept {
-  if (std::exchange(keeps_file_, false)) io_uring_unregister_files(&ring_);
+  if (std::exchange(keeps_file_, false)) register_with_ring(IORING_UNREGISTER_FILES, nullptr, 0);
 }
 
 void uring_driver::arm_event() {
@@ -236,13 +241,13 @@ void uring_driver::arm_event() {
 void uring_driver::wake() noexcept {
   if (wake_pending_.exchange(true, std::memory_order_seq_cst)) return;
   int saved = errno;
-  if (features_.message_by_call) {
+  if (features_.send_msg_ring) {
     io_uring_sqe entry{};
     entry.opcode = uring::op_msg_ring;
     entry.fd = ring_.ring_fd;
     entry.addr = uring::msg_data;
     entry.off = message;
-    if (::syscall(__NR_io_uring_register, -1, uring::register_send_msg_ring, &entry, 1) >= 0) {
+    if (register_with_ring(uring::register_send_msg_ring, &entry, 1) >= 0) {
       errno = saved;
       return;
     }
@@ -262,6 +267,7 @@ result<std::unique_ptr<packet_port>> uring_driver::open_packet_port(int device,
 std::unique_ptr<driver> make_uring_driver(const config& settings) {
   uring_driver::options wanted;
   wanted.busy_poll_us = settings.busy_poll_us;
+  wanted.rules = ring_rules(settings.uring);
   return std::make_unique<uring_driver>(wanted);
 }
 

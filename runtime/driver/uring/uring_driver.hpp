@@ -13,7 +13,6 @@
 
 #include "backend/driver.hpp"
 #include "core/spin_policy.hpp"
-#include "driver/uring/io_uring_constants.hpp"
 #include "driver/uring/uring_probe.hpp"
 
 namespace weir::detail {
@@ -51,8 +50,7 @@ class uring_driver final : public driver {
     unsigned sq_entries = 1024;
     unsigned cq_entries = 8192;
     std::uint32_t busy_poll_us = 0;
-    /// Tests: pretend that the kernel has none of what came after 5.11.
-    bool oldest = false;
+    ring_rules rules;  ///< what may be used of what the kernel has
   };
 
   /// Throws io_error with the reason and the remedy.
@@ -80,7 +78,7 @@ class uring_driver final : public driver {
   /// turn.
   void flush();
   /// Of requests that are silent on success: flags for the entry.
-  std::uint8_t silent_flag() const { return features_.skip_success ? IOSQE_CQE_SKIP_SUCCESS : 0; }
+  std::uint8_t silent_flag() const { return features_.cqe_skip ? IOSQE_CQE_SKIP_SUCCESS : 0; }
 
   /// The user_data of the completion that this turn hands out next; 0 when this is the last.
   std::uint64_t following() const { return following_; }
@@ -95,6 +93,10 @@ class uring_driver final : public driver {
 
   const uring_features& features() const { return features_; }
   io_uring& ring() { return ring_; }
+  /// io_uring_register(2) for this ring; a negative errno for a failure.
+  int register_with_ring(unsigned opcode, void* argument, unsigned count) noexcept {
+    return rules_.register_with(ring_, opcode, argument, count);
+  }
   unsigned new_buffer_group() { return next_group_++; }
   void count_system_calls(unsigned n = 1) { system_calls_ += n; }
   const uring_counters& counters() const { return counters_; }
@@ -104,6 +106,7 @@ class uring_driver final : public driver {
   static constexpr std::uint64_t nobody = 0, message = 1, event = 2;
 
   int enter(unsigned wait_for, unsigned flags, const __kernel_timespec* timeout);
+  void check_queued(unsigned flags) const;
   bool spin(instant until);
   void deliver();
   void dispatch(const io_uring_cqe& cqe);
@@ -117,6 +120,7 @@ class uring_driver final : public driver {
   }
   unsigned kernel_flags() const { return __atomic_load_n(ring_.sq.kflags, __ATOMIC_RELAXED); }
 
+  ring_rules rules_;
   io_uring ring_{};
   uring_features features_;
   uring_counters counters_;

@@ -1,15 +1,17 @@
-// See uring_probe.hpp. The ladder of setup flags goes from what is best to what every kernel
-// since 5.11 takes.
+// Tries out each feature that the rules permit, in the order in which the kernel offers them, and
+// turns what stands in the way of a ring into words.
 #include "driver/uring/uring_probe.hpp"
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
+#include <new>
+#include <vector>
 
 #include "backend/factories.hpp"
 #include "backend/limits.hpp"
@@ -18,34 +20,33 @@ namespace weir::detail {
 
 namespace {
 
-struct probe_deleter {
-  void operator()(io_uring_probe* p) const { std::free(p); }
-};
-
-void detect_operations(io_uring& ring, uring_features& features) {
-  std::unique_ptr<io_uring_probe, probe_deleter> probe(io_uring_get_probe_ring(&ring));
-  if (probe == nullptr) return;
-  auto knows = [&](unsigned op) {
-    return op <= probe->last_op && op < probe->ops_len &&
+/// Operations that came with a feature, by which that is found.
+void detect_operations(io_uring& ring, const ring_rules& rules, uring_features& features) {
+  constexpr unsigned most = 256;
+  std::vector<std::byte> memory(sizeof(io_uring_probe) + most * sizeof(io_uring_probe_op));
+  auto* probe = ::new (static_cast<void*>(memory.data())) io_uring_probe{};
+  if (rules.register_with(ring, IORING_REGISTER_PROBE, probe, most) < 0) return;
+  const auto knows = [&](bool uring_features::* feature, unsigned op) {
+    return rules.allow(feature) && op <= probe->last_op && op < probe->ops_len &&
            (probe->ops[op].flags & IO_URING_OP_SUPPORTED) != 0;
   };
-  features.multishot_accept = knows(uring::op_socket);    // the same release
-  features.multishot_receive = knows(uring::op_send_zc);  // the same release
-  features.multishot_read = knows(uring::op_read_multishot);
+  using f = uring_features;
+  features.multishot_accept = knows(&f::multishot_accept, uring::op_socket);
+  features.multishot_receive = knows(&f::multishot_receive, uring::op_send_zc);
+  features.multishot_read = knows(&f::multishot_read, uring::op_read_multishot);
 }
 
 /// Registers and unregisters a small ring of buffers.
-bool takes_buffer_ring(io_uring& ring) {
+bool takes_buffer_ring(io_uring& ring, const ring_rules& rules) {
+  if (!rules.allow(&uring_features::buffer_rings)) return false;
   constexpr std::size_t size = 4096;
   void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return false;
   io_uring_buf_reg registration{};
   registration.ring_addr = reinterpret_cast<std::uint64_t>(memory);
   registration.ring_entries = 4;
-  registration.bgid = 0;
-  bool taken = with_patience_for_memory(
-                   [&] { return io_uring_register_buf_ring(&ring, &registration, 0); }) == 0;
-  if (taken) io_uring_unregister_buf_ring(&ring, registration.bgid);
+  bool taken = rules.register_with(ring, IORING_REGISTER_PBUF_RING, &registration, 1) == 0;
+  if (taken) rules.register_with(ring, IORING_UNREGISTER_PBUF_RING, &registration, 1);
   ::munmap(memory, size);
   return taken;
 }
@@ -59,38 +60,61 @@ int wait_for_completion(io_uring& ring, io_uring_cqe*& arrived) {
 }
 
 /// A message to the ring itself, sent without going through it.
-bool takes_message_by_call(io_uring& ring) {
+bool takes_message_by_call(io_uring& ring, const ring_rules& rules) {
+  if (!rules.allow(&uring_features::send_msg_ring)) return false;
   io_uring_sqe message{};
   message.opcode = uring::op_msg_ring;
   message.fd = ring.ring_fd;
   message.addr = uring::msg_data;
-  if (io_uring_register(static_cast<unsigned>(-1), uring::register_send_msg_ring, &message, 1) < 0)
-    return false;
+  if (rules.register_with(ring, uring::register_send_msg_ring, &message, 1) < 0) return false;
   io_uring_cqe* arrived = nullptr;
   if (wait_for_completion(ring, arrived) < 0) return false;
   io_uring_cqe_seen(&ring, arrived);
   return true;
 }
 
+/// Setup flags by the features that they are, and the sets of them that go together: from what is
+/// best to what every kernel since 5.11 takes. DEFER_TASKRUN and COOP_TASKRUN only with
+/// TASKRUN_FLAG: without it a busy shard would not know when to ask for completions.
+struct setup_feature {
+  unsigned flag;
+  bool uring_features::* feature;
+};
+constexpr std::array setup_features = {
+    setup_feature{IORING_SETUP_SINGLE_ISSUER, &uring_features::single_issuer},
+    setup_feature{IORING_SETUP_DEFER_TASKRUN, &uring_features::defer_taskrun},
+    setup_feature{IORING_SETUP_COOP_TASKRUN, &uring_features::coop_taskrun},
+    setup_feature{IORING_SETUP_TASKRUN_FLAG, &uring_features::taskrun_flag},
+    setup_feature{IORING_SETUP_SUBMIT_ALL, &uring_features::submit_all},
+};
+constexpr std::array setups = {
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+        IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
+        IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+    IORING_SETUP_SUBMIT_ALL,
+    0u,
+};
+
+bool allowed(unsigned setup, const ring_rules& rules) {
+  return std::ranges::all_of(setup_features, [&](const setup_feature& each) {
+    return (setup & each.flag) == 0 || rules.allow(each.feature);
+  });
+}
+
 }  // namespace
 
-int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, uring_features& features) {
+int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, const ring_rules& rules,
+              uring_features& features) {
   constexpr unsigned always = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
-  constexpr std::array ladder = {
-      always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-          IORING_SETUP_TASKRUN_FLAG,
-      always | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
-      always,
-  };
   int error = -EINVAL;
-  for (unsigned flags : ladder) {
+  for (unsigned setup : setups) {
+    if (!allowed(setup, rules)) continue;
     io_uring_params parameters{};
-    error = with_patience_for_memory([&] {
-      parameters = {};
-      parameters.flags = flags;
-      parameters.cq_entries = cq_entries < sq_entries ? sq_entries : cq_entries;
-      return io_uring_queue_init_params(sq_entries, &ring, &parameters);
-    });
+    parameters.flags = always | setup;
+    parameters.cq_entries = cq_entries < sq_entries ? sq_entries : cq_entries;
+    error = rules.set_up(ring, sq_entries, parameters);
     if (error == -EINVAL) continue;
     if (error < 0) return error;
     constexpr unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_FAST_POLL | IORING_FEAT_EXT_ARG;
@@ -99,16 +123,21 @@ int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, uring_fe
       return -EOPNOTSUPP;
     }
     features = {};
-    features.defer_taskrun = (flags & IORING_SETUP_DEFER_TASKRUN) != 0;
-    features.task_run_flag = (flags & IORING_SETUP_TASKRUN_FLAG) != 0;
-    features.no_iowait = (parameters.features & IORING_FEAT_NO_IOWAIT) != 0;
-    features.skip_success = (parameters.features & IORING_FEAT_CQE_SKIP) != 0;
-    detect_operations(ring, features);
-    features.buffer_ring = takes_buffer_ring(ring);
-    features.multishot_receive &= features.buffer_ring;
-    features.multishot_read &= features.buffer_ring;
-    features.message_by_call = takes_message_by_call(ring);
-    features.registered_ring = io_uring_register_ring_fd(&ring) == 1;
+    for (const auto& each : setup_features) features.*each.feature = (setup & each.flag) != 0;
+    using f = uring_features;
+    // Deferred completions interrupt nobody either.
+    features.coop_taskrun |= features.defer_taskrun && rules.allow(&f::coop_taskrun);
+    features.no_iowait =
+        rules.allow(&f::no_iowait) && (parameters.features & IORING_FEAT_NO_IOWAIT) != 0;
+    features.cqe_skip =
+        rules.allow(&f::cqe_skip) && (parameters.features & IORING_FEAT_CQE_SKIP) != 0;
+    detect_operations(ring, rules, features);
+    features.buffer_rings = takes_buffer_ring(ring, rules);
+    features.multishot_receive &= features.buffer_rings;
+    features.multishot_read &= features.buffer_rings;
+    features.send_msg_ring = takes_message_by_call(ring, rules);
+    features.registered_ring = rules.allow(&f::registered_ring) &&
+                               rules.register_with(ring, IORING_REGISTER_RING_FDS, nullptr, 1) == 1;
     return 0;
   }
   return error;
@@ -161,18 +190,20 @@ std::string explain_setup_error(int error_number) {
   }
 }
 
-availability probe_uring(const config&) {
+availability probe_uring(const config& settings) {
   io_uring ring;
   uring_features features;
-  if (int error = open_ring(ring, 8, 16, features); error < 0)
+  const ring_rules rules(settings.uring);
+  if (int error = open_ring(ring, 8, 16, rules, features); error < 0)
     return {false, explain_setup_error(-error)};
   int error = check_ring(ring);
   io_uring_queue_exit(&ring);
   if (error < 0)
     return {false, std::string("io_uring: a no-op failed: ") + std::strerror(-error) +
                        "; use --backend asio"};
-  return {true, features.defer_taskrun ? "io_uring, deferred completions"
-                                       : "io_uring, an older kernel's"};
+  std::string what =
+      features.defer_taskrun ? "io_uring, deferred completions" : "io_uring, an older kernel's";
+  return {true, rules.limited() ? what + " (" + rules.words() + ")" : what};
 }
 
 }  // namespace weir::detail

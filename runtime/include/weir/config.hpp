@@ -70,6 +70,11 @@ struct config {
     std::uint32_t linger_ms = 2000;
   } stop;
 
+  struct uring_section {
+    std::string profile;            ///< 5.19, 6.1, 6.6: no more of io_uring than that; empty: all
+    std::vector<std::string> hide;  ///< features to do without
+  } uring;
+
   struct observe_section {
     std::string listen;  ///< ADDR:PORT of the admin endpoint; empty = off
     std::string pcap;    ///< pcapng file; empty = off
