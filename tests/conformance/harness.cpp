@@ -129,11 +129,14 @@ namespace {
 /// Real time after which a case is taken for hung: a diagnosis, not a criterion.
 constexpr auto patience = 50s;
 
-/// "dedicated" is the stack too, on a thread of its own.
-weir::config settings_for(const std::string& backend) {
+/// "uring 6.1": with no more of io_uring than Linux 6.1 has. "dedicated" is the stack too, on a
+/// thread of its own.
+weir::config settings_for(const std::string& variant) {
   weir::config settings;
-  settings.backend = backend;
-  if (backend == "dedicated") {
+  const auto space = variant.find(' ');
+  settings.backend = variant.substr(0, space);
+  if (space != std::string::npos) settings.uring.profile = variant.substr(space + 1);
+  if (settings.backend == "dedicated") {
     settings.backend = "stack";
     settings.stack.placement = weir::placement::dedicated;
   }
@@ -184,8 +187,8 @@ class outcome {
   std::promise<void> all_ended_;
 };
 
-void run_on_one_shard(const std::string& backend, coroutine subject, coroutine peer) {
-  auto settings = settings_for(backend);
+void run_on_one_shard(const weir::config& settings, const std::string& backend, coroutine subject,
+                      coroutine peer) {
   auto shard = weir::make_shard(0, settings);
   side first(*shard, backend, weir::ip_address::loopback_v4(), weir::ip_address::loopback_v6());
   side second(*shard, backend, weir::ip_address::loopback_v4(), weir::ip_address::loopback_v6());
@@ -214,8 +217,8 @@ void run_on_one_shard(const std::string& backend, coroutine subject, coroutine p
   both.report();
 }
 
-void run_against_the_kernel(const std::string& backend, coroutine subject, coroutine peer) {
-  auto settings = settings_for(backend);
+void run_against_the_kernel(weir::config settings, const std::string& backend, coroutine subject,
+                            coroutine peer) {
   static int device = 0;
   settings.stack.device = "weirc" + std::to_string(device++);
   settings.stack.address = {*weir::ip_prefix::parse("198.18.0.2/24"),
@@ -262,17 +265,18 @@ void run_in_simulation(coroutine subject, coroutine peer) {
 
 }  // namespace
 
-void run_case(std::string_view backend, coroutine subject, coroutine peer) {
-  std::string name(backend);
+void run_case(std::string_view variant, coroutine subject, coroutine peer) {
+  const std::string name(variant.substr(0, variant.find(' ')));
 #if WEIR_WITH_SIM
   if (name == "sim") return run_in_simulation(subject, peer);
 #endif
-  if (auto why = forbidden(settings_for(name)); !why.empty()) {
+  const auto settings = settings_for(std::string(variant));
+  if (auto why = forbidden(settings); !why.empty()) {
     std::printf("SKIPPED: %s: %s\n", name.c_str(), why.c_str());
     return;
   }
-  if (name == "stack" || name == "dedicated") return run_against_the_kernel(name, subject, peer);
-  run_on_one_shard(name, subject, peer);
+  if (settings.backend == "stack") return run_against_the_kernel(settings, name, subject, peer);
+  run_on_one_shard(settings, name, subject, peer);
 }
 
 }  // namespace conformance
