@@ -113,6 +113,7 @@ void host::impl::detach(std::uint32_t index) {
 
 void host::impl::free_socket(std::uint32_t index, instant now) {
   auto ctx = context(now);
+  if (sockets_[index].orphan) remove_orphan(index);
   sockets_[index].connection.release(ctx);
   wheel_.disarm(sockets_[index].timer);
   sockets_.erase(index);

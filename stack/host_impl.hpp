@@ -1,8 +1,9 @@
 // The inside of host: the tables, the queues of work, and the steps between IP and connections.
 // host.cpp is the facade, host_input.cpp what arrives and time, host_listen.cpp handshakes,
 // host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls, host_udp.cpp all of
-// UDP, host_share.cpp what several hosts on one device have to say to each other, and
-// host_shared_queue.cpp how they share an accept queue.
+// UDP, host_memory.cpp whom a shortage of memory costs his connection, host_share.cpp what several
+// hosts on one device have to say to each other, and host_shared_queue.cpp how they share an accept
+// queue.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +41,10 @@ struct tcp_socket {
     std::uint32_t next;
     tcp::stamp since;
   };
+  /// Its place among those that were closed, in that order.
+  struct place_among_orphans {
+    std::uint32_t older, younger;
+  };
 
   [[no_unique_address]] tcp::connection connection;
   ready pending = ready::none;
@@ -47,10 +52,12 @@ struct tcp_socket {
   bool in_flush : 1 = false;
   bool attached : 1 = false;  ///< segments still find it
   bool owned : 1 = false;     ///< a user holds its id
+  bool orphan : 1 = false;    ///< a user closed it, and it lives on to deliver what is queued
   tcp::timer_node timer;
   union {
-    void* user = nullptr;   ///< while `owned`
-    place_in_queue queued;  ///< before
+    void* user = nullptr;        ///< while `owned`
+    place_in_queue queued;       ///< before
+    place_among_orphans closed;  ///< after
   };
 };
 
@@ -197,6 +204,13 @@ class host::impl final : public tcp::egress {
   void link_time_wait(std::uint32_t index);
   void unlink_time_wait(std::uint32_t index);
   void free_socket(std::uint32_t index, instant now);
+  // host_memory.cpp
+  void add_orphan(std::uint32_t index);
+  void remove_orphan(std::uint32_t index);
+  void reset_orphan(instant now, std::uint32_t index);
+  void relieve_shortage(instant now);
+  void reset_orphans(instant now, duration stalled);
+  void reset_fullest(instant now, duration stalled, buffer::shortage enough);
   // host_udp.cpp
   void on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops = 0);
   void on_udp_icmp(instant now, const icmp_report& report, unsigned hops);
@@ -270,6 +284,13 @@ class host::impl final : public tcp::egress {
   slab<half_open> half_open_;
   slab<tcp::time_wait_entry> time_wait_;
   std::uint32_t time_wait_head_ = none, time_wait_tail_ = none;
+  std::uint32_t oldest_orphan_ = none, youngest_orphan_ = none, orphans_ = 0;
+  instant relieve_at_ = instant::never();  // when a shortage is looked at again
+  std::uint32_t looked_to_ = 0;            // how far it came in sockets_
+  struct queue_size {
+    std::uint32_t index, charged;
+  };
+  std::vector<queue_size> stalled_;
   tcp::timer_wheel wheel_;
   tcp::isn_source isn_;
   port_allocator ports_;

@@ -176,6 +176,7 @@ void host::impl::flush(instant now) {
     for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n)
       take(now, ip_.input_looped(now));
   }
+  relieve_shortage(now);
   if (share_ != nullptr) share_->publish(shard_, sockets_.size() + half_open_.size(), unaccepted_);
 }
 
@@ -185,6 +186,7 @@ void host::impl::advance(instant now) {
   while (auto* node = wheel_.take_due(now)) on_timer(now, *node);
   for (std::size_t n = 0; n < ip_layer::max_looped && ip_.has_looped(); ++n)
     take(now, ip_.input_looped(now));
+  relieve_shortage(now);
 }
 
 void host::impl::on_timer(instant now, const tcp::timer_node& node) {
@@ -205,7 +207,9 @@ void host::impl::on_timer(instant now, const tcp::timer_node& node) {
   }
 }
 
-instant host::impl::next_deadline() const { return std::min(wheel_.next(), ip_.next_deadline()); }
+instant host::impl::next_deadline() const {
+  return std::min({wheel_.next(), ip_.next_deadline(), relieve_at_});
+}
 
 void host::impl::send_segment(instant now, const wire::tcp_segment& segment,
                               std::span<const std::span<const std::byte>> payload,

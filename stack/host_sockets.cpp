@@ -141,7 +141,8 @@ result<lent_chunk> host::impl::lend(instant now, socket_id id) {
 result<lent_chunk> host::impl::keep(std::span<const std::byte> bytes,
                                     void (*when_done)(void*) noexcept, void* context) {
   if (bytes.empty()) return std::errc::invalid_argument;
-  if (bytes.size() > most_kept) return std::errc::not_enough_memory;
+  if (bytes.size() > std::min<std::uint64_t>(most_kept, pool_.account().share()))
+    return std::errc::not_enough_memory;
   auto* chunk = pool_.take_foreign(bytes.size(), when_done, context);
   if (chunk == nullptr) return std::errc::not_enough_memory;
   ++lent_;
@@ -182,9 +183,14 @@ void host::impl::close(instant now, socket_id id) {
   s->owned = false;
   s->pending = ready::none;
   s->connection.disown();
+  add_orphan(index_of(id));
   auto ctx = context(now);
   s->connection.close(ctx);
   settle(index_of(id), now);
+  if (orphans_ > options_.limits.orphans) {
+    counters_.add(counter::orphans_over_limit);
+    reset_orphan(now, oldest_orphan_);
+  }
 }
 
 void host::impl::abort(instant now, socket_id id) {

@@ -8,19 +8,35 @@
 // that is none of ours, so that one block can be read in one queue and sent from another.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 
 namespace weir::stack::buffer {
 
-/// Bytes held by one host, against its limit (host_limits::memory).
+/// How short a host is of memory.
+enum class shortage : std::uint8_t {
+  none,
+  bulk,      ///< what large queues may use is nearly gone
+  reserve,   ///< half of the reserve is gone too
+  critical,  ///< most of it is
+};
+
+/// Bytes held by one host, against its limit (host_limits::memory). An eighth of it is a reserve
+/// for what a host must go on with however much others have queued: what arrives, and small sends
+/// (send_share(), receive_share()). Whoever wants more asks first what there is beside it.
 class memory_account {
  public:
-  explicit memory_account(std::uint64_t limit) : limit_(limit) {}
+  /// What a send queue may be charged out of the reserve: a chunk of 2 KiB.
+  static constexpr std::uint64_t small_send = 2048 + 32;
+  /// And a receive queue: two of them.
+  static constexpr std::uint64_t small_receive = 2 * small_send;
+
+  explicit memory_account(std::uint64_t limit) : limit_(limit), reserve_(limit / 8) {}
 
   bool charge(std::uint64_t bytes) {
-    if (bytes > limit_ - used_) return false;
+    if (bytes > available()) return false;
     used_ += bytes;
     return true;
   }
@@ -32,12 +48,29 @@ class memory_account {
     return used_ <= limit_;
   }
   std::uint64_t used() const { return used_; }
-  std::uint64_t available() const { return limit_ - used_; }
+  std::uint64_t available() const { return used_ < limit_ ? limit_ - used_ : 0; }
+  /// What is left beside the reserve.
+  std::uint64_t bulk_available() const { return used_ < bulk() ? bulk() - used_ : 0; }
   /// Under a quarter left: windows stop growing, so that they close before the memory is gone.
-  bool pressure() const { return available() < limit_ / 4; }
+  bool pressure() const { return bulk_available() < bulk() / 4; }
+  /// What one queue may be charged then, so that nobody takes the rest.
+  std::uint64_t share() const { return bulk_available() / 8; }
+  /// The same of a queue that may always hold a little, while there is any.
+  std::uint64_t send_share() const { return std::max(share(), small_send); }
+  std::uint64_t receive_share() const { return std::max(share(), small_receive); }
+  shortage level() const {
+    if (used_ + reserve_ / 8 >= limit_) return shortage::critical;
+    if (used_ + reserve_ / 2 >= limit_) return shortage::reserve;
+    return bulk_available() <= bulk() / 16 ? shortage::bulk : shortage::none;
+  }
+  /// Whether so much is free again that nobody needs to go.
+  bool relieved() const { return bulk_available() > bulk() / 8; }
 
  private:
+  std::uint64_t bulk() const { return limit_ - reserve_; }
+
   std::uint64_t limit_;
+  std::uint64_t reserve_;
   std::uint64_t used_ = 0;
 };
 

@@ -105,8 +105,11 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   if (charged_ + chunk_pool::cost(room) > limit) {
     if (at != next_) return nullptr;
     room = std::min<std::size_t>(room, wanted);
-    // An empty queue takes its first chunk whatever the limit: a reader always gets on.
-    if (charged_ != 0 && charged_ + chunk_pool::cost(room) > limit) return nullptr;
+    // An empty queue takes some chunk whatever the limit: a reader always gets on.
+    if (charged_ == 0)
+      room = std::min<std::size_t>(room, chunk_pool::grown(limit));
+    else if (charged_ + chunk_pool::cost(room) > limit)
+      return nullptr;
   }
   auto* fresh = pool.take(room);
   if (fresh == nullptr) return nullptr;

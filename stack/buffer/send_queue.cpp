@@ -25,18 +25,19 @@ std::size_t send_queue::append(chunk_pool& pool, std::span<const std::span<const
   std::size_t taken = 0;
   for (auto part : parts) {
     const auto n = std::min(part.size(), room - taken);
-    const auto done = append_one(pool, part.first(n));
+    const auto done = append_one(pool, part.first(n), room - taken);
     taken += done;
     if (done < part.size()) break;
   }
   return taken;
 }
 
-std::size_t send_queue::append_one(chunk_pool& pool, std::span<const std::byte> bytes) {
+std::size_t send_queue::append_one(chunk_pool& pool, std::span<const std::byte> bytes,
+                                   std::size_t room) {
   std::size_t done = 0;
   while (done < bytes.size()) {
     if (tail_ == nullptr || full(*tail_)) {
-      auto* fresh = pool.take(wanted_for(bytes.size() - done));
+      auto* fresh = pool.take(wanted_for(bytes.size() - done, room - done));
       if (fresh == nullptr) break;
       link(*fresh);
     }
@@ -51,10 +52,11 @@ std::size_t send_queue::append_one(chunk_pool& pool, std::span<const std::byte> 
 
 // Chunks grow with the queue: a request takes a small one, a bulk transfer ends up with the
 // largest. Each is at most a class above the one before it, and small behind a view, as the next
-// view leaves what is not filled empty.
-std::size_t send_queue::wanted_for(std::size_t bytes) const {
+// view leaves what is not filled empty. None is larger than what the queue may still take.
+std::size_t send_queue::wanted_for(std::size_t bytes, std::size_t room) const {
   if (tail_ == nullptr || tail_->kind == chunk_kind::view) return bytes;
-  return std::max<std::size_t>(bytes, chunk_pool::grown(std::min(size_, 8 * tail_->capacity())));
+  const auto most = std::min<std::size_t>({size_, 8 * tail_->capacity(), room});
+  return std::max<std::size_t>(bytes, chunk_pool::grown(most));
 }
 
 void send_queue::link(chunk& fresh) {

@@ -20,6 +20,11 @@ class send_queue {
   /// What the chunks cost, headers included.
   std::uint32_t charged() const { return charged_; }
 
+  /// Bytes that can be copied to the end without another chunk.
+  std::uint32_t spare() const {
+    return tail_ == nullptr || tail_->kind == chunk_kind::view ? 0 : tail_->capacity() - tail_->end;
+  }
+
   /// Copies at most `room` bytes of `parts` to the end; returns how many. Fewer when the host's
   /// memory is full.
   std::size_t append(chunk_pool& pool, std::span<const std::span<const std::byte>> parts,
@@ -39,8 +44,8 @@ class send_queue {
   void clear(chunk_pool& pool);
 
  private:
-  std::size_t append_one(chunk_pool& pool, std::span<const std::byte> bytes);
-  std::size_t wanted_for(std::size_t bytes) const;
+  std::size_t append_one(chunk_pool& pool, std::span<const std::byte> bytes, std::size_t room);
+  std::size_t wanted_for(std::size_t bytes, std::size_t room) const;
   void link(chunk& fresh);
 
   chunk* head_ = nullptr;

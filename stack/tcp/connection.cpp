@@ -152,12 +152,13 @@ result<std::uint32_t> connection::send_room(const context& ctx) {
 }
 
 // Peers that do not read must not take the rest of the host's memory: each connection may be
-// charged for an eighth of what is left, as windows are, and for the smallest chunk at least.
+// charged for an eighth of what is left, as windows are, and for a little of the reserve.
 std::uint32_t connection::share_of(const buffer::memory_account& memory) const {
-  const auto share = memory.available() / 8;
+  const auto share = memory.send_share();
   const auto charged = out_.charged();
-  if (charged != 0 && share < charged + buffer::chunk_pool::cost(1)) return 0;
-  return buffer::chunk_pool::grown(share - charged);
+  if (share < charged + buffer::chunk_pool::cost(1)) return out_.spare();
+  const auto left = std::min<std::uint64_t>(share - charged, buffer::chunk_pool::cost(SIZE_MAX));
+  return out_.spare() + buffer::chunk_pool::grown(left - sizeof(buffer::chunk));
 }
 
 result<std::size_t> connection::send(context& ctx,
@@ -299,9 +300,24 @@ void connection::close(context& ctx) {
     return;
   }
   if (!fin_queued_) (void)shutdown_send(ctx);
-  // From here on the timer is the orphan's patience with its peer's FIN; a keep-alive that was
-  // armed before must not end what is still being delivered.
-  keep_at_ = state_ == tcp_state::fin_wait_2 ? ctx.now + options_->fin_wait_2 : instant::never();
+  // From here on the timer is the patience with a peer that takes nothing more, or sends no FIN; a
+  // keep-alive that was armed before must not end what is still being delivered.
+  keep_at_ =
+      ctx.now + (state_ == tcp_state::fin_wait_2 ? options_->fin_wait_2 : options_->orphan_timeout);
+}
+
+duration connection::stalled_for(instant now) const {
+  // A closed window whose probes are answered is no progress, whatever progress_at_ says.
+  if (!out_.empty())
+    return timer_ == timer_mode::persist ? now - last_sent_ : progress_at_.since(now);
+  return in_.readable() > 0 ? now - tune_at_ : duration(0);
+}
+
+void connection::give_up(context& ctx, std::errc why) {
+  emit_reset(ctx);
+  ctx.counters.add(counter::connections_aborted);
+  fail(ctx, why);
+  in_.clear(ctx.pool);
 }
 
 void connection::abort(context& ctx) {

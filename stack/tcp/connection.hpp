@@ -115,6 +115,8 @@ class connection {
   /// SHLD-3).
   void close(context& ctx);
   void abort(context& ctx);
+  /// A reset to the peer, and `why` to the user: its queues are needed for others.
+  void give_up(context& ctx, std::errc why);
   void set_options(context& ctx, options_ref options);
   const options_ref& options() const { return options_; }
   void set_cork(context& ctx, bool corked);
@@ -141,6 +143,8 @@ class connection {
   }
   ready readiness() const;
   tcp_info info() const;
+  /// For how long what is queued has found no taker: the peer's, or this side's reader.
+  duration stalled_for(instant now) const;
   std::uint32_t charged() const { return out_.charged() + in_.charged() + board_.charged(); }
   // For a TIME_WAIT entry:
   seq send_next() const { return nxt_; }

@@ -347,7 +347,9 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
     note_duplicate(from, to);
   }
   const auto out_of_order_before = in_.out_of_order();
-  const auto limit = 2 * rcv_space_ + 2 * 2080;
+  auto limit = 2 * rcv_space_ + 2 * 2080;
+  if (const auto& memory = ctx.pool.account(); memory.pressure())
+    limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(limit, memory.receive_share()));
   auto outcome = in_.insert(ctx.pool, before + span_of(rcv_nxt_, at), bytes, limit);
   // What lies beyond a gap must not keep out what fills it, or the connection would stand still: it
   // goes, from the far end (RFC 2018 8).
@@ -425,7 +427,11 @@ std::uint32_t connection::select_window(const context& ctx) {
   const auto unit = 1u << rcv_shift_;
   auto space = std::min<std::uint64_t>(free_space(), std::uint64_t{65535} << rcv_shift_);
   const auto& memory = ctx.pool.account();
-  if (memory.pressure()) space = std::min<std::uint64_t>(space, memory.available() / 8);
+  if (memory.pressure()) {
+    // Two segments out of the reserve for who reads what comes.
+    const auto least = in_.readable() == 0 ? std::uint64_t{2} * rcv_mss_ : 0;
+    space = std::min(space, std::max(memory.share(), least));
+  }
   const auto rounded = static_cast<std::uint32_t>(space) & ~(unit - 1);
   const auto left = window_left();
   const auto step = std::max(1u, std::min(rcv_space_ / 2, rcv_mss_));

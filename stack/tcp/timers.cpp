@@ -350,8 +350,15 @@ void connection::arm_keep(context& ctx) {
 
 void connection::on_keep_timer(context& ctx) {
   if (orphaned_) {
-    // FIN-WAIT-2 without a reader: the peer had its time.
+    // The peer had its time: in FIN-WAIT-2 for its FIN, else to take something of what is queued.
+    const bool delivers = state_ != tcp_state::fin_wait_2;
+    if (const auto idle = progress_at_.since(ctx.now);
+        delivers && idle < options_->orphan_timeout) {
+      keep_at_ = ctx.now + (options_->orphan_timeout - idle);
+      return;
+    }
     ctx.counters.add(counter::orphans_reaped);
+    if (delivers) emit_reset(ctx);
     finish(ctx, tcp_state::closed);
     return;
   }

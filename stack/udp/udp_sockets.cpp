@@ -122,7 +122,9 @@ udp_sockets::admission udp_sockets::push(std::uint32_t index, const endpoint& fr
     return admission::queue_full;
   }
   buffer::chunk* bytes = nullptr;
-  if (!pool_.account().charge(sizeof(record))) {
+  // Queues of datagrams grow beside the reserve; one datagram may come out of it.
+  const bool room = s.queued == 0 || charge <= pool_.account().bulk_available();
+  if (!room || !pool_.account().charge(sizeof(record))) {
     ++s.dropped;
     return admission::no_memory;
   }

@@ -174,8 +174,8 @@ TEST_CASE("the host's account is what lent bytes are charged to, and windows see
     if (!lent) break;
     held.push_back(*lent);
   }
-  CHECK(t.h().memory_in_use() >= 75'000);
-  CHECK(t.h().memory_in_use() <= 100'000);
+  CHECK(t.h().memory_in_use() >= 65'000);  // three quarters of what is no reserve
+  CHECK(t.h().memory_in_use() <= 87'500);
   for (int i = 0; i < 3; ++i) {
     t.h().release(t.now(), held.back());
     held.pop_back();

@@ -341,3 +341,71 @@ TEST_CASE("foreign_memory_is_charged_until_the_last_holder_lets_go") {
   CHECK(o.released == 1);
   CHECK(pool.account().used() == 0);
 }
+
+TEST_CASE("memory that runs out between two charges leaves the account as it was") {
+  const auto release = [](void*) noexcept { FAIL("nothing was kept"); };
+  chunk_pool pool(1000);
+  REQUIRE(pool.account().charge(100));
+  CHECK(pool.take_foreign(890, release, nullptr) == nullptr);  // the bytes fit, what keeps them not
+  CHECK(pool.account().used() == 100);
+  CHECK(pool.take_foreign(901, release, nullptr) == nullptr);
+  CHECK(pool.account().used() == 100);
+  auto* const keeper = pool.take(1);
+  REQUIRE(keeper != nullptr);
+  const auto used = pool.account().used();
+  REQUIRE(pool.account().charge(pool.account().available() - 10));
+  CHECK(pool.take_view(*keeper, keeper->data()) == nullptr);
+  CHECK(+keeper->holders == 1);
+  pool.account().release(pool.account().used() - used);
+  pool.give(keeper);
+}
+
+TEST_CASE("an account keeps a reserve, and says how short it is") {
+  memory_account account(800'000);
+  CHECK(account.bulk_available() == 700'000);
+  CHECK_FALSE(account.pressure());
+  CHECK(account.share() == 87'500);
+  REQUIRE(account.charge(600'000));
+  CHECK(account.pressure());
+  CHECK(account.share() == 12'500);
+  CHECK(account.level() == shortage::none);
+  REQUIRE(account.charge(60'000));
+  CHECK(account.level() == shortage::bulk);
+  CHECK_FALSE(account.relieved());
+  REQUIRE(account.charge(40'000));
+  // Nothing beside the reserve: a little all the same.
+  CHECK(account.share() == 0);
+  CHECK(account.send_share() == memory_account::small_send);
+  CHECK(account.receive_share() == memory_account::small_receive);
+  REQUIRE(account.charge(50'000));
+  CHECK(account.level() == shortage::reserve);
+  REQUIRE(account.charge(40'000));
+  CHECK(account.level() == shortage::critical);
+  REQUIRE(account.charge(9'000));
+  // What came from another host counts also where it is too much.
+  CHECK_FALSE(account.adopt(5'000));
+  CHECK(account.available() == 0);
+  CHECK_FALSE(account.charge(1));
+  account.release(204'000);
+  CHECK(account.relieved());
+  CHECK(account.level() == shortage::none);
+}
+
+TEST_CASE("queues take no larger chunk than they may be charged for") {
+  chunk_pool pool(1u << 20);
+  send_queue sends;
+  const auto text = pattern(0, 60'000);
+  const std::span<const std::byte> all[] = {as_bytes(text)};
+  CHECK(sends.append(pool, all, 40'000) == 40'000);
+  const auto before = sends.charged();
+  const auto spare = sends.spare();
+  CHECK(sends.append(pool, all, spare + 480) == spare + 480);
+  CHECK(sends.charged() == before + chunk_pool::cost(480));
+  sends.clear(pool);
+  receive_queue received;
+  CHECK(received.insert(pool, 0, as_bytes(text), 4160) == receive_queue::status::no_memory);
+  CHECK(received.readable() > 0);
+  CHECK(received.charged() <= 4160);
+  received.clear(pool);
+  CHECK(pool.account().used() == 0);
+}

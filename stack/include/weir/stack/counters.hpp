@@ -44,7 +44,8 @@ namespace weir::stack {
   X(flow_directory_full) X(handovers_outdated)                                                                          \
   /* the end of connections */                                                                    \
   X(time_wait_entered) X(time_wait_recycled) X(time_wait_overflow) X(connections_aborted)         \
-  X(orphans_reaped) X(user_timeouts)                                                              \
+  X(orphans_reaped) X(orphans_over_limit) X(user_timeouts)                                        \
+  X(shortage_orphans_reset) X(shortage_stalled_reset)                                                              \
   /* UDP */                                                                                       \
   X(datagrams_received) X(datagrams_sent) X(drop_udp_malformed) X(drop_udp_checksum)              \
   X(drop_udp_no_socket) X(drop_udp_queue_full) X(drop_udp_memory)                                 \

@@ -93,7 +93,9 @@ struct tcp_options {
       std::chrono::milliseconds(500);             ///< RFC 5961 7: one challenge in this time
   duration time_wait = std::chrono::seconds(60);  ///< 2 MSL
   duration fin_wait_2 =
-      std::chrono::seconds(60);   ///< after close(), an orphan waits this long for the peer's FIN
+      std::chrono::seconds(60);  ///< after close(), an orphan waits this long for the peer's FIN
+  duration orphan_timeout =
+      std::chrono::seconds(60);   ///< and this long for the peer to take anything of what is queued
   std::uint8_t syn_retries = 7;   ///< RFC 9293 MUST-23: over 3 minutes with doubling
   std::uint8_t retries = 15;      ///< R2 of RFC 9293 3.8.3, in retransmissions
   std::uint8_t warn_retries = 3;  ///< R1: `warned` is raised, a black hole is suspected
@@ -120,13 +122,26 @@ struct tcp_options {
   std::uint8_t traffic_class = 0;
 };
 
+/// Whom a host that is short of memory resets, beside refusing what is no small send: nobody; those
+/// that were closed and still have something to deliver, the oldest first; after those the fullest
+/// queues that make no progress.
+enum class shortage_policy : std::uint8_t { refuse, reset_orphans, reset_stalled };
+
 /// Bounds on what a host holds. Each has a counter for what it turned away.
 struct host_limits {
   std::uint32_t connections = 1u << 20;
+  std::uint32_t orphans =
+      1u << 16;  ///< closed and not delivered yet; beyond it the oldest is reset
   std::uint32_t listeners = 4096;
   std::uint32_t udp_sockets = 1u << 16;
-  std::uint32_t time_wait = 1u << 16;         ///< beyond it the oldest entry goes
-  std::uint64_t memory = 1ull << 30;          ///< bytes in all queues together, at their true size
+  std::uint32_t time_wait = 1u << 16;  ///< beyond it the oldest entry goes
+  /// Bytes in all queues together, at their true size. The last eighth is for what arrives and for
+  /// small sends.
+  std::uint64_t memory = 1ull << 30;
+  shortage_policy shortage = shortage_policy::reset_stalled;
+  /// Once large queues have used up their part, those that made no progress for this long go; a
+  /// tenth of it is enough once half of the reserve is gone as well.
+  duration stalled_after = std::chrono::seconds(10);
   std::uint32_t reassembly_bytes = 1u << 20;  ///< IP fragments held
   std::uint32_t icmp_errors_per_second = 1000;
 };
