@@ -34,7 +34,11 @@ function(weir_add_fuzzer name)
     # ./dev fuzz reads from here where each program's kept inputs are.
     file(GENERATE OUTPUT "${CMAKE_BINARY_DIR}/fuzz/${name}.corpus" CONTENT "${corpus}\n")
   elseif(WEIR_BUILD_TESTS)
-    target_sources(${name} PRIVATE "${WEIR_CMAKE_DIR}/fuzz_replay.cpp")
+    if(NOT TARGET weir_fuzz_replay)
+      add_library(weir_fuzz_replay OBJECT EXCLUDE_FROM_ALL "${WEIR_CMAKE_DIR}/fuzz_replay.cpp")
+      target_link_libraries(weir_fuzz_replay PRIVATE weir_warnings)
+    endif()
+    target_link_libraries(${name} PRIVATE weir_fuzz_replay)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin/tests")
     add_test(NAME fuzz.${name}.kept_and_mutated_inputs_do_no_harm
       COMMAND ${WEIR_TEST_LAUNCHER} $<TARGET_FILE:${name}> ${arg_MUTATIONS} ${corpus})

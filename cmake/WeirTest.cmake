@@ -10,6 +10,65 @@ if(WEIR_BUILD_TESTS)
 endif()
 set(WEIR_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 
+set(weir_pch_options $<$<COMPILE_LANG_AND_ID:CXX,Clang>:SHELL:-Xclang -fno-pch-timestamp>)
+
+# weir_add_test_headers(kind LIBS target... HEADERS header...): headers that many tests take, compiled once. A folder whose
+# tests take them says set(WEIR_TEST_HEADERS kind). They bring a rebuild with every change to one of them: so there are the
+# standard library's and doctest's ("std", the default), the stack's facade ("stack"), the runtime's public ones ("weir").
+function(weir_add_test_headers kind)
+  cmake_parse_arguments(arg "" "" "LIBS;HEADERS" ${ARGN})
+  set(empty "${CMAKE_CURRENT_BINARY_DIR}/weir_test_headers_${kind}.cpp")
+  file(CONFIGURE OUTPUT "${empty}" CONTENT "")
+  add_library(weir_test_headers_${kind} OBJECT EXCLUDE_FROM_ALL "${empty}")
+  weir_compile_as_program(weir_test_headers_${kind})
+  target_compile_options(weir_test_headers_${kind} PRIVATE ${weir_pch_options})
+  target_link_libraries(weir_test_headers_${kind} PRIVATE ${arg_LIBS} doctest::doctest weir_warnings)
+  target_precompile_headers(weir_test_headers_${kind} PRIVATE <doctest/doctest.h> <algorithm> <array> <chrono> <cstddef>
+    <cstdint> <cstring> <deque> <functional> <map> <memory> <optional> <span> <string> <string_view> <system_error>
+    <utility> <vector> ${arg_HEADERS})
+endfunction()
+
+# The objects of a library fit a program's precompiled headers only when they are compiled as a program's are.
+function(weir_compile_as_program target)
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${target} PRIVATE -fPIE)
+endfunction()
+
+# What all programs of tests see. (clang writes times into precompiled headers, from which ccache cannot know one again.)
+function(weir_compile_as_test target)
+  target_include_directories(${target} PRIVATE "${WEIR_STACK_DIR}" "${WEIR_RUNTIME_DIR}" "${PROJECT_SOURCE_DIR}/tests")
+  if(NOT WEIR_TEST_HEADERS)
+    set(WEIR_TEST_HEADERS std)
+  endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # g++ 12 takes sums of strings for overruns (its bug 105651), and with precompiled headers in more places.
+    target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow
+      -Wno-stringop-overread)
+  endif()
+  target_compile_options(${target} PRIVATE ${weir_pch_options})
+  target_precompile_headers(${target} REUSE_FROM weir_test_headers_${WEIR_TEST_HEADERS})
+endfunction()
+
+if(WEIR_BUILD_TESTS)
+  weir_add_test_headers(std)
+  weir_add_test_headers(stack LIBS weir_stack HEADERS <weir/stack/host.hpp>)
+  weir_add_test_headers(weir LIBS weir HEADERS <weir/weir.hpp>)
+  add_custom_target(weir_test_headers DEPENDS weir_test_headers_std weir_test_headers_stack weir_test_headers_weir)
+endif()
+
+# weir_add_test_objects(name SOURCES file... [LIBS target...]): what several test programs share, compiled once; a program
+# takes it by naming it among its LIBS.
+function(weir_add_test_objects name)
+  if(NOT WEIR_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "" "" "SOURCES;LIBS" ${ARGN})
+  add_library(${name} OBJECT EXCLUDE_FROM_ALL ${arg_SOURCES})
+  weir_compile_as_program(${name})
+  weir_compile_as_test(${name})
+  target_link_libraries(${name} PRIVATE weir_warnings doctest::doctest PUBLIC ${arg_LIBS})
+endfunction()
+
 # g++'s thread sanitizer knows fewer address layouts than today's kernels choose from; without randomization
 # it always finds its own. (clang's starts itself again in that way.)
 set(WEIR_TEST_LAUNCHER "")
@@ -46,8 +105,7 @@ function(weir_add_test name)
     set(arg_PREFIX "${name}.")
   endif()
   add_executable(${name} ${arg_SOURCES})
-  target_include_directories(${name} PRIVATE "${WEIR_STACK_DIR}" "${WEIR_RUNTIME_DIR}"
-    "${PROJECT_SOURCE_DIR}/tests")
+  weir_compile_as_test(${name})
   target_link_libraries(${name} PRIVATE ${arg_LIBS} weir_warnings weir_test_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin/tests")
 
@@ -74,5 +132,9 @@ function(weir_add_allocation_test name)
     return()
   endif()
   weir_add_test(${name} ${ARGN})
-  target_sources(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests/support/allocations.cpp")
+  if(NOT TARGET weir_test_allocations)
+    set(WEIR_TEST_HEADERS std)
+    weir_add_test_objects(weir_test_allocations SOURCES "${PROJECT_SOURCE_DIR}/tests/support/allocations.cpp")
+  endif()
+  target_link_libraries(${name} PRIVATE weir_test_allocations)
 endfunction()

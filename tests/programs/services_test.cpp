@@ -52,7 +52,7 @@ struct server {
 std::string echo_at(const backend& on) { return on.address + ":7"; }
 
 /// Sends everything while it receives everything back.
-void exchange(client& c, const std::string& bytes) {
+void exchange_bytes(client& c, const std::string& bytes) {
   std::thread sender([&] { c.try_send(bytes); });
   auto back = c.receive(bytes.size());
   sender.join();
@@ -93,7 +93,7 @@ ON_EVERY_BACKEND(echo_returns_every_byte_of_messages_from_1_B_to_10_MiB) {
   for (std::size_t size : {1u, 2u, 100u, 1460u, 1461u, 4096u, 65536u, 1u << 20, 10u << 20}) {
     CAPTURE(size);
     auto c = s.connect();
-    exchange(c, some_bytes(size, static_cast<std::uint32_t>(size)));
+    exchange_bytes(c, some_bytes(size, static_cast<std::uint32_t>(size)));
     c.end_of_stream();
     CHECK(c.receive_all().empty());
   }
@@ -377,7 +377,7 @@ TEST_CASE("without_io_uring_auto_falls_back_and_a_named_uring_says_why") {
     process stack({services(), "--backend", "stack", "--echo", "198.18.0.2:7"}, forbidden);
     stack.wait_line("listening echo 198.18.0.2:7 backend=stack");
     client through_asio("198.18.0.2", 7);
-    exchange(through_asio, some_bytes(100'000));
+    exchange_bytes(through_asio, some_bytes(100'000));
   }
 }
 
@@ -393,7 +393,7 @@ static void expect_shards_serve(const backend& on, std::vector<std::string> argu
     if (i % 3 == 0) stay.push_back(std::move(c));
   }
   auto much = s.connect();
-  exchange(much, some_bytes(1u << 20));
+  exchange_bytes(much, some_bytes(1u << 20));
   for (auto& c : stay) {
     c.send("y");
     CHECK(c.receive(1) == "y");
@@ -479,7 +479,7 @@ TEST_CASE("the_stack_serves_ipv6_as_well") {
   p.wait_line("listening discard 198.18.0.2:9 ");
   client c("fd00::2", 7);
   auto bytes = some_bytes(1u << 20);
-  exchange(c, bytes);
+  exchange_bytes(c, bytes);
 }
 
 TEST_CASE("the_stack_needs_no_further_command_in_a_fresh_network") {
@@ -489,7 +489,7 @@ TEST_CASE("the_stack_needs_no_further_command_in_a_fresh_network") {
   p.wait_line("listening echo 198.18.0.2:7 backend=stack shards=1");
   p.wait_line("listening discard 198.18.0.2:9 backend=stack shards=1");
   client c("198.18.0.2", 7);
-  exchange(c, some_bytes(100'000));
+  exchange_bytes(c, some_bytes(100'000));
 }
 
 TEST_CASE("a_private_network_is_entered_before_anything_else") {
@@ -590,7 +590,7 @@ TEST_CASE("the_server_of_the_readme_serves") {
     if (there) break;
   }
   client c("127.0.0.1", 7);
-  exchange(c, some_bytes(100'000));
+  exchange_bytes(c, some_bytes(100'000));
   c.end_of_stream();
   CHECK(c.receive_all().empty());
   p.signal(SIGTERM);

@@ -1,3 +1,4 @@
+set(WEIR_TEST_HEADERS weir)
 # The Asio driver and transport, from close by. They include Asio, hence the library.
 if(WEIR_WITH_ASIO)
   weir_add_test(unit_asio_driver SOURCES asio_driver_test.cpp PREFIX unit.asio_driver. LIBS weir::weir weir_asio)

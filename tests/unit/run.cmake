@@ -1,3 +1,4 @@
+set(WEIR_TEST_HEADERS weir)
 if(WEIR_WITH_ASIO)
   weir_add_test(unit_run SOURCES run_test.cpp run_signals_test.cpp PREFIX unit.run. LIBS weir::weir fmt::fmt)
 endif()

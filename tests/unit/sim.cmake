@@ -1,3 +1,4 @@
+set(WEIR_TEST_HEADERS std)
 weir_add_test(unit_sim PREFIX unit.sim. LIBS weir::sim
   SOURCES sim_fabric_test.cpp sim_random_test.cpp)
 if(WEIR_WITH_SIM)

@@ -1,3 +1,4 @@
+set(WEIR_TEST_HEADERS weir)
 # The io_uring driver and transport, from close by.
 if(WEIR_WITH_URING)
   weir_add_test(unit_offer_depth SOURCES offer_depth_test.cpp PREFIX unit.offer_depth. LIBS weir_internal)
