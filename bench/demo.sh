@@ -37,7 +37,8 @@ finish() {
 }
 trap finish EXIT
 
-echo "An HTTP page through weir's own TCP stack, fetched by curl:"
+printf '\n== demo, 2 of 3: '
+echo "an HTTP page through weir's own TCP stack, fetched by curl:"
 "$bin/http_server" --backend stack --stack.device t1 --http 198.18.0.2:80 >"$work/http.out" 2>"$work/http.err" &
 server=$!
 for _ in $(seq 100); do
@@ -55,8 +56,8 @@ kill "$server"
 wait "$server" || fail "http_server did not end cleanly on SIGTERM: $(tail -n 3 "$work/http.err")"
 server=
 
-echo
-echo "The same server on three back ends, driven by kernel sockets from another core:"
+printf '\n== demo, 3 of 3: '
+echo "the same server on three back ends, driven by kernel sockets from another core:"
 "$bin/weir-bench" --servers uring,asio,stack --connections 64 --size 64 --rounds 3 --duration 1 --warmup 0.3 \
   --no-syscalls --private-net no --strict --brief --save-markdown "$work/table.md" ||
   fail "not every back end served (the line under the table says why)"
