@@ -39,7 +39,7 @@ void seconds_option(weir::config_parser& parser, const std::string& option, cons
       return fmt::format("must be a number of seconds from 0 to {}, where 0 is no limit",
                          longest_s);
     target = std::chrono::duration_cast<weir::duration>(std::chrono::duration<double>(seconds));
-    if (target.count() == 0) target = weir::duration(-1);
+    if (target.count() == 0) target = weir::no_limit;
     return "";
   };
   auto seconds = std::chrono::duration<double>(target).count();

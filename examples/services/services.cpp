@@ -84,7 +84,7 @@ weir::task<> discard(weir::tcp_stream peer, limits limit) { co_await throw_away(
 
 weir::task<> chargen(weir::tcp_stream peer, limits limit) {
   weir::scope reading(peer.owner(), {.max = 1});
-  reading.spawn(throw_away(peer, weir::duration(-1)));
+  reading.spawn(throw_away(peer, weir::no_limit));
   for (;;) {
     auto sent = co_await peer.write_all(pattern_to_send()).timeout(limit.idle).nothrow();
     if (sent.ec) break;

@@ -63,6 +63,8 @@ class driver {
   /// One turn: submits what was queued; waits until `deadline` (not at all when that is past) for
   /// completions or a wake(); spins first where configured; hands the completions out.
   virtual void turn(instant deadline) = 0;
+  /// Whether more may have come than the last turn handed out: another one, without a wait, tells.
+  virtual bool behind() { return false; }
   /// Ends a wait, or the next one. Any thread.
   virtual void wake() noexcept = 0;
   /// Reads and writes frames on a non-blocking packet device (TUN). `receiver` outlives the port;

@@ -3,43 +3,52 @@
 
 #include <cassert>
 
+#include "backend/transport.hpp"
+#include "core/sockets/arguments.hpp"
+
 namespace weir {
 
 namespace detail {
 
 void read_awaiter::begin(read_operation& op) noexcept {
-  if (op.socket->reader != nullptr)
+  auto& s = *op.socket;
+  assert(&op.owner() == &s.at->owner() && "a stream is used on the shard that owns it");
+  if (s.reader != nullptr)
     return op.complete(std::make_error_code(std::errc::device_or_resource_busy));
-  if (!op.lend && op.into.empty())
-    return op.complete(std::make_error_code(std::errc::invalid_argument));
-  op.owner().transport().start_read(op);
+  if (!op.lend && op.into.empty()) return op.complete();  // as recv(2) has it
+  s.at->start_read(op);
 }
 
 void read_awaiter::request_cancel(operation& op) noexcept {
-  op.owner().transport().cancel_read(static_cast<read_operation&>(op));
+  auto& self = static_cast<read_operation&>(op);
+  self.socket->at->cancel_read(self);
 }
 
 void write_awaiter::begin(write_operation& op) noexcept {
+  assert(&op.owner() == &op.socket->at->owner() && "a stream is used on the shard that owns it");
   bool nothing = true;
   for (auto part : op.parts()) nothing &= part.empty();
   if (nothing) return op.complete();
-  op.owner().transport().start_write(op);
+  op.socket->at->start_write(op);
 }
 
 void write_awaiter::request_cancel(operation& op) noexcept {
-  op.owner().transport().cancel_write(static_cast<write_operation&>(op));
+  auto& self = static_cast<write_operation&>(op);
+  self.socket->at->cancel_write(self);
 }
 
 void accept_awaiter::begin() noexcept {
-  if (socket->owner->stop_requested()) {
+  assert(&owner() == &socket->at->owner() && "a listener is used on the shard that owns it");
+  if (owner().stop_requested()) {
     stopped_ = true;
     return complete(canceled_error());
   }
-  owner().transport().start_accept(*this);
+  transport_of(*socket).start_accept(*this);
 }
 
 void accept_awaiter::request_cancel(operation& op) noexcept {
-  op.owner().transport().cancel_accept(static_cast<accept_operation&>(op));
+  auto& self = static_cast<accept_operation&>(op);
+  transport_of(*self.socket).cancel_accept(self);
 }
 
 void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
@@ -49,62 +58,54 @@ void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
   awaiter.ask_to_end();
 }
 
+void connect_awaiter::begin() noexcept {
+  if (auto error = check_connect(remote, options_)) return complete(error);
+  owner().transport().start_connect(*this);
+}
+
 void connect_awaiter::request_cancel(operation& op) noexcept {
   op.owner().transport().cancel_connect(static_cast<connect_operation&>(op));
 }
 
 }  // namespace detail
 
-void tcp_stream::close() noexcept {
+void any_stream::close() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  assert(s.reader == nullptr && s.first_writer == nullptr &&
+  assert(s.reader == nullptr && s.writers.empty() &&
          "a stream was closed under a pending operation");
-  s.owner->forget_spent(s);
-  s.owner->transport().close(s);
+  s.at->owner().forget_spent(s);
+  s.at->close(s);
 }
 
-void tcp_stream::abort() noexcept {
+void any_stream::abort() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  assert(s.reader == nullptr && s.first_writer == nullptr &&
+  assert(s.reader == nullptr && s.writers.empty() &&
          "a stream was aborted under a pending operation");
-  s.owner->forget_spent(s);
-  s.owner->transport().abort(s);
+  s.at->owner().forget_spent(s);
+  s.at->abort(s);
 }
 
-void tcp_stream::shutdown_send() {
+void any_stream::shutdown_send() {
   std::error_code error;
   shutdown_send(error);
   if (error) throw io_error(error, "shutdown_send");
 }
 
-void tcp_stream::shutdown_send(std::error_code& error) noexcept {
-  error = owner().transport().shutdown_send(socket());
+void any_stream::shutdown_send(std::error_code& error) noexcept {
+  error = socket().at->shutdown_send(socket());
 }
 
 void tcp_stream::set_options(const stream_options& options) {
-  if (auto error = owner().transport().set_options(socket(), options))
+  if (auto error = socket().at->set_options(socket(), options))
     throw io_error(error, "set_options");
-}
-
-endpoint tcp_stream::local_endpoint() const { return owner().transport().local_endpoint(socket()); }
-endpoint tcp_stream::remote_endpoint() const {
-  return owner().transport().remote_endpoint(socket());
 }
 
 void tcp_listener::close() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  s.owner->transport().close(s);
-}
-
-endpoint tcp_listener::local_endpoint() const {
-  return socket().owner->transport().local_endpoint(socket());
-}
-
-detail::connect_awaiter connect(const endpoint& remote, const connect_options& options) {
-  return {remote, options};
+  detail::transport_of(s).close_listener(s);
 }
 
 }  // namespace weir

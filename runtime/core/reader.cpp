@@ -18,9 +18,9 @@ std::size_t buffered_reader::find(std::string_view delimiter, std::size_t length
 }
 
 task<std::error_code> buffered_reader::fill(std::string_view delimiter, std::size_t length,
-                                            duration limit) {
+                                            duration limit, bool heeds_stop) {
   auto& owner = stream_->owner();
-  auto deadline = limit.count() < 0 ? instant::never() : owner.now() + limit;
+  const auto deadline = limit == no_limit ? instant::never() : owner.now() + limit;
   if (length > storage_.size()) co_return make_error_code(error::limit_exceeded);
   for (;;) {
     if (begin_ > 0) {
@@ -30,13 +30,12 @@ task<std::error_code> buffered_reader::fill(std::string_view delimiter, std::siz
     }
     if (end_ == storage_.size()) co_return make_error_code(error::limit_exceeded);
     auto room = storage_.subspan(end_);
+    const auto left = deadline.is_never() ? no_limit : deadline - owner.now();
     transfer got;
-    if (deadline.is_never()) {
-      got = co_await stream_->read_some(room).nothrow();
-    } else {
-      auto left = std::max(deadline - owner.now(), duration(0));
+    if (heeds_stop)
+      got = co_await stream_->read_some(room).timeout(left).nothrow().until_stop();
+    else
       got = co_await stream_->read_some(room).timeout(left).nothrow();
-    }
     if (got.ec) co_return got.ec;
     if (got.n == 0) co_return make_error_code(error::end_of_stream);
     end_ += got.n;

@@ -98,7 +98,8 @@ bool drain_awaiter::park(cancel_state* governing) {
     give_up();
   else if (governing != nullptr)
     governing->add(*this);
-  if (limit_.count() >= 0) state_->owner->arm(*this, state_->owner->now() + limit_);
+  if (limit_ != no_limit)
+    state_->owner->arm(*this, state_->owner->now() + std::max(limit_, duration(0)));
   return true;
 }
 

@@ -3,10 +3,13 @@
 // nowhere else.
 #include "weir/shard.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
 #include "backend/driver.hpp"
+#include "backend/transport.hpp"
+#include "core/sockets/arguments.hpp"
 #include "core/timer_wheel.hpp"
 #include "weir/config.hpp"
 #include "weir/net.hpp"
@@ -99,13 +102,16 @@ tcp_listener shard::listen(const endpoint& local, const listen_options& options)
 
 result<tcp_listener> shard::try_listen(const endpoint& local, const listen_options& options) {
   assert(on_this_thread());
+  const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
+  if (auto error = detail::check_local(local, any)) return error;
   auto socket = transport_->listen(local, options);
   if (!socket) return socket.error();
   return tcp_listener(**socket);
 }
 
-detail::connect_awaiter shard::connect(const endpoint& remote, const connect_options& options) {
-  return {remote, options};
+detail::request<detail::connect_awaiter> shard::connect(const endpoint& remote,
+                                                        const connect_options& options) {
+  return weir::connect(remote, options);
 }
 
 void shard::request_stop() noexcept {
@@ -159,6 +165,13 @@ bool shard::spend_budget() noexcept {
   return true;
 }
 
+void shard::note_spent(detail::socket_base& socket) noexcept {
+  if (socket.spent_noted) return;
+  socket.spent_noted = true;
+  socket.next_spent = spent_;
+  spent_ = &socket;
+}
+
 void shard::forget_spent(detail::socket_base& socket) noexcept {
   if (!socket.spent_noted) return;
   auto** link = &spent_;
@@ -168,10 +181,13 @@ void shard::forget_spent(detail::socket_base& socket) noexcept {
 }
 
 void shard::settle() {
-  if (spent_ == nullptr) return;
-  auto* list = std::exchange(spent_, nullptr);
-  for (auto* s = list; s != nullptr; s = s->next_spent) s->spent_noted = false;
-  transport_->settle(list);
+  auto* s = std::exchange(spent_, nullptr);
+  while (s != nullptr) {
+    auto* next = std::exchange(s->next_spent, nullptr);
+    s->spent_noted = false;
+    s->at->settle(*s);
+    s = next;
+  }
 }
 
 bool shard::run_ready() {
@@ -182,6 +198,18 @@ bool shard::run_ready() {
     node->handle.resume();
   }
   return any;
+}
+
+/// What has come before a deadline is looked at before the deadline is judged, however late this
+/// turn is: whoever computed for long must not take in-time answers for missing ones. As much may
+/// have come as the turn is late; beyond that, a flood does not put deadlines off.
+bool shard::judge_deadlines() {
+  const auto late = std::chrono::floor<std::chrono::milliseconds>(now_ - timers_->next());
+  auto looks = 16 + 16 * std::min<std::int64_t>(late.count(), 10'000);
+  for (; looks > 0 && driver_->behind(); --looks) driver_->turn(instant{});
+  const auto fired = timers_->expire(now_);
+  counters_.timers_fired += fired;
+  return fired != 0;
 }
 
 bool shard::read_mailbox() {
@@ -201,10 +229,8 @@ bool shard::poll() {
   ++counters_.turns;
   now_ = driver_->now();
   budget_ = operations_per_turn;
-  auto fired = timers_->expire(now_);
-  counters_.timers_fired += fired;
-  bool any = fired != 0;
-  any |= read_mailbox();
+  bool any = read_mailbox();
+  if (timers_->next() <= now_) any |= judge_deadlines();
   any |= run_ready();
   settle();
   transport_->before_wait(now_);
@@ -241,7 +267,8 @@ void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
   owner.arm(node, (from_now < short_wait ? owner.driver().now() : owner.now()) + from_now);
 }
 bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
-void note_spent(socket_base& socket) noexcept { socket.owner->note_spent(socket); }
+void note_spent(socket_base& socket) noexcept { socket.at->owner().note_spent(socket); }
+cancel_state& stopping(shard& owner) noexcept { return owner.stopping(); }
 
 }  // namespace detail
 

@@ -4,6 +4,9 @@
 
 #include <cassert>
 
+#include "backend/transport.hpp"
+#include "core/sockets/arguments.hpp"
+#include "weir/config.hpp"
 #include "weir/shard.hpp"
 
 namespace weir {
@@ -11,17 +14,6 @@ namespace weir {
 namespace {
 
 std::error_code code(std::errc e) { return std::make_error_code(e); }
-
-/// Whether a datagram may be sent there by a socket of this family. A subnet's broadcast address
-/// only the back end knows.
-std::error_code check_remote(ip_family family, const endpoint& to) {
-  if (to.address.family() != family) return code(std::errc::address_family_not_supported);
-  // Linux takes "any" for loopback; no other back end does.
-  if (to.port == 0 || to.address.is_unspecified() || to.address.is_multicast() ||
-      to.address.is_limited_broadcast())
-    return code(std::errc::invalid_argument);
-  return {};
-}
 
 detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
   return *socket.owner->transport().datagrams();
@@ -73,7 +65,7 @@ void send_datagram_awaiter::begin() noexcept {
   if (to_remote && !socket->connected) return complete(code(std::errc::not_connected));
   if (!to_remote && socket->connected) return complete(code(std::errc::already_connected));
   if (!to_remote)
-    if (auto error = check_remote(socket->family, to)) return complete(error);
+    if (auto error = detail::check_remote(socket->family, to)) return complete(error);
   const auto most =
       socket->family == ip_family::v4 ? udp_socket::max_payload_v4 : udp_socket::max_payload_v6;
   if (bytes.size() > most) return complete(code(std::errc::message_size));
@@ -89,7 +81,7 @@ void send_datagram_awaiter::request_cancel(operation& op) noexcept {
 
 void udp_socket::connect(const endpoint& remote, std::error_code& error) noexcept {
   auto& s = socket();
-  error = check_remote(s.family, remote);
+  error = detail::check_remote(s.family, remote);
   if (!error && (s.receiver != nullptr || s.sends != 0))
     error = code(std::errc::device_or_resource_busy);
   if (!error) error = datagrams_of(s).connect(s, remote);
@@ -118,6 +110,8 @@ result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options&
   assert(on_this_thread());
   auto* datagrams = transport_->datagrams();
   if (datagrams == nullptr) return code(std::errc::operation_not_supported);
+  const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
+  if (auto error = detail::check_local(local, any)) return error;
   auto socket = datagrams->open(local, nullptr, options);
   if (!socket) return socket.error();
   return udp_socket(**socket);
@@ -134,7 +128,7 @@ result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint
   assert(on_this_thread());
   auto* datagrams = transport_->datagrams();
   if (datagrams == nullptr) return code(std::errc::operation_not_supported);
-  if (auto error = check_remote(remote.address.family(), remote)) return error;
+  if (auto error = detail::check_remote(remote.address.family(), remote)) return error;
   auto from = local;
   if (local.address.is_unspecified())
     from.address = remote.address.is_v4() ? ip_address() : ip_address::v6({});

@@ -4,6 +4,7 @@
 #include <cassert>
 
 #include "backend/driver.hpp"
+#include "backend/transport.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

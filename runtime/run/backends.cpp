@@ -24,7 +24,7 @@
 #include "run/dedicated_thread.hpp"
 #include "transport/stack/dedicated/dedicated_transport.hpp"
 #endif
-#include "weir/detail/transport.hpp"
+#include "backend/transport.hpp"
 #include "weir/runtime.hpp"
 
 namespace weir {

@@ -1,4 +1,5 @@
 // Ends of connections: half-close, close, abort, and what either side sees of them.
+#include "backend/transport.hpp"
 #include "conformance/harness.hpp"
 
 namespace conformance {

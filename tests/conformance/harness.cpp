@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 
+#include "backend/transport.hpp"
 #include "device/private_network.hpp"
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"

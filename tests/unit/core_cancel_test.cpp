@@ -29,12 +29,9 @@ struct test_node : cancel_node {
 /// An operation whose end the test decides.
 class [[nodiscard]] manual_operation : public weir::detail::operation {
  public:
-  explicit manual_operation(manual_operation*& where)
-      : operation(&hook<&manual_operation::asked>), handle_(&where) {}
-  manual_operation(manual_operation&&) = default;
-  manual_operation timeout(weir::duration d) && {
-    set_timeout(d);
-    return std::move(*this);
+  explicit manual_operation(manual_operation*& where, weir::duration limit = weir::no_limit)
+      : operation(&hook<&manual_operation::asked>), handle_(&where) {
+    set_timeout(limit);
   }
   bool await_ready() const noexcept { return false; }
   template <weir::detail::weir_promise Promise>
@@ -130,7 +127,7 @@ TEST_CASE("a_timeout_that_lost_to_the_result_is_no_timeout") {
     manual_operation* op = nullptr;
     std::error_code seen = std::make_error_code(std::errc::interrupted);
     auto waiter = [](manual_operation*& handle, std::error_code& ec) -> task<> {
-      ec = co_await manual_operation(handle).timeout(1ms);
+      ec = co_await manual_operation(handle, 1ms);
     };
     weir::scope scope(s);
     scope.spawn(waiter(op, seen));
@@ -150,7 +147,7 @@ TEST_CASE("a_cancellation_that_a_timeout_asked_for_is_a_timeout") {
       manual_operation* op = nullptr;
       std::error_code seen;
       auto waiter = [](manual_operation*& handle, std::error_code& ec) -> task<> {
-        ec = co_await manual_operation(handle).timeout(1ms);
+        ec = co_await manual_operation(handle, 1ms);
       };
       weir::scope scope(s);
       scope.spawn(waiter(op, seen));

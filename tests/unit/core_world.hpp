@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "backend/driver.hpp"
+#include "backend/transport.hpp"
 #include "weir/weir.hpp"
 
 namespace core_test {
@@ -45,40 +46,31 @@ class jumping_driver : public weir::detail::driver {
 
 /// Has no sockets.
 class no_transport final : public weir::detail::transport {
-  using error = std::errc;
-
  public:
-  void attach(weir::shard&) override {}
   std::string_view name() const override { return "none"; }
-  weir::result<weir::detail::socket_base*> listen(const weir::endpoint&,
-                                                  const weir::listen_options&) override {
-    return error::operation_not_supported;
+  weir::result<weir::detail::listener_socket*> listen(const weir::endpoint&,
+                                                      const weir::listen_options&) override {
+    return std::errc::operation_not_supported;
   }
-  void start_accept(weir::detail::accept_operation& op) override { op.complete(refused()); }
-  void start_connect(weir::detail::connect_operation& op) override { op.complete(refused()); }
-  void start_read(weir::detail::read_operation& op) override { op.complete(refused()); }
-  void start_write(weir::detail::write_operation& op) override { op.complete(refused()); }
-  void cancel_accept(weir::detail::accept_operation&) noexcept override {}
+  void start_connect(weir::detail::connect_operation& op) override {
+    op.complete(std::make_error_code(std::errc::operation_not_supported));
+  }
   void cancel_connect(weir::detail::connect_operation&) noexcept override {}
-  void cancel_read(weir::detail::read_operation&) noexcept override {}
-  void cancel_write(weir::detail::write_operation&) noexcept override {}
-  std::error_code shutdown_send(weir::detail::socket_base&) noexcept override { return refused(); }
-  void close(weir::detail::socket_base&) noexcept override {}
-  void abort(weir::detail::socket_base&) noexcept override {}
   void release(weir::detail::lent_bytes&) noexcept override {}
-  void settle(weir::detail::socket_base*) noexcept override {}
-  weir::endpoint local_endpoint(const weir::detail::socket_base&) const override { return {}; }
-  weir::endpoint remote_endpoint(const weir::detail::socket_base&) const override { return {}; }
-  std::error_code set_options(weir::detail::socket_base&, const weir::stream_options&) override {
-    return refused();
-  }
+  void settle(weir::detail::socket_base&) noexcept override {}
   void before_wait(weir::instant) override {}
   weir::instant next_deadline() const override { return weir::instant::never(); }
   std::size_t closing() const override { return 0; }
   void abandon() noexcept override {}
 
  private:
-  static std::error_code refused() { return std::make_error_code(error::operation_not_supported); }
+  void bring_in(weir::detail::socket_base&) override {}
+  bool lend(weir::detail::socket_base&, weir::detail::lent_bytes&) override { return false; }
+  void take_out(weir::detail::socket_base&) override {}
+  std::error_code send_fin(weir::detail::socket_base&) noexcept override { return {}; }
+  void give_up(weir::detail::socket_base&, bool) noexcept override {}
+  void accept_wanted(weir::detail::listener_socket&, weir::detail::accept_operation&) override {}
+  void stop_listening(weir::detail::listener_socket&) noexcept override {}
 };
 
 class world {

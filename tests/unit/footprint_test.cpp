@@ -10,7 +10,7 @@
 
 namespace weir::detail {
 struct stack_transport_probe {
-  static constexpr std::size_t socket_bytes = sizeof(stack_transport::socket);
+  static constexpr std::size_t socket_bytes = sizeof(stack_transport::stream);
 };
 }  // namespace weir::detail
 

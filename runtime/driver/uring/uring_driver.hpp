@@ -62,6 +62,10 @@ class uring_driver final : public driver {
   std::string_view name() const override { return "uring"; }
   instant now() override;
   void turn(instant deadline) override;
+  bool behind() override {
+    constexpr unsigned put_off = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
+    return ready() != 0 || queued() != 0 || !kept_.empty() || (kernel_flags() & put_off) != 0;
+  }
   void wake() noexcept override;
   result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                         packet_receiver& receiver) override;

@@ -7,8 +7,7 @@
 #include <span>
 #include <utility>
 
-#include "weir/detail/transport.hpp"
-#include "weir/shard.hpp"
+#include "weir/detail/home.hpp"
 
 namespace weir {
 
@@ -18,13 +17,13 @@ namespace weir {
 class lent_buffer {
  public:
   lent_buffer() = default;
-  lent_buffer(shard& owner, detail::lent_bytes lent) : owner_(&owner), lent_(lent) {}
+  lent_buffer(detail::home& home, detail::lent_bytes lent) : home_(&home), lent_(lent) {}
   lent_buffer(lent_buffer&& other) noexcept
-      : owner_(std::exchange(other.owner_, nullptr)), lent_(std::exchange(other.lent_, {})) {}
+      : home_(std::exchange(other.home_, nullptr)), lent_(std::exchange(other.lent_, {})) {}
   lent_buffer& operator=(lent_buffer&& other) noexcept {
     if (this != &other) {
       release();
-      owner_ = std::exchange(other.owner_, nullptr);
+      home_ = std::exchange(other.home_, nullptr);
       lent_ = std::exchange(other.lent_, {});
     }
     return *this;
@@ -36,14 +35,14 @@ class lent_buffer {
   /// False at the end of the stream.
   explicit operator bool() const { return lent_.size != 0; }
   void release() noexcept {
-    if (owner_ != nullptr && lent_.data != nullptr) detail::give_back(*owner_, lent_);
-    owner_ = nullptr;
+    if (home_ != nullptr && lent_.data != nullptr) home_->release(lent_);
+    home_ = nullptr;
     lent_ = {};
   }
 
  private:
   friend class owned_buffer;
-  shard* owner_ = nullptr;
+  detail::home* home_ = nullptr;
   detail::lent_bytes lent_;
 };
 
@@ -65,13 +64,13 @@ class owned_buffer {
       : bytes_(memory.get(), size), release_(&owned_buffer::destroy), context_(memory.release()) {}
   owned_buffer(lent_buffer&& lent) noexcept
       : bytes_(lent.bytes()),
-        owner_(std::exchange(lent.owner_, nullptr)),
+        home_(std::exchange(lent.home_, nullptr)),
         lent_(std::exchange(lent.lent_, {})) {}
   owned_buffer(owned_buffer&& other) noexcept
       : bytes_(std::exchange(other.bytes_, {})),
         release_(std::exchange(other.release_, nullptr)),
         context_(std::exchange(other.context_, nullptr)),
-        owner_(std::exchange(other.owner_, nullptr)),
+        home_(std::exchange(other.home_, nullptr)),
         lent_(std::exchange(other.lent_, {})) {}
   owned_buffer& operator=(owned_buffer&& other) noexcept {
     if (this != &other) {
@@ -79,7 +78,7 @@ class owned_buffer {
       bytes_ = std::exchange(other.bytes_, {});
       release_ = std::exchange(other.release_, nullptr);
       context_ = std::exchange(other.context_, nullptr);
-      owner_ = std::exchange(other.owner_, nullptr);
+      home_ = std::exchange(other.home_, nullptr);
       lent_ = std::exchange(other.lent_, {});
     }
     return *this;
@@ -96,24 +95,25 @@ class owned_buffer {
   /// Gives the memory back without sending it.
   void release() noexcept {
     if (release_ != nullptr) release_(context_);
-    if (owner_ != nullptr && lent_.data != nullptr) detail::give_back(*owner_, lent_);
+    if (home_ != nullptr && lent_.data != nullptr) home_->release(lent_);
     bytes_ = {};
     release_ = nullptr;
     context_ = nullptr;
-    owner_ = nullptr;
+    home_ = nullptr;
     lent_ = {};
   }
 
-  /// For transports: what of it is theirs already; data is null where nothing is.
+  /// For homes: what of it was lent; data is null where nothing was.
   const detail::lent_bytes& lent() const { return lent_; }
-  shard* owner() const { return owner_; }
+  /// Whose it is: what one network lent may be written to another, and goes back to the first.
+  detail::home* home() const { return home_; }
   release_function release_with() const { return release_; }
   void* context() const { return context_; }
-  /// For transports: from here on `lent` stands for the memory, and its release for the caller's.
-  void entrust(shard& owner, const detail::lent_bytes& lent) noexcept {
+  /// For homes: from here on `lent` stands for the memory, and its release for the caller's.
+  void entrust(detail::home& home, const detail::lent_bytes& lent) noexcept {
     release_ = nullptr;
     context_ = nullptr;
-    owner_ = &owner;
+    home_ = &home;
     lent_ = lent;
   }
 
@@ -123,7 +123,7 @@ class owned_buffer {
   std::span<const std::byte> bytes_;
   release_function release_ = nullptr;
   void* context_ = nullptr;
-  shard* owner_ = nullptr;
+  detail::home* home_ = nullptr;
   detail::lent_bytes lent_;
 };
 

@@ -4,14 +4,15 @@
 // for.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
-#include "weir/net.hpp"
 #include "weir/stack/result.hpp"
+#include "weir/stream.hpp"
 #include "weir/task.hpp"
 
 namespace weir {
@@ -20,19 +21,26 @@ class buffered_reader;
 
 namespace detail {
 
-/// read_until() and read_exactly() of a buffered_reader. Takes .timeout(d), of the whole, and
-/// .nothrow().
+/// read_until() and read_exactly() of a buffered_reader. Takes .timeout(d), of the whole,
+/// .nothrow() and .until_stop().
 template <bool Throws>
 class [[nodiscard]] buffered_read {
  public:
   using bytes = std::span<const std::byte>;
 
   buffered_read(buffered_reader& reader, std::string_view delimiter, std::size_t length,
-                duration limit)
-      : reader_(&reader), delimiter_(delimiter), length_(length), limit_(limit) {}
+                duration limit, bool heeds_stop)
+      : reader_(&reader),
+        delimiter_(delimiter),
+        length_(length),
+        limit_(limit),
+        heeds_stop_(heeds_stop) {}
 
-  buffered_read timeout(duration d) && { return {*reader_, delimiter_, length_, d}; }
-  buffered_read<false> nothrow() && { return {*reader_, delimiter_, length_, limit_}; }
+  buffered_read timeout(duration d) && {
+    return {*reader_, delimiter_, length_, std::max(d, duration(0)), heeds_stop_};
+  }
+  buffered_read<false> nothrow() && { return {*reader_, delimiter_, length_, limit_, heeds_stop_}; }
+  buffered_read until_stop() && { return {*reader_, delimiter_, length_, limit_, true}; }
 
   bool await_ready() noexcept;
   template <weir_promise Promise>
@@ -48,7 +56,8 @@ class [[nodiscard]] buffered_read {
       : reader_(other.reader_),
         delimiter_(other.delimiter_),
         length_(other.length_),
-        limit_(other.limit_) {}
+        limit_(other.limit_),
+        heeds_stop_(other.heeds_stop_) {}
   ~buffered_read() {
     if (fill_) fill_.destroy();
   }
@@ -60,6 +69,7 @@ class [[nodiscard]] buffered_read {
   std::string_view delimiter_;  // empty: by length
   std::size_t length_;
   duration limit_;
+  bool heeds_stop_;
   std::size_t found_ = 0;  // bytes to hand out
   std::coroutine_handle<task_promise<std::error_code>> fill_;
 };
@@ -70,25 +80,25 @@ class [[nodiscard]] buffered_read {
 /// outlive the reader.
 class buffered_reader {
  public:
-  buffered_reader(tcp_stream& stream, std::span<std::byte> storage)
+  buffered_reader(any_stream& stream, std::span<std::byte> storage)
       : stream_(&stream), storage_(storage) {}
 
   /// The bytes up to and including `delimiter`. Errors: error::limit_exceeded (the storage is full
   /// and the delimiter has not come), error::end_of_stream (it never will), and those of
   /// read_some(). What was read stays buffered.
   detail::buffered_read<true> read_until(std::string_view delimiter) {
-    return {*this, delimiter, 0, duration(-1)};
+    return {*this, delimiter, 0, no_limit, false};
   }
   /// Exactly `length` bytes. Errors: error::limit_exceeded (more than the storage),
   /// error::end_of_stream, as above.
   detail::buffered_read<true> read_exactly(std::size_t length) {
-    return {*this, {}, length, duration(-1)};
+    return {*this, {}, length, no_limit, false};
   }
 
   /// What was read from the stream and not handed out yet; for reading on without the reader.
   std::span<const std::byte> buffered() const { return storage_.subspan(begin_, end_ - begin_); }
-  /// Drops bytes from the front of buffered().
-  void consume(std::size_t n) { begin_ += n; }
+  /// Drops bytes from the front of buffered(), at most all.
+  void consume(std::size_t n) { begin_ += std::min(n, end_ - begin_); }
 
  private:
   template <bool>
@@ -97,9 +107,10 @@ class buffered_reader {
   /// Bytes up to the end of the delimiter, or 0. Looks only at what it has not seen.
   std::size_t find(std::string_view delimiter, std::size_t length) noexcept;
   /// Reads until find() succeeds.
-  task<std::error_code> fill(std::string_view delimiter, std::size_t length, duration limit);
+  task<std::error_code> fill(std::string_view delimiter, std::size_t length, duration limit,
+                             bool heeds_stop);
 
-  tcp_stream* stream_;
+  any_stream* stream_;
   std::span<std::byte> storage_;
   std::size_t begin_ = 0, end_ = 0;
   std::size_t searched_ = 0;  // of buffered(), for the present delimiter
@@ -116,7 +127,7 @@ bool buffered_read<Throws>::await_ready() noexcept {
 
 template <bool Throws>
 task<std::error_code> buffered_read<Throws>::start() {
-  return reader_->fill(delimiter_, length_, limit_);
+  return reader_->fill(delimiter_, length_, limit_, heeds_stop_);
 }
 
 template <bool Throws>

@@ -94,10 +94,11 @@ class scope {
   /// Cancels every task; does not wait.
   void cancel() noexcept;
 
-  /// Waits for all tasks; cancels those that run after `limit`, and waits for them too.
+  /// Waits for all tasks; cancels those that run after `limit` (negative: at once), and waits for
+  /// them too.
   detail::drain_awaiter drain(duration limit) { return {*state_, limit}; }
   /// The same without a deadline.
-  detail::drain_awaiter join() { return {*state_, duration(-1)}; }
+  detail::drain_awaiter join() { return {*state_, no_limit}; }
 
  private:
   detail::scope_state* state_;

@@ -15,9 +15,9 @@
 
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/mailbox.hpp"
+#include "weir/detail/operation.hpp"
 #include "weir/detail/ready.hpp"
 #include "weir/detail/timer.hpp"
-#include "weir/detail/transport.hpp"
 #include "weir/options.hpp"
 #include "weir/task.hpp"
 
@@ -28,9 +28,11 @@ class tcp_listener;
 class udp_socket;
 
 namespace detail {
+class connect_awaiter;
 class driver;
 class timer_wheel;
-struct connect_awaiter;
+class transport;
+struct socket_base;
 }  // namespace detail
 
 /// What a shard counts of itself.
@@ -71,7 +73,8 @@ class shard {
 
   /// Connects: co_await gives a tcp_stream. Throws connection_refused, timed_out,
   /// network_unreachable, ...
-  detail::connect_awaiter connect(const endpoint& remote, const connect_options& options = {});
+  detail::request<detail::connect_awaiter> connect(const endpoint& remote,
+                                                   const connect_options& options = {});
 
   /// Binds a UDP socket; port 0 takes a free one. Throws io_error: address_in_use,
   /// address_not_available, permission_denied (a wildcard without allow_wildcard, a privileged
@@ -119,12 +122,7 @@ class shard {
   void make_ready(detail::ready_node& node) noexcept { ready_.push(node); }
   void arm(detail::timer_node& timer, instant deadline) noexcept;
   bool spend_budget() noexcept;
-  void note_spent(detail::socket_base& socket) noexcept {
-    if (socket.spent_noted) return;
-    socket.spent_noted = true;
-    socket.next_spent = spent_;
-    spent_ = &socket;
-  }
+  void note_spent(detail::socket_base& socket) noexcept;
   /// Forgets a socket that goes while it is noted as spent.
   void forget_spent(detail::socket_base& socket) noexcept;
   /// Hands a message to this shard. Any thread; wakes the shard when it sleeps. What the message
@@ -138,6 +136,7 @@ class shard {
   static constexpr unsigned operations_per_turn = 256;
 
   bool run_ready();
+  bool judge_deadlines();
   bool read_mailbox();
   void settle();
   static void on_stop(detail::message& m) noexcept;
@@ -170,13 +169,6 @@ class shard {
   std::unique_ptr<detail::driver> driver_;
   std::unique_ptr<detail::transport> transport_;
 };
-
-namespace detail {
-inline void start_connect(shard& owner, connect_operation& op) {
-  owner.transport().start_connect(op);
-}
-inline void give_back(shard& owner, lent_bytes& lent) noexcept { owner.transport().release(lent); }
-}  // namespace detail
 
 /// The shard that this coroutine runs on: co_await weir::this_shard().
 struct this_shard_awaiter {

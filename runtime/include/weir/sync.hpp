@@ -1,7 +1,8 @@
 // Synchronisation between the coroutines of one shard: event, mutex, semaphore, channel. No locks
 // and no atomics: a shard is one thread; between shards use submit_to(). Waiters are served in
-// order. Every wait takes .timeout(d) and .nothrow(), and ends with operation_canceled when its
-// coroutine is cancelled. Each object outlives its waiters (asserted).
+// order. Every wait takes .timeout(d), .nothrow() and .until_stop(), and ends with
+// operation_canceled when its coroutine is cancelled, also where there was nothing to wait for.
+// Each object outlives its waiters (asserted).
 #pragma once
 
 #include <cassert>
@@ -24,7 +25,6 @@ class wait_list;
 class wait_operation : public operation {
  public:
   wait_operation() : operation(&hook<&wait_operation::leave>) {}
-  wait_operation(wait_operation&&) = default;
 
  private:
   friend class wait_list;
@@ -60,25 +60,20 @@ class wait_list {
   wait_operation* last_ = nullptr;
 };
 
-/// The two forms and the timeout, for every wait: Derived has ready() (take it without waiting),
-/// enqueue() and value().
+/// Every wait: Derived has ready() (take it without waiting), enqueue() and value(). It counts
+/// against the turn also where there is nothing to wait for, and a cancellation is seen first.
 template <class Derived>
 class [[nodiscard]] wait_awaiter : public wait_operation {
  public:
-  [[nodiscard]] Derived&& timeout(duration d) && {
-    set_timeout(d);
-    return std::move(self());
-  }
-  nothrow_form<Derived> nothrow() && { return nothrow_form<Derived>(std::move(self())); }
-
-  bool await_ready() noexcept {
-    if (!self().ready()) return false;
-    finish_inline();
-    return true;
-  }
+  bool await_ready() const noexcept { return false; }
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
-    return suspend(waiter, [this] { self().enqueue(); });
+    return suspend(waiter, [this] {
+      if (self().ready())
+        complete();
+      else
+        self().enqueue();
+    });
   }
   auto await_resume() {
     if (auto ec = final_error()) throw io_error(ec, Derived::name);
@@ -90,8 +85,7 @@ class [[nodiscard]] wait_awaiter : public wait_operation {
 
  private:
   friend Derived;
-  wait_awaiter() = default;
-  wait_awaiter(wait_awaiter&&) = default;
+  explicit wait_awaiter(duration limit) { set_timeout(limit); }
 
   Derived& self() { return static_cast<Derived&>(*this); }
 };
@@ -104,7 +98,10 @@ class event {
   class wait_for_set : public detail::wait_awaiter<wait_for_set> {
    public:
     static constexpr const char* name = "event wait";
-    explicit wait_for_set(event& e) : event_(&e) {}
+    struct arguments {
+      event* of;
+    };
+    wait_for_set(const arguments& of, duration limit) : wait_awaiter(limit), event_(of.of) {}
     bool ready() const { return event_->set_; }
     void enqueue() { event_->waiters_.add(*this); }
     void value() const {}
@@ -119,7 +116,7 @@ class event {
     while (auto* waiter = waiters_.pop()) waiter->complete();
   }
   void reset() { set_ = false; }
-  wait_for_set wait() { return wait_for_set(*this); }
+  detail::request<wait_for_set> wait() { return detail::request<wait_for_set>({this}); }
 
  private:
   bool set_ = false;
@@ -134,7 +131,10 @@ class semaphore {
   class take : public detail::wait_awaiter<take> {
    public:
     static constexpr const char* name = "semaphore acquire";
-    explicit take(semaphore& s) : semaphore_(&s) {}
+    struct arguments {
+      semaphore* of;
+    };
+    take(const arguments& of, duration limit) : wait_awaiter(limit), semaphore_(of.of) {}
     bool ready() const { return semaphore_->try_acquire(); }
     void enqueue() { semaphore_->waiters_.add(*this); }
     void value() const {}
@@ -150,7 +150,7 @@ class semaphore {
     --permits_;
     return true;
   }
-  take acquire() { return take(*this); }
+  detail::request<take> acquire() { return detail::request<take>({this}); }
   void release(std::size_t n = 1) {
     for (; n > 0; --n) {
       if (auto* waiter = waiters_.pop())
@@ -193,7 +193,10 @@ class mutex {
   class take : public detail::wait_awaiter<take> {
    public:
     static constexpr const char* name = "mutex lock";
-    explicit take(mutex& m) : mutex_(&m) {}
+    struct arguments {
+      mutex* of;
+    };
+    take(const arguments& of, duration limit) : wait_awaiter(limit), mutex_(of.of) {}
     bool ready() const { return mutex_->permit_.try_acquire(); }
     void enqueue() { mutex_->permit_.waiters_.add(*this); }
     guard value() const { return guard(*mutex_); }
@@ -209,7 +212,7 @@ class mutex {
   };
 
   bool locked() const { return permit_.available() == 0; }
-  take lock() { return take(*this); }
+  detail::request<take> lock() { return detail::request<take>({this}); }
 
  private:
   semaphore permit_{1};
@@ -226,7 +229,12 @@ class channel {
   class put : public detail::wait_awaiter<put> {
    public:
     static constexpr const char* name = "channel send";
-    put(channel& c, T v) : channel_(&c), item_(std::move(v)) {}
+    struct arguments {
+      channel* of;
+      T item;
+    };
+    put(arguments&& of, duration limit)
+        : detail::wait_awaiter<put>(limit), channel_(of.of), item_(std::move(of.item)) {}
     bool ready() { return !channel_->closed_ && channel_->try_put(item_); }
     void enqueue() {
       if (channel_->closed_)
@@ -245,7 +253,10 @@ class channel {
   class get : public detail::wait_awaiter<get> {
    public:
     static constexpr const char* name = "channel receive";
-    explicit get(channel& c) : channel_(&c) {}
+    struct arguments {
+      channel* of;
+    };
+    get(const arguments& of, duration limit) : detail::wait_awaiter<get>(limit), channel_(of.of) {}
     bool ready() { return channel_->try_get(item_) || channel_->closed_; }
     void enqueue() { channel_->receivers_.add(*this); }
     /// Empty: closed and drained.
@@ -267,8 +278,8 @@ class channel {
   std::size_t capacity() const { return capacity_; }
   bool closed() const { return closed_; }
 
-  put send(T value) { return put(*this, std::move(value)); }
-  get receive() { return get(*this); }
+  detail::request<put> send(T value) { return detail::request<put>({this, std::move(value)}); }
+  detail::request<get> receive() { return detail::request<get>({this}); }
   /// False when full or closed; `value` is then untouched.
   bool try_send(T& value) { return !closed_ && try_put(value); }
 

@@ -18,9 +18,7 @@ namespace detail {
 /// An operation that nothing completes: its timeout is its success.
 class [[nodiscard]] sleep_awaiter : public operation {
  public:
-  explicit sleep_awaiter(duration d) : operation(&hook<&sleep_awaiter::end>) {
-    set_timeout(d.count() < 0 ? duration(0) : d);
-  }
+  explicit sleep_awaiter(duration d) : operation(&hook<&sleep_awaiter::end>) { set_timeout(d); }
   bool await_ready() const noexcept { return false; }
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
@@ -67,7 +65,7 @@ class [[nodiscard]] timeout_awaiter : private detail::timer_node {
   bool await_suspend(std::coroutine_handle<Promise> parent) {
     promise_base& mine = parent.promise();
     cancel_.attach(mine.cancel);
-    arm_timer(*mine.owner, *this, limit_);
+    if (limit_ != no_limit) arm_timer(*mine.owner, *this, limit_);
     frame_ = child_.release();
     frame_.promise().inherit(mine);
     frame_.promise().cancel = &cancel_;
@@ -103,14 +101,16 @@ class [[nodiscard]] timeout_awaiter : private detail::timer_node {
 
 }  // namespace detail
 
-/// Waits for `d`. Throws operation_canceled when cancelled.
+/// Waits for `d`; not at all where that is negative; until it is cancelled where it is no_limit.
+/// Throws operation_canceled when cancelled.
 inline detail::sleep_awaiter sleep_for(duration d) { return detail::sleep_awaiter(d); }
 
 /// Lets every other coroutine that is ready run once.
 inline detail::yield_awaiter yield() { return {}; }
 
-/// Awaits `child` for at most `limit`, then cancels it and waits for its end. A result that came in
-/// time, or in spite of the cancellation, counts; otherwise io_error(timed_out).
+/// Awaits `child` for at most `limit` (negative: 0; no_limit: for ever), then cancels it and waits
+/// for its end. A result that came in time, or in spite of the cancellation, counts; otherwise
+/// io_error(timed_out).
 template <class T>
 detail::timeout_awaiter<T> with_timeout(duration limit, task<T> child) {
   return {limit, std::move(child)};

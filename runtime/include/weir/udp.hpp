@@ -57,13 +57,13 @@ class udp_socket {
   /// Errors: message_size (the datagram is longer than the buffer: what fits is there, the rest is
   /// lost; nothrow tells n and size), connection_refused (connected sockets only, once: an earlier
   /// datagram met no socket), timed_out, invalid_argument (an empty buffer).
-  detail::receive_datagram_awaiter receive_from(std::span<std::byte> into) {
-    return {socket(), into, false, "receive_from"};
+  detail::request<detail::receive_datagram_awaiter> receive_from(std::span<std::byte> into) {
+    return receive(into, false, "receive_from");
   }
   /// The same on a connected socket: what its remote sent. A shard's stop does not end it. Errors:
   /// as receive_from(), and not_connected.
-  detail::receive_datagram_awaiter receive(std::span<std::byte> into) {
-    return {socket(), into, true, "receive"};
+  detail::request<detail::receive_datagram_awaiter> receive(std::span<std::byte> into) {
+    return receive(into, true, "receive");
   }
 
   /// Sends one datagram, whole. Gives its size. Returns when the back end has taken it, which says
@@ -73,18 +73,20 @@ class udp_socket {
   /// room: this one is lost, later ones may pass), invalid_argument (port 0; an unspecified,
   /// multicast or broadcast address), address_family_not_supported, network_unreachable,
   /// already_connected.
-  detail::send_datagram_awaiter send_to(std::span<const std::byte> bytes, const endpoint& to) {
-    return {socket(), bytes, &to, "send_to"};
+  detail::request<detail::send_datagram_awaiter> send_to(std::span<const std::byte> bytes,
+                                                         const endpoint& to) {
+    return send({&socket(), bytes, to, false, "send_to"});
   }
-  detail::send_datagram_awaiter send_to(std::string_view text, const endpoint& to) {
+  detail::request<detail::send_datagram_awaiter> send_to(std::string_view text,
+                                                         const endpoint& to) {
     return send_to(std::as_bytes(std::span(text)), to);
   }
   /// The same to the remote of a connected socket. Errors: as send_to(), not_connected, and
   /// connection_refused (once, for an earlier datagram; this one is not sent).
-  detail::send_datagram_awaiter send(std::span<const std::byte> bytes) {
-    return {socket(), bytes, nullptr, "send"};
+  detail::request<detail::send_datagram_awaiter> send(std::span<const std::byte> bytes) {
+    return send({&socket(), bytes, {}, true, "send"});
   }
-  detail::send_datagram_awaiter send(std::string_view text) {
+  detail::request<detail::send_datagram_awaiter> send(std::string_view text) {
     return send(std::as_bytes(std::span(text)));
   }
 
@@ -105,6 +107,15 @@ class udp_socket {
   shard& owner() const { return *socket().owner; }
 
  private:
+  detail::request<detail::receive_datagram_awaiter> receive(std::span<std::byte> into,
+                                                            bool connected_only, const char* name) {
+    return detail::request<detail::receive_datagram_awaiter>(
+        {&socket(), into, connected_only, name});
+  }
+  static detail::request<detail::send_datagram_awaiter> send(
+      const detail::send_datagram_awaiter::arguments& of) {
+    return detail::request<detail::send_datagram_awaiter>(of);
+  }
   detail::datagram_socket& socket() const {
     assert(socket_ != nullptr && "the socket was moved from or closed");
     return *socket_;

@@ -12,7 +12,7 @@ void asio_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds
   c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
                counters_.accept_exhausted});
   c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
-               counters_.lending_starved});
+               lending_.starved()});
   c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
   datagrams_.observe(into, bounds);
@@ -24,10 +24,10 @@ void asio_listener::observe(shard_snapshot& into, const snapshot_bounds& bounds)
   ++into.listeners_total;
   if (into.listeners.size() >= bounds.listeners) return;
   auto& out = into.listeners.emplace_back();
-  out.local = local_;
+  out.local = local;
   out.accepted = taken_;
   if (group_member_ != 0) out.accepted_ahead = adopted_.size();
-  kernel::describe_sharing(how_, home().groups().count(local_), out);
+  kernel::describe_sharing(how_, home().groups().count(local), out);
   for (auto n = kernel::observe_listener(fd(), out); n > 0; --n) count_system_call();
 }
 
@@ -36,9 +36,9 @@ void asio_stream::observe(shard_snapshot& into, const snapshot_bounds& bounds) c
   if (into.connections.size() >= bounds.connections) return;
   auto& out = into.connections.emplace_back();
   for (auto n = kernel::observe_connection(fd(), out); n > 0; --n) count_system_call();
-  out.remote = remote_;
+  out.remote = remote_end;
   out.read_waits = reader != nullptr;
-  out.write_waits = first_writer != nullptr;
+  out.write_waits = !writers.empty();
 }
 
 }  // namespace weir::detail

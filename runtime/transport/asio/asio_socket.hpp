@@ -8,10 +8,11 @@
 
 #include <deque>
 
+#include "core/sockets/lending_pool.hpp"
+#include "core/sockets/listener_core.hpp"
 #include "driver/asio/watched_descriptor.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/kernel/kernel_socket.hpp"
-#include "weir/detail/transport.hpp"
 
 namespace weir::detail {
 
@@ -19,7 +20,7 @@ class asio_transport;
 
 /// What streams, listeners and connection attempts have in common. Each is in its transport's list
 /// until it is freed.
-class asio_socket : public socket_base, public watched_descriptor {
+class asio_socket : public watched_descriptor {
  public:
   explicit asio_socket(asio_transport& home);
 
@@ -45,63 +46,46 @@ class asio_socket : public socket_base, public watched_descriptor {
   bool given_up_ = false;
 };
 
-class asio_stream final : public asio_socket {
+class asio_stream final : public lending_socket, public asio_socket {
  public:
-  using asio_socket::asio_socket;
+  explicit asio_stream(asio_transport& home);
 
-  void start_read(read_operation& op);
-  void start_write(write_operation& op);
-  void start_connect(connect_operation& op, const endpoint& to);
-  void cancel_read(read_operation& op) noexcept;
-  void cancel_write(write_operation& op) noexcept;
-  /// Completes the operation; the attempt is given up.
-  void cancel_connect() noexcept;
-  std::error_code shutdown_send() noexcept;
-  /// There is a buffer to lend again.
-  void lending_possible();
-
-  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const override;
-  void set_remote(const endpoint& where) { remote_ = where; }
-  endpoint remote() const { return remote_; }
-
-  asio_stream* next_starved = nullptr;  // waits for a buffer to lend
-  bool starved = false;
-
- private:
-  /// How one attempt to transfer ended.
-  enum class progress : std::uint8_t { finished, blocked };
-
-  void readable() override;
-  void writable() override;
-  progress try_read(read_operation& op, std::error_code& error);
-  progress try_lend(read_operation& op, std::error_code& error);
-  progress try_write(write_operation& op, std::error_code& error);
-  void run_writers();
-  void connect_progress();
+  /// For the waiting read: what the kernel has, straight into its memory.
+  void bring_in();
+  /// For the waiting writes.
+  void take_out();
+  void start_connect(connect_operation& op);
+  /// Ends the operation; the attempt is given up.
   void finish_connect(std::error_code error);
 
-  endpoint remote_;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) const override;
+
+  endpoint local_end, remote_end;
+
+ private:
+  void readable() override;
+  void writable() override;
+  void connect_progress();
+
   connect_operation* connecting_ = nullptr;
   bool maybe_readable_ = true;  // false after a read that got less than it asked for
-  bool shutdown_wanted_ = false;
 };
 
-class asio_listener final : public asio_socket {
+class asio_listener final : public listener_socket, public asio_socket {
  public:
-  asio_listener(asio_transport& home, const endpoint& local) : asio_socket(home), local_(local) {}
+  asio_listener(asio_transport& home, const endpoint& where);
   /// Others of this program listen there too: what is left when this one goes is theirs.
   void join(sharing how);
   /// A connection that another shard's listener left to this one.
   void adopt(int fd);
   std::uint64_t group_member() const { return group_member_; }
 
-  void start_accept(accept_operation& op);
-  void cancel_accept(accept_operation& op) noexcept;
+  /// Accepts for those who wait.
+  void serve();
+  /// The same after descriptors ran out.
+  void retry();
   void give_up() noexcept override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) const override;
-  endpoint local() const { return local_; }
-  /// Accepts for those who wait, after descriptors ran out.
-  void retry();
 
   asio_listener* next_exhausted = nullptr;
   bool exhausted = false;
@@ -112,19 +96,13 @@ class asio_listener final : public asio_socket {
 
   void readable() override { serve(); }
   void writable() override {}
-  void serve();
   int accept_one(asio_stream*& taken);
   int make_stream(kernel::unique_fd accepted, const endpoint& remote, asio_stream*& taken);
-  void answer_first(std::error_code error, asio_stream* taken);
 
-  endpoint local_;
   std::uint64_t group_member_ = 0;  // 0: alone
-  bool one_socket_ = false;         // for all of them
   sharing how_ = sharing::exclusive;
   std::deque<int> adopted_;
   std::uint64_t taken_ = 0;  // connections that were accepted
-  accept_operation* first_ = nullptr;
-  accept_operation* last_ = nullptr;
   instant last_logged_;
 };
 

@@ -1,4 +1,4 @@
-// See asio_transport.hpp.
+// The transport's sockets as a whole: made, listed, given up.
 #include "transport/asio/asio_transport.hpp"
 
 #include <sys/socket.h>
@@ -16,28 +16,8 @@ namespace weir::detail {
 
 namespace {
 asio_stream& stream_of(socket_base& socket) { return static_cast<asio_stream&>(socket); }
-asio_listener& listener_of(socket_base& socket) { return static_cast<asio_listener&>(socket); }
-
-/// A connection attempt under way, in its operation's scratch space.
-struct attempt {
-  asio_stream* stream;
-};
+asio_listener& listener_of(listener_socket& l) { return static_cast<asio_listener&>(l); }
 }  // namespace
-
-std::byte* lending_pool::take() {
-  if (free_.empty()) {
-    if (made_.size() == buffer_limit) return nullptr;
-    // Room for all first, so that giving back never allocates.
-    free_.reserve(buffer_limit);
-    made_.push_back(std::make_unique_for_overwrite<std::byte[]>(buffer_size));
-    return made_.back().get();
-  }
-  auto* buffer = free_.back();
-  free_.pop_back();
-  return buffer;
-}
-
-void lending_pool::give_back(std::byte* buffer) noexcept { free_.push_back(buffer); }
 
 asio_transport::asio_transport(asio_driver& completions, const config& settings,
                                std::shared_ptr<shard_family> family)
@@ -57,7 +37,8 @@ asio_transport::~asio_transport() {
   }
 }
 
-result<socket_base*> asio_transport::listen(const endpoint& local, const listen_options& options) {
+result<listener_socket*> asio_transport::listen(const endpoint& local,
+                                                const listen_options& options) {
   const auto how = options.share.value_or(settings_->listen.sharing);
   const auto open = [&] {
     return kernel::open_listener(local, options, *settings_, kernel::mode::non_blocking);
@@ -67,12 +48,12 @@ result<socket_base*> asio_transport::listen(const endpoint& local, const listen_
   return add_listener(std::move(*fd), how);
 }
 
-result<socket_base*> asio_transport::adopt_listener(kernel::unique_fd listening) {
+result<listener_socket*> asio_transport::adopt_listener(kernel::unique_fd listening) {
   if (auto error = kernel::set_mode(listening.get(), kernel::mode::non_blocking)) return error;
   return add_listener(std::move(listening), sharing::exclusive);
 }
 
-result<socket_base*> asio_transport::add_listener(kernel::unique_fd listening, sharing how) {
+result<listener_socket*> asio_transport::add_listener(kernel::unique_fd listening, sharing how) {
   auto* listener = new asio_listener(*this, kernel::local_endpoint_of(listening.get()));
   if (auto error = listener->assign(listening.get())) {
     listener->drop();
@@ -80,7 +61,7 @@ result<socket_base*> asio_transport::add_listener(kernel::unique_fd listening, s
   }
   listening.release();
   listener->join(how);
-  return static_cast<socket_base*>(listener);
+  return static_cast<listener_socket*>(listener);
 }
 
 kernel::listener_groups& asio_transport::groups() {
@@ -109,57 +90,48 @@ void asio_transport::start_connect(connect_operation& op) {
     return op.complete(error);
   }
   fd->release();
-  op.scratch.as<attempt>() = {stream};
-  stream->start_connect(op, op.remote);
+  stream->start_connect(op);
 }
 
-void asio_transport::start_accept(accept_operation& op) {
-  listener_of(*op.socket).start_accept(op);
-}
-void asio_transport::start_read(read_operation& op) { stream_of(*op.socket).start_read(op); }
-void asio_transport::start_write(write_operation& op) { stream_of(*op.socket).start_write(op); }
-void asio_transport::cancel_accept(accept_operation& op) noexcept {
-  listener_of(*op.socket).cancel_accept(op);
-}
-void asio_transport::cancel_read(read_operation& op) noexcept {
-  stream_of(*op.socket).cancel_read(op);
-}
-void asio_transport::cancel_write(write_operation& op) noexcept {
-  stream_of(*op.socket).cancel_write(op);
-}
 void asio_transport::cancel_connect(connect_operation& op) noexcept {
-  op.scratch.as<attempt>().stream->cancel_connect();
+  stream_of(*op.attempt).finish_connect(canceled_error());
 }
 
-std::error_code asio_transport::shutdown_send(socket_base& socket) noexcept {
-  return stream_of(socket).shutdown_send();
-}
+void asio_transport::bring_in(socket_base& s) { stream_of(s).bring_in(); }
+void asio_transport::take_out(socket_base& s) { stream_of(s).take_out(); }
+void asio_transport::forget_lending(socket_base& s) noexcept { lending_.forget(stream_of(s)); }
 
-void asio_transport::close(socket_base& socket) noexcept {
-  static_cast<asio_socket&>(socket).give_up();
-}
-
-void asio_transport::abort(socket_base& socket) noexcept {
-  auto& stream = stream_of(socket);
+std::error_code asio_transport::send_fin(socket_base& s) noexcept {
   driver_->count_system_call();
-  kernel::reset_on_close(stream.fd());
+  return ::shutdown(stream_of(s).fd(), SHUT_WR) == 0 ? std::error_code{} : kernel::last_error();
+}
+
+void asio_transport::give_up(socket_base& s, bool reset) noexcept {
+  auto& stream = stream_of(s);
+  if (reset) {
+    driver_->count_system_call();
+    kernel::reset_on_close(stream.fd());
+  }
   stream.give_up();
 }
 
+void asio_transport::accept_wanted(listener_socket& l, accept_operation& op) {
+  // Behind others that wait already there is nothing to find.
+  if (l.acceptors.front() == &op && !listener_of(l).exhausted) listener_of(l).serve();
+}
+
+void asio_transport::stop_listening(listener_socket& l) noexcept { listener_of(l).give_up(); }
+
 void asio_transport::release(lent_bytes& lent) noexcept {
-  lending_.give_back(static_cast<std::byte*>(lent.chunk));
-  while (first_starved_ != nullptr && lending_.available()) {
-    auto& stream = *first_starved_;
-    forget_starved(stream);
-    stream.lending_possible();
-  }
+  lending_.give_back(lent.chunk);
+  while (auto* s = lending_.next_waiting()) bytes_came(*s);
 }
 
 endpoint asio_transport::local_endpoint(const socket_base& socket) const {
-  return kernel::local_endpoint_of(static_cast<const asio_socket&>(socket).fd());
+  return static_cast<const asio_stream&>(socket).local_end;
 }
 endpoint asio_transport::remote_endpoint(const socket_base& socket) const {
-  return static_cast<const asio_stream&>(socket).remote();
+  return static_cast<const asio_stream&>(socket).remote_end;
 }
 std::error_code asio_transport::set_options(socket_base& socket, const stream_options& options) {
   return kernel::apply(stream_of(socket).fd(), options);
@@ -216,23 +188,6 @@ void asio_transport::forget_exhausted(asio_listener& listener) noexcept {
   *link = listener.next_exhausted;
   listener.exhausted = false;
   if (exhausted_ == nullptr) retry_at_ = instant::never();
-}
-
-void asio_transport::wait_for_buffer(asio_stream& stream) noexcept {
-  ++counters_.lending_starved;
-  stream.starved = true;
-  stream.next_starved = nullptr;
-  (first_starved_ == nullptr ? first_starved_ : last_starved_->next_starved) = &stream;
-  last_starved_ = &stream;
-}
-
-void asio_transport::forget_starved(asio_stream& stream) noexcept {
-  asio_stream* before = nullptr;
-  auto* at = first_starved_;
-  while (at != &stream) before = std::exchange(at, at->next_starved);
-  (before == nullptr ? first_starved_ : before->next_starved) = stream.next_starved;
-  if (last_starved_ == &stream) last_starved_ = before;
-  stream.starved = false;
 }
 
 std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings,

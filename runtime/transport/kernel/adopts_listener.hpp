@@ -3,15 +3,15 @@
 // stays reachable from outside of it.
 #pragma once
 
+#include "backend/transport.hpp"
 #include "transport/kernel/kernel_socket.hpp"
-#include "weir/detail/transport.hpp"
 
 namespace weir::detail::kernel {
 
 class adopts_listener {
  public:
   /// On the shard's thread. A close of the listener closes the descriptor.
-  virtual result<socket_base*> adopt_listener(unique_fd listening) = 0;
+  virtual result<listener_socket*> adopt_listener(unique_fd listening) = 0;
 
  protected:
   ~adopts_listener() = default;

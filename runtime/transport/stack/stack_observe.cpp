@@ -129,9 +129,9 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
       [&](const stack::tcp_info& info, void* user) {
         auto& out = into.connections.emplace_back(shown(info));
         if (user == nullptr || tenant_ != nullptr) return;  // nobody's here
-        const auto& s = *static_cast<const socket*>(user);
+        const auto& s = *static_cast<const stream*>(user);
         out.read_waits = s.reader != nullptr;
-        out.write_waits = s.first_writer != nullptr;
+        out.write_waits = !s.writers.empty();
       });
 }
 

@@ -18,7 +18,7 @@
 namespace weir::detail {
 namespace {
 
-constexpr std::size_t sockets_per_slab = 64;
+constexpr std::size_t streams_per_slab = 64;
 
 }  // namespace
 
@@ -43,7 +43,8 @@ stack_transport::~stack_transport() {
 }
 
 void stack_transport::attach(weir::shard& owner) {
-  shard_ = &owner;
+  transport::attach(owner);
+  attached_ = true;
   datagrams_.attach(owner);
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, this);
 }
@@ -51,32 +52,30 @@ void stack_transport::attach(weir::shard& owner) {
 // Later than every instant that the host has seen. Between two turns the driver's clock is read
 // once.
 instant stack_transport::clock() {
-  if (shard_ != nullptr) now_ = std::max(now_, shard_->now());
+  if (attached_) now_ = std::max(now_, owner().now());
   return now_;
 }
 
-stack_transport::socket& stack_transport::make_socket(stack::socket_id id, role what) {
+stack_transport::stream& stack_transport::make_stream(stack::socket_id id) {
   if (free_ == nullptr) {
-    slabs_.push_back(std::make_unique<socket[]>(sockets_per_slab));
-    for (std::size_t i = sockets_per_slab; i-- > 0;) {
+    slabs_.push_back(std::make_unique<stream[]>(streams_per_slab));
+    for (std::size_t i = streams_per_slab; i-- > 0;) {
       slabs_.back()[i].next_free = free_;
       free_ = &slabs_.back()[i];
     }
   }
-  auto& s = *free_;
-  free_ = s.next_free;
-  s = socket{};
-  s.owner = shard_;
-  s.id = id;
-  s.kind = what;
+  auto& s = *std::exchange(free_, free_->next_free);
+  s.~stream();
+  ::new (static_cast<void*>(&s)) stream;
+  at_home(s).id = id;
   host_.set_user(id, &s);
   ++live_;
   return s;
 }
 
-void stack_transport::free_socket(socket& s) noexcept {
-  assert(!s.spent_noted && s.reader == nullptr && s.first_writer == nullptr);
-  s.kind = role::unused;
+void stack_transport::free_stream(stream& s) noexcept {
+  assert(!s.spent_noted && s.reader == nullptr && s.writers.empty());
+  s.kind = stream::role::unused;
   s.id = stack::socket_id::none;
   s.next_free = free_;
   free_ = &s;
@@ -131,37 +130,19 @@ void stack_transport::device_failed(std::error_code error) {
 // No packet will ever come again: whoever waits is told now rather than by a timeout in a quarter
 // of an hour.
 void stack_transport::fail_everything(std::error_code error) {
+  for (auto& l : listeners_) fail_acceptors(*l, error);
   for (auto& slab : slabs_) {
-    for (std::size_t i = 0; i < sockets_per_slab; ++i) {
+    for (std::size_t i = 0; i < streams_per_slab; ++i) {
       auto& s = slab[i];
-      if (s.kind == role::unused) continue;
-      if (s.kind == role::connecting) {
+      if (s.kind == stream::role::connecting) {
         auto* op = s.connector;
-        host_.abort(now_, s.id);
-        free_socket(s);
+        give_up(s, true);
         op->complete(error);
-        continue;
+      } else if (s.kind == stream::role::connected) {
+        fail(s, error);
       }
-      if (s.kind == role::listener) {
-        fail_acceptors(s, error);
-        continue;
-      }
-      if (s.reader != nullptr) std::exchange(s.reader, nullptr)->complete(error);
-      while (auto* op = s.first_writer) {
-        s.first_writer = op->next_writer;
-        op->complete(error);
-      }
-      s.last_writer = nullptr;
     }
   }
-}
-
-void stack_transport::fail_acceptors(socket& listener, std::error_code error) {
-  while (auto* op = listener.acceptors.first) {
-    listener.acceptors.first = op->next_acceptor;
-    op->complete(error);
-  }
-  listener.acceptors.last = nullptr;
 }
 
 // --- Time.
@@ -208,7 +189,7 @@ void stack_transport::abandon() noexcept {
 
 // On any of their threads: one note in the mailbox at a time.
 void stack_transport::wake() noexcept {
-  if (!handover_.sent.exchange(true)) shard_->deliver(handover_);
+  if (!handover_.sent.exchange(true)) owner().deliver(handover_);
 }
 
 void stack_transport::on_handover(message& m) noexcept {
@@ -230,73 +211,59 @@ void stack_transport::handle(const stack::event& what) {
   if (stack::is_udp(what.socket)) return datagrams_.handle(what);
   if (tenant_ != nullptr) return tenant_->handle(what);
   if (what.user == nullptr) return;  // completed, not accepted yet: accept() looks at its state
-  auto& s = *static_cast<socket*>(what.user);
-  assert(s.id == what.socket);
   using enum stack::ready;
-  if (s.kind == role::listener) return accept_waiting(s);
-  if (s.kind == role::connecting) {
-    finish_connect(s, what.what);
-    return;
-  }
+  if (any(what.what, acceptable)) return serve(*static_cast<listener*>(what.user));
+  auto& s = *static_cast<stream*>(what.user);
+  assert(s.id == what.socket);
+  if (s.kind == stream::role::connecting) return finish_connect(s, what.what);
   if (any(what.what, readable | failed)) {
-    if (s.reader != nullptr)
-      continue_read(s);
-    else
-      present(s);
+    settle(s);
+    bytes_came(s);
   }
-  if (any(what.what, writable | failed)) pump_writers(s);
+  if (any(what.what, writable | failed)) writes_released(s);
 }
 
 // --- Listening.
 
-result<socket_base*> stack_transport::listen(const endpoint& local, const listen_options& options) {
+result<listener_socket*> stack_transport::listen(const endpoint& local,
+                                                 const listen_options& options) {
   if (device_error_) return device_error_;
   auto id = host_.listen(local, listen_options_from(options, settings_.listen));
   if (!id) return id.error();
-  return &make_socket(*id, role::listener);
+  auto& l = at_home(*listeners_.emplace_back(std::make_unique<listener>()));
+  l.id = *id;
+  l.local = host_.local_endpoint(*id);
+  host_.set_user(*id, &l);
+  return &l;
 }
 
-bool stack_transport::try_accept(socket& listener, accept_operation& op) {
-  auto id = host_.accept(clock(), listener.id);
-  if (!id) {
-    if (id.error() == std::errc::operation_would_block) return false;
-    op.complete(id.error());
-    return true;
-  }
-  auto& s = make_socket(*id, role::stream);
-  present(s);
-  op.accepted = &s;
-  op.complete();
-  return true;
-}
-
-void stack_transport::start_accept(accept_operation& op) {
-  auto& s = static_cast<socket&>(*op.socket);
-  if (device_error_) return op.complete(device_error_);
-  if (s.acceptors.first == nullptr && try_accept(s, op)) return;
-  op.next_acceptor = nullptr;
-  (s.acceptors.first == nullptr ? s.acceptors.first : s.acceptors.last->next_acceptor) = &op;
-  s.acceptors.last = &op;
-  host_.accept_wanted(clock(), s.id);
-}
-
-void stack_transport::accept_waiting(socket& listener) {
-  while (auto* op = listener.acceptors.first) {
-    auto* next = op->next_acceptor;
-    if (!try_accept(listener, *op)) return;
-    listener.acceptors.first = next;
-    if (next == nullptr) listener.acceptors.last = nullptr;
+void stack_transport::serve(listener& l) {
+  while (!l.acceptors.empty()) {
+    auto id = host_.accept(clock(), l.id);
+    if (!id && id.error() == std::errc::operation_would_block) return;
+    if (!id) return fail_acceptors(l, id.error());
+    auto& s = make_stream(*id);
+    s.kind = stream::role::connected;
+    settle(s);
+    hand_out(l, s);
   }
 }
 
-void stack_transport::cancel_accept(accept_operation& op) noexcept {
-  auto& s = static_cast<socket&>(*op.socket);
-  accept_operation* before = nullptr;
-  for (auto* at = s.acceptors.first; at != &op; at = at->next_acceptor) before = at;
-  (before == nullptr ? s.acceptors.first : before->next_acceptor) = op.next_acceptor;
-  if (s.acceptors.last == &op) s.acceptors.last = before;
-  op.complete(canceled_error());
-  host_.accept_unwanted(clock(), s.id);
+void stack_transport::accept_wanted(listener_socket& socket, accept_operation& op) {
+  auto& l = static_cast<listener&>(socket);
+  if (device_error_) return fail_acceptors(l, device_error_);
+  // Behind others that wait already there is nothing to find.
+  if (l.acceptors.front() == &op) serve(l);
+  if (!l.acceptors.empty()) host_.accept_wanted(clock(), l.id);
+}
+
+void stack_transport::accept_unwanted(listener_socket& socket) noexcept {
+  host_.accept_unwanted(clock(), static_cast<listener&>(socket).id);
+}
+
+void stack_transport::stop_listening(listener_socket& socket) noexcept {
+  host_.close(clock(), static_cast<listener&>(socket).id);
+  std::erase_if(listeners_, [&](const auto& l) { return l.get() == &socket; });
 }
 
 // --- Connecting.
@@ -307,71 +274,61 @@ void stack_transport::start_connect(connect_operation& op) {
   apply(op.options->stream, options);
   auto id = host_.connect(clock(), op.remote, op.options->local, options);
   if (!id) return op.complete(id.error());
-  auto& s = make_socket(*id, role::connecting);
+  auto& s = make_stream(*id);
+  s.kind = stream::role::connecting;
   s.connector = &op;
-  op.scratch.as<connect_progress>() = {&s};
+  op.attempt = &s;
 }
 
-void stack_transport::finish_connect(socket& s, stack::ready what) {
+void stack_transport::finish_connect(stream& s, stack::ready what) {
   using enum stack::ready;
   auto* op = s.connector;
   if (any(what, failed)) {
     auto why = host_.error(s.id);
-    host_.close(now_, s.id);
-    free_socket(s);
+    give_up(s, false);
     op->complete(why ? why : std::make_error_code(std::errc::connection_refused));
-  } else if (any(what, connected)) {
-    s.kind = role::stream;
-    present(s);
-    op->connected = &s;
-    op->complete();
+  } else if (any(what, stack::ready::connected)) {
+    s.kind = stream::role::connected;
+    settle(s);
+    transport::connected(*op, s);
   }
 }
 
 void stack_transport::cancel_connect(connect_operation& op) noexcept {
-  auto& s = static_cast<socket&>(*op.scratch.as<connect_progress>().socket);
-  host_.abort(clock(), s.id);
-  free_socket(s);
+  give_up(*op.attempt, true);
   op.complete(canceled_error());
 }
 
 // --- The end of a socket.
 
-void stack_transport::close(socket_base& socket_of_stream) noexcept {
-  auto& s = static_cast<socket&>(socket_of_stream);
-  auto now = clock();
-  if (s.kind == role::listener)
-    fail_acceptors(s, canceled_error());
+void stack_transport::give_up(socket_base& socket, bool reset) noexcept {
+  auto& s = static_cast<stream&>(socket);
+  clock();
+  forget_presented(s);
+  if (reset)
+    host_.abort(now_, s.id);
   else
-    forget_presented(s);
-  host_.close(now, s.id);
-  free_socket(s);
-}
-
-void stack_transport::abort(socket_base& socket_of_stream) noexcept {
-  auto& s = static_cast<socket&>(socket_of_stream);
-  host_.abort(clock(), s.id);
-  free_socket(s);
+    host_.close(now_, s.id);
+  free_stream(s);
 }
 
 // --- Small things.
 
 endpoint stack_transport::local_endpoint(const socket_base& s) const {
-  return host_.local_endpoint(static_cast<const socket&>(s).id);
+  return host_.local_endpoint(static_cast<const stream&>(s).id);
 }
 
 endpoint stack_transport::remote_endpoint(const socket_base& s) const {
-  return host_.remote_endpoint(static_cast<const socket&>(s).id);
+  return host_.remote_endpoint(static_cast<const stream&>(s).id);
 }
 
-std::error_code stack_transport::set_options(socket_base& socket_of_stream,
-                                             const stream_options& options) {
-  auto& s = static_cast<socket&>(socket_of_stream);
-  auto tcp = host_.get_options(s.id);
+std::error_code stack_transport::set_options(socket_base& socket, const stream_options& options) {
+  const auto id = static_cast<stream&>(socket).id;
+  auto tcp = host_.get_options(id);
   if (!tcp) return tcp.error();
   apply(options, *tcp);
-  if (auto error = host_.set_options(clock(), s.id, *tcp)) return error;
-  if (options.cork) return host_.set_cork(clock(), s.id, *options.cork);
+  if (auto error = host_.set_options(clock(), id, *tcp)) return error;
+  if (options.cork) return host_.set_cork(clock(), id, *options.cork);
   return {};
 }
 

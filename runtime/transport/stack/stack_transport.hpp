@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "backend/driver.hpp"
+#include "backend/transport.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "transport/stack/stack_tenant.hpp"
 #include "weir/detail/mailbox.hpp"
-#include "weir/detail/transport.hpp"
 #include "weir/stack/host.hpp"
 
 namespace weir::detail {
@@ -39,20 +39,11 @@ class stack_transport final : public transport,
   void attach(weir::shard& owner) override;
   std::string_view name() const override { return settings_.name; }
 
-  result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
-  void start_accept(accept_operation& op) override;
+  result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
   void start_connect(connect_operation& op) override;
-  void start_read(read_operation& op) override;
-  void start_write(write_operation& op) override;
-  void cancel_accept(accept_operation& op) noexcept override;
   void cancel_connect(connect_operation& op) noexcept override;
-  void cancel_read(read_operation& op) noexcept override;
-  void cancel_write(write_operation& op) noexcept override;
-  std::error_code shutdown_send(socket_base& socket) noexcept override;
-  void close(socket_base& socket) noexcept override;
-  void abort(socket_base& socket) noexcept override;
   void release(lent_bytes& lent) noexcept override;
-  void settle(socket_base* spent) noexcept override;
+  void settle(socket_base& socket) noexcept override;
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
@@ -70,13 +61,13 @@ class stack_transport final : public transport,
   /// Not before any instant that the host has seen.
   instant time() { return clock(); }
   /// Sockets that streams, listeners and UDP sockets hold.
-  std::size_t sockets() const { return live_ + datagrams_.sockets(); }
+  std::size_t sockets() const { return live_ + listeners_.size() + datagrams_.sockets(); }
   const packet_port_counters& device_counters() const { return port_->counters(); }
 
  private:
   friend struct stack_transport_probe;  // a test that sums what an idle connection costs
-  enum class role : std::uint8_t { unused, listener, connecting, stream };
-  struct socket;
+  struct listener;
+  struct stream;
 
   // packet_receiver
   void receive(std::span<const std::span<const std::byte>> frames) override;
@@ -94,32 +85,33 @@ class stack_transport final : public transport,
   };
   static void on_handover(message& m) noexcept;
 
+  // stream_core, listener_core
+  void bring_in(socket_base& socket) override;
+  bool lend(socket_base& socket, lent_bytes& lent) override;
+  void take_out(socket_base& socket) override;
+  std::error_code send_fin(socket_base& socket) noexcept override;
+  void give_up(socket_base& socket, bool reset) noexcept override;
+  void accept_wanted(listener_socket& socket, accept_operation& op) override;
+  void accept_unwanted(listener_socket& socket) noexcept override;
+  void stop_listening(listener_socket& socket) noexcept override;
+
   instant clock();
-  socket& make_socket(stack::socket_id id, role what);
-  void free_socket(socket& s) noexcept;
+  stream& make_stream(stack::socket_id id);
+  void free_stream(stream& s) noexcept;
   void drain_events();
   void handle(const stack::event& what);
-  void accept_waiting(socket& listener);
-  bool try_accept(socket& listener, accept_operation& op);
-  void finish_connect(socket& s, stack::ready what);
-  void forget_presented(socket& s);
-  void present(socket& s);
-  void continue_read(socket& s);
-  bool try_read(socket& s, read_operation& op);
-  bool try_lend(socket& s, read_operation& op);
-  void pump_writers(socket& s);
-  void send_late_fin(socket& s);
-  bool try_write(socket& s, write_operation& op);
-  bool try_write_owned(socket& s, owned_write_operation& op);
+  void serve(listener& l);
+  void finish_connect(stream& s, stack::ready what);
+  void forget_presented(stream& s) noexcept;
+  std::error_code write_owned(stream& s, owned_write_operation& op);
   void fail_everything(std::error_code error);
-  void fail_acceptors(socket& listener, std::error_code error);
 
   driver& driver_;
   stack_settings settings_;
   instant now_;
   bool clock_is_stale_ = true;
+  bool attached_ = false;
   std::uint64_t behind_ = 0;  // packet_port_counters::cut_short, as last seen
-  weir::shard* shard_ = nullptr;
   std::unique_ptr<packet_port> port_;
   stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
   std::error_code device_error_;
@@ -127,9 +119,10 @@ class stack_transport final : public transport,
   stack_datagrams datagrams_;
   stack_tenant* tenant_ = nullptr;
 
-  std::vector<std::unique_ptr<socket[]>> slabs_;
-  socket* free_ = nullptr;
-  std::size_t live_ = 0;
+  std::vector<std::unique_ptr<listener>> listeners_;
+  std::vector<std::unique_ptr<stream[]>> slabs_;
+  stream* free_ = nullptr;
+  std::size_t live_ = 0;  // streams
 };
 
 }  // namespace weir::detail

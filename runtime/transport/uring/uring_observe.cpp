@@ -15,17 +15,16 @@ void uring_transport::observe_listener(const uring_listener& l, listener_snapsho
 }
 
 void uring_transport::observe_stream(const uring_stream& s, connection_snapshot& out) const {
-  driver_.count_system_calls(kernel::observe_connection(s.fd, out) + 1);
-  out.remote = kernel::remote_endpoint_of(s.fd);
+  driver_.count_system_calls(kernel::observe_connection(s.fd, out));
+  out.remote = s.remote;
   if (out.receive_queued) {
-    // The head's rest is in rx_size; the chunks behind it are whole.
+    // The rest of what is presented is in rx_size; the chunks behind it are whole.
     *out.receive_queued += s.rx_size;
-    if (s.head != uring_stream::none)
-      for (auto i = chunks_[s.head].next; i != uring_stream::none; i = chunks_[i].next)
-        *out.receive_queued += chunks_[i].size;
+    auto i = s.stash != nullptr || s.head == uring_stream::none ? s.head : chunks_[s.head].next;
+    for (; i != uring_stream::none; i = chunks_[i].next) *out.receive_queued += chunks_[i].size;
   }
   out.read_waits = s.reader != nullptr;
-  out.write_waits = s.first_writer != nullptr;
+  out.write_waits = !s.writers.empty();
 }
 
 void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
@@ -45,6 +44,10 @@ void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   c.push_back({"transport", "sends", "sends handed to the kernel", counters_.sends});
   c.push_back({"transport", "coalesced_sends", "sends that carried more than one write",
                counters_.coalesced_sends});
+  c.push_back({"transport", "prompt_sends", "sends tried at once, for writers that came right back",
+               counters_.prompt_sends});
+  c.push_back({"transport", "stashed", "times unread bytes were copied out of scarce buffers",
+               counters_.stashed});
   c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
   c.push_back({"transport", "buffers", "receive buffers", buffers_.count(), true});
   c.push_back({"transport", "buffers_offered", "receive buffers that the kernel holds",
@@ -52,17 +55,17 @@ void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   c.push_back(
       {"transport", "buffers_spare", "receive buffers that nobody holds", buffers_.spares(), true});
   datagrams_.observe(into, bounds);
-  for (auto* base = open_; base != nullptr; base = base->next_open) {
-    if (base->closing || base->fd < 0) continue;
-    if (base->is_listener) {
-      ++into.listeners_total;
-      if (into.listeners.size() < bounds.listeners)
-        observe_listener(static_cast<const uring_listener&>(*base), into.listeners.emplace_back());
-    } else {
-      ++into.connections_total;
-      if (into.connections.size() < bounds.connections)
-        observe_stream(static_cast<const uring_stream&>(*base), into.connections.emplace_back());
-    }
+  for (const auto& l : listeners_) {
+    if (l->closing) continue;
+    ++into.listeners_total;
+    if (into.listeners.size() < bounds.listeners)
+      observe_listener(*l, into.listeners.emplace_back());
+  }
+  for (auto* s = open_; s != nullptr; s = s->next_open) {
+    if (s->closing) continue;
+    ++into.connections_total;
+    if (into.connections.size() < bounds.connections)
+      observe_stream(*s, into.connections.emplace_back());
   }
 }
 

@@ -4,7 +4,8 @@
 // pool, for lending readers that the ring could not serve.
 //
 // A read that is cancelled leaves a multishot receive running: what it brings is for the next read,
-// nothing is lost.
+// nothing is lost. Unread bytes that would pin buffers when few are left are copied out, into a
+// stash of the socket's, so that the last buffers are for readers that wait.
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -19,51 +20,12 @@ namespace weir::detail {
 
 namespace {
 
-std::error_code end_error(const uring_stream& s) {
-  return s.receive_error != 0 ? kernel::error_from(s.receive_error) : std::error_code{};
-}
+uring_stream& stream_of(socket_base& s) { return static_cast<uring_stream&>(s); }
+
+/// Of the pool's buffers, the share that unread bytes may not hold.
+constexpr unsigned kept_for_readers(unsigned count) { return count / 4; }
 
 }  // namespace
-
-void uring_transport::start_read(read_operation& op) {
-  auto& s = static_cast<uring_stream&>(*op.socket);
-  if (take(s, op)) return op.complete();
-  if (ended(s)) return op.complete(end_error(s));
-  s.reader = &op;
-  s.reads_large = !op.lend && op.into.size() >= 2 * buffers_.size();
-  s.reader_canceled = false;
-  if (s.receive == uring_stream::receiving::nothing) arm_receive(s, false);
-}
-
-/// Moves queued bytes into the read; true when it has what it asked for.
-bool uring_transport::take(uring_stream& s, read_operation& op) noexcept {
-  while (s.rx_size != 0 || next_chunk(s)) {
-    if (op.lend) {
-      op.lent = {s.rx_data, s.rx_size, s.head, nullptr};
-      op.filled = s.rx_size;
-      auto next = chunks_[s.head].next;
-      s.head = next;
-      if (next == uring_stream::none) s.tail = next;
-      --s.chunks;
-      s.rx_data = s.head == uring_stream::none ? nullptr : buffers_.data(s.head);
-      s.rx_size = s.head == uring_stream::none ? 0 : chunks_[s.head].size;
-      return true;
-    }
-    auto n = std::min<std::size_t>(s.rx_size, op.into.size() - op.filled);
-    std::memcpy(op.into.data() + op.filled, s.rx_data, n);
-    s.rx_data += n;
-    s.rx_size -= static_cast<std::uint32_t>(n);
-    op.filled += n;
-    if (op.filled == op.into.size()) break;
-  }
-  if (s.rx_size == 0) next_chunk(s);  // gives the buffer that was emptied back while it is hot
-  return op.filled != 0 && op.filled >= op.minimum;
-}
-
-/// True when no more bytes will come.
-bool uring_transport::ended(const uring_stream& s) noexcept {
-  return s.rx_size == 0 && (s.end_of_stream || s.receive_error != 0);
-}
 
 // --- The queue of chunks.
 
@@ -71,60 +33,106 @@ void uring_transport::append_chunk(uring_stream& s, unsigned id, std::uint32_t s
   auto i = static_cast<std::uint16_t>(id);
   chunks_[i] = {size, uring_stream::none};
   ++s.chunks;
-  if (s.head == uring_stream::none) {
-    s.head = s.tail = i;
-    s.rx_data = buffers_.data(i);
-    s.rx_size = size;
-  } else {
+  if (s.head != uring_stream::none) {
     chunks_[std::exchange(s.tail, i)].next = i;
+    return;
   }
+  s.head = s.tail = i;
+  if (s.stash != nullptr) return;
+  s.rx_data = buffers_.data(i);
+  s.rx_size = size;
 }
 
-/// The head was read to its end: gives it back and presents the next. False when there is none.
-bool uring_transport::next_chunk(uring_stream& s) noexcept {
-  if (s.head == uring_stream::none) return false;
+/// The head was read to its end: gives it back and presents the next.
+void uring_transport::next_chunk(uring_stream& s) noexcept {
   assert(s.rx_size == 0);
-  auto next = chunks_[s.head].next;
-  buffers_.give_back(s.head);
-  --s.chunks;
-  s.head = next;
-  if (next == uring_stream::none) {
-    s.tail = next;
-    s.rx_data = nullptr;
-    return false;
+  if (s.stash != nullptr) {
+    s.stash.reset();
+  } else if (s.head != uring_stream::none) {
+    const auto emptied = s.head;
+    s.head = chunks_[emptied].next;
+    if (s.head == uring_stream::none) s.tail = uring_stream::none;
+    --s.chunks;
+    buffers_.give_back(emptied);
   }
-  s.rx_data = buffers_.data(next);
-  s.rx_size = chunks_[next].size;
-  return true;
+  const bool more = s.head != uring_stream::none;
+  s.rx_data = more ? buffers_.data(s.head) : nullptr;
+  s.rx_size = more ? chunks_[s.head].size : 0;
 }
 
 void uring_transport::drop_chunks(uring_stream& s) noexcept {
-  do s.rx_size = 0;
-  while (next_chunk(s));
-}
-
-void uring_transport::settle(socket_base* spent) noexcept {
-  while (spent != nullptr) {
-    auto& s = static_cast<uring_stream&>(*spent);
-    spent = std::exchange(spent->next_spent, nullptr);
-    if (s.rx_size == 0) next_chunk(s);
+  s.rx_size = 0;
+  while (s.stash != nullptr || s.head != uring_stream::none) {
+    next_chunk(s);
+    s.rx_size = 0;
   }
 }
 
-void uring_transport::release(lent_bytes& lent) noexcept {
-  buffers_.give_back(lent.token);
-  lent = {};
+/// Moves all that is unread into memory of the socket's own. Bounded: the receive was withdrawn, or
+/// is now.
+void uring_transport::stash_unread(uring_stream& s) noexcept {
+  std::size_t size = s.rx_size;
+  const auto first = s.stash != nullptr ? s.head : chunks_[s.head].next;
+  for (auto i = first; i != uring_stream::none; i = chunks_[i].next) size += chunks_[i].size;
+  std::unique_ptr<std::byte[]> all(new (std::nothrow) std::byte[size]);
+  if (all == nullptr) return;
+  std::size_t filled = 0;
+  while (s.rx_size != 0) {
+    std::memcpy(all.get() + filled, s.rx_data, s.rx_size);
+    filled += std::exchange(s.rx_size, 0);
+    next_chunk(s);
+  }
+  s.stash = std::move(all);
+  s.rx_data = s.stash.get();
+  s.rx_size = static_cast<std::uint32_t>(size);
+  ++counters_.stashed;
+}
+
+void uring_transport::settle(socket_base& socket) noexcept {
+  auto& s = stream_of(socket);
+  s.wrote_in = 0;  // who reads between two writes answers; see take_out()
+  if (s.rx_size == 0) next_chunk(s);
+}
+
+bool uring_transport::lend(socket_base& socket, lent_bytes& lent) {
+  auto& s = stream_of(socket);
+  if (s.stash != nullptr) {
+    const auto buffer = buffers_.take();
+    if (!buffer) return wait_for_buffer(s), false;
+    const auto n = std::min(s.rx_size, static_cast<std::uint32_t>(buffers_.size()));
+    std::memcpy(buffers_.data(*buffer), s.rx_data, n);
+    lent = {buffers_.data(*buffer), n, *buffer, nullptr};
+    s.rx_data += n;
+    s.rx_size -= n;
+    settle(s);
+    return true;
+  }
+  lent = {s.rx_data, s.rx_size, s.head, nullptr};
+  const auto next = chunks_[s.head].next;
+  s.head = next;
+  if (next == uring_stream::none) s.tail = next;
+  --s.chunks;
+  s.rx_data = next == uring_stream::none ? nullptr : buffers_.data(next);
+  s.rx_size = next == uring_stream::none ? 0 : chunks_[next].size;
+  return true;
 }
 
 // --- Requests.
 
-void uring_transport::arm_receive(uring_stream& s, bool starved) noexcept {
-  bool lends = s.reader != nullptr && s.reader->lend;
-  if (wants_direct(s, starved)) return arm_direct(s);
+void uring_transport::bring_in(socket_base& socket) {
+  auto& s = stream_of(socket);
+  s.wrote_in = 0;
+  auto& op = *s.reader;
+  s.reads_large = !op.lend && op.into.size() >= 2 * buffers_.size();
+  if (s.receive != uring_stream::receiving::nothing || s.waits_for_buffer) return;
+  if (wants_direct(s)) {
+    ++counters_.direct_receives;
+    return arm_direct(s, op.into.subspan(op.filled));
+  }
   // A buffer of its own only for bytes that are there: a connection that waits for its peer must
   // not hold one.
-  bool nothing_offered = starved && buffers_.offered() == 0;
-  if (lends && (!driver_.features().multishot_receive || nothing_offered)) return arm_lent(s);
+  const bool nothing_offered = s.starved && buffers_.offered() == 0;
+  if (op.lend && (!driver_.features().multishot_receive || nothing_offered)) return arm_lent(s);
   auto& entry = driver_.sqe();
   entry.opcode = IORING_OP_RECV;
   entry.fd = s.fd;
@@ -133,46 +141,38 @@ void uring_transport::arm_receive(uring_stream& s, bool starved) noexcept {
   entry.buf_group = static_cast<std::uint16_t>(buffers_.group());
   entry.user_data = s.user_data(multishot_tag);
   s.receive = uring_stream::receiving::multishot;
+  s.starved = false;
   ++s.in_flight;
 }
 
 /// A waiting reader's own memory is better than a buffer when there is no buffer, and when the
 /// bytes would only be copied on: reads that are large and keep being filled.
-bool uring_transport::wants_direct(const uring_stream& s, bool starved) const noexcept {
-  if (s.reader == nullptr || s.reader->lend) return false;
-  if (starved || !driver_.features().multishot_receive) return true;
+bool uring_transport::wants_direct(const uring_stream& s) const noexcept {
+  if (s.reader->lend) return false;
+  if (s.starved || !driver_.features().multishot_receive) return true;
   return s.reads_large && s.large_reads >= large_reads_in_row;
 }
 
-void uring_transport::arm_direct(uring_stream& s) noexcept {
+void uring_transport::arm_direct(uring_stream& s, std::span<std::byte> into) noexcept {
   constexpr std::size_t most = std::size_t{1} << 30;
-  auto& op = *s.reader;
-  auto room = op.into.subspan(op.filled);
   auto& entry = driver_.sqe();
   entry.opcode = IORING_OP_RECV;
   entry.fd = s.fd;
-  entry.addr = reinterpret_cast<std::uint64_t>(room.data());
-  entry.len = static_cast<std::uint32_t>(std::min(room.size(), most));
+  entry.addr = reinterpret_cast<std::uint64_t>(into.data());
+  entry.len = static_cast<std::uint32_t>(std::min(into.size(), most));
   // Without MSG_WAITALL: a request that was woken 128 times in vain, by a peer that sends in small
   // pieces say, is handed to a worker thread, which then waits for that peer.
   entry.user_data = s.user_data(direct_tag);
   s.receive = uring_stream::receiving::direct;
+  s.starved = false;
   ++s.in_flight;
-  ++counters_.direct_receives;
 }
 
 void uring_transport::arm_lent(uring_stream& s) noexcept {
-  auto buffer = buffers_.take();
+  const auto buffer = buffers_.take();
   if (!buffer) return wait_for_buffer(s);
-  auto& entry = driver_.sqe();
-  entry.opcode = IORING_OP_RECV;
-  entry.fd = s.fd;
-  entry.addr = reinterpret_cast<std::uint64_t>(buffers_.data(*buffer));
-  entry.len = static_cast<std::uint32_t>(buffers_.size());
-  entry.user_data = s.user_data(direct_tag);
   s.direct_buffer = static_cast<std::uint16_t>(*buffer);
-  s.receive = uring_stream::receiving::direct;
-  ++s.in_flight;
+  arm_direct(s, {buffers_.data(*buffer), buffers_.size()});
 }
 
 void uring_transport::withdraw(uring_stream& s) noexcept {
@@ -182,129 +182,104 @@ void uring_transport::withdraw(uring_stream& s) noexcept {
   driver_.cancel(s.user_data(multishot_tag));
 }
 
-void uring_transport::cancel_read(read_operation& op) noexcept {
-  auto& s = static_cast<uring_stream&>(*op.socket);
-  if (s.receive ==
-      uring_stream::receiving::direct) {  // the kernel may write into the reader's memory
-    s.reader_canceled = true;
-    return driver_.cancel(s.user_data(direct_tag));
-  }
-  leave_buffer_queue(s);
-  s.reader = nullptr;
-  op.complete(canceled_error());
+bool uring_transport::reading_elsewhere(socket_base& socket, bool end_early) noexcept {
+  auto& s = stream_of(socket);
+  if (s.receive != uring_stream::receiving::direct) return false;
+  if (end_early) driver_.cancel(s.user_data(direct_tag));
+  return true;
 }
 
 // --- Completions.
 
-void uring_transport::note_receive_error(uring_stream& s, std::int32_t result) noexcept {
+/// A receive brought nothing: the end, or a reason to ask again.
+void uring_transport::receive_ended(uring_stream& s, std::int32_t result) noexcept {
   switch (-result) {
-    case 0: s.end_of_stream = true; return;
-    case ENOBUFS: ++counters_.no_buffers; return;
+    case 0: return receiving_over(s);
+    case ENOBUFS:
+      s.starved = true;
+      ++counters_.no_buffers;
+      return bytes_came(s);
     case ECANCELED:
     case EAGAIN:
-    case EINTR: return;
-    default: s.receive_error = -result; return;
+    case EINTR: return bytes_came(s);
+    default: return receiving_over(s, kernel::error_from(-result));
   }
 }
 
 void uring_transport::on_multishot(uring_stream& s, std::int32_t result,
                                    std::uint32_t flags) noexcept {
-  bool ended = (flags & IORING_CQE_F_MORE) == 0;
+  const bool ended = (flags & IORING_CQE_F_MORE) == 0;
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
-    unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
+    const unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
     buffers_.taken(id);
     if (result > 0)
       append_chunk(s, id, static_cast<std::uint32_t>(result));
     else
       buffers_.give_back(id);
   }
-  if (result <= 0) note_receive_error(s, result);
   if (ended) {
     s.receive = uring_stream::receiving::nothing;
     s.withdrawing = false;
-    request_ended(s);  // may free the socket, when it is closing
-    if (s.fd < 0 || s.closing) return;
+    const bool gone = s.closing && s.in_flight == 1;
+    request_ended(s);  // frees the socket, when it was closing and this was the last
+    if (gone || s.closing) return;
   } else if (s.closing) {
     return cancel_all(s);  // it went on after the cancellation
   }
-  if (result > 0) {
-    if (!s.reads_large || result < static_cast<std::int32_t>(buffers_.size())) {
-      s.large_reads = 0;
-    } else if (s.large_reads < large_reads_in_row) {
-      if (++s.large_reads == large_reads_in_row) withdraw(s);
-    }
+  if (result <= 0) return receive_ended(s, result);
+  if (!s.reads_large || result < static_cast<std::int32_t>(buffers_.size())) {
+    s.large_reads = 0;
+  } else if (s.large_reads < large_reads_in_row) {
+    if (++s.large_reads == large_reads_in_row) withdraw(s);
   }
-  serve_reader(s, result == -ENOBUFS);
+  bytes_came(s);
+  if (s.rx_size == 0) return;
   if (s.chunks >= limits_.chunks_per_stream) withdraw(s);
+  if (s.reader == nullptr &&
+      buffers_.spares() + buffers_.offered() < kept_for_readers(buffers_.count())) {
+    stash_unread(s);
+    withdraw(s);
+  }
 }
 
 void uring_transport::on_direct(uring_stream& s, std::int32_t result) noexcept {
   s.receive = uring_stream::receiving::nothing;
   if (s.direct_buffer != uring_stream::none) {
-    auto id = std::exchange(s.direct_buffer, uring_stream::none);
+    const auto id = std::exchange(s.direct_buffer, uring_stream::none);
     if (result > 0)
       append_chunk(s, id, static_cast<std::uint32_t>(result));
     else
       buffers_.give_back(id);
   } else if (result > 0) {
-    auto n = static_cast<std::size_t>(result);
+    const auto n = static_cast<std::size_t>(result);
     s.reader->filled += n;
     if (n < buffers_.size() && s.large_reads > 0) --s.large_reads;
   }
-  if (result <= 0) note_receive_error(s, result);
+  const bool gone = s.closing && s.in_flight == 1;
   request_ended(s);
-  if (s.fd < 0 || s.closing) return;
-  serve_reader(s, false);
-}
-
-/// After something came, or nothing more will: ends the read that waits, or sees to it that more
-/// comes.
-void uring_transport::serve_reader(uring_stream& s, bool starved) noexcept {
-  if (s.reader == nullptr) return;
-  auto& op = *s.reader;
-  std::error_code error;
-  bool done = (op.filled != 0 && op.filled >= op.minimum) || take(s, op);
-  if (!done && ended(s)) {
-    error = end_error(s);
-    done = true;
-  } else if (!done && s.reader_canceled && s.receive == uring_stream::receiving::nothing) {
-    error = canceled_error();
-    done = true;
-  }
-  if (done) {
-    s.reader = nullptr;
-    s.reader_canceled = false;
-    return op.complete(error);
-  }
-  if (s.receive == uring_stream::receiving::nothing) arm_receive(s, starved);
+  if (gone || s.closing) return;
+  if (result <= 0) return receive_ended(s, result);
+  read_released(s);
 }
 
 // --- Lending readers without a buffer.
 
 void uring_transport::wait_for_buffer(uring_stream& s) noexcept {
-  if (s.waits_for_buffer) return;
-  s.waits_for_buffer = true;
-  s.next_waiting = nullptr;
-  (last_waiting_ != nullptr ? last_waiting_->next_waiting : first_waiting_) = &s;
-  last_waiting_ = &s;
+  if (std::exchange(s.waits_for_buffer, true)) return;
+  buffer_queue_.push_back(s);
 }
 
-void uring_transport::leave_buffer_queue(uring_stream& s) noexcept {
-  if (!s.waits_for_buffer) return;
-  uring_stream* before = nullptr;
-  for (auto* w = first_waiting_; w != &s; w = w->next_waiting) before = w;
-  (before != nullptr ? before->next_waiting : first_waiting_) = s.next_waiting;
-  if (last_waiting_ == &s) last_waiting_ = before;
-  s.waits_for_buffer = false;
+void uring_transport::forget_lending(socket_base& socket) noexcept {
+  auto& s = stream_of(socket);
+  if (std::exchange(s.waits_for_buffer, false)) buffer_queue_.remove(s);
 }
 
 void uring_transport::serve_buffer_queue() noexcept {
-  while (first_waiting_ != nullptr && buffers_.spares() + buffers_.offered() != 0) {
-    auto& s = *first_waiting_;
-    first_waiting_ = s.next_waiting;
-    if (first_waiting_ == nullptr) last_waiting_ = nullptr;
+  while (!buffer_queue_.empty() && buffers_.spares() + buffers_.offered() != 0) {
+    auto& s = *buffer_queue_.pop_front();
     s.waits_for_buffer = false;
-    arm_receive(s, true);
+    s.starved = true;
+    bytes_came(s);
     if (s.waits_for_buffer) return;
   }
 }

@@ -1,36 +1,20 @@
-// A kernel socket as the uring transport keeps it. Pooled, never moved; it is given back only when
-// every request on it has had its last completion.
+// A kernel socket as the uring transport keeps it. Streams are pooled, never moved, and given back
+// only when every request on them has had its last completion.
 #pragma once
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <span>
 
+#include "core/sockets/listener_core.hpp"
 #include "driver/uring/uring_driver.hpp"
 #include "transport/kernel/kernel_socket.hpp"
-#include "weir/detail/transport.hpp"
 
 namespace weir::detail {
-
-class uring_transport;
-
-/// What streams and listeners have in common.
-struct uring_socket_base : socket_base, ring_client {
-  uring_socket_base(uring_transport& t, bool listens, handler h)
-      : ring_client(h), home(&t), is_listener(listens) {}
-
-  uring_transport* home;
-  int fd = -1;
-  unsigned in_flight = 0;  // requests whose last completion has not come
-  bool is_listener;
-  bool closing = false;
-  uring_socket_base* prev_open = nullptr;
-  uring_socket_base* next_open = nullptr;
-};
 
 /// Which request of the socket a completion belongs to.
 enum uring_tag : unsigned {
@@ -43,63 +27,76 @@ enum uring_tag : unsigned {
 };
 
 /// The vectors of one gathered send; lent to a socket while the kernel may read them.
-struct send_batch {
+struct send_batch : stack::queue_link<> {
   static constexpr std::size_t most_parts = 64;
   msghdr header{};
-  std::array<iovec, most_parts> parts;
-  send_batch* next = nullptr;
+  std::array<iovec, most_parts> vectors;
+
+  void fill(std::span<const std::span<const std::byte>> parts) noexcept {
+    for (std::size_t i = 0; i < parts.size(); ++i)
+      vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
+    header = {};
+    header.msg_iov = vectors.data();
+    header.msg_iovlen = parts.size();
+  }
 };
 
-struct uring_stream final : uring_socket_base {
+struct uring_stream final : socket_base, ring_client, stack::queue_link<> {
   static constexpr std::uint16_t none = 0xffff;
   enum class receiving : std::uint8_t { nothing, multishot, direct };
 
-  uring_stream(uring_transport& t, handler h) : uring_socket_base(t, false, h) {}
+  explicit uring_stream(handler h) : ring_client(h) {}
+
+  int fd = -1;
+  unsigned in_flight = 0;  // requests whose last completion has not come
+  bool closing = false;
+  uring_stream* prev_open = nullptr;
+  uring_stream* next_open = nullptr;
+  endpoint local, remote;
 
   // Receiving. Received chunks are buffers of the pool, linked by id; the head is what rx_data
-  // points into.
+  // points into, unless there is a stash, which comes before them.
   receiving receive = receiving::nothing;
-  bool withdrawing = false;  // the multishot was asked to end: the reader is behind
-  bool end_of_stream = false;
-  bool waits_for_buffer = false;  // in the transport's list
-  bool reader_canceled = false;   // of a direct receive
-  int receive_error = 0;
+  bool withdrawing = false;       // the multishot was asked to end: the reader is behind
+  bool starved = false;           // the last receive found no buffer
+  bool waits_for_buffer = false;  // in the transport's queue
+  bool reads_large = false;       // the last read's memory is some buffers long
+  std::uint8_t large_reads = 0;   // full buffers in a row for such reads; see wants_direct()
   std::uint16_t head = none, tail = none;
   std::uint16_t chunks = 0;
   std::uint16_t direct_buffer = none;  // of a lending reader
-  bool reads_large = false;            // the last read's memory is some buffers long
-  std::uint8_t large_reads =
-      0;  // full buffers in a row for such reads; see uring_transport::wants_direct()
-  uring_stream* next_waiting = nullptr;
+  std::unique_ptr<std::byte[]> stash;
 
   // Sending. The first `in_send` writers are in the kernel's hands.
   std::uint32_t in_send = 0;
+  std::size_t asked_to_send = 0;  // bytes
+  std::uint64_t wrote_in = 0;     // the shard's turn in which the last write was over
   bool send_canceled = false;
-  bool shutdown_wanted = false;
   bool aborted = false;
   send_batch* batch = nullptr;
 
   connect_operation* connecting = nullptr;
-  sockaddr_in6 remote{};  // while connecting; large enough for IPv4 too
+  std::unique_ptr<kernel::socket_address> connecting_to;
   uring_stream* next_free = nullptr;
 };
 
-struct uring_listener final : uring_socket_base {
-  uring_listener(uring_transport& t, handler h) : uring_socket_base(t, true, h) {}
+struct uring_listener final : listener_socket, ring_client {
+  explicit uring_listener(handler h) : ring_client(h) {}
 
-  accept_operation* first_acceptor = nullptr;
-  accept_operation* last_acceptor = nullptr;
+  int fd = -1;
   std::deque<int> accepted;     // by the kernel's multishot, before somebody asked
   std::size_t queue_limit = 0;  // then the multishot is withdrawn
   std::uint64_t taken = 0;      // by the program
   bool armed = false;
   bool withdrawing = false;
+  bool closing = false;
   sharing how = sharing::exclusive;
-  bool one_at_a_time = false;      // others accept from the same socket: none is taken in advance
-  std::uint64_t group_member = 0;  // in the family's groups; 0: alone
+  std::uint64_t group_member = 0;       // in the family's groups; 0: alone
   instant retry_at = instant::never();  // descriptors ran out
   instant last_logged;
-  endpoint local;
+
+  /// Others accept from the same socket: none is taken in advance.
+  bool one_at_a_time() const { return how == sharing::shared; }
 };
 
 }  // namespace weir::detail

@@ -1,6 +1,7 @@
-// Sockets as such: made, pooled, given up, closed. A pending receive keeps a closed descriptor's
+// Streams as such: made, pooled, given up, closed. A pending receive keeps a closed descriptor's
 // connection alive, so a socket that is given up first cancels what the kernel still has, then
-// closes, and goes when the last completion is in.
+// closes, and goes when the last completion is in. Descriptors with requests are closed through the
+// ring, behind them: none goes out on a number that stands for another file by then.
 #include "transport/uring/uring_transport.hpp"
 
 #include <sys/socket.h>
@@ -31,7 +32,7 @@ uring_transport::~uring_transport() { abandon(); }
 void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_t result,
                                        std::uint32_t flags) noexcept {
   auto& s = static_cast<uring_stream&>(c);
-  auto& self = *s.home;
+  auto& self = home_of(s);
   switch (tag) {
     case multishot_tag: return self.on_multishot(s, result, flags);
     case direct_tag: return self.on_direct(s, result);
@@ -49,42 +50,48 @@ void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_
 uring_stream& uring_transport::new_stream(int fd) {
   if (free_streams_ == nullptr) {
     for (unsigned i = 0; i < slab_size; ++i) {
-      auto& made = streams_.emplace_back(
-          std::make_unique<uring_stream>(*this, &uring_transport::stream_completed));
-      made->next_free = std::exchange(free_streams_, made.get());
+      auto& made =
+          streams_.emplace_back(std::make_unique<uring_stream>(&uring_transport::stream_completed));
+      at_home(*made).next_free = std::exchange(free_streams_, made.get());
     }
   }
   auto& s = *std::exchange(free_streams_, free_streams_->next_free);
-  s.owner = owner_;
   s.fd = fd;
-  link(s);
-  return s;
-}
-
-void uring_transport::free_stream(uring_stream& s) noexcept {
-  unlink(s);
-  assert(s.in_flight == 0 && s.reader == nullptr && s.first_writer == nullptr && s.chunks == 0);
-  auto* next = free_streams_;
-  // As new: the pool hands out sockets without a past.
-  s.~uring_stream();
-  auto* fresh =
-      ::new (static_cast<void*>(&s)) uring_stream(*this, &uring_transport::stream_completed);
-  fresh->next_free = next;
-  free_streams_ = fresh;
-}
-
-void uring_transport::link(uring_socket_base& s) noexcept {
-  s.prev_open = nullptr;
   s.next_open = open_;
   if (open_ != nullptr) open_->prev_open = &s;
   open_ = &s;
   ++open_count_;
+  return s;
 }
 
-void uring_transport::unlink(uring_socket_base& s) noexcept {
+/// One that the kernel accepted. Null where it was reset meanwhile, as accept(2) would skip it.
+uring_stream* uring_transport::accepted_stream(uring_listener& l, int fd) noexcept {
+  driver_.count_system_calls();
+  const auto remote = kernel::remote_endpoint_of(fd);
+  if (remote == endpoint{}) {
+    refuse(fd);
+    return nullptr;
+  }
+  auto& s = new_stream(fd);
+  s.remote = remote;
+  s.local = l.local;
+  if (l.local.address.is_unspecified()) {
+    driver_.count_system_calls();
+    s.local = kernel::local_endpoint_of(fd);
+  }
+  return &s;
+}
+
+void uring_transport::free_stream(uring_stream& s) noexcept {
   (s.prev_open != nullptr ? s.prev_open->next_open : open_) = s.next_open;
   if (s.next_open != nullptr) s.next_open->prev_open = s.prev_open;
   --open_count_;
+  assert(s.in_flight == 0 && s.reader == nullptr && s.writers.empty() && s.chunks == 0);
+  // As new: the pool hands out sockets without a past.
+  s.~uring_stream();
+  auto* fresh = ::new (static_cast<void*>(&s)) uring_stream(&uring_transport::stream_completed);
+  at_home(*fresh).next_free = free_streams_;
+  free_streams_ = fresh;
 }
 
 // --- Giving up.
@@ -106,21 +113,14 @@ void uring_transport::cancel_all(uring_stream& s) noexcept {
   if (s.connecting != nullptr) driver_.cancel(s.user_data(connect_tag), report);
 }
 
-void uring_transport::close(socket_base& socket) noexcept {
-  auto& base = static_cast<uring_socket_base&>(socket);
-  if (base.is_listener) return close_listener(static_cast<uring_listener&>(base));
-  auto& s = static_cast<uring_stream&>(base);
+void uring_transport::give_up(socket_base& socket, bool reset) noexcept {
+  auto& s = static_cast<uring_stream&>(socket);
   s.closing = true;
+  s.aborted = reset;
   ++closing_;
-  if (s.rx_size == 0) next_chunk(s);  // read to its end, and not settled yet
+  settle(s);
   if (s.in_flight == 0) return finish_close(s);
   cancel_all(s);
-}
-
-void uring_transport::abort(socket_base& socket) noexcept {
-  auto& s = static_cast<uring_stream&>(socket);
-  s.aborted = true;
-  close(s);
 }
 
 void uring_transport::request_ended(uring_stream& s) noexcept {
@@ -132,7 +132,7 @@ void uring_transport::request_ended(uring_stream& s) noexcept {
 void uring_transport::finish_close(uring_stream& s) noexcept {
   // What we took from the kernel and nobody read would have made its own close a reset (RFC
   // 2525 2.17).
-  if (s.aborted || s.chunks != 0) {
+  if (s.aborted || s.rx_size != 0) {
     driver_.count_system_calls();
     kernel::reset_on_close(s.fd);
   }
@@ -143,21 +143,18 @@ void uring_transport::finish_close(uring_stream& s) noexcept {
 }
 
 void uring_transport::abandon() noexcept {
+  for (std::size_t i = listeners_.size(); i-- > 0;)  // those that are gone at once leave the list
+    if (!listeners_[i]->closing) close_listener(*listeners_[i]);
   for (auto* s = open_; s != nullptr;) {
     auto* next = s->next_open;
-    if (!s->closing) {
-      if (s->is_listener)
-        close(*s);
-      else
-        abort(*s);
-    } else if (!s->is_listener) {
-      static_cast<uring_stream*>(s)->aborted = true;
-    }
+    s->aborted = true;
+    if (!s->closing) give_up(*s, true);
     s = next;
   }
-  for (int tries = 0; open_ != nullptr && tries < 200; ++tries)
+  const auto gone = [this] { return open_ == nullptr && listeners_.empty(); };
+  for (int tries = 0; !gone() && tries < 200; ++tries)
     driver_.turn(driver_.now() + std::chrono::milliseconds(10));
-  assert(open_ == nullptr && "the kernel holds on to a request that was cancelled");
+  assert(gone() && "the kernel holds on to a request that was cancelled");
   // The last descriptors are closed through the ring, and what a late cancellation has to say comes
   // with that.
   driver_.flush();
@@ -166,34 +163,28 @@ void uring_transport::abandon() noexcept {
 
 // --- Small things.
 
-std::error_code uring_transport::shutdown_send(socket_base& socket) noexcept {
-  auto& s = static_cast<uring_stream&>(socket);
-  if (s.first_writer != nullptr) {  // after what was written
-    s.shutdown_wanted = true;
-    return {};
-  }
+std::error_code uring_transport::send_fin(socket_base& s) noexcept {
   driver_.count_system_calls();
-  return ::shutdown(s.fd, SHUT_WR) == 0 ? std::error_code{} : kernel::last_error();
+  return ::shutdown(static_cast<uring_stream&>(s).fd, SHUT_WR) == 0 ? std::error_code{}
+                                                                    : kernel::last_error();
 }
 
 endpoint uring_transport::local_endpoint(const socket_base& socket) const {
-  driver_.count_system_calls();
-  return kernel::local_endpoint_of(static_cast<const uring_socket_base&>(socket).fd);
+  return static_cast<const uring_stream&>(socket).local;
 }
 
 endpoint uring_transport::remote_endpoint(const socket_base& socket) const {
-  driver_.count_system_calls();
-  return kernel::remote_endpoint_of(static_cast<const uring_socket_base&>(socket).fd);
+  return static_cast<const uring_stream&>(socket).remote;
 }
 
 std::error_code uring_transport::set_options(socket_base& socket, const stream_options& options) {
   driver_.count_system_calls();
-  return kernel::apply(static_cast<uring_socket_base&>(socket).fd, options);
+  return kernel::apply(static_cast<uring_stream&>(socket).fd, options);
 }
 
 void uring_transport::before_wait(instant now) {
   if (now >= retry_at_) retry_accepts(now);
-  if (first_waiting_ != nullptr) serve_buffer_queue();
+  if (!buffer_queue_.empty()) serve_buffer_queue();
   buffers_.refill();
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "backend/transport.hpp"
 #include "driver/uring/buffer_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/kernel/adopts_listener.hpp"
@@ -34,9 +35,11 @@ struct uring_transport_counters {
   std::uint64_t accept_exhausted = 0;  ///< no descriptor or memory
   std::uint64_t no_buffers = 0;        ///< the kernel found the ring of buffers empty
   std::uint64_t withdrawn = 0;         ///< receives that were stopped because the reader was behind
+  std::uint64_t stashed = 0;           ///< times unread bytes were copied out of scarce buffers
   std::uint64_t direct_receives = 0;   ///< into the reader's own memory
   std::uint64_t sends = 0;
   std::uint64_t coalesced_sends = 0;  ///< that carried more than one write
+  std::uint64_t prompt_sends = 0;     ///< by send(2), for a writer that came right back
 };
 
 class uring_transport final : public transport, public kernel::adopts_listener, public observable {
@@ -52,26 +55,16 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   ~uring_transport() override;
 
   void attach(weir::shard& owner) override {
-    owner_ = &owner;
+    transport::attach(owner);
     datagrams_.attach(owner);
   }
   std::string_view name() const override { return "uring"; }
 
-  result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
-  void start_accept(accept_operation& op) override;
+  result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
   void start_connect(connect_operation& op) override;
-  void start_read(read_operation& op) override;
-  void start_write(write_operation& op) override;
-  void cancel_accept(accept_operation& op) noexcept override;
   void cancel_connect(connect_operation& op) noexcept override;
-  void cancel_read(read_operation& op) noexcept override;
-  void cancel_write(write_operation& op) noexcept override;
-
-  std::error_code shutdown_send(socket_base& socket) noexcept override;
-  void close(socket_base& socket) noexcept override;
-  void abort(socket_base& socket) noexcept override;
-  void release(lent_bytes& lent) noexcept override;
-  void settle(socket_base* spent) noexcept override;
+  void release(lent_bytes& lent) noexcept override { buffers_.give_back(lent.token), lent = {}; }
+  void settle(socket_base& socket) noexcept override;
 
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
@@ -82,12 +75,12 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   instant next_deadline() const override { return retry_at_; }
   std::size_t closing() const override { return closing_; }
   void abandon() noexcept override;
-  result<socket_base*> adopt_listener(kernel::unique_fd listening) override;
+  result<listener_socket*> adopt_listener(kernel::unique_fd listening) override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   const uring_transport_counters& counters() const { return counters_; }
   const buffer_pool& buffers() const { return buffers_; }
-  std::size_t open_sockets() const { return open_count_; }
+  std::size_t open_sockets() const { return open_count_ + listeners_.size(); }
 
  private:
   static constexpr unsigned slab_size = 64;
@@ -97,27 +90,31 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
                                std::uint32_t flags) noexcept;
   static void listener_completed(ring_client& c, unsigned tag, std::int32_t result,
                                  std::uint32_t flags) noexcept;
+  static uring_transport& home_of(socket_base& s) { return static_cast<uring_transport&>(*s.at); }
 
-  // uring_transport.cpp: sockets as such
+  // uring_transport.cpp: streams as such
   uring_stream& new_stream(int fd);
-  void link(uring_socket_base& s) noexcept;
-  void unlink(uring_socket_base& s) noexcept;
+  uring_stream* accepted_stream(uring_listener& l, int fd) noexcept;
   void request_ended(uring_stream& s) noexcept;
+  void give_up(socket_base& socket, bool reset) noexcept override;
   void finish_close(uring_stream& s) noexcept;
   void free_stream(uring_stream& s) noexcept;
   void close_descriptor(int fd) noexcept;
   void cancel_all(uring_stream& s) noexcept;
+  std::error_code send_fin(socket_base& s) noexcept override;
 
   // uring_listen.cpp
   kernel::listener_groups& groups() const;
+  void accept_wanted(listener_socket& socket, accept_operation& op) override;
+  bool accepting_elsewhere(listener_socket& socket, accept_operation& op) noexcept override;
+  void stop_listening(listener_socket& socket) noexcept override;
   void arm_accept(uring_listener& l) noexcept;
+  void withdraw_accept(uring_listener& l) noexcept;
   void on_accept(uring_listener& l, std::int32_t result, std::uint32_t flags) noexcept;
   void accept_failed(uring_listener& l, int error) noexcept;
-  void hand_over(uring_listener& l, int fd) noexcept;
-  void end_acceptors(uring_listener& l, std::error_code error) noexcept;
+  void take_connection(uring_listener& l, int fd) noexcept;
   void retry_accepts(instant now) noexcept;
   void descriptor_freed() noexcept;
-  void close_listener(uring_listener& l) noexcept;
   void finish_listener(uring_listener& l) noexcept;
   void refuse(int fd) noexcept;
   void adopt(std::uint64_t member, const endpoint& local, int fd) noexcept;
@@ -130,32 +127,30 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   void observe_stream(const uring_stream& s, connection_snapshot& out) const;
 
   // uring_receive.cpp
-  void arm_receive(uring_stream& s, bool starved) noexcept;
-  bool wants_direct(const uring_stream& s, bool starved) const noexcept;
-  void arm_direct(uring_stream& s) noexcept;
+  void bring_in(socket_base& socket) override;
+  bool reading_elsewhere(socket_base& socket, bool end_early) noexcept override;
+  bool lend(socket_base& socket, lent_bytes& lent) override;
+  void forget_lending(socket_base& socket) noexcept override;
+  bool wants_direct(const uring_stream& s) const noexcept;
+  void arm_direct(uring_stream& s, std::span<std::byte> into) noexcept;
   void arm_lent(uring_stream& s) noexcept;
   void withdraw(uring_stream& s) noexcept;
   void on_multishot(uring_stream& s, std::int32_t result, std::uint32_t flags) noexcept;
   void on_direct(uring_stream& s, std::int32_t result) noexcept;
-  void note_receive_error(uring_stream& s, std::int32_t result) noexcept;
+  void receive_ended(uring_stream& s, std::int32_t result) noexcept;
   void append_chunk(uring_stream& s, unsigned id, std::uint32_t size) noexcept;
-  bool next_chunk(uring_stream& s) noexcept;
+  void next_chunk(uring_stream& s) noexcept;
   void drop_chunks(uring_stream& s) noexcept;
-  bool take(uring_stream& s, read_operation& op) noexcept;
-  static bool ended(const uring_stream& s) noexcept;
-  void serve_reader(uring_stream& s, bool starved) noexcept;
+  void stash_unread(uring_stream& s) noexcept;
   void wait_for_buffer(uring_stream& s) noexcept;
-  void leave_buffer_queue(uring_stream& s) noexcept;
   void serve_buffer_queue() noexcept;
 
   // uring_send.cpp
+  void take_out(socket_base& socket) override;
+  bool writing_elsewhere(socket_base& socket, const write_operation& op) noexcept override;
+  bool send_at_once(uring_stream& s) noexcept;
   void submit_send(uring_stream& s) noexcept;
-  void submit_gathered(uring_stream& s) noexcept;
   void on_send(uring_stream& s, std::int32_t result) noexcept;
-  void credit(uring_stream& s, std::size_t sent) noexcept;
-  void end_canceled_writers(uring_stream& s) noexcept;
-  void fail_writers(uring_stream& s, std::uint32_t count, std::error_code error) noexcept;
-  void pop_writer(uring_stream& s, std::error_code error) noexcept;
 
   struct chunk {
     std::uint32_t size;
@@ -165,19 +160,17 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   uring_driver& driver_;
   const config& settings_;
   std::shared_ptr<shard_family> family_;
-  weir::shard* owner_ = nullptr;
   uring_datagrams datagrams_;
   limits limits_;
   buffer_pool buffers_;
-  std::vector<chunk> chunks_;              // one for each buffer
-  uring_stream* first_waiting_ = nullptr;  // lending readers, while no buffer is left
-  uring_stream* last_waiting_ = nullptr;
+  std::vector<chunk> chunks_;                          // one for each buffer
+  stack::intrusive_queue<uring_stream> buffer_queue_;  // lending readers, while no buffer is left
   std::vector<std::unique_ptr<uring_stream>> streams_;
   uring_stream* free_streams_ = nullptr;
   std::vector<std::unique_ptr<send_batch>> batches_;
-  send_batch* free_batches_ = nullptr;
+  stack::intrusive_queue<send_batch> free_batches_;
   std::vector<std::unique_ptr<uring_listener>> listeners_;
-  uring_socket_base* open_ = nullptr;  // every socket that has a descriptor or a request
+  uring_stream* open_ = nullptr;  // every stream that has a descriptor or a request
   std::size_t open_count_ = 0;
   std::size_t closing_ = 0;
   instant retry_at_ = instant::never();  // of the listeners

@@ -50,7 +50,6 @@ struct datagram_scratch {
 struct receive_datagram_operation : operation {
   receive_datagram_operation(datagram_socket& s, std::span<std::byte> buffer, cancel_hook c)
       : operation(c), socket(&s), into(buffer) {}
-  receive_datagram_operation(receive_datagram_operation&&) = default;
 
   datagram_socket* socket;
   std::span<std::byte> into;
@@ -66,7 +65,6 @@ struct send_datagram_operation : operation {
       : operation(c), socket(&s), bytes(payload), to_remote(destination == nullptr) {
     if (destination != nullptr) to = *destination;
   }
-  send_datagram_operation(send_datagram_operation&&) = default;
 
   datagram_socket* socket;
   std::span<const std::byte> bytes;

@@ -9,9 +9,11 @@
 // lends (buffers) is in use until complete() was called, never longer.
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/ready.hpp"
@@ -35,6 +37,8 @@ class operation : public ready_node, private detail::cancel_node, private detail
   shard& owner() const { return *owner_; }
   bool pending() const { return state_ == state::pending; }
   std::error_code error() const { return error_; }
+  /// A timeout or a cancellation wants it to end early.
+  bool asked_to_end() const { return asked_; }
 
   /// The operation is over. With an error, whatever else it reports must be true too (bytes moved
   /// so far).
@@ -64,21 +68,15 @@ class operation : public ready_node, private detail::cancel_node, private detail
   }
 
   explicit operation(cancel_hook ask) : cancel_node(ask), timer_node(&operation::on_timeout) {
-    set_timeout(duration(-1));
-  }
-  /// An operation moves only before it was started (into its nothrow form, out of timeout()).
-  operation(operation&& other) noexcept
-      : cancel_node(other.cancel_node::what()), timer_node(&operation::on_timeout) {
-    assert(other.state_ == state::fresh && "an operation that was started never moves");
-    owner_ = other.owner_;
-    set_timeout(other.timer_node::set_aside());
+    set_timeout(no_limit);
   }
   operation(const operation&) = delete;
   ~operation() {
     assert(state_ != state::pending && "a frame with a pending operation was destroyed");
   }
 
-  void set_timeout(duration d) { timer_node::set_aside(d); }
+  /// A negative duration is none at all: zero.
+  void set_timeout(duration d) { timer_node::set_aside(std::max(d, duration(0))); }
 
   /// await_suspend of every awaiter: `start` begins the operation and may complete it at once.
   template <weir_promise Promise, class Start>
@@ -88,11 +86,10 @@ class operation : public ready_node, private detail::cancel_node, private detail
     owner_ = promise.owner;
     handle = waiter;
     state_ = state::starting;
-    if (promise.cancel != nullptr && promise.cancel->requested()) {
+    if (promise.cancel != nullptr && promise.cancel->requested())
       complete(canceled_error());
-      return false;
-    }
-    start();
+    else
+      start();
     if (state_ == state::done) {
       if (spend_budget(*owner_)) return false;
       make_ready(*owner_, *this);  // done, but others want a turn
@@ -100,19 +97,8 @@ class operation : public ready_node, private detail::cancel_node, private detail
     }
     state_ = state::pending;
     if (promise.cancel != nullptr) promise.cancel->add(*this);
-    if (const auto limit = timer_node::set_aside(); limit.count() >= 0)
+    if (const auto limit = timer_node::set_aside(); limit != no_limit)
       arm_timer(*owner_, *this, limit);
-    return true;
-  }
-
-  /// await_suspend of what has finished already, when this turn's share of inline completions is
-  /// used up.
-  template <weir_promise Promise>
-  bool queue_finished(std::coroutine_handle<Promise> waiter) {
-    owner_ = waiter.promise().owner;
-    handle = waiter;
-    finish_inline();
-    make_ready(*owner_, *this);
     return true;
   }
 
@@ -143,16 +129,84 @@ class operation : public ready_node, private detail::cancel_node, private detail
   bool asked_ = false;
 };
 
-/// The form of an operation that reports instead of throwing: co_await op.nothrow().
-template <class Operation>
-class [[nodiscard]] nothrow_form : public Operation {
+template <class Awaiter>
+class reporting;
+template <class Awaiter>
+class heeding_stop;
+
+/// What read_some(), accept(), lock() and their like give: the arguments of an operation to come.
+/// Only the co_await makes the operation itself, where it waits, so that a frame holds one of it
+/// whatever was said about timeouts and errors before. (A frame keeps every temporary of an awaited
+/// expression.) An awaiter has `arguments` and is made of them and a limit.
+template <class Awaiter>
+class [[nodiscard]] request {
  public:
-  explicit nothrow_form(Operation&& throwing) : Operation(std::move(throwing)) {}
-  [[nodiscard]] nothrow_form&& timeout(duration d) && {
-    this->set_timeout(d);
+  using arguments = typename Awaiter::arguments;
+
+  explicit request(arguments of) : of_(std::move(of)) {}
+
+  /// Ends with timed_out after `d`; a negative duration is zero, no_limit is none.
+  [[nodiscard]] request&& timeout(duration d) && {
+    limit_ = d;
     return std::move(*this);
   }
+  /// The form that reports instead of throwing.
+  request<reporting<Awaiter>> nothrow() && { return {std::move(of_), limit_}; }
+  /// It also ends, with operation_canceled, once the shard is asked to stop
+  /// (shard::request_stop(), the first SIGINT or SIGTERM). For waits between two requests, when
+  /// nobody is owed an answer.
+  request<heeding_stop<Awaiter>> until_stop() && { return {std::move(of_), limit_}; }
+
+  Awaiter operator co_await() && { return Awaiter(std::move(of_), limit_); }
+
+ private:
+  template <class>
+  friend class request;
+  request(arguments&& of, duration limit) : of_(std::move(of)), limit_(limit) {}
+
+  arguments of_;
+  duration limit_ = no_limit;
+};
+
+/// An awaiter's form that reports instead of throwing.
+template <class Awaiter>
+class [[nodiscard]] reporting : public Awaiter {
+ public:
+  using Awaiter::Awaiter;
   auto await_resume() { return this->outcome(); }
+};
+
+/// Of runtime/core/shard.cpp: where what ends with a request to stop is hooked in.
+cancel_state& stopping(shard& owner) noexcept;
+
+/// The form of an awaiter that a request to stop ends.
+template <class Awaiter>
+class [[nodiscard]] heeding_stop : public Awaiter {
+ public:
+  using Awaiter::Awaiter;
+
+  bool await_ready() const noexcept { return false; }  // a shard that stops is seen there
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    if (!Awaiter::await_suspend(waiter)) return false;
+    if (!this->pending()) return true;
+    auto& stop = stopping(this->owner());
+    if (stop.requested())
+      this->ask_to_end();
+    else
+      stop.add(stop_hook_);
+    return true;
+  }
+
+ private:
+  struct stop_hook : detail::cancel_node {
+    explicit stop_hook(heeding_stop& a) : detail::cancel_node(&stop_hook::on_stop), awaiter(a) {}
+    static void on_stop(detail::cancel_node& node) noexcept {
+      static_cast<stop_hook&>(node).awaiter.ask_to_end();
+    }
+    heeding_stop& awaiter;
+  };
+  stop_hook stop_hook_{*this};
 };
 
 }  // namespace weir::detail

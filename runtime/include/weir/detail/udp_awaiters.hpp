@@ -26,31 +26,26 @@ namespace detail {
 /// is asked to stop.
 class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation {
  public:
-  receive_datagram_awaiter(datagram_socket& s, std::span<std::byte> buffer, bool connected_only,
-                           const char* name)
-      : receive_datagram_operation(s, buffer, &hook<&receive_datagram_awaiter::request_cancel>),
+  struct arguments {
+    datagram_socket* socket;
+    std::span<std::byte> into;
+    bool connected_only;
+    const char* name;
+  };
+  receive_datagram_awaiter(const arguments& of, duration limit)
+      : receive_datagram_operation(*of.socket, of.into,
+                                   &hook<&receive_datagram_awaiter::request_cancel>),
         stop_hook_(*this),
-        name_(name),
-        connected_only_(connected_only) {}
-  receive_datagram_awaiter(receive_datagram_awaiter&& other) noexcept
-      : receive_datagram_operation(std::move(other)),  // its own part, no more
-        stop_hook_(*this),
-        name_(other.name_),                        // NOLINT(bugprone-use-after-move)
-        connected_only_(other.connected_only_) {}  // NOLINT(bugprone-use-after-move)
-
-  [[nodiscard]] receive_datagram_awaiter&& timeout(duration d) && {
-    set_timeout(d);
-    return std::move(*this);
-  }
-  nothrow_form<receive_datagram_awaiter> nothrow() && {
-    return nothrow_form<receive_datagram_awaiter>(std::move(*this));
+        name_(of.name),
+        connected_only_(of.connected_only) {
+    set_timeout(limit);
   }
 
   bool await_ready() noexcept { return false; }
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
     auto parked = suspend(waiter, [this] { begin(); });
-    if (parked && pending() && heeds_stop()) socket->owner->stopping().add(stop_hook_);
+    if (parked && pending() && heeds_stop()) stopping(owner()).add(stop_hook_);
     return parked;
   }
   datagram await_resume() {
@@ -83,19 +78,18 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
 /// send_to() and send().
 class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
  public:
-  send_datagram_awaiter(datagram_socket& s, std::span<const std::byte> payload,
-                        const endpoint* destination, const char* name)
-      : send_datagram_operation(s, payload, destination,
+  struct arguments {
+    datagram_socket* socket;
+    std::span<const std::byte> bytes;
+    endpoint to;
+    bool to_remote;  ///< of a connected socket, instead of `to`
+    const char* name;
+  };
+  send_datagram_awaiter(const arguments& of, duration limit)
+      : send_datagram_operation(*of.socket, of.bytes, of.to_remote ? nullptr : &of.to,
                                 &hook<&send_datagram_awaiter::request_cancel>),
-        name_(name) {}
-  send_datagram_awaiter(send_datagram_awaiter&&) = default;
-
-  [[nodiscard]] send_datagram_awaiter&& timeout(duration d) && {
-    set_timeout(d);
-    return std::move(*this);
-  }
-  nothrow_form<send_datagram_awaiter> nothrow() && {
-    return nothrow_form<send_datagram_awaiter>(std::move(*this));
+        name_(of.name) {
+    set_timeout(limit);
   }
 
   bool await_ready() noexcept { return false; }

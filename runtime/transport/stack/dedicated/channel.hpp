@@ -17,9 +17,9 @@
 #include <semaphore>
 #include <system_error>
 
+#include "core/sockets/lending_pool.hpp"
 #include "transport/stack/dedicated/spsc_ring.hpp"
 #include "weir/detail/mailbox.hpp"
-#include "weir/detail/transport.hpp"
 #include "weir/shard.hpp"
 #include "weir/stack/host.hpp"
 
@@ -46,41 +46,37 @@ namespace tell {
 inline constexpr std::uint16_t opened = 1;  ///< accepted, connected; the endpoints are in place
 inline constexpr std::uint16_t data = 2;    ///< `bytes`, `count` of them, may be read
 inline constexpr std::uint16_t end = 4;     ///< of the stream, behind what was shown
-inline constexpr std::uint16_t failed = 8;  ///< the same with `failure`
+inline constexpr std::uint16_t failed = 8;  ///< the same with `ended_by`
 inline constexpr std::uint16_t done = 16;   ///< the request is over; `outcome` says how
 inline constexpr std::uint16_t gone = 32;   ///< no note about this record follows
 /// Never told: look what there is when the note is made.
 inline constexpr std::uint16_t look = 0x8000;
 }  // namespace tell
 
+struct dedicated_listener final : listener_socket {
+  dedicated_member* member = nullptr;  // the stack's
+};
+
 /// The shard's half, and what is handed over.
-struct dedicated_half : socket_base {
-  enum class role : std::uint8_t { unused, listener, accepting, connecting, stream, closing };
+struct dedicated_half : lending_socket {
+  enum class role : std::uint8_t { unused, accepting, connecting, stream, closing };
 
   role kind = role::unused;
-  bool queued = false;           // in the channel's list of those with something to ask
-  bool asked = false;            // a request is with the stack
-  bool ended = false;            // after rx_data: the end of the stream,
-  bool failed = false;           // or `failure`
-  bool starved = false;          // its lending read waits for a buffer
-  bool shutdown_wanted = false;  // no more writes
-  bool fin_waits = false;        // for the writers' queue to be empty
+  bool queued = false;  // in the channel's list of those with something to ask
+  bool asked = false;   // a request is with the stack
   std::uint16_t asks = 0;
   std::uint32_t presented = 0;  // bytes that rx_data showed when it was looked at last
   std::uint32_t consumed = 0;   // to be told
   dedicated_socket* next_asking = nullptr;
-  dedicated_socket* next_starved = nullptr;
   dedicated_socket* next_free = nullptr;
   accept_operation* acceptor = nullptr;  // of an accepting record
-  accept_operation* first_acceptor = nullptr;
-  accept_operation* last_acceptor = nullptr;
 
   // --- Handed over.
   connect_operation* connector = nullptr;  // by the shard, with ask::connect
   write_operation* writer = nullptr;       // by the shard, with ask::write
-  dedicated_socket* listener = nullptr;    // by the shard, with ask::accept
+  dedicated_listener* listener = nullptr;  // by the shard, with ask::accept
   endpoint local, remote;                  // by the stack, with tell::opened
-  std::error_code failure;                 // by the stack, with tell::failed
+  std::error_code ended_by;                // by the stack, with tell::failed
   std::error_code outcome;                 // by the stack, with tell::done
 };
 
@@ -90,7 +86,7 @@ struct dedicated_socket final : dedicated_half {
   struct half {
     stack::socket_id id = stack::socket_id::none;
     channel* home = nullptr;
-    dedicated_member* member = nullptr;    // of a listener
+    dedicated_member* member = nullptr;    // of the listener in which it waits
     dedicated_socket* previous = nullptr;  // of the channel's connections
     dedicated_socket* next = nullptr;      // the same, or the member's waiting acceptors
     dedicated_socket* next_telling = nullptr;

@@ -11,6 +11,8 @@
 
 namespace weir::detail {
 
+// --- Reading.
+
 // What readers took from rx_data since it was looked at last.
 void dedicated_transport::account(socket& s) noexcept {
   const auto taken = s.presented - s.rx_size;
@@ -20,13 +22,7 @@ void dedicated_transport::account(socket& s) noexcept {
   request(s, ask::consume);
 }
 
-void dedicated_transport::settle(socket_base* spent) noexcept {
-  for (auto* s = spent; s != nullptr;) {
-    auto* next = s->next_spent;
-    account(static_cast<socket&>(*s));
-    s = next;
-  }
-}
+void dedicated_transport::settle(socket_base& s) noexcept { account(static_cast<socket&>(s)); }
 
 // The stack shows more only when all that it had shown before was consumed.
 void dedicated_transport::shown(socket& s, const down_note& note) {
@@ -35,158 +31,69 @@ void dedicated_transport::shown(socket& s, const down_note& note) {
     s.rx_data = note.bytes;
     s.rx_size = s.presented = note.count;
   }
-  if ((note.bits & tell::end) != 0) s.ended = true;
-  if ((note.bits & tell::failed) != 0) s.failed = true;
-  if (s.reader != nullptr && (note.bits & (tell::data | tell::end | tell::failed)) != 0)
-    continue_read(s);
+  if ((note.bits & tell::end) != 0) note_end(s);
+  if ((note.bits & tell::failed) != 0) note_end(s, s.ended_by);
+  if ((note.bits & (tell::data | tell::end | tell::failed)) != 0) bytes_came(s);
 }
 
-// --- Reading.
-
-void dedicated_transport::start_read(read_operation& op) {
-  auto& s = static_cast<socket&>(*op.socket);
-  const bool over = op.lend ? try_lend(s, op) : try_read(s, op);
-  account(s);
-  if (!over) s.reader = &op;
-}
-
-void dedicated_transport::continue_read(socket& s) {
-  if (s.starved) return;
-  auto& op = *std::exchange(s.reader, nullptr);  // before the completion: it waits no longer
-  const bool over = op.lend ? try_lend(s, op) : try_read(s, op);
-  account(s);
-  if (!over) s.reader = &op;
-}
-
-/// There is nothing to read now; true when there never will be.
-bool dedicated_transport::finish_dry(socket& s, read_operation& op) {
-  if (!s.ended && !s.failed) return false;
-  op.complete(s.ended ? std::error_code() : s.failure);
-  return true;
-}
-
-// True when the operation is over.
-bool dedicated_transport::try_read(socket& s, read_operation& op) {
-  const auto n = std::min<std::size_t>(s.rx_size, op.into.size() - op.filled);
-  if (n != 0) {
-    std::memcpy(op.into.data() + op.filled, s.rx_data, n);
-    s.rx_data += n;
-    s.rx_size -= static_cast<std::uint32_t>(n);
-    op.filled += n;
-  }
-  if (op.filled < op.minimum) return finish_dry(s, op);
-  op.complete();
-  return true;
-}
-
-bool dedicated_transport::try_lend(socket& s, read_operation& op) {
-  if (s.rx_size == 0) return finish_dry(s, op);
-  auto* buffer = lend_.take();
-  if (buffer == nullptr) {
-    s.starved = true;
-    s.next_starved = nullptr;
-    (first_starved_ == nullptr ? first_starved_ : last_starved_->next_starved) = &s;
-    last_starved_ = &s;
-    return false;
-  }
-  const auto n = std::min<std::size_t>(s.rx_size, lend_pool::buffer_size);
-  std::memcpy(buffer, s.rx_data, n);
+bool dedicated_transport::lend(socket_base& socket_of_stream, lent_bytes& lent) {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  const auto buffer = lending_.take(s);
+  if (buffer.empty()) return false;
+  const auto n = std::min<std::size_t>(s.rx_size, buffer.size());
+  std::memcpy(buffer.data(), s.rx_data, n);
   s.rx_data += n;
   s.rx_size -= static_cast<std::uint32_t>(n);
-  op.lent.data = buffer;
-  op.lent.size = static_cast<std::uint32_t>(n);
-  op.lent.chunk = buffer;
-  op.complete();
+  account(s);
+  lent = {buffer.data(), static_cast<std::uint32_t>(n), 0, buffer.data()};
   return true;
+}
+
+void dedicated_transport::forget_lending(socket_base& s) noexcept {
+  lending_.forget(static_cast<socket&>(s));
 }
 
 void dedicated_transport::release(lent_bytes& lent) noexcept {
-  lend_.give_back(static_cast<std::byte*>(lent.chunk));
-  wake_starved();
-}
-
-void dedicated_transport::wake_starved() {
-  while (first_starved_ != nullptr && lend_.available()) {
-    auto* s = first_starved_;
-    first_starved_ = s->next_starved;
-    if (first_starved_ == nullptr) last_starved_ = nullptr;
-    s->starved = false;
-    continue_read(*s);
-  }
-}
-
-void dedicated_transport::cancel_read(read_operation& op) noexcept {
-  auto& s = static_cast<socket&>(*op.socket);
-  assert(s.reader == &op);
-  if (s.starved) {
-    socket* before = nullptr;
-    for (auto* at = first_starved_; at != &s; at = at->next_starved) before = at;
-    (before == nullptr ? first_starved_ : before->next_starved) = s.next_starved;
-    if (last_starved_ == &s) last_starved_ = before;
-    s.starved = false;
-  }
-  s.reader = nullptr;
-  op.complete(canceled_error());
+  lending_.give_back(lent.chunk);
+  while (auto* s = lending_.next_waiting()) bytes_came(*s);
 }
 
 // --- Writing.
 
-void dedicated_transport::start_write(write_operation& op) {
-  auto& s = static_cast<socket&>(*op.socket);
-  if (s.shutdown_wanted) return op.complete(std::make_error_code(std::errc::broken_pipe));
-  op.next_writer = nullptr;
-  (s.first_writer == nullptr ? s.first_writer : s.last_writer->next_writer) = &op;
-  s.last_writer = &op;
-  if (s.first_writer == &op) send_next_write(s);
+/// Gives the first write to the stack.
+void dedicated_transport::take_out(socket_base& socket_of_stream) {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  s.writer = s.writers.front();
+  s.asked = true;
+  request(s, ask::write);
 }
 
-/// Gives the first write to the stack, or what comes behind the last one.
-void dedicated_transport::send_next_write(socket& s) noexcept {
-  if (s.first_writer != nullptr) {
-    s.writer = s.first_writer;
-    s.asked = true;
-    return request(s, ask::write);
+bool dedicated_transport::writing_elsewhere(socket_base& socket_of_stream,
+                                            const write_operation& op) noexcept {
+  auto& s = static_cast<socket&>(socket_of_stream);
+  if (&op != s.writers.front() || !s.asked) return false;
+  if ((s.asks & ask::write) == 0) {
+    request(s, ask::cancel);
+    return true;
   }
-  if (!s.fin_waits) return;
-  s.fin_waits = false;
-  request(s, ask::shutdown);
+  // The stack has not heard of it.
+  s.asked = false;
+  s.asks &= static_cast<std::uint16_t>(~ask::write);
+  return false;
 }
 
-void dedicated_transport::request_over(socket& s, std::error_code outcome) {
-  assert(s.asked && s.first_writer != nullptr);
+void dedicated_transport::write_over(socket& s, std::error_code outcome) {
+  assert(s.asked && !s.writers.empty());
   s.asked = false;
   s.asks &= static_cast<std::uint16_t>(~ask::cancel);
-  auto* op = s.first_writer;
-  s.first_writer = op->next_writer;
-  if (s.first_writer == nullptr) s.last_writer = nullptr;
-  send_next_write(s);
-  op->complete(outcome);
+  if (outcome && outcome != std::errc::operation_canceled) return sending_failed(s, outcome);
+  sent(s, 0);
+  writes_released(s);
 }
 
-void dedicated_transport::cancel_write(write_operation& op) noexcept {
-  auto& s = static_cast<socket&>(*op.socket);
-  if (s.first_writer == &op && (s.asks & ask::write) == 0) return request(s, ask::cancel);
-  // The stack has not heard of it.
-  write_operation* before = nullptr;
-  for (auto* at = s.first_writer; at != &op; at = at->next_writer) before = at;
-  (before == nullptr ? s.first_writer : before->next_writer) = op.next_writer;
-  if (s.last_writer == &op) s.last_writer = before;
-  if (before == nullptr) {
-    s.asked = false;
-    s.asks &= static_cast<std::uint16_t>(~ask::write);
-    send_next_write(s);
-  }
-  op.complete(canceled_error());
-}
-
-// The FIN goes after what is written already, also where that is still with the stack.
-std::error_code dedicated_transport::shutdown_send(socket_base& socket_of_stream) noexcept {
-  auto& s = static_cast<socket&>(socket_of_stream);
-  if (s.shutdown_wanted) return {};
-  if (s.failed) return s.failure;
-  s.shutdown_wanted = true;
-  s.fin_waits = s.first_writer != nullptr;
-  if (!s.fin_waits) request(s, ask::shutdown);
+// Behind the writes, which are over: the stack carries notes out in the order of asking.
+std::error_code dedicated_transport::send_fin(socket_base& s) noexcept {
+  request(static_cast<socket&>(s), ask::shutdown);
   return {};
 }
 

@@ -16,16 +16,6 @@ namespace {
 
 constexpr std::size_t sockets_per_slab = 64;
 
-/// The record that an acceptor has offered, in its scratch space.
-struct accept_progress {
-  dedicated_socket* record;
-};
-
-/// The same of a connect.
-struct connect_progress {
-  dedicated_socket* record;
-};
-
 }  // namespace
 
 dedicated_transport::dedicated_transport(std::shared_ptr<dedicated_stack> stack,
@@ -35,7 +25,7 @@ dedicated_transport::dedicated_transport(std::shared_ptr<dedicated_stack> stack,
 dedicated_transport::~dedicated_transport() { abandon(); }
 
 void dedicated_transport::attach(weir::shard& owner) {
-  shard_ = &owner;
+  transport::attach(owner);
   channel_ = std::make_shared<channel>(*this, stack_->side(), owner, stack_->shard(),
                                        &dedicated_transport::on_up_bell,
                                        &dedicated_transport::on_down_bell);
@@ -80,17 +70,17 @@ dedicated_socket& dedicated_transport::make_socket(socket::role what) {
       free_ = &slabs_.back()[i];
     }
   }
-  auto& s = *free_;
-  free_ = s.next_free;
-  static_cast<dedicated_half&>(s) = {};
-  s.owner = shard_;
-  s.kind = what;
+  auto& s = *std::exchange(free_, free_->next_free);
+  dedicated_half& half = s;
+  half.~dedicated_half();
+  ::new (static_cast<void*>(&half)) dedicated_half;
+  at_home(s).kind = what;
   ++live_;
   return s;
 }
 
 void dedicated_transport::free_socket(socket& s) noexcept {
-  assert(!s.spent_noted && !s.queued && s.reader == nullptr && s.first_writer == nullptr);
+  assert(!s.spent_noted && !s.queued && s.reader == nullptr && s.writers.empty());
   s.kind = socket::role::unused;
   s.next_free = free_;
   free_ = &s;
@@ -164,79 +154,80 @@ void dedicated_transport::take(const down_note& note) {
     case connecting: return connected(s, note);
     case stream:
       shown(s, note);
-      if ((note.bits & tell::done) != 0) request_over(s, s.outcome);
+      if ((note.bits & tell::done) != 0) write_over(s, s.outcome);
       return;
     case closing:
       if ((note.bits & tell::gone) == 0) return;
       --closing_;
       return free_socket(s);
-    case listener:
     case unused: assert(false && "a note about nothing"); return;
   }
 }
 
 // --- Listening.
 
-result<socket_base*> dedicated_transport::listen(const endpoint& local,
-                                                 const listen_options& options) {
-  auto& s = make_socket(socket::role::listener);
+result<listener_socket*> dedicated_transport::listen(const endpoint& local,
+                                                     const listen_options& options) {
+  auto made = std::make_unique<dedicated_listener>();
+  auto& l = at_home(*made);
   const auto how = listen_options_from(options, defaults_);
   std::error_code error;
-  call([&] { error = stack_->side().listen(*channel_, s, local, how); });
-  if (error) {
-    free_socket(s);
-    return error;
-  }
-  return static_cast<socket_base*>(&s);
+  call([&] { error = stack_->side().listen(*channel_, l, local, how); });
+  if (error) return error;
+  listeners_.push_back(std::move(made));
+  return &l;
 }
 
-void dedicated_transport::start_accept(accept_operation& op) {
-  auto& l = static_cast<socket&>(*op.socket);
+void dedicated_transport::accept_wanted(listener_socket& l, accept_operation& op) {
   auto& record = make_socket(socket::role::accepting);
   record.acceptor = &op;
-  record.listener = &l;
-  op.scratch.as<accept_progress>() = {&record};
-  op.next_acceptor = nullptr;
-  (l.first_acceptor == nullptr ? l.first_acceptor : l.last_acceptor->next_acceptor) = &op;
-  l.last_acceptor = &op;
+  record.listener = &static_cast<dedicated_listener&>(l);
+  op.offered = &record;
   record.asked = true;
   request(record, ask::accept);
 }
 
-void dedicated_transport::forget_acceptor(socket& l, accept_operation& op) noexcept {
-  accept_operation* before = nullptr;
-  for (auto* at = l.first_acceptor; at != &op; at = at->next_acceptor) before = at;
-  (before == nullptr ? l.first_acceptor : before->next_acceptor) = op.next_acceptor;
-  if (l.last_acceptor == &op) l.last_acceptor = before;
-}
-
 void dedicated_transport::accepted(socket& s, const down_note& note) {
   auto* op = std::exchange(s.acceptor, nullptr);
-  if (op != nullptr) forget_acceptor(*s.listener, *op);
   s.asked = false;
   if ((note.bits & tell::opened) == 0) {
     const auto outcome = s.outcome;
+    auto& l = *s.listener;
     withdraw(s);
     free_socket(s);
-    if (op != nullptr) op->complete(outcome);
+    if (op != nullptr) end_accept(l, *op, outcome);
     return;
   }
   s.asks &= static_cast<std::uint16_t>(~ask::cancel);
   s.kind = socket::role::stream;
-  if (op == nullptr) return give_up(s, ask::abort);  // its listener was closed meanwhile
+  if (op == nullptr) return give_up(s, true);  // its listener was closed meanwhile
   shown(s, note);
-  op->accepted = &s;
-  op->complete();
+  hand_out(*s.listener, s, *op);
 }
 
-void dedicated_transport::cancel_accept(accept_operation& op) noexcept {
-  auto& s = *op.scratch.as<accept_progress>().record;
-  if ((s.asks & ask::accept) == 0) return request(s, ask::cancel);
-  // The stack has not heard of it.
-  forget_acceptor(*s.listener, op);
+bool dedicated_transport::accepting_elsewhere(listener_socket&, accept_operation& op) noexcept {
+  auto& s = static_cast<socket&>(*op.offered);
+  if ((s.asks & ask::accept) == 0) {
+    request(s, ask::cancel);
+    return true;
+  }
+  accept_closed(op);  // the stack has not heard of it
+  return false;
+}
+
+// An answer that is on its way finds nobody and is given up; an accept that the stack has not heard
+// of it will not hear of.
+void dedicated_transport::accept_closed(accept_operation& op) noexcept {
+  auto& s = static_cast<socket&>(*op.offered);
+  s.acceptor = nullptr;
+  if ((s.asks & ask::accept) == 0) return;
   withdraw(s);
   free_socket(s);
-  op.complete(canceled_error());
+}
+
+void dedicated_transport::stop_listening(listener_socket& l) noexcept {
+  call([&] { stack_->side().close_listener(static_cast<dedicated_listener&>(l)); });
+  std::erase_if(listeners_, [&](const auto& each) { return each.get() == &l; });
 }
 
 // --- Connecting.
@@ -244,7 +235,7 @@ void dedicated_transport::cancel_accept(accept_operation& op) noexcept {
 void dedicated_transport::start_connect(connect_operation& op) {
   auto& s = make_socket(socket::role::connecting);
   s.connector = &op;
-  op.scratch.as<connect_progress>() = {&s};
+  op.attempt = &s;
   s.asked = true;
   request(s, ask::connect);
 }
@@ -261,12 +252,11 @@ void dedicated_transport::connected(socket& s, const down_note& note) {
   s.asks &= static_cast<std::uint16_t>(~ask::cancel);
   s.kind = socket::role::stream;
   shown(s, note);
-  op->connected = &s;
-  op->complete();
+  transport::connected(*op, s);
 }
 
 void dedicated_transport::cancel_connect(connect_operation& op) noexcept {
-  auto& s = *op.scratch.as<connect_progress>().record;
+  auto& s = static_cast<socket&>(*op.attempt);
   if ((s.asks & ask::connect) == 0) return request(s, ask::cancel);
   withdraw(s);
   free_socket(s);
@@ -275,37 +265,14 @@ void dedicated_transport::cancel_connect(connect_operation& op) noexcept {
 
 // --- The end of a socket.
 
-void dedicated_transport::give_up(socket& s, std::uint16_t how) noexcept {
+void dedicated_transport::give_up(socket_base& socket_of_stream, bool reset) noexcept {
+  auto& s = static_cast<socket&>(socket_of_stream);
   account(s);
   s.rx_data = nullptr;
   s.rx_size = s.presented = 0;
   s.kind = socket::role::closing;
   ++closing_;
-  request(s, how);
-}
-
-void dedicated_transport::close(socket_base& socket_of_stream) noexcept {
-  auto& s = static_cast<socket&>(socket_of_stream);
-  if (s.kind != socket::role::listener) return give_up(s, ask::close);
-  // Answers that are on their way find nobody and are given up; acceptors that the stack has not
-  // heard of it will not hear of.
-  while (auto* op = s.first_acceptor) {
-    s.first_acceptor = op->next_acceptor;
-    auto& record = *op->scratch.as<accept_progress>().record;
-    record.acceptor = nullptr;
-    if ((record.asks & ask::accept) != 0) {
-      withdraw(record);
-      free_socket(record);
-    }
-    op->complete(canceled_error());
-  }
-  s.last_acceptor = nullptr;
-  call([&] { stack_->side().close_listener(s); });
-  free_socket(s);
-}
-
-void dedicated_transport::abort(socket_base& socket_of_stream) noexcept {
-  give_up(static_cast<socket&>(socket_of_stream), ask::abort);
+  request(s, reset ? ask::abort : ask::close);
 }
 
 // --- Small things.
@@ -328,10 +295,11 @@ std::error_code dedicated_transport::set_options(socket_base& socket_of_stream,
 
 void dedicated_transport::observe(shard_snapshot& into, const snapshot_bounds&) {
   auto& c = into.counts;
-  c.push_back({"transport", "sockets", "sockets that the program holds", live_, true});
-  c.push_back({"transport", "lent_buffers", "buffers lent to readers", lend_.lent(), true});
+  c.push_back(
+      {"transport", "sockets", "sockets that the program holds", live_ + listeners_.size(), true});
+  c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
   c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
-               lend_.exhausted()});
+               lending_.starved()});
   auto& up = channel_->up;
   c.push_back({"transport", "stack_ring_notes", "notes put into the ring to the stack's thread",
                up.put_so_far()});

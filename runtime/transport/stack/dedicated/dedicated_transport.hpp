@@ -11,11 +11,10 @@
 #include <memory>
 #include <vector>
 
+#include "backend/transport.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/dedicated/channel.hpp"
-#include "transport/stack/lend_pool.hpp"
 #include "weir/config.hpp"
-#include "weir/detail/transport.hpp"
 
 namespace weir::detail {
 
@@ -30,20 +29,11 @@ class dedicated_transport final : public transport, public observable {
   void attach(weir::shard& owner) override;
   std::string_view name() const override { return "stack"; }
 
-  result<socket_base*> listen(const endpoint& local, const listen_options& options) override;
-  void start_accept(accept_operation& op) override;
+  result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
   void start_connect(connect_operation& op) override;
-  void start_read(read_operation& op) override;
-  void start_write(write_operation& op) override;
-  void cancel_accept(accept_operation& op) noexcept override;
   void cancel_connect(connect_operation& op) noexcept override;
-  void cancel_read(read_operation& op) noexcept override;
-  void cancel_write(write_operation& op) noexcept override;
-  std::error_code shutdown_send(socket_base& socket) noexcept override;
-  void close(socket_base& socket) noexcept override;
-  void abort(socket_base& socket) noexcept override;
   void release(lent_bytes& lent) noexcept override;
-  void settle(socket_base* spent) noexcept override;
+  void settle(socket_base& s) noexcept override;
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
@@ -73,34 +63,39 @@ class dedicated_transport final : public transport, public observable {
   void accepted(socket& s, const down_note& note);
   void connected(socket& s, const down_note& note);
   void shown(socket& s, const down_note& note);
-  void request_over(socket& s, std::error_code outcome);
-  void forget_acceptor(socket& listener, accept_operation& op) noexcept;
-  void give_up(socket& s, std::uint16_t how) noexcept;
-
   void account(socket& s) noexcept;
-  void continue_read(socket& s);
-  bool try_read(socket& s, read_operation& op);
-  bool try_lend(socket& s, read_operation& op);
-  bool finish_dry(socket& s, read_operation& op);
-  void wake_starved();
-  void send_next_write(socket& s) noexcept;
+  void write_over(socket& s, std::error_code outcome);
+
+  // stream_core, listener_core
+  void bring_in(socket_base&) override {}  // the stack's notes tell what came
+  bool lend(socket_base& s, lent_bytes& lent) override;
+  void forget_lending(socket_base& s) noexcept override;
+  void take_out(socket_base& s) override;
+  bool writing_elsewhere(socket_base& s, const write_operation& op) noexcept override;
+  std::error_code send_fin(socket_base& s) noexcept override;
+  void give_up(socket_base& s, bool reset) noexcept override;
+  void accept_wanted(listener_socket& l, accept_operation& op) override;
+  bool accepting_elsewhere(listener_socket& l, accept_operation& op) noexcept override;
+  void accept_closed(accept_operation& op) noexcept override;
+  void stop_listening(listener_socket& l) noexcept override;
+
+  static constexpr std::size_t lending_size = 16 * 1024;
+  static constexpr std::size_t lending_limit = 1024;
 
   std::shared_ptr<dedicated_stack> stack_;
   const config::listen_section& defaults_;
-  weir::shard* shard_ = nullptr;
   std::shared_ptr<channel> channel_;
   bool detached_ = false;
   bool rang_ = true;  // for all that was put
 
   std::vector<std::unique_ptr<socket[]>> slabs_;
   socket* free_ = nullptr;
-  std::size_t live_ = 0;
+  std::size_t live_ = 0;  // connections, and accepts
   std::size_t closing_ = 0;
   socket* first_asking_ = nullptr;
   socket* last_asking_ = nullptr;
-  lend_pool lend_;
-  socket* first_starved_ = nullptr;
-  socket* last_starved_ = nullptr;
+  lending_pool lending_{lending_size, lending_limit};
+  std::vector<std::unique_ptr<dedicated_listener>> listeners_;
 };
 
 }  // namespace weir::detail

@@ -34,7 +34,7 @@ std::error_code stack_side::join_group(dedicated_group& g, const stack::listen_o
   return {};
 }
 
-std::error_code stack_side::listen(channel& c, dedicated_socket& record, const endpoint& local,
+std::error_code stack_side::listen(channel& c, dedicated_listener& record, const endpoint& local,
                                    const stack::listen_options& options) {
   if (device_error_) return device_error_;
   auto* g = local.port == 0 ? nullptr : find(local);
@@ -54,15 +54,13 @@ std::error_code stack_side::listen(channel& c, dedicated_socket& record, const e
   auto& m = *g->members.emplace_back(std::make_unique<dedicated_member>());
   m.home = &c;
   m.group = g;
-  record.stack = {};
-  record.stack.home = &c;
-  record.stack.member = &m;
+  record.member = &m;
   record.local = g->local;
   return {};
 }
 
-void stack_side::close_listener(dedicated_socket& record) {
-  leave_group(*std::exchange(record.stack.member, nullptr));
+void stack_side::close_listener(dedicated_listener& record) {
+  leave_group(*std::exchange(record.member, nullptr));
 }
 
 void stack_side::leave_group(dedicated_member& m) {
@@ -85,7 +83,7 @@ void stack_side::leave_group(dedicated_member& m) {
 // --- Who waits.
 
 void stack_side::start_accept(channel& c, dedicated_socket& s) {
-  auto* m = s.listener->stack.member;
+  auto* m = s.listener->member;
   s.stack = {};
   s.stack.home = &c;
   if (device_error_) return over(s, device_error_);

@@ -158,7 +158,6 @@ std::error_code stack_side::set_options(dedicated_socket& s, const stream_option
 
 void stack_side::start_write(dedicated_socket& s) {
   s.stack.writing = s.writer;
-  begin_write(*s.writer);
   if (device_error_) {
     s.stack.writing = nullptr;
     return over(s, device_error_);
@@ -236,7 +235,7 @@ void stack_side::look(dedicated_socket& s, down_note& note) {
   if (host_.at_end(h.id)) {
     note.bits |= tell::end;
   } else if (const auto why = device_error_ ? device_error_ : host_.error(h.id)) {
-    s.failure = why;
+    s.ended_by = why;
     note.bits |= tell::failed;
   }
 }

@@ -54,9 +54,9 @@ class stack_side final : public stack_tenant {
   void leave(channel& c);
   /// Carries out the notes that are there.
   void hear(channel& c);
-  std::error_code listen(channel& c, dedicated_socket& record, const endpoint& local,
+  std::error_code listen(channel& c, dedicated_listener& record, const endpoint& local,
                          const stack::listen_options& options);
-  void close_listener(dedicated_socket& record);
+  void close_listener(dedicated_listener& record);
   std::error_code set_options(dedicated_socket& s, const stream_options& options);
 
   /// transport::failure() of all shards. Any thread.

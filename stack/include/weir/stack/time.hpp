@@ -10,6 +10,8 @@
 namespace weir {
 
 using duration = std::chrono::nanoseconds;
+/// In place of a duration: for ever.
+inline constexpr duration no_limit = duration::max();
 
 /// A point in time. Strong, so that it is never mixed up with a span of time or a sequence number.
 class instant {

@@ -1,0 +1,69 @@
+// Where sockets live: the interface between a shard and a back end (kernel sockets through
+// io_uring, kernel sockets through Asio, our own stack). One transport per shard; it is called from
+// that shard's thread only. What all of them do alike is in core/sockets, which they derive from.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+#include "core/sockets/listener_core.hpp"
+#include "core/sockets/stream_core.hpp"
+#include "weir/options.hpp"
+#include "weir/stack/result.hpp"
+
+namespace weir::detail {
+
+class datagram_transport;
+
+class transport : public stream_core, public listener_core {
+ public:
+  /// Called once by the shard that owns this transport, before anything else.
+  virtual void attach(weir::shard& owner) { set_owner(owner); }
+  /// "uring", "asio", "stack", "sim".
+  virtual std::string_view name() const = 0;
+
+  virtual result<listener_socket*> listen(const endpoint& local, const listen_options& options) = 0;
+  /// What it is to connect to was judged (core/sockets/arguments.hpp).
+  virtual void start_connect(connect_operation& op) = 0;
+  virtual void cancel_connect(connect_operation& op) noexcept = 0;
+
+  /// Where the datagram sockets live (weir/detail/datagram.hpp); null where there are none.
+  virtual datagram_transport* datagrams() noexcept { return nullptr; }
+
+  /// Before the shard waits: send what is due, run the transport's own timers. Called once per turn
+  /// of the loop.
+  virtual void before_wait(instant now) = 0;
+  /// When before_wait() must run again at the latest.
+  virtual instant next_deadline() const = 0;
+  /// Sockets that were given up and are not gone yet; a shard ends only when none is left.
+  virtual std::size_t closing() const = 0;
+  /// The shard ends now: whatever is still closing is reset.
+  virtual void abandon() noexcept = 0;
+  /// Why no socket works here any more, and none ever will: the stack's device is gone.
+  virtual std::error_code failure() const noexcept { return {}; }
+
+ protected:
+  /// A socket of this transport's.
+  template <class Socket>
+  Socket& at_home(Socket& s) {
+    s.at = this;
+    return s;
+  }
+  /// The connection is made. One that met itself (a port of our own that happened to be chosen as
+  /// the local one) is refused: nobody listens there.
+  void connected(connect_operation& op, socket_base& s) {
+    if (local_endpoint(s) == op.remote) {
+      give_up(s, true);
+      return op.complete(std::make_error_code(std::errc::connection_refused));
+    }
+    op.connected = &s;
+    op.complete();
+  }
+};
+
+/// A listener's home is a transport.
+inline transport& transport_of(const socket_base& listener) {
+  return static_cast<transport&>(*listener.at);
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,48 @@
+// The checks of addresses that sockets are opened with.
+#include "core/sockets/arguments.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace weir::detail {
+namespace {
+
+std::error_code code(std::errc e) { return std::make_error_code(e); }
+
+/// ::ffff:a.b.c.d (RFC 4291 2.5.5.2): IPv4, which has a form of its own here.
+bool is_mapped(const ip_address& address) {
+  constexpr std::array<std::uint8_t, 12> prefix{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return address.is_v6() && std::ranges::equal(address.bytes().first(12), prefix);
+}
+
+bool is_one_host(const ip_address& address) {
+  return !address.is_multicast() && !address.is_limited_broadcast() && !is_mapped(address);
+}
+
+}  // namespace
+
+std::error_code check_local(const endpoint& local, bool allow_wildcard) {
+  if (local.address.is_unspecified() && !allow_wildcard) return code(std::errc::permission_denied);
+  if (!is_one_host(local.address)) return code(std::errc::invalid_argument);
+  return {};
+}
+
+std::error_code check_connect(const endpoint& remote, const connect_options& options) {
+  if (remote.address.is_unspecified() || remote.port == 0)
+    return code(std::errc::address_not_available);
+  if (!is_one_host(remote.address)) return code(std::errc::invalid_argument);
+  const auto& local = options.local.address;
+  if (local.is_unspecified()) return {};
+  if (local.family() != remote.address.family())
+    return code(std::errc::address_family_not_supported);
+  return is_one_host(local) ? std::error_code() : code(std::errc::invalid_argument);
+}
+
+std::error_code check_remote(ip_family family, const endpoint& to) {
+  if (to.address.family() != family) return code(std::errc::address_family_not_supported);
+  if (to.port == 0 || to.address.is_unspecified() || !is_one_host(to.address))
+    return code(std::errc::invalid_argument);
+  return {};
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,24 @@
+// What every back end refuses alike, judged once, before one is asked.
+#pragma once
+
+#include <system_error>
+
+#include "weir/options.hpp"
+#include "weir/stack/address.hpp"
+
+namespace weir::detail {
+
+/// permission_denied: a wildcard without allow_wildcard; invalid_argument: an IPv4 address in
+/// IPv6's mapped form, a multicast or a broadcast address.
+std::error_code check_local(const endpoint& local, bool allow_wildcard);
+
+/// address_not_available: unspecified, or port 0; invalid_argument: not one host;
+/// address_family_not_supported: the local address is of the other family.
+std::error_code check_connect(const endpoint& remote, const connect_options& options);
+
+/// Of a datagram's destination, for a socket of this family: address_family_not_supported;
+/// invalid_argument: not one host, or port 0. (Linux takes "any" for loopback; no other back end
+/// does. A subnet's broadcast address only the back end knows.)
+std::error_code check_remote(ip_family family, const endpoint& to);
+
+}  // namespace weir::detail

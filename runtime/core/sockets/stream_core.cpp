@@ -1,0 +1,187 @@
+// Reads, writes and ends of streams, as on every back end.
+#include "core/sockets/stream_core.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <utility>
+
+#include "weir/error.hpp"
+
+namespace weir::detail {
+
+// --- Reading.
+
+void stream_core::start_read(read_operation& op) {
+  auto& s = *op.socket;
+  s.reader = &op;
+  if (s.rx_size == 0) settle(s);  // read to its end in this turn: what comes next is shown
+  if (!finish_read(s)) bring_in(s);
+}
+
+/// Gives the waiting read what there is; true when that ends it.
+bool stream_core::finish_read(socket_base& s) {
+  auto& op = *s.reader;
+  bool done = op.filled != 0 && op.filled >= op.minimum;  // straight into its memory
+  if (op.lend) {
+    if (s.rx_size != 0) {
+      if (!lend(s, op.lent)) return s.reader == nullptr;
+      op.filled = op.lent.size;
+      done = true;
+    }
+  } else {
+    while (s.rx_size != 0 && op.filled < op.into.size()) {
+      const auto n = std::min<std::size_t>(s.rx_size, op.into.size() - op.filled);
+      std::memcpy(op.into.data() + op.filled, s.rx_data, n);
+      s.rx_data += n;
+      s.rx_size -= static_cast<std::uint32_t>(n);
+      op.filled += n;
+      settle(s);  // gives back what was emptied while it is hot, and shows what comes next
+    }
+    done = op.filled != 0 && op.filled >= op.minimum;
+  }
+  std::error_code error;
+  if (!done && s.rx_size == 0 && s.received_all) {
+    done = true;
+    if (!s.clean_end) error = failure_of(s);
+  }
+  if (!done) return false;
+  assert(!reading_elsewhere(s, false));
+  s.reader = nullptr;
+  op.complete(error);
+  return true;
+}
+
+void stream_core::bytes_came(socket_base& s) {
+  if (s.reader == nullptr || reading_elsewhere(s, false) || finish_read(s)) return;
+  if (!s.reader->asked_to_end()) return bring_in(s);
+  std::exchange(s.reader, nullptr)->complete(canceled_error());
+}
+
+void stream_core::note_end(socket_base& s, std::error_code why) noexcept {
+  if (why && s.failure == 0) s.failure = static_cast<std::uint16_t>(why.value());
+  if (!s.received_all) {
+    s.received_all = true;
+    // After a failure that a write reported, what looks like the end is the failure's.
+    s.clean_end = s.failure == 0;
+  }
+}
+
+void stream_core::cancel_read(read_operation& op) noexcept {
+  auto& s = *op.socket;
+  assert(s.reader == &op);
+  if (reading_elsewhere(s, true)) return;
+  forget_lending(s);
+  s.reader = nullptr;
+  op.complete(canceled_error());
+}
+
+// --- Writing.
+
+void stream_core::start_write(write_operation& op) {
+  auto& s = *op.socket;
+  if (s.send_closed) return op.complete(std::make_error_code(std::errc::broken_pipe));
+  if (s.failure != 0) return op.complete(failure_of(s));
+  op.advance(0);
+  const bool first = s.writers.empty();
+  s.writers.push_back(op);
+  if (first) take_out(s);
+}
+
+stream_core::gathered stream_core::gather(const socket_base& s,
+                                          std::span<std::span<const std::byte>> into,
+                                          std::uint32_t writes) {
+  gathered out;
+  for (auto* op = s.writers.front(); op != nullptr; op = s.writers.after(*op)) {
+    if (out.writes == writes || (out.writes != 0 && !op->all)) break;
+    const auto parts = op->parts();
+    std::size_t i = op->part;
+    for (auto offset = op->part_offset; i < parts.size() && out.parts < into.size(); ++i) {
+      const auto part = parts[i].subspan(std::exchange(offset, 0u));
+      if (part.empty()) continue;
+      into[out.parts++] = part;
+      out.bytes += part.size();
+    }
+    ++out.writes;
+    if (i < parts.size() || !op->all) break;
+  }
+  return out;
+}
+
+void stream_core::pop_writer(socket_base& s, std::error_code outcome) noexcept {
+  s.writers.pop_front()->complete(outcome);
+}
+
+void stream_core::sent(socket_base& s, std::size_t n) {
+  while (auto* op = s.writers.front()) {
+    n = op->advance(n);
+    if (!op->carried_out() && (op->all || op->written == 0)) return;
+    pop_writer(s, {});
+    if (n == 0) break;
+  }
+  after_writes(s);
+}
+
+/// The half-close that waited for the writes.
+void stream_core::after_writes(socket_base& s) noexcept {
+  if (!s.writers.empty() || !s.fin_waits) return;
+  s.fin_waits = false;
+  // An error means that the connection is over, which its reader hears of.
+  (void)send_fin(s);
+}
+
+void stream_core::writes_released(socket_base& s) {
+  for (auto* op = s.writers.front(); op != nullptr;) {
+    auto* next = s.writers.after(*op);
+    if (op->asked_to_end()) {
+      s.writers.remove(*op);
+      op->complete(canceled_error());
+    }
+    op = next;
+  }
+  if (s.writers.empty()) return after_writes(s);
+  take_out(s);
+}
+
+void stream_core::sending_failed(socket_base& s, std::error_code why) {
+  // The kernel says EPIPE for a reset that came after the peer's end, and where another operation
+  // was told the reason already.
+  if (why == std::errc::broken_pipe && !s.send_closed)
+    why = std::make_error_code(std::errc::connection_reset);
+  if (s.failure == 0 && why != std::errc::broken_pipe)
+    s.failure = static_cast<std::uint16_t>(why.value());
+  if (s.failure != 0) why = failure_of(s);
+  s.fin_waits = false;
+  while (!s.writers.empty()) pop_writer(s, why);
+}
+
+void stream_core::fail(socket_base& s, std::error_code why) {
+  receiving_over(s, why);
+  sending_failed(s, why);
+}
+
+void stream_core::cancel_write(write_operation& op) noexcept {
+  auto& s = *op.socket;
+  if (writing_elsewhere(s, op)) return;
+  const bool was_first = s.writers.front() == &op;
+  s.writers.remove(op);
+  op.complete(canceled_error());
+  if (s.writers.empty())
+    after_writes(s);
+  else if (was_first)
+    take_out(s);  // what waits behind it may have been waiting for no more than its turn
+}
+
+std::error_code stream_core::shutdown_send(socket_base& s) noexcept {
+  if (s.failure != 0) return std::make_error_code(std::errc::not_connected);
+  if (s.send_closed) return {};
+  if (!s.writers.empty()) {
+    s.send_closed = s.fin_waits = true;
+    return {};
+  }
+  if (send_fin(s)) return std::make_error_code(std::errc::not_connected);
+  s.send_closed = true;
+  return {};
+}
+
+}  // namespace weir::detail
