@@ -262,6 +262,47 @@ TEST_CASE("memory of the application's is sent without a copy and comes back onc
   CHECK(m.released == 1);
 }
 
+TEST_CASE("the end after more pieces than a packet has parts is on the last segment only") {
+  for (const bool small : {false, true}) {
+    CAPTURE(small);
+    auto o = with_receive_buffer(1u << 20);
+    o.mtu = 9000;
+    script t(o);
+    memory mine(270);
+    t.establish("<mss 8960>", 65535);
+    t.in(". 1 ack 1 win 0");
+    // Each is a part of its own; what is copied, as it stands behind what is kept.
+    const auto kept = mine.keep(t.h());
+    REQUIRE(kept);
+    std::string all;
+    for (int i = 0; i < 66; ++i) {
+      CHECK(t.h().send_lent(t.now(), t.socket, *kept, kept->bytes().first(260)).value() == 260);
+      all += mine.text.substr(0, 260);
+      if (small) {
+        CHECK(t.send("ten bytes.").value() == 10);
+        all += "ten bytes.";
+      }
+    }
+    t.h().release(t.now(), *kept);
+    t.shutdown();
+    t.quiet();
+    t.in(". 1 ack 1 win 65535");
+    std::string sent;
+    while (t.sent() > 0) {
+      const auto s = t.take();
+      CHECK(t.place(s) == 1 + sent.size());
+      CHECK(s.payload.size() <= 8960);
+      sent += text_of(s.payload);
+      CHECK(s.has(wire::fin) == (sent.size() == all.size()));
+      if (t.sent() == 0) t.in(". 1 ack " + std::to_string(1 + sent.size()));
+    }
+    CHECK(sent == all);
+    t.in(". 1 ack " + std::to_string(2 + sent.size()));
+    CHECK(t.state() == tcp_state::fin_wait_2);
+    CHECK(mine.released == 1);
+  }
+}
+
 TEST_CASE("memory that is kept comes back once, whatever ends the connection") {
   for (const std::string how : {"abort", "reset", "timeout", "host", "unsent"}) {
     CAPTURE(how);

@@ -56,6 +56,25 @@ TEST_CASE("listen_deferred_accept_wakes_nobody_before_data_is_there") {
   CHECK(t.count(counter::accepts_deferred) == 1);
 }
 
+TEST_CASE("listen_deferred_accept_takes_the_wait_for_data_for_no_round_trip") {
+  for (const bool together : {false, true}) {
+    CAPTURE(together);
+    script t;
+    t.listen(80, {.defer_accept = std::chrono::seconds(5)});
+    t.in("S 0 <mss 1460>");
+    t.out("S. 0 ack 1");
+    t.after(20ms);
+    if (!together) {
+      t.in(". 1 ack 1");
+      t.after(3s);
+    }
+    t.in("P. 1:11 ack 1");
+    REQUIRE(t.accept());
+    CHECK(t.info().rtt == (together ? 20ms : 0ms));  // 0: not measured
+    CHECK(t.info().rto <= 1s);
+  }
+}
+
 TEST_CASE("listen_deferred_accept_gives_up_waiting_for_data") {
   script t;
   t.listen(80, {.defer_accept = std::chrono::seconds(3)});

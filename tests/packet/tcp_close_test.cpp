@@ -237,12 +237,42 @@ TEST_CASE("close_with_unread_data_sends_rst") {
 }
 
 // covers: SHLD-3
-TEST_CASE("data_after_close_is_answered_with_rst") {
+TEST_CASE("data_after_close_is_answered_with_rst_in_each_state_and_wherever_it_lies") {
+  for (const bool answered : {false, true})  // FIN-WAIT-1, FIN-WAIT-2
+    for (const std::string late : {"P. 11:21", "P. 1:21", "P. 101:201", "FP. 11:21"}) {
+      CAPTURE(answered);
+      CAPTURE(late);
+      script t;
+      t.establish();
+      t.in("P. 1:11 ack 1");
+      CHECK(t.read().size() == 10);
+      t.skip();
+      t.close();
+      t.out("F. 1 ack 11");
+      if (answered) t.in(". 11 ack 2");
+      // What is old is acknowledged, and so is a bare segment.
+      t.in("P. 1:11 ack " + std::string(answered ? "2" : "1"));
+      t.out(". 2 ack 11");
+      t.in(". 11 ack " + std::string(answered ? "2" : "1"));
+      t.quiet();
+      t.in(late + " ack 2");
+      t.out("R. 2 ack 11");
+      t.quiet();
+      CHECK(t.h().memory_in_use() == 0);
+      t.in("P. 21:31 ack 2");  // there is nothing any more
+      t.out("R 2");
+    }
+}
+
+// covers: SHLD-3
+TEST_CASE("close_over_a_gap_is_a_reset_once_what_was_missing_comes") {
   script t;
   t.establish();
-  t.close();
+  t.in("P. 101:201 ack 1");
+  t.skip();
+  t.close();  // nothing that could have been read is unread
   t.out("F. 1 ack 1");
-  t.in("P. 1:11 ack 2");
+  t.in("P. 1:101 ack 2");
   t.out("R. 2 ack 1");
   CHECK(t.h().memory_in_use() == 0);
 }

@@ -408,3 +408,40 @@ TEST_CASE("ecn_mark_on_one_fragment_marks_the_segment_and_a_fragment_not_capable
     }
   }
 }
+
+// covers: 3168-2
+TEST_CASE("ecn_no_kind_of_retransmission_is_marked_as_capable") {
+  for (const std::string kind : {"fast", "probe", "timeout"}) {
+    CAPTURE(kind);
+    script t;
+    t.listen();
+    t.in("SEC 0 <mss 1000,sackOK>");
+    CHECK(t.take().ecn == 0);
+    t.in(". 1 ack 1");
+    REQUIRE(t.accept());
+    CHECK(t.send(8000u).value() == 8000);
+    for (int i = 0; i < 8; ++i) CHECK(t.take().ecn == 2);
+    if (kind == "fast") {
+      t.in(". 1 ack 1 <sack 1001:5001>");
+    } else {
+      (void)t.until_sent();
+      if (kind == "timeout") {
+        t.skip();
+        (void)t.until_sent();
+        REQUIRE(t.info().timeouts == 1);
+      }
+    }
+    REQUIRE(t.sent() > 0);
+    while (t.sent() > 0) {
+      const auto s = t.take();
+      CHECK(t.place(s) < 8001);
+      CHECK(s.ecn == 0);
+      CHECK_FALSE(s.has(wire::cwr));
+    }
+    CHECK(t.info().retransmissions > 0);
+    // New data beside it is.
+    t.in(". 1 ack 8001");
+    CHECK(t.send(1000u).value() == 1000);
+    CHECK(t.take().ecn == 2);
+  }
+}

@@ -97,6 +97,33 @@ TEST_CASE("a close that waits behind unsent data changes nothing about the probe
     }
 }
 
+// covers: 8985-11, 8985-9
+TEST_CASE("an end without data that is lost is probed like a segment, and so is one with data") {
+  for (const std::uint32_t bytes : {0u, 10u, 1000u}) {
+    CAPTURE(bytes);
+    script t;
+    t.establish("<mss 1000,sackOK>");
+    const auto at = warm_up(t, 2, 10ms);
+    if (bytes > 0) {
+      CHECK_FALSE(t.h().set_cork(t.now(), t.socket, true));
+      CHECK(t.send(bytes).value() == bytes);
+    }
+    t.shutdown();
+    t.skip();
+    if (bytes == 1000) t.in(ack(at + 1000));  // it left before, full; the end is alone
+    t.skip();
+    (void)t.until_sent();
+    CHECK(t.count(counter::tail_loss_probes) == 1);
+    CHECK(t.info().timeouts == 0);
+    if (bytes == 10)
+      t.out("FP. " + r(at, at + 10) + " ack 1");
+    else
+      t.out("F. " + std::to_string(at + bytes) + " ack 1");
+    t.in(ack(at + bytes + 1));
+    CHECK(t.state() == tcp_state::fin_wait_2);
+  }
+}
+
 // covers: 8985-9
 TEST_CASE("the probe of a single segment waits for a delayed acknowledgement too") {
   script t;

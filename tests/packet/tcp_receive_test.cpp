@@ -140,6 +140,33 @@ TEST_CASE("out_of_window_data_gets_an_ack") {
   CHECK(t.count(counter::drop_tcp_out_of_window) == 1);
 }
 
+// covers: b30, b31
+TEST_CASE("an end that the window cuts off is no end yet") {
+  for (const bool first : {true, false}) {
+    CAPTURE(first);
+    host_options o;
+    o.tcp.receive_buffer = 5000;
+    script t(o);
+    t.establish();
+    if (!first) t.in(data(1, 2001));
+    // All but its last bytes fit: the FIN stands behind those.
+    const std::uint32_t from = first ? 1 : 1001;
+    t.in("F. " + std::to_string(from) + ":6001 ack 1");
+    CHECK(t.state() == tcp_state::established);
+    CHECK(t.read() == script::stream(0, 5000));
+    CHECK_FALSE(t.h().at_end(t.socket));
+    // The peer went on instead: what it had called its end was never there.
+    t.skip();
+    t.in(data(5001, 6001));
+    t.in(data(6001, 6101));
+    CHECK(t.read() == script::stream(5000, 6100));
+    CHECK(t.state() == tcp_state::established);
+    t.in("F. 6101 ack 1");
+    CHECK(t.state() == tcp_state::close_wait);
+    CHECK(t.h().at_end(t.socket));
+  }
+}
+
 // covers: b30
 TEST_CASE("partial_overlap_with_the_window_is_trimmed") {
   host_options o;
@@ -210,6 +237,47 @@ TEST_CASE("right_window_edge_never_moves_left_by_scaling_either") {
       }
     }
   }
+}
+
+// covers: b34
+TEST_CASE("each_way_of_reading_opens_a_closed_window_with_one_update") {
+  for (const std::string way : {"copy", "look", "lend"})
+    for (const std::uint32_t most : {4000u, 1460u}) {
+      CAPTURE(way);
+      CAPTURE(most);
+      host_options o;
+      o.tcp.receive_buffer = 4000;
+      script t(o);
+      t.establish();
+      for (std::uint32_t at = 1; at < 4001; at += 1000) t.in(data(at, at + 1000));
+      t.skip();
+      REQUIRE(t.info().receive_window == 0);
+      std::uint32_t taken = 0;
+      std::vector<lent_chunk> held;
+      while (taken < most) {
+        if (way == "copy") {
+          taken += static_cast<std::uint32_t>(t.read_some(most - taken));
+        } else if (way == "look") {
+          const auto n = std::min<std::size_t>(t.h().peek(t.socket).size(), most - taken);
+          t.h().consume(t.now(), t.socket, n);
+          taken += static_cast<std::uint32_t>(n);
+        } else {
+          held.push_back(t.h().lend(t.now(), t.socket).value());
+          taken += held.back().size;
+        }
+      }
+      for (const auto& one : held) t.h().release(t.now(), one);
+      REQUIRE(t.sent() >= 1);
+      auto s = t.take();
+      CHECK(s.payload.empty());
+      CHECK(s.acknowledgment - t.peer_isn == 4001);
+      CHECK(s.window >= 1460);
+      for (auto last = s.window; t.sent() > 0; last = s.window) {
+        s = t.take();
+        CHECK(s.window >= 2 * last);  // a further one says so much more
+      }
+      CHECK(s.window <= std::max(taken, most));
+    }
 }
 
 // covers: b34
@@ -285,6 +353,73 @@ TEST_CASE("quick_acks_first_then_delayed_up_to_40_ms") {
   t.out(". 1 ack " + std::to_string(at + 10));
 }
 
+TEST_CASE("the window grows for a reader that takes it in a round trip, not for one that is slow") {
+  script t;
+  t.establish("<mss 1000,wscale 7>");
+  CHECK(t.send(10u).value() == 10);
+  t.after(100ms);
+  t.in(". 1 ack 11");  // the round trip
+  REQUIRE(t.info().rtt == 100ms);
+  const auto limit = t.info().receive_limit;
+  REQUIRE(limit == 65536);
+  std::uint32_t at = 1;
+  const auto fill = [&] {
+    while (t.info().receive_window >= 1000) {
+      t.in(data(at, at + 1000, " ack 11"));
+      at += 1000;
+    }
+    t.skip();
+  };
+  // Not quite half of it in a round trip, in small bites.
+  for (int i = 0; i < 60; ++i) {
+    fill();
+    for (int k = 0; k < 20; ++k) {
+      (void)t.read_some(limit * 15 / 16 / 20);
+      t.after(10ms);
+    }
+    CHECK(t.info().receive_limit == limit);
+    CHECK(t.info().receive_window <= limit);
+  }
+  // Three quarters in each: it grows, and goes on to.
+  for (int i = 0; i < 3; ++i) {
+    const auto before = t.info().receive_limit;
+    for (int k = 0; k < 20; ++k) {
+      fill();
+      (void)t.read_some(before * 3 / 4 / 20);
+      t.after(5ms);
+    }
+    fill();
+    (void)t.read_some(1);
+    CHECK(t.info().receive_limit > before);
+  }
+}
+
+// covers: MUST-40
+TEST_CASE(
+    "the delayed acknowledgement is due 40 ms after the data, whatever is asked of us meanwhile") {
+  script t;
+  t.establish();
+  const auto at = drain_quick(t);
+  t.in(". " + std::to_string(at) + " ack 1 win 0");
+  CHECK(t.send(10u).value() == 10);
+  t.skip();
+  t.in(data(at, at + 10, " ack 1 win 0"));
+  const auto begin = t.now();
+  // Nothing of it can be sent, or carries an acknowledgement.
+  for (int i = 0; i < 7; ++i) {
+    t.after(5ms);
+    CHECK(t.send(10u).value() == 10);
+    t.in("R " + std::to_string(at + 100'000'000));
+    t.in(". " + std::to_string(at + 10) + " ack 1 win 0");
+    t.flush();
+    t.quiet();
+  }
+  (void)t.until_sent(5s);
+  CHECK(t.now() - begin >= 40ms);
+  CHECK(t.now() - begin < 41ms);
+  t.out(". 1 ack " + std::to_string(at + 10));
+}
+
 // covers: SHLD-19, b36
 // covers: 5681-17
 TEST_CASE("ack_at_least_every_second_mss") {
@@ -329,6 +464,33 @@ TEST_CASE("reply_carries_the_acknowledgement") {
   t.out("P. 1:101 ack 101");
   t.quiet();
   t.after(1ms);
+  t.quiet();
+}
+
+// covers: b37, 5681-12, MUST-58
+TEST_CASE("immediate_ack_on_each_part_of_a_gap_that_is_filled_and_one_for_a_batch") {
+  script t;
+  t.establish();
+  const auto at = drain_quick(t);
+  const auto acked = [&](std::uint32_t n) { t.out(". 1 ack " + std::to_string(at + n)); };
+  t.in(data(at + 300, at + 400));
+  acked(0);
+  t.in(data(at + 100, at + 150));  // in the middle of the gap
+  acked(0);
+  t.in(data(at + 250, at + 300));  // at its far end
+  acked(0);
+  t.in(data(at + 150, at + 200));  // behind the middle
+  acked(0);
+  t.in(data(at, at + 100));  // its front: up to the next gap
+  acked(200);
+  t.in(data(at + 200, at + 240));  // a part, in order, and a gap remains
+  acked(240);
+  t.in_batch({data(at + 500, at + 600), data(at + 240, at + 250)});
+  acked(400);
+  t.quiet();
+  t.in(data(at + 400, at + 500));
+  acked(600);
+  t.in(data(at + 600, at + 610));  // all is filled: delayed again
   t.quiet();
 }
 

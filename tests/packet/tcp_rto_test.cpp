@@ -141,6 +141,31 @@ TEST_CASE("a sample of a retransmitted segment counts only with a timestamp") {
   }
 }
 
+// covers: 6298-6, 8961-1
+TEST_CASE("an acknowledgement of new segments and one sent twice is no sample of either") {
+  script t;
+  t.establish("<mss 1000>");
+  const auto at = warm_up(t);
+  REQUIRE(t.info().rtt == 100ms);
+  CHECK(t.send(3000u).value() == 3000);
+  t.skip();
+  (void)t.until_sent();  // the first of them again
+  t.skip();
+  t.after(20ms);
+  t.in(ack(at + 3000));  // the others waited behind it
+  CHECK(t.info().rtt == 100ms);
+  // A part of what was sent twice is no better.
+  CHECK(t.send(1000u).value() == 1000);
+  t.skip();
+  (void)t.until_sent();
+  t.skip();
+  t.after(20ms);
+  t.in(ack(at + 3500));
+  CHECK(t.info().rtt == 100ms);
+  t.in(ack(at + 4000));
+  CHECK(t.info().rtt == 100ms);
+}
+
 // covers: 6298-9, 6298-10
 TEST_CASE("the timer starts with the first segment, restarts with progress and stops at the end") {
   script t;

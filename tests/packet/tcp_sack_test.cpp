@@ -115,6 +115,40 @@ TEST_CASE("what could not be kept is not reported") {
   CHECK(t.info().out_of_order == held);
 }
 
+// covers: 2018-9
+TEST_CASE("what had to go to make room for what was missing is no longer reported") {
+  host_options o;
+  o.limits.memory = 1u << 20;
+  script t(o);
+  t.establish("<mss 1000,sackOK>");
+  // Three blocks beyond a gap.
+  for (const std::uint32_t block : {10'001u, 20'001u, 30'001u})
+    for (std::uint32_t at = block; at < block + 4000; at += 1000) t.in(data(at, at + 1000));
+  CHECK(t.info().out_of_order == 12'000);
+  t.skip();
+  // Then others use up the host's memory.
+  const std::string piece(5000, 'x');
+  std::vector<lent_chunk> kept;
+  while (auto one = t.h().keep(bytes_of(piece), [](void*) noexcept {}, nullptr))
+    kept.push_back(*one);
+  for (std::uint32_t at = 1; at < 9001; at += 1000) {
+    CAPTURE(at);
+    t.in(data(at, at + 1000));
+    (void)t.until_sent(1s);  // nothing beyond a gap any more: delayed
+    const auto s = t.take();
+    CHECK(s.acknowledgment - t.peer_isn == at + 1000);
+    std::uint32_t reported = 0;
+    for (std::size_t i = 0; i < s.options.sack_count; ++i)
+      reported += s.options.sack[i].right - s.options.sack[i].left;
+    CHECK(reported == t.info().out_of_order);
+    (void)t.read();
+    t.skip();
+  }
+  CHECK(t.count(counter::drop_tcp_memory) > 0);
+  CHECK(t.info().out_of_order < 12'000);
+  for (const auto& one : kept) t.h().release(t.now(), one);
+}
+
 // covers: 2883-1
 TEST_CASE("a duplicate is reported first, once, also when it lies within a block") {
   script t;
@@ -205,6 +239,28 @@ TEST_CASE("recovery begins at the third report, halves the flight and ends beyon
   t.in(ack(at + 12000));
   CHECK(t.info().congestion_window == 5000);
   CHECK(t.info().fast_retransmits == 1);
+}
+
+// covers: 6675-1, 9293-E14
+TEST_CASE("a report beyond what was sent is ignored, up to its end it is not") {
+  for (const bool beyond : {true, false}) {
+    CAPTURE(beyond);
+    script t;
+    t.establish("<mss 1000,sackOK>");
+    const auto at = warm_up(t);
+    CHECK(t.send(5000u).value() == 5000);
+    t.skip();
+    t.after(100ms);
+    t.in(ack(at, {{at + 1000, at + (beyond ? 5001 : 5000)}}));
+    if (beyond) {
+      t.quiet();
+      CHECK(t.info().fast_retransmits == 0);
+      // Beside a good one it hinders that no more than it helps.
+      t.in(ack(at, {{at + 2000, at + 50'000}, {at + 1000, at + 5000}}));
+    }
+    CHECK(data_sent(t) == std::vector<std::uint32_t>{at});
+    CHECK(t.info().fast_retransmits == 1);
+  }
 }
 
 // covers: 6675-1, 6675-3

@@ -45,6 +45,30 @@ TEST_CASE("nagle_holds_a_second_small_segment_until_the_first_is_acknowledged") 
 }
 
 // covers: SHLD-7
+TEST_CASE("nagle_holds_a_small_segment_for_a_small_one_only_not_for_full_ones") {
+  // Minshall's amendment: what is out and full holds nothing back.
+  host_options o;
+  o.tcp = nagle();
+  script t(o);
+  t.establish();
+  CHECK(t.send(1460u * 2).value() == 2920);
+  t.out(". 1:1461 ack 1");
+  t.out("P. 1461:2921 ack 1");
+  CHECK(t.send(10u).value() == 10);
+  t.out("P. 2921:2931 ack 1");  // nothing small is out
+  CHECK(t.send(10u).value() == 10);
+  t.quiet();  // now one is
+  t.in(". 1 ack 2921");
+  t.quiet();  // ... still, though the full ones have arrived
+  CHECK(t.send(1460u).value() == 1460);
+  t.out(". 2931:4391 ack 1");  // a full one goes, what is left over waits
+  t.quiet();
+  t.in(". 1 ack 2931");
+  t.out("P. 4391:4401 ack 1");  // the full one is still out
+  t.quiet();
+}
+
+// covers: SHLD-7
 TEST_CASE("nagle_lets_full_segments_go_and_holds_the_tail") {
   host_options o;
   o.tcp = nagle();

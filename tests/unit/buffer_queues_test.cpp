@@ -409,3 +409,26 @@ TEST_CASE("queues take no larger chunk than they may be charged for") {
   received.clear(pool);
   CHECK(pool.account().used() == 0);
 }
+
+TEST_CASE("memory_that_is_full_between_two_charges_leaves_the_account_as_it_was") {
+  // The bytes are affordable, and then what stands for them is not: at each place of the border.
+  for (std::uint64_t limit = 990; limit <= 1100; ++limit) {
+    chunk_pool pool(limit);
+    owner o;
+    auto* kept = pool.take_foreign(1000, &owner::release, &o);
+    if (kept == nullptr) {
+      CHECK(pool.account().used() == 0);
+      CHECK(o.released == 0);
+      continue;
+    }
+    // A view beside it, where there is room.
+    const auto before = pool.account().used();
+    auto* view = pool.take_view(*kept, nullptr);
+    CHECK(pool.account().used() - before == (view != nullptr ? view->true_size() : 0));
+    if (view != nullptr) pool.give(view);
+    CHECK(pool.account().used() == before);
+    pool.give(kept);
+    CHECK(pool.account().used() == 0);
+    CHECK(o.released == 1);
+  }
+}
