@@ -292,3 +292,93 @@ TEST_CASE("a_wait_in_a_cancelled_task_ends_at_once") {
     CHECK(ended == 3);
   });
 }
+
+TEST_CASE("waits_that_find_nothing_to_wait_for_count_against_the_turn") {
+  core_test::world w;
+  w.run([](weir::shard& s) -> task<> {
+    weir::mutex lock;
+    weir::event set;
+    set.set();
+    weir::semaphore permits(1);
+    weir::channel<int> numbers(4);
+    const auto before = s.counters().turns;
+    for (int i = 0; i < 2000; ++i) {
+      auto guard = co_await lock.lock();
+      co_await set.wait();
+      co_await permits.acquire();
+      permits.release();
+      co_await numbers.send(i);
+      auto got = co_await numbers.receive();
+      CHECK(got == i);
+    }
+    CHECK(s.counters().turns - before >= 30);
+  });
+}
+
+TEST_CASE("a_loop_of_locks_hears_that_it_is_cancelled") {
+  core_test::world w;
+  w.run([](weir::shard& s) -> task<> {
+    weir::scope tasks(s);
+    weir::mutex lock;
+    tasks.spawn([](weir::mutex& m) -> task<> {
+      for (;;) {
+        auto guard = co_await m.lock();
+      }
+    }(lock));
+    tasks.spawn([](weir::scope& all) -> task<> {
+      co_await weir::yield();
+      all.cancel();
+    }(tasks));
+    co_await tasks.join();
+    CHECK(tasks.size() == 0);
+  });
+}
+
+TEST_CASE("operations_that_end_at_once_because_they_are_cancelled_count_against_the_turn") {
+  core_test::world w;
+  w.run([](weir::shard& s) -> task<> {
+    weir::scope tasks(s);
+    std::uint64_t turns = 0;
+    tasks.spawn([](weir::shard& here, weir::scope& mine, std::uint64_t& used) -> task<> {
+      weir::event never;
+      mine.cancel();
+      const auto before = here.counters().turns;
+      for (int i = 0; i < 2000; ++i) {
+        auto ec = co_await never.wait().nothrow();
+        CHECK(ec == std::errc::operation_canceled);
+      }
+      used = here.counters().turns - before;
+    }(s, tasks, turns));
+    co_await tasks.join();
+    CHECK(turns >= 2000 / 256);
+  });
+}
+
+TEST_CASE("a_wait_for_the_stop_ends_every_kind_of_wait") {
+  core_test::world w;
+  w.run([](weir::shard& s) -> task<> {
+    weir::mutex lock;
+    auto held = co_await lock.lock();
+    weir::event never;
+    weir::channel<int> empty(1);
+    weir::scope waiting(s);
+    std::error_code from_lock, from_event, from_channel;
+    waiting.spawn([](weir::mutex& m, std::error_code& ec) -> task<> {
+      auto got = co_await m.lock().until_stop().nothrow();
+      ec = got.error();
+    }(lock, from_lock));
+    waiting.spawn([](weir::event& e, std::error_code& ec) -> task<> {
+      ec = co_await e.wait().nothrow().until_stop();
+    }(never, from_event));
+    waiting.spawn([](weir::channel<int>& c, std::error_code& ec) -> task<> {
+      auto got = co_await c.receive().until_stop().nothrow();
+      ec = got.error();
+    }(empty, from_channel));
+    co_await weir::yield();
+    s.request_stop();
+    co_await waiting.join();
+    CHECK(from_lock == std::errc::operation_canceled);
+    CHECK(from_event == std::errc::operation_canceled);
+    CHECK(from_channel == std::errc::operation_canceled);
+  });
+}

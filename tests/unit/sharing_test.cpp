@@ -291,3 +291,24 @@ TEST_CASE("a deferred accept on kernel sockets may come from the configuration")
     ::close(silent[0]);
   });
 }
+
+TEST_CASE("an accept that gave up on one shard takes no connection from the other") {
+  on_kernel_backends([](const std::string& backend) {
+    two_shards w(settings_for(backend, weir::sharing::shared));
+    w.listen();
+    for (int round = 0; round < 20; ++round) {
+      std::error_code ended;
+      run_on(w.a.shard(), [&](weir::shard&) -> weir::task<> {
+        auto peer = co_await w.la.accept().timeout(1ms).nothrow();
+        ended = peer.error();
+      });
+      CHECK(ended == std::errc::timed_out);
+      auto clients = connect_many(w.at, 1);
+      std::atomic<int> left = 1;
+      int mine = 0;
+      run_on(w.b.shard(), [&](weir::shard&) { return serve(w.lb, left, mine); });
+      CHECK(mine == 1);
+      CHECK(answered(clients) == 1);
+    }
+  });
+}

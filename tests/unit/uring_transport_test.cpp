@@ -767,3 +767,79 @@ TEST_CASE("a_peer_that_sends_byte_by_byte_keeps_no_worker_thread_busy") {
     co_await sending.join();
   });
 }
+
+/// Plain blocking sockets of the test, so that the peer needs nothing of the shard.
+struct plain_clients {
+  std::vector<int> all;
+  ~plain_clients() {
+    for (int fd : all) ::close(fd);
+  }
+  void connect(const weir::endpoint& to) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    all.push_back(fd);
+    weir::detail::kernel::socket_address address(to);
+    REQUIRE(::connect(fd, address.data(), address.size) == 0);
+  }
+};
+
+TEST_CASE("bytes_that_came_in_time_are_read_however_long_the_shard_computed") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([&](shard& s) -> task<> {
+      auto listener = s.listen({"127.0.0.1", 0});
+      plain_clients clients;
+      std::size_t served = 0, late = 0;
+      weir::scope reading(s);
+      for (int i = 0; i < 400; ++i) {
+        clients.connect(listener.local_endpoint());
+        auto peer = co_await listener.accept();
+        reading.spawn([](tcp_stream stream, std::size_t& good, std::size_t& bad) -> task<> {
+          std::array<std::byte, 1> byte;
+          auto got = co_await stream.read_some(byte).timeout(10ms).nothrow();
+          ++(got.n == 1 ? good : bad);
+        }(std::move(*peer), served, late));
+      }
+      co_await weir::yield();
+      const auto until = std::chrono::steady_clock::now() + 50ms;
+      const auto before = late;
+      for (int fd : clients.all) (void)::send(fd, "x", 1, MSG_NOSIGNAL);
+      while (std::chrono::steady_clock::now() < until) {
+      }
+      co_await reading.join();
+      CHECK(late == before);
+      CHECK(served + late == 400);
+    });
+  }
+}
+
+TEST_CASE("a_writer_that_comes_right_back_needs_no_turn_for_each_write") {
+  if (!allowed()) return;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    const auto before = s.counters().turns;
+    for (int i = 0; i < 2000; ++i) co_await p.client.write_all("message");
+    CHECK(s.counters().turns - before <= 20);
+    std::string got(14000, ' ');
+    co_await p.server.read_exactly(std::as_writable_bytes(std::span(got)));
+    CHECK(got.substr(7, 14) == "messagemessage");
+  });
+}
+
+TEST_CASE("a_gathered_write_of_many_parts_goes_on_without_a_turn_for_each_batch") {
+  if (!allowed()) return;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    std::vector<std::span<const std::byte>> parts(1000, std::as_bytes(std::span("0123456", 7)));
+    const auto before = s.counters().turns;
+    co_await p.client.write_all(parts);
+    CHECK(s.counters().turns - before <= 4);
+    std::string got(7000, ' ');
+    co_await p.server.read_exactly(std::as_writable_bytes(std::span(got)));
+    CHECK(got.substr(6993) == "0123456");
+  });
+}
