@@ -84,6 +84,8 @@ endif()
 # The ctest names are <name>.<TEST_CASE> (PREFIX replaces "<name>."); LIBS defaults to weir::weir; private
 # headers are in reach, <doctest/doctest.h> too, main() is supplied. ARGS go to the program. SERIAL is for tests
 # that must have the machine to themselves. TIMEOUT is per TEST_CASE, 60 by default, and grows with sanitizers.
+# One program holds many files, for every program is a link: with a "@" in PREFIX the tests of each file NAME_test.cpp
+# have NAME in its place. What such a file defines stands in a namespace without a name, or in a header.
 function(weir_add_test name)
   if(NOT WEIR_BUILD_TESTS)
     return()
@@ -109,6 +111,20 @@ function(weir_add_test name)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} weir_warnings weir_test_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin/tests")
 
+  set(files "")
+  if(arg_PREFIX MATCHES "@")
+    set(files "${arg_SOURCES}")
+    list(FILTER files INCLUDE REGEX "_test\\.cpp$")
+    foreach(file IN LISTS files)  # each can be built by a name of its own
+      get_filename_component(stem "${file}" NAME_WE)
+      string(REGEX REPLACE "_test$" "" stem "${stem}")
+      string(REPLACE "@" "${stem}" alone "${arg_PREFIX}")
+      string(REGEX REPLACE "\\.$" "" alone "${alone}")
+      string(REPLACE "." "_" alone "${alone}")
+      add_custom_target(${alone} DEPENDS ${name})
+    endforeach()
+  endif()
+  list(JOIN files "," files)
   list(JOIN arg_ARGS "," args)
   list(JOIN arg_LABELS "," labels)
   list(JOIN WEIR_TEST_LAUNCHER "," launcher)
@@ -116,7 +132,7 @@ function(weir_add_test name)
   set(include "${CMAKE_CURRENT_BINARY_DIR}/${name}_include.cmake")
   add_custom_command(TARGET ${name} POST_BUILD BYPRODUCTS "${listed}" VERBATIM
     COMMAND ${CMAKE_COMMAND} -D "PROGRAM=$<TARGET_FILE:${name}>" -D "PREFIX=${arg_PREFIX}"
-      -D "ARGS=${args}" -D "DIRECTORY=${CMAKE_CURRENT_BINARY_DIR}" -D "TIMEOUT=${arg_TIMEOUT}"
+      -D "FILES=${files}" -D "ARGS=${args}" -D "DIRECTORY=${CMAKE_CURRENT_BINARY_DIR}" -D "TIMEOUT=${arg_TIMEOUT}"
       -D "SERIAL=${arg_SERIAL}" -D "LABELS=${labels}" -D "LAUNCHER=${launcher}" -D "OUTPUT=${listed}"
       -P "${WEIR_CMAKE_DIR}/discover_tests.cmake")
   # A program that was not built is a test that fails, not one that is missing.

@@ -1,8 +1,8 @@
 set(WEIR_TEST_HEADERS weir)
 # The runtime's core, under a clock of the tests' own.
-foreach(subject IN ITEMS task timer scope sync when cancel submit)
-  weir_add_test(unit_core_${subject} SOURCES core_${subject}_test.cpp PREFIX unit.core_${subject}. LIBS weir::core)
-endforeach()
+weir_add_test(unit_core PREFIX "unit.@." LIBS weir::core SOURCES
+  core_cancel_test.cpp core_scope_test.cpp core_submit_test.cpp core_sync_test.cpp core_task_test.cpp core_timer_test.cpp
+  core_when_test.cpp)
 if(WEIR_WITH_ASIO)
   weir_add_test(unit_core_docs SOURCES core_docs_test.cpp PREFIX unit.core_docs. LIBS weir::weir weir_asio)
   if(TARGET unit_core_docs)

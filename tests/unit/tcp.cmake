@@ -1,5 +1,4 @@
 set(WEIR_TEST_HEADERS stack)
 # The stack's buffers, tables and estimators, each by itself.
-foreach(name IN ITEMS buffer_queues listen_tables tcp_cubic tcp_parts tcp_prediction)
-  weir_add_test(${name}_test SOURCES ${name}_test.cpp LIBS weir::stack LABELS stack)
-endforeach()
+weir_add_test(unit_tcp PREFIX "@_test." LIBS weir::stack LABELS stack SOURCES
+  buffer_queues_test.cpp listen_tables_test.cpp tcp_cubic_test.cpp tcp_parts_test.cpp tcp_prediction_test.cpp)
