@@ -6,7 +6,7 @@
 #include <deque>
 #include <vector>
 
-#include "ip/parts.hpp"
+#include "base/parts.hpp"
 #include "weir/stack/host.hpp"
 
 namespace weir::stack {

@@ -8,12 +8,12 @@
 #include <cstdint>
 #include <span>
 
+#include "base/parts.hpp"
+#include "base/siphash.hpp"
 #include "ip/addresses.hpp"
 #include "ip/loop_queue.hpp"
-#include "ip/parts.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/host.hpp"
-#include "wire/siphash.hpp"
 #include "wire/tcp.hpp"
 
 namespace weir::stack {

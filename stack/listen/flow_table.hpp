@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "listen/flow_key.hpp"
-#include "listen/hash_index.hpp"
+#include "base/flow_key.hpp"
+#include "base/hash_index.hpp"
 
 namespace weir::stack {
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
 #include "tcp/seq.hpp"
 #include "tcp/timer_wheel.hpp"
 

@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
-#include "listen/flow_key.hpp"
-#include "listen/hash_index.hpp"
+#include "base/flow_key.hpp"
+#include "base/hash_index.hpp"
+#include "base/slab.hpp"
 #include "listen/listener.hpp"
-#include "listen/slab.hpp"
 
 namespace weir::stack {
 

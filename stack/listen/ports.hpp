@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
 
 namespace weir::stack {
 

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <span>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
 #include "wire/bytes.hpp"
 #include "wire/ip.hpp"
 

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
 #include "tcp/seq.hpp"
 #include "weir/stack/time.hpp"
 

@@ -15,8 +15,8 @@
 #include <memory>
 #include <new>
 
-#include "listen/flow_key.hpp"
-#include "listen/large_memory.hpp"
+#include "base/flow_key.hpp"
+#include "base/large_memory.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack {

@@ -11,8 +11,8 @@
 #include <system_error>
 #include <vector>
 
-#include "listen/flow_key.hpp"
-#include "listen/hash_index.hpp"
+#include "base/flow_key.hpp"
+#include "base/hash_index.hpp"
 #include "share/flow_directory.hpp"
 #include "share/handover.hpp"
 

@@ -15,10 +15,10 @@
 #include <system_error>
 #include <utility>
 
+#include "base/flow_key.hpp"
 #include "buffer/receive_queue.hpp"
 #include "buffer/send_queue.hpp"
 #include "ip/ip_layer.hpp"
-#include "listen/flow_key.hpp"
 #include "tcp/congestion.hpp"
 #include "tcp/context.hpp"
 #include "tcp/options_ref.hpp"

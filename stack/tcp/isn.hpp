@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
+#include "base/siphash.hpp"
 #include "tcp/seq.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/siphash.hpp"
 
 namespace weir::stack::tcp {
 

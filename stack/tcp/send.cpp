@@ -3,7 +3,7 @@
 // connection.hpp.
 #include <algorithm>
 
-#include "ip/parts.hpp"
+#include "base/parts.hpp"
 #include "tcp/connection.hpp"
 #include "tcp/isn.hpp"
 #include "tcp/user_timeout.hpp"

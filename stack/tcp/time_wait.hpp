@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
 #include "tcp/seq.hpp"
 #include "tcp/timer_wheel.hpp"
 #include "wire/tcp.hpp"

@@ -1,5 +1,5 @@
 // The UDP sockets of one host: which socket a datagram belongs to, and the bounded queue in which
-// it waits there. It sends nothing, chooses no port and knows no events; host_udp.cpp does. RFC
+// it waits there. It sends nothing, chooses no port and knows no events; udp.cpp does. RFC
 // 768, RFC 1122 4.1.
 #pragma once
 
@@ -8,10 +8,10 @@
 #include <span>
 #include <system_error>
 
+#include "base/flow_key.hpp"
+#include "base/hash_index.hpp"
+#include "base/slab.hpp"
 #include "buffer/chunk_pool.hpp"
-#include "listen/flow_key.hpp"
-#include "listen/hash_index.hpp"
-#include "listen/slab.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/host.hpp"
 

@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 #include <malloc.h>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 #include "services/services.hpp"
 #include "transport/stack/stack_socket.hpp"
 

@@ -6,10 +6,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/slab.hpp"
 #include "listen/flow_table.hpp"
 #include "listen/listener_table.hpp"
 #include "listen/ports.hpp"
-#include "listen/slab.hpp"
 
 using namespace weir;
 using namespace weir::stack;

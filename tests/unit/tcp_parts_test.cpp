@@ -6,7 +6,7 @@
 #include <random>
 #include <vector>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 #include "tcp/congestion.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/scoreboard.hpp"

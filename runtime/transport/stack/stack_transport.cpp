@@ -6,10 +6,10 @@
 #include <array>
 #include <cassert>
 
+#include "base/parts.hpp"
 #include "core/log.hpp"
 #include "device/huge_pages.hpp"
 #include "device/vnet_header.hpp"
-#include "ip/parts.hpp"
 #include "transport/stack/stack_socket.hpp"
 #include "transport/stack/write_only_port.hpp"
 #include "weir/error.hpp"

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "ip/parts.hpp"
+#include "base/parts.hpp"
 
 namespace weir::detail {
 

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "listen/flow_key.hpp"
+#include "base/flow_key.hpp"
 #include "transport/stack/dedicated/stack_side.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/error.hpp"

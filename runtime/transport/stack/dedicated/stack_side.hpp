@@ -11,11 +11,11 @@
 #include <system_error>
 #include <vector>
 
+#include "base/siphash.hpp"
 #include "transport/stack/dedicated/channel.hpp"
 #include "transport/stack/stack_tenant.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/host.hpp"
-#include "wire/siphash.hpp"
 
 namespace weir::detail {
 

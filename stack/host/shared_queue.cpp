@@ -3,10 +3,10 @@
 // one that waited longest. A connection that completes on another member moves to the queue at
 // once; where the directory of flows has no room for it, it stays where its segments find it, for
 // an acceptor of that shard. A member counts which of its connections answer a wish of its own
-// (`reserved`). See host_impl.hpp.
+// (`reserved`). See host/impl.hpp.
 #include <algorithm>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 
 namespace weir::stack {
 

@@ -1,9 +1,9 @@
 // The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See
-// host_impl.hpp.
+// host/impl.hpp.
 #include <algorithm>
 #include <cassert>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 
 namespace weir::stack {
 

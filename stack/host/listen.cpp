@@ -1,8 +1,8 @@
 // Passive opens: SYNs into half-open entries, their last step into connections on the accept queue,
-// and the ways in which both queues overflow (RFC 9293 3.10.7.2, RFC 4987). See host_impl.hpp.
+// and the ways in which both queues overflow (RFC 9293 3.10.7.2, RFC 4987). See host/impl.hpp.
 #include <algorithm>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 #include "listen/read_flow.hpp"
 
 namespace weir::stack {

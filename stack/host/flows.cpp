@@ -1,9 +1,9 @@
 // How flows are found, and how they end: resets for segments that belong to none, detachment,
-// TIME_WAIT (RFC 9293 3.10.7.1, 3.6.1; RFC 1337, RFC 6191). See host_impl.hpp.
+// TIME_WAIT (RFC 9293 3.10.7.1, 3.6.1; RFC 1337, RFC 6191). See host/impl.hpp.
 #include <algorithm>
 #include <array>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 #include "listen/read_flow.hpp"
 
 namespace weir::stack {

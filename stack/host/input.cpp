@@ -1,10 +1,10 @@
 // What arrives and time: packets find their flow, timers their owner, and flush() sends what both
-// left to be sent. See host_impl.hpp.
+// left to be sent. See host/impl.hpp.
 #include <algorithm>
 #include <cassert>
 #include <utility>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 #include "wire/ip.hpp"
 
 namespace weir::stack {

@@ -3,10 +3,10 @@
 // meanwhile, or its flow moved on, a second time. Whoever gets a segment of a flow that is said to
 // be its own and is not there drops it: the flow is on its way, and the peer repeats. What moves
 // names its group, not only the address: where that group has gone, it is given up rather than
-// handed to whoever listens there now. See host_impl.hpp.
+// handed to whoever listens there now. See host/impl.hpp.
 #include <algorithm>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 
 namespace weir::stack {
 namespace {

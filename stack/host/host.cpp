@@ -1,8 +1,8 @@
 // The facade: each public call finds its socket and hands on. See weir/stack/host.hpp and
-// host_impl.hpp.
+// host/impl.hpp.
 #include "weir/stack/host.hpp"
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 
 namespace weir::stack {
 namespace {

@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "listen/large_memory.hpp"
+#include "base/large_memory.hpp"
 
 namespace weir::stack {
 

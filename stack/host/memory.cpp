@@ -4,10 +4,10 @@
 // resets connections, until an eighth of what large queues may use is free again: first those that
 // were closed by their users, the oldest first, then the fullest of those whose queues made no
 // progress. How patient it is depends on how short it is; whether it resets at all is the policy's
-// to say. Connections that were closed are also bounded in number. See host_impl.hpp.
+// to say. Connections that were closed are also bounded in number. See host/impl.hpp.
 #include <algorithm>
 
-#include "host_impl.hpp"
+#include "host/impl.hpp"
 
 namespace weir::stack {
 namespace {

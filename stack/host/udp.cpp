@@ -2,8 +2,8 @@
 // The sockets themselves are udp/udp_sockets.hpp's. RFC 768, RFC 1122 4.1, RFC 8085 5.
 #include <algorithm>
 
-#include "host_impl.hpp"
-#include "ip/parts.hpp"
+#include "base/parts.hpp"
+#include "host/impl.hpp"
 #include "wire/ip.hpp"
 
 namespace weir::stack {

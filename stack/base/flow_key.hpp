@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/siphash.hpp"
 #include "weir/stack/address.hpp"
-#include "wire/siphash.hpp"
 
 namespace weir::stack {
 

@@ -1,21 +1,20 @@
 // The inside of host: the tables, the queues of work, and the steps between IP and connections.
-// host.cpp is the facade, host_input.cpp what arrives and time, host_listen.cpp handshakes,
-// host_flows.cpp how flows begin and end, host_sockets.cpp the users' calls, host_udp.cpp all of
-// UDP, host_memory.cpp whom a shortage of memory costs his connection, host_share.cpp what several
-// hosts on one device have to say to each other, and host_shared_queue.cpp how they share an accept
-// queue.
+// host.cpp is the facade, input.cpp what arrives and time, listen.cpp handshakes, flows.cpp how
+// flows begin and end, sockets.cpp the users' calls, udp.cpp all of UDP, memory.cpp whom a shortage
+// of memory costs his connection, share.cpp what several hosts on one device have to say to each
+// other, and shared_queue.cpp how they share an accept queue.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "base/slab.hpp"
 #include "buffer/chunk_pool.hpp"
 #include "ip/ip_layer.hpp"
 #include "listen/flow_table.hpp"
 #include "listen/half_open.hpp"
 #include "listen/listener_table.hpp"
 #include "listen/ports.hpp"
-#include "listen/slab.hpp"
 #include "listen/syn_cookie.hpp"
 #include "listen/syn_pressure.hpp"
 #include "share/group_table.hpp"
@@ -69,7 +68,7 @@ class host::impl final : public tcp::egress {
   impl(host_options options, packet_sink& sink, std::shared_ptr<shard_set> shards, unsigned shard);
   ~impl();
 
-  // host_input.cpp
+  // input.cpp
   void input(instant now, std::span<const std::byte> packet, const receive_meta& meta);
   void flush(instant now);
   void advance(instant now);
@@ -84,18 +83,18 @@ class host::impl final : public tcp::egress {
     return ip_.path_limit(now, destination);
   }
 
-  // host_flows.cpp
+  // flows.cpp
   void expect(std::span<const std::span<const std::byte>> packets) noexcept;
 
-  // host_share.cpp
+  // share.cpp
   void take_handovers(instant now);
   listener_info info_of(const listener& l);
 
-  // host_shared_queue.cpp
+  // shared_queue.cpp
   void accept_wanted(instant now, socket_id id);
   void accept_unwanted(instant now, socket_id id);
 
-  // host_sockets.cpp
+  // sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
   result<socket_id> accept(instant now, socket_id id);
   result<socket_id> connect(instant now, const endpoint& remote, const endpoint& local,
@@ -120,7 +119,7 @@ class host::impl final : public tcp::egress {
   }
   listener* find_listener(socket_id id);
 
-  // host_udp.cpp
+  // udp.cpp
   result<socket_id> udp_bind(const endpoint& local, const udp_options& options);
   result<socket_id> udp_connect(const endpoint& remote, const endpoint& local,
                                 const udp_options& options);
@@ -157,7 +156,7 @@ class host::impl final : public tcp::egress {
  private:
   static constexpr std::uint32_t none = 0xffffffff;
 
-  // host_input.cpp
+  // input.cpp
   void take(instant now, const delivery& what);
   void on_segment(instant now, const wire::tcp_segment& segment, unsigned hops = 0);
   void on_icmp(instant now, const icmp_report& report, unsigned hops = 0);
@@ -166,7 +165,7 @@ class host::impl final : public tcp::egress {
   void want_flush(std::uint32_t index);
   bool is_of(std::uint32_t socket, const flow_key& flow) const;
   flow_ref found_soon(const flow_key& flow);
-  // host_listen.cpp
+  // listen.cpp
   void on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
                            tcp::seq iss_floor, bool has_floor);
   void on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment);
@@ -193,7 +192,7 @@ class host::impl final : public tcp::egress {
     return options_.tcp.window_scaling ? tcp::window_shift_for(options_.tcp.receive_buffer)
                                        : std::uint8_t{0};
   }
-  // host_flows.cpp
+  // flows.cpp
   const flow_key& key_of(flow_ref ref) const;
   flow_ref find_flow(const flow_key& flow) const;
   void answer_with_reset(instant now, const wire::tcp_segment& segment);
@@ -204,14 +203,14 @@ class host::impl final : public tcp::egress {
   void link_time_wait(std::uint32_t index);
   void unlink_time_wait(std::uint32_t index);
   void free_socket(std::uint32_t index, instant now);
-  // host_memory.cpp
+  // memory.cpp
   void add_orphan(std::uint32_t index);
   void remove_orphan(std::uint32_t index);
   void reset_orphan(instant now, std::uint32_t index);
   void relieve_shortage(instant now);
   void reset_orphans(instant now, duration stalled);
   void reset_fullest(instant now, duration stalled, buffer::shortage enough);
-  // host_udp.cpp
+  // udp.cpp
   void on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops = 0);
   void on_udp_icmp(instant now, const icmp_report& report, unsigned hops);
   bool hand_over_datagram(const flow_key& flow, share::handover&& item,
@@ -223,7 +222,7 @@ class host::impl final : public tcp::egress {
     return static_cast<socket_id>(std::uint64_t{udp_.generation(index)} << 32 | udp_bit | index);
   }
   static std::uint32_t udp_index(socket_id id) { return index_of(id) & ~udp_bit; }
-  // host_share.cpp
+  // share.cpp
   const share::snapshot& view();
   bool hand_over(instant now, const flow_key& flow, const wire::tcp_segment& segment, unsigned hops,
                  std::uint32_t& listener_index);
@@ -246,7 +245,7 @@ class host::impl final : public tcp::egress {
   void make_way(const flow_key& flow);
   void adopt_connection(instant now, share::handover& item);
   void adopt_half_open(instant now, share::handover& item);
-  // host_shared_queue.cpp
+  // shared_queue.cpp
   bool has_queue(const listener& l);
   bool accept_full(const listener& l) const;
   share::handover wish(share::handover::kind what, const listener& l) const;

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "listen/large_memory.hpp"
+#include "base/large_memory.hpp"
 
 namespace weir::stack {
 
