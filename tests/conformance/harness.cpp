@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -144,13 +145,21 @@ weir::config settings_for(const std::string& variant) {
   return settings;
 }
 
+/// The kernel of the private network answers as often as it is asked: many cases in one process
+/// would else use up its ration of ICMP errors for one address.
+void lift_limit_on_icmp() {
+  std::ofstream("/proc/sys/net/ipv4/icmp_ratelimit") << 0;
+  std::ofstream("/proc/sys/net/ipv6/icmp/ratelimit") << 0;
+}
+
 /// The machine's own reason why a back end cannot be judged here; empty when it can.
 std::string forbidden(const weir::config& settings) {
   if (settings.backend == "stack") {
     static const std::string entered = [] {
       std::string why;
-      auto error = weir::stack::enter_private_network(why);
-      return error ? why : std::string();
+      if (weir::stack::enter_private_network(why)) return why;
+      lift_limit_on_icmp();
+      return std::string();
     }();
     if (!entered.empty()) return entered;
   }
