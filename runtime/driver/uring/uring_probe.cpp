@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstring>
-#include <new>
 #include <vector>
 
 #include "backend/factories.hpp"
@@ -24,7 +23,7 @@ namespace {
 void detect_operations(io_uring& ring, const ring_rules& rules, uring_features& features) {
   constexpr unsigned most = 256;
   std::vector<std::byte> memory(sizeof(io_uring_probe) + most * sizeof(io_uring_probe_op));
-  auto* probe = ::new (static_cast<void*>(memory.data())) io_uring_probe{};
+  auto* probe = reinterpret_cast<io_uring_probe*>(memory.data());
   if (rules.register_with(ring, IORING_REGISTER_PROBE, probe, most) < 0) return;
   const auto knows = [&](bool uring_features::* feature, unsigned op) {
     return rules.allow(feature) && op <= probe->last_op && op < probe->ops_len &&
