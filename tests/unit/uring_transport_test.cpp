@@ -843,3 +843,32 @@ TEST_CASE("a_gathered_write_of_many_parts_goes_on_without_a_turn_for_each_batch"
     CHECK(got.substr(6993) == "0123456");
   });
 }
+
+TEST_CASE("a_request_that_was_not_submitted_does_not_outlive_its_listener") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([](shard& s) -> task<> {
+      plain_clients clients;
+      tcp_listener first = s.listen({"127.0.0.1", 0}), next;
+      weir::scope both(s);
+      both.spawn([](tcp_listener& l) -> task<> {
+        auto peer = co_await l.accept().nothrow();
+        CHECK(peer.error() == weir::error::closed);
+      }(first));
+      // In the same turn: the next one has the descriptor's number, and a connection that waits.
+      both.spawn(
+          [](shard& here, tcp_listener& old, tcp_listener& fresh, plain_clients& all) -> task<> {
+            old.close();
+            fresh = here.listen({"127.0.0.1", 0});
+            all.connect(fresh.local_endpoint());
+            co_return;
+          }(s, first, next, clients));
+      co_await both.join();
+      auto peer = co_await next.accept().timeout(10s);
+      co_await peer->write_all("x");
+      char byte = 0;
+      CHECK(::recv(clients.all.back(), &byte, 1, 0) == 1);
+    });
+  }
+}
