@@ -11,6 +11,8 @@ const std::error_category& error_category() noexcept {
         case weir::error::end_of_stream: return "End of stream before all that was asked for";
         case weir::error::limit_exceeded: return "Limit exceeded";
         case weir::error::closed: return "Closed";
+        case weir::error::truncated: return "Stream cut off before its end";
+        case weir::error::untrusted: return "Peer not trusted";
       }
       return "Unknown error " + std::to_string(code);
     }

@@ -22,6 +22,10 @@ task<std::error_code> buffered_reader::fill(std::string_view delimiter, std::siz
   auto& owner = stream_->owner();
   const auto deadline = limit == no_limit ? instant::never() : owner.now() + limit;
   if (length > storage_.size()) co_return make_error_code(error::limit_exceeded);
+  if (delimiter.empty() && length == 0) {  // the stream's own rule for nothing
+    auto nothing = co_await stream_->read_some({}).nothrow();
+    co_return nothing.ec;
+  }
   for (;;) {
     if (begin_ > 0) {
       std::memmove(storage_.data(), storage_.data() + begin_, end_ - begin_);

@@ -10,6 +10,23 @@
 
 namespace weir::detail {
 
+namespace {
+/// Marks a failure that is not an errno value but a weir::error.
+constexpr std::uint16_t own_failure = 0x8000;
+}  // namespace
+
+std::error_code stream_core::failure_of(const socket_base& s) {
+  if ((s.failure & own_failure) != 0) return {s.failure & ~own_failure, error_category()};
+  return {s.failure, std::generic_category()};
+}
+
+/// The first reason stays.
+void stream_core::note_failure(socket_base& s, std::error_code why) noexcept {
+  if (s.failure != 0 || !why) return;
+  const auto mark = why.category() == error_category() ? own_failure : std::uint16_t{0};
+  s.failure = static_cast<std::uint16_t>(why.value() | mark);
+}
+
 // --- Reading.
 
 void stream_core::start_read(read_operation& op) {
@@ -59,7 +76,7 @@ void stream_core::bytes_came(socket_base& s) {
 }
 
 void stream_core::note_end(socket_base& s, std::error_code why) noexcept {
-  if (why && s.failure == 0) s.failure = static_cast<std::uint16_t>(why.value());
+  note_failure(s, why);
   if (!s.received_all) {
     s.received_all = true;
     // After a failure that a write reported, what looks like the end is the failure's.
@@ -148,8 +165,7 @@ void stream_core::sending_failed(socket_base& s, std::error_code why) {
   // was told the reason already.
   if (why == std::errc::broken_pipe && !s.send_closed)
     why = std::make_error_code(std::errc::connection_reset);
-  if (s.failure == 0 && why != std::errc::broken_pipe)
-    s.failure = static_cast<std::uint16_t>(why.value());
+  if (why != std::errc::broken_pipe) note_failure(s, why);
   if (s.failure != 0) why = failure_of(s);
   s.fin_waits = false;
   while (!s.writers.empty()) pop_writer(s, why);

@@ -88,11 +88,10 @@ class stream_core : public home {
                          std::uint32_t writes = UINT32_MAX);
 
   /// What ended the connection, as each later use says it.
-  static std::error_code failure_of(const socket_base& s) {
-    return {s.failure, std::generic_category()};
-  }
+  static std::error_code failure_of(const socket_base& s);
 
  private:
+  static void note_failure(socket_base& s, std::error_code why) noexcept;
   bool finish_read(socket_base& s);
   void pop_writer(socket_base& s, std::error_code outcome) noexcept;
   void after_writes(socket_base& s) noexcept;

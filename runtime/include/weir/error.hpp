@@ -17,6 +17,8 @@ enum class error : int {
   limit_exceeded,  ///< a bound that the caller or the configuration set (a line too long, a queue
                    ///< full)
   closed,          ///< the channel, listener or scope was closed
+  truncated,       ///< a secured stream ended without its peer's word that this is the end
+  untrusted,       ///< the peer could not prove who it is
 };
 const std::error_category& error_category() noexcept;
 inline std::error_code make_error_code(error e) noexcept {

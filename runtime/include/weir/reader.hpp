@@ -89,8 +89,8 @@ class buffered_reader {
   detail::buffered_read<true> read_until(std::string_view delimiter) {
     return {*this, delimiter, 0, no_limit, false};
   }
-  /// Exactly `length` bytes. Errors: error::limit_exceeded (more than the storage),
-  /// error::end_of_stream, as above.
+  /// Exactly `length` bytes; none is had at once, as from a stream. Errors: error::limit_exceeded
+  /// (more than the storage), error::end_of_stream, as above.
   detail::buffered_read<true> read_exactly(std::size_t length) {
     return {*this, {}, length, no_limit, false};
   }
@@ -122,7 +122,7 @@ template <bool Throws>
 bool buffered_read<Throws>::await_ready() noexcept {
   reader_->searched_ = 0;
   found_ = reader_->find(delimiter_, length_);
-  return found_ != 0 || (delimiter_.empty() && length_ == 0);
+  return found_ != 0;
 }
 
 template <bool Throws>

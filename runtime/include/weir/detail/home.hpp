@@ -43,7 +43,7 @@ struct socket_base {
   stack::intrusive_queue<write_operation> writers;  // carried out whole, in order
 
   std::uint32_t rx_size = 0;
-  std::uint16_t failure = 0;  // why the connection ended, an errno value; each later use repeats it
+  std::uint16_t failure = 0;  // why it ended, as stream_core numbers it; each later use repeats it
   bool spent_noted : 1 = false;
   bool received_all : 1 = false;  // nothing comes after rx_data,
   bool clean_end : 1 = false;     // since the peer has sent all it had to
