@@ -8,3 +8,4 @@
 #include "weir/http/response.hpp"
 #include "weir/http/router.hpp"
 #include "weir/http/server.hpp"
+#include "weir/http/url.hpp"
