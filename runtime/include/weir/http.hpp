@@ -2,6 +2,7 @@
 #pragma once
 
 #include "weir/http/body.hpp"
+#include "weir/http/client.hpp"
 #include "weir/http/files.hpp"
 #include "weir/http/message.hpp"
 #include "weir/http/request.hpp"

@@ -1,0 +1,172 @@
+// The client: kept connections, redirects (weir/http/client.hpp).
+#include "weir/http/client.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "http/client/exchange.hpp"
+#include "weir/error.hpp"
+#include "weir/http/response.hpp"
+#include "weir/timing.hpp"
+
+namespace weir::http {
+namespace {
+
+constexpr std::size_t most_origins = 1024;  // remembered while nothing is kept of them
+
+task<tcp_stream> connect_to_address(shard& owner, const url& to) {
+  const auto address = ip_address::parse(to.host == "localhost" ? "127.0.0.1" : to.host);
+  if (!address)
+    throw io_error(std::make_error_code(std::errc::address_not_available),
+                   "http: " + to.host + " is no address, and the client was given no resolver");
+  auto stream = co_await owner.connect({*address, to.port});
+  co_return stream;
+}
+
+bool is_redirect(int status) {
+  return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+}  // namespace
+
+client_request& client_request::field(std::string_view name, std::string_view value) {
+  response checked;
+  checked.field(name, value);
+  if (equals_ignoring_case(name, "host") || equals_ignoring_case(name, "expect"))
+    throw std::invalid_argument(fmt::format("{} is the client's own field", name));
+  fields_.emplace_back(name, value);
+  return *this;
+}
+
+// --- Connections.
+
+detail::client_origin& client::state::origin_of(const url& to) {
+  const auto key = settings.proxy ? settings.proxy->to_string() : to.origin();
+  auto found = origins.find(key);
+  if (found != origins.end()) return *found->second;
+  if (origins.size() >= most_origins)
+    std::erase_if(origins, [&](const auto& one) {
+      return one.second->idle.empty() &&
+             one.second->permits.available() == settings.max_connections_per_origin;
+    });
+  auto made = std::make_unique<detail::client_origin>(
+      std::max<std::size_t>(settings.max_connections_per_origin, 1));
+  return *origins.emplace(key, std::move(made)).first->second;
+}
+
+task<std::unique_ptr<detail::client_connection>> client::state::take_idle(
+    detail::client_origin& of) {
+  while (!of.idle.empty()) {
+    auto one = std::move(of.idle.back());
+    of.idle.pop_back();
+    --idle;
+    const bool old = settings.idle_timeout.count() >= 0 &&
+                     owner.now() - one->idle_since >= settings.idle_timeout;
+    if (old) continue;
+    // It stands if there is nothing to read: neither an end nor an answer to no question.
+    const auto got = co_await one->stream.read_some(one->buffer).timeout(duration(0)).nothrow();
+    if (got.ec == std::errc::operation_canceled) throw io_error(got.ec, "http");
+    if (got.ec == std::errc::timed_out) co_return one;
+  }
+  co_return nullptr;
+}
+
+task<std::unique_ptr<detail::client_connection>> client::state::open(const url& to) {
+  auto opening = connect(owner, to);
+  tcp_stream stream;
+  if (settings.connect_timeout.count() < 0)
+    stream = co_await std::move(opening);
+  else
+    stream = co_await with_timeout(settings.connect_timeout, std::move(opening));
+  ++counters.connections;
+  co_return std::make_unique<detail::client_connection>(std::move(stream));
+}
+
+void client::state::keep(detail::client_origin& of,
+                         std::unique_ptr<detail::client_connection> one) {
+  if (idle >= settings.max_idle_connections) return;
+  ++idle;
+  one->idle_since = owner.now();
+  of.idle.push_back(std::move(one));
+}
+
+// --- Answers.
+
+client_answer::client_answer(std::unique_ptr<detail::exchange> of) : exchange_(std::move(of)) {}
+client_answer::client_answer(client_answer&&) noexcept = default;
+client_answer& client_answer::operator=(client_answer&&) noexcept = default;
+client_answer::~client_answer() = default;
+
+int client_answer::status() const { return exchange_->head().status; }
+std::span<const http::field> client_answer::fields() const { return exchange_->head().fields; }
+std::string_view client_answer::field(std::string_view name) const {
+  const auto* found = find_field(fields(), name);
+  return found == nullptr ? std::string_view() : found->value;
+}
+const url& client_answer::from() const { return exchange_->to(); }
+body_reader client_answer::body() { return exchange_->body(); }
+
+// --- The client.
+
+client::client(shard& owner, const client_settings& settings, connector by)
+    : state_(std::make_unique<state>(owner, settings, by ? std::move(by) : connect_to_address)) {
+  if (settings.proxy)
+    state_->connect = [proxy = *settings.proxy](shard& s, const url&) -> task<tcp_stream> {
+      auto stream = co_await s.connect(proxy);
+      co_return stream;
+    };
+}
+
+client::~client() = default;
+
+task<client_answer> client::get(std::string url) {
+  client_request asked(method::get, std::move(url));
+  auto answer = co_await send(asked);
+  co_return answer;
+}
+
+task<client_answer> client::send(client_request& asked) {
+  auto to = url::parse(asked.url());
+  if (!to || (to->scheme != "http"))
+    throw std::invalid_argument("http: no URL that this client can follow");
+  const auto first_origin = to->origin();
+  auto as = asked.method();
+  bool with_body = true, keep_user = true;
+  const bool once = std::holds_alternative<client_request::stream_part>(asked.body());
+  for (unsigned followed = 0;; ++followed) {
+    auto& origin = state_->origin_of(*to);
+    co_await origin.permits.acquire();
+    auto exchange = std::make_unique<detail::exchange>(*state_, origin, *to);
+    co_await exchange->perform(asked, as, with_body, keep_user);
+    const int status = exchange->head().status;
+    const auto* location = find_field(exchange->head().fields, "location");
+    if (!is_redirect(status) || location == nullptr || followed >= state_->settings.max_redirects)
+      co_return client_answer(std::move(exchange));
+    const bool becomes_get = status == 303 || (status <= 302 && as == method::post);
+    if (!becomes_get && with_body && once) co_return client_answer(std::move(exchange));
+    auto next = to->resolve(location->value);
+    if (!next || next->scheme != "http")
+      throw io_error(std::make_error_code(std::errc::protocol_error),
+                     "http: a redirect of " + to->origin() + " leads nowhere");
+    if (becomes_get) {
+      if (as != method::head) as = method::get;
+      with_body = false;
+    }
+    if (next->origin() != first_origin) keep_user = false;
+    co_await exchange->drop_body();
+    ++state_->counters.redirects;
+    to = std::move(next);
+  }
+}
+
+void client::close_idle() {
+  for (auto& [key, one] : state_->origins) one->idle.clear();
+  state_->idle = 0;
+}
+
+const client_counters& client::counters() const { return state_->counters; }
+
+}  // namespace weir::http
