@@ -11,6 +11,7 @@ option(WEIR_BUILD_EXAMPLES "build the examples" ${WEIR_TOP_LEVEL})
 option(WEIR_BUILD_BENCH "build weir-bench" ${WEIR_TOP_LEVEL})
 option(WEIR_BUILD_TOOLS "build weir-probe and the other tools" ${WEIR_TOP_LEVEL})
 option(WEIR_BUILD_FUZZ "build the fuzz targets with libFuzzer (clang only)" OFF)
+set(WEIR_WITH_WEBSOCKET AUTO CACHE STRING "WebSocket in weir::http, on wslay and zlib (AUTO, ON, OFF)")
 set(WEIR_SANITIZE "" CACHE STRING "sanitizers for the whole build (list: address;undefined or thread)")
 
 foreach(backend IN LISTS WEIR_BACKENDS)

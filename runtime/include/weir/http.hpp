@@ -1,4 +1,4 @@
-// HTTP/1.1 on streams, in one include.
+// HTTP/1.1 and WebSocket on streams, in one include.
 #pragma once
 
 #include "weir/http/body.hpp"
@@ -10,3 +10,4 @@
 #include "weir/http/router.hpp"
 #include "weir/http/server.hpp"
 #include "weir/http/url.hpp"
+#include "weir/http/websocket.hpp"
