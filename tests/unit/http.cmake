@@ -4,4 +4,7 @@ weir_add_test(unit_http SOURCES http_request_test.cpp http_files_test.cpp http_r
 if(WEIR_WITH_SIM)
   weir_add_test(unit_http_server SOURCES http_server_test.cpp PREFIX unit.http_server. LIBS weir_http)
   weir_add_test(unit_http_client SOURCES http_client_test.cpp PREFIX unit.http_client. LIBS weir_http)
+  if(weir_websocket)
+    weir_add_test(unit_http_websocket SOURCES http_websocket_test.cpp PREFIX unit.websocket. LIBS weir_http weir_internal)
+  endif()
 endif()
