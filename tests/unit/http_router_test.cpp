@@ -93,6 +93,10 @@ TEST_CASE("a_pattern_that_is_none_is_refused_when_it_is_added") {
   }
 }
 
+TEST_CASE("a_json_string_is_escaped") {
+  CHECK(json_string("a\"b\\c\n\xc3\xa4") == "\"a\\\"b\\\\c\\u000a\xc3\xa4\"");
+}
+
 TEST_CASE("an_answers_fields_cannot_inject") {
   response r;
   CHECK_THROWS_AS(r.field("A", "b\r\nC: d"), std::invalid_argument);

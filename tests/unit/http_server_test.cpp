@@ -519,7 +519,7 @@ TEST_CASE("a_connection_can_be_taken_over_with_what_the_client_has_sent_already"
   world w;
   w.site.get("/up", [](request&) -> task<response> {
     response out(101);
-    out.field("Upgrade", "echo").upgrade([](tcp_stream& peer, std::string early) -> task<> {
+    out.field("Upgrade", "echo").upgrade([](weir::any_stream& peer, std::string early) -> task<> {
       std::array<std::byte, 64> buffer;
       co_await peer.write_all("[" + early + "]");
       for (;;) {

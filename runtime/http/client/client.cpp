@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t most_origins = 1024;  // remembered while nothing is kept of them
 
-task<tcp_stream> connect_to_address(shard& owner, const url& to) {
+task<any_stream> connect_to_address(shard& owner, const url& to) {
   const auto address = ip_address::parse(to.host == "localhost" ? "127.0.0.1" : to.host);
   if (!address)
     throw io_error(std::make_error_code(std::errc::address_not_available),
@@ -63,8 +63,7 @@ task<std::unique_ptr<detail::client_connection>> client::state::take_idle(
     auto one = std::move(of.idle.back());
     of.idle.pop_back();
     --idle;
-    const bool old = settings.idle_timeout.count() >= 0 &&
-                     owner.now() - one->idle_since >= settings.idle_timeout;
+    const bool old = owner.now() - one->idle_since >= settings.idle_timeout;
     if (old) continue;
     // It stands if there is nothing to read: neither an end nor an answer to no question.
     const auto got = co_await one->stream.read_some(one->buffer).timeout(duration(0)).nothrow();
@@ -76,11 +75,7 @@ task<std::unique_ptr<detail::client_connection>> client::state::take_idle(
 
 task<std::unique_ptr<detail::client_connection>> client::state::open(const url& to) {
   auto opening = connect(owner, to);
-  tcp_stream stream;
-  if (settings.connect_timeout.count() < 0)
-    stream = co_await std::move(opening);
-  else
-    stream = co_await with_timeout(settings.connect_timeout, std::move(opening));
+  auto stream = co_await with_timeout(settings.connect_timeout, std::move(opening));
   ++counters.connections;
   co_return std::make_unique<detail::client_connection>(std::move(stream));
 }
@@ -114,7 +109,7 @@ body_reader client_answer::body() { return exchange_->body(); }
 client::client(shard& owner, const client_settings& settings, connector by)
     : state_(std::make_unique<state>(owner, settings, by ? std::move(by) : connect_to_address)) {
   if (settings.proxy)
-    state_->connect = [proxy = *settings.proxy](shard& s, const url&) -> task<tcp_stream> {
+    state_->connect = [proxy = *settings.proxy](shard& s, const url&) -> task<any_stream> {
       auto stream = co_await s.connect(proxy);
       co_return stream;
     };

@@ -75,6 +75,7 @@ task<> exchange::perform(const client_request& asked, method as, bool with_body,
     error = co_await attempt(asked, as);
   }
   if (error) throw io_error(error, "http: " + to_.origin());
+  if (parser_.head().body == wire::framing::none) (void)co_await read_body();
 }
 
 /// On the connection that there is.
@@ -193,7 +194,7 @@ task<std::error_code> exchange::read_head() {
     }
     if (what != outcome::more) co_return malformed();
     const auto left =
-        limit.count() < 0 ? limit : std::max(until - client_.owner.now(), duration(0));
+        limit == no_limit ? limit : std::max(until - client_.owner.now(), duration(0));
     const auto got = co_await c.stream.read_some(c.buffer).timeout(left).nothrow();
     if (got.ec) co_return got.ec;
     if (got.n == 0) co_return make_error_code(weir::error::end_of_stream);

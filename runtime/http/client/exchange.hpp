@@ -21,9 +21,9 @@ namespace detail {
 
 /// A connection to an origin.
 struct client_connection {
-  explicit client_connection(tcp_stream s) : stream(std::move(s)) {}
+  explicit client_connection(any_stream s) : stream(std::move(s)) {}
 
-  tcp_stream stream;
+  any_stream stream;
   instant idle_since;
   std::array<std::byte, 16 * 1024> buffer;
 };

@@ -109,6 +109,19 @@ response text(std::string body) { return with_type("text/plain; charset=utf-8", 
 response html(std::string body) { return with_type("text/html; charset=utf-8", std::move(body)); }
 response json(std::string body) { return with_type("application/json", std::move(body)); }
 
+std::string json_string(std::string_view text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\')
+      (out += '\\') += c;
+    else if (static_cast<unsigned char>(c) < 0x20)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += c;
+  }
+  return out += '"';
+}
+
 response plain_status(int status) {
   response out(status);
   out.field("Content-Type", "text/plain")

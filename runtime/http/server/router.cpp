@@ -30,7 +30,7 @@ router& router::on(method what, std::string_view pattern, handler answer) {
   const auto wrong = [&] {
     return std::invalid_argument(fmt::format("http route '{}': no such pattern", pattern));
   };
-  route made{what, {}, false, std::move(answer)};
+  route made{what, {}, {}, false, std::move(answer)};
   if (!pattern.starts_with('/')) throw wrong();
   for (auto rest = pattern; !rest.empty();) {
     rest.remove_prefix(1);
@@ -50,6 +50,7 @@ router& router::on(method what, std::string_view pattern, handler answer) {
     s.text = one;
     made.segments.push_back(std::move(s));
   }
+  if (!made.has_names && pattern.find('%') == std::string_view::npos) made.literal = pattern;
   routes_.push_back(std::move(made));
   return *this;
 }
@@ -75,9 +76,15 @@ void router::note_parts(const route& of, const decoded& path, request& asked) {
 }
 
 task<response> router::operator()(request& asked) const {
+  // Most paths stand in the table as they are.
+  const auto wanted = asked.method() == method::head ? method::get : asked.method();
+  for (const auto& r : routes_)
+    if (r.what == wanted && r.literal == asked.path() && !r.literal.empty()) {
+      auto made = co_await r.answer(asked);
+      co_return made;
+    }
   const auto path = split(asked.path());
   if (!path && asked.path() != "*") co_return plain_status(400);
-  const auto wanted = asked.method() == method::head ? method::get : asked.method();
   const route* found = nullptr;
   std::string allowed;
   for (const auto& r : routes_) {

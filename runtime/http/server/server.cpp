@@ -92,7 +92,7 @@ server::server(shard& owner, handler answer, const server_settings& settings)
 
 server::~server() = default;
 
-task<> server::session(tcp_stream peer) {
+task<> server::session(any_stream peer) {
   http::session conversation(peer, *state_);
   co_await conversation.run();
 }

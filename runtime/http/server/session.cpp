@@ -28,14 +28,14 @@ detail::request_parts parts_of(const wire::request_head& head) {
           .fields = head.fields};
 }
 
-/// Of `limit` from `begun` on; a negative limit has no end.
+/// What is left of `limit` from `begun` on.
 duration time_left(duration limit, instant begun, instant now) {
-  return limit.count() < 0 ? limit : std::max(begun + limit - now, duration(0));
+  return limit == no_limit ? limit : std::max(begun + limit - now, duration(0));
 }
 
 }  // namespace
 
-session::session(tcp_stream& peer, server::state& here)
+session::session(any_stream& peer, server::state& here)
     : peer_(peer),
       here_(here),
       remote_(peer.remote_endpoint()),
@@ -169,7 +169,7 @@ task<bool> session::give(response& with, const request& asked) {
 
 duration session::body_time_left() const {
   const auto& s = here_.settings;
-  if (s.body_timeout.count() < 0) return s.body_timeout;
+  if (s.body_timeout == no_limit) return no_limit;
   const auto earned =
       std::chrono::seconds(body_received_ / std::max<std::uint64_t>(s.least_body_rate, 1));
   return time_left(s.body_timeout + earned, body_begun_, here_.owner.now());
@@ -218,9 +218,8 @@ task<> session::linger() {
   peer_.shutdown_send(ignored);
   const auto begun = here_.owner.now();
   for (;;) {
-    auto left = time_left(here_.settings.linger, begun, here_.owner.now());
-    const auto silence = here_.settings.linger_silence;
-    if (left.count() < 0 || (silence.count() >= 0 && silence < left)) left = silence;
+    const auto left = std::min(time_left(here_.settings.linger, begun, here_.owner.now()),
+                               here_.settings.linger_silence);
     const auto got = co_await peer_.read_some(buffer_).timeout(left).nothrow();
     if (got.ec || got.n == 0) break;
   }

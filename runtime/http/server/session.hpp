@@ -14,13 +14,13 @@
 #include "http/wire/request_parser.hpp"
 #include "weir/http/body.hpp"
 #include "weir/http/response.hpp"
-#include "weir/net.hpp"
+#include "weir/stream.hpp"
 
 namespace weir::http {
 
 class session final : private detail::body_source, private detail::body_sink {
  public:
-  session(tcp_stream& peer, server::state& here);
+  session(any_stream& peer, server::state& here);
 
   /// Until the connection is to be closed.
   task<> run();
@@ -60,7 +60,7 @@ class session final : private detail::body_source, private detail::body_sink {
   task<> linger();
   void note(const request* asked, int status, instant begun);
 
-  tcp_stream& peer_;
+  any_stream& peer_;
   server::state& here_;
   const endpoint remote_;  // the stream forgets it when it is aborted
   wire::request_parser parser_;

@@ -42,7 +42,7 @@ std::string joined(std::span<const field> fields, std::string_view name) {
   return out;
 }
 
-task<> serve(tcp_stream& peer, std::string early, const websocket_settings& settings, bool compress,
+task<> serve(any_stream& peer, std::string early, const websocket_settings& settings, bool compress,
              const std::function<task<>(websocket&)>& session) {
   websocket made(std::make_unique<detail::websocket_state>(
       peer, detail::websocket_state::side::server, settings, compress, std::move(early)));
@@ -73,13 +73,13 @@ response websocket_upgrade(const request& asked, std::function<task<>(websocket&
                         : std::string();
   if (!extension.empty()) out.field("Sec-WebSocket-Extensions", extension);
   out.upgrade([settings, compress = !extension.empty(), session = std::move(session)](
-                  tcp_stream& peer, std::string early) {
+                  any_stream& peer, std::string early) {
     return serve(peer, std::move(early), settings, compress, session);
   });
   return out;
 }
 
-task<websocket> open_websocket(tcp_stream stream, url to, const websocket_settings& settings) {
+task<websocket> open_websocket(any_stream stream, url to, const websocket_settings& settings) {
   const auto how = settings;
   std::array<std::byte, 16> nonce;
   std::random_device random;

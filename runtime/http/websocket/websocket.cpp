@@ -20,13 +20,13 @@ constexpr std::size_t longest_reason = 123;  // RFC 6455 5.5
 
 }  // namespace
 
-websocket_state::websocket_state(tcp_stream& stream, side which, const websocket_settings& settings,
+websocket_state::websocket_state(any_stream& stream, side which, const websocket_settings& settings,
                                  bool compress, std::string early)
     : stream_(&stream), settings_(settings), compress_(compress), unread_(std::move(early)) {
   begin(which);
 }
 
-websocket_state::websocket_state(tcp_stream&& own, side which, const websocket_settings& settings,
+websocket_state::websocket_state(any_stream&& own, side which, const websocket_settings& settings,
                                  bool compress, std::string early)
     : own_(std::move(own)),
       stream_(&own_),
@@ -115,7 +115,10 @@ task<> websocket_state::flush() {
   ::wslay_event_send(events_);
   if (out_.empty()) co_return;
   const auto bytes = std::exchange(out_, {});
-  co_await stream_->write_all(bytes).timeout(settings_.write_timeout);
+  const auto done = co_await stream_->write_all(bytes).timeout(settings_.write_timeout).nothrow();
+  if (!done.ec) co_return;
+  broken_ = true;  // perhaps in the middle of a frame
+  throw io_error(done.ec, "websocket");
 }
 
 task<> websocket_state::read_more() {
@@ -166,6 +169,7 @@ task<> websocket_state::send(std::uint8_t opcode, std::string_view data) {
 }
 
 task<> websocket_state::close(std::uint16_t code, std::string_view reason) {
+  if (broken_) co_return;
   if (!::wslay_event_get_close_sent(events_)) {
     reason = reason.substr(0, longest_reason);
     ::wslay_event_queue_close(events_, code, reinterpret_cast<const std::uint8_t*>(reason.data()),

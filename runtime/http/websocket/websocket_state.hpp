@@ -22,9 +22,9 @@ class websocket_state {
   enum class side : std::uint8_t { server, client };
 
   /// `stream` is used until the state goes; with `own` it is the state's.
-  websocket_state(tcp_stream& stream, side which, const websocket_settings& settings, bool compress,
+  websocket_state(any_stream& stream, side which, const websocket_settings& settings, bool compress,
                   std::string early);
-  websocket_state(tcp_stream&& own, side which, const websocket_settings& settings, bool compress,
+  websocket_state(any_stream&& own, side which, const websocket_settings& settings, bool compress,
                   std::string early);
   websocket_state(const websocket_state&) = delete;
   websocket_state& operator=(const websocket_state&) = delete;
@@ -53,10 +53,11 @@ class websocket_state {
                          void* self);
   static int on_mask(wslay_event_context_ptr, std::uint8_t* into, std::size_t length, void* self);
 
-  tcp_stream own_;
-  tcp_stream* stream_;
+  any_stream own_;
+  any_stream* stream_;
   websocket_settings settings_;
   bool compress_;
+  bool broken_ = false;  // nothing can be sent any more
   bool pinged_ = false;  // and nothing has come since
   wslay_event_context_ptr events_ = nullptr;
   std::string unread_;

@@ -21,11 +21,12 @@
 #include "weir/http/message.hpp"
 #include "weir/http/url.hpp"
 #include "weir/net.hpp"
+#include "weir/stream.hpp"
 #include "weir/task.hpp"
 
 namespace weir::http {
 
-/// Negative durations: no limit. with_timeout() bounds it all.
+/// no_limit: none. with_timeout() bounds it all.
 struct client_settings {
   duration connect_timeout = std::chrono::seconds(10);
   duration write_timeout = std::chrono::seconds(30);  ///< for a peer that does not read
@@ -117,7 +118,7 @@ class client {
  public:
   /// Opens the connection to a host, which may be a name. Without one, hosts are addresses, and
   /// "localhost" is 127.0.0.1.
-  using connector = std::function<task<tcp_stream>(shard&, const url& to)>;
+  using connector = std::function<task<any_stream>(shard&, const url& to)>;
 
   /// On the shard's thread, like everything here.
   explicit client(shard& owner, const client_settings& settings = {}, connector by = {});

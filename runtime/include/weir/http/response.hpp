@@ -17,7 +17,7 @@
 #include "weir/task.hpp"
 
 namespace weir {
-class tcp_stream;
+class any_stream;
 }
 
 namespace weir::http {
@@ -47,7 +47,7 @@ class response {
   /// Writes the body. Runs after the handler has returned; the object is kept until it has ended.
   using producer = std::function<task<>(body_writer&)>;
   /// Takes the connection over after 101: the stream, and what the client has already sent.
-  using takeover = std::function<task<>(tcp_stream&, std::string)>;
+  using takeover = std::function<task<>(any_stream&, std::string)>;
 
   struct file_part {
     open_file file;
@@ -90,6 +90,8 @@ class response {
 response text(std::string body);
 response html(std::string body);
 response json(std::string body);
+/// A text as JSON has it: in quotes, escaped.
+std::string json_string(std::string_view text);
 /// "404 Not Found", as text.
 response plain_status(int status);
 /// 301, 302, 303, 307 or 308.

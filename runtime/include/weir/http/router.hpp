@@ -55,6 +55,7 @@ class router {
   struct route {
     http::method what;
     std::vector<segment> segments;
+    std::string literal;  // the path itself, where nothing in it is a name or an escape
     bool has_names = false;
     handler answer;
   };

@@ -15,10 +15,11 @@
 #include "weir/net.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"
+#include "weir/stream.hpp"
 
 namespace weir::http {
 
-/// Negative durations: no limit.
+/// no_limit: none.
 struct server_settings {
   std::size_t max_head = 16 * 1024;  ///< bytes of request line and fields, of trailers; 414, 431
   std::size_t max_fields = 128;      ///< 431
@@ -69,7 +70,7 @@ class server {
   task<> run(std::span<tcp_listener> listeners);
   task<> run(tcp_listener& listener) { return run(std::span(&listener, 1)); }
   /// One connection, to its end.
-  task<> session(tcp_stream peer);
+  task<> session(any_stream peer);
 
   /// Called after each answer; must not throw.
   void on_access(std::function<void(const access_entry&)> note);

@@ -24,12 +24,12 @@
 #include "weir/http/request.hpp"
 #include "weir/http/response.hpp"
 #include "weir/http/url.hpp"
-#include "weir/net.hpp"
+#include "weir/stream.hpp"
 #include "weir/task.hpp"
 
 namespace weir::http {
 
-/// Negative durations: never.
+/// no_limit: never.
 struct websocket_settings {
   std::size_t max_message = 1024 * 1024;  ///< bytes, decompressed; beyond: closed with 1009
   bool compress = true;                   ///< permessage-deflate, where the peer has it
@@ -86,6 +86,6 @@ response websocket_upgrade(const request& asked, std::function<task<>(websocket&
 
 /// On a connection to the URL's host. Throws io_error: protocol_error where the server does not
 /// switch.
-task<websocket> open_websocket(tcp_stream stream, url to, const websocket_settings& settings = {});
+task<websocket> open_websocket(any_stream stream, url to, const websocket_settings& settings = {});
 
 }  // namespace weir::http
