@@ -2,6 +2,7 @@
 #include "observe/pcapng.hpp"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,6 +27,29 @@ constexpr std::uint16_t option_end = 0, option_user_application = 4, option_name
 
 std::span<const std::byte> as_bytes(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+[[noreturn]] void refuse(const std::string& path, int error) {
+  throw io_error({error, std::generic_category()}, "observe.pcap: " + path);
+}
+
+/// What everybody sends and receives is for this user's eyes. No link is followed, since the folder
+/// may be one that others write to, and nothing but a file is taken: a FIFO without a reader would
+/// hold up the start, one with a reader the shard.
+int open_private(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+                        S_IRUSR | S_IWUSR);
+  if (fd < 0) refuse(path, errno);
+  struct stat about{};
+  int error = ::fstat(fd, &about) == 0 ? 0 : errno;
+  if (error == 0 && !S_ISREG(about.st_mode)) error = EINVAL;
+  if (error == 0 && about.st_nlink > 1) error = EMLINK;
+  // One that was there before may be open to others, and somebody else's.
+  if (error == 0 && ::fchmod(fd, S_IRUSR | S_IWUSR) != 0) error = errno;
+  if (error == 0 && ::ftruncate(fd, 0) != 0) error = errno;
+  if (error == 0) return fd;
+  ::close(fd);
+  refuse(path, error);
 }
 
 }  // namespace
@@ -131,8 +155,7 @@ class pcapng_file::tap final : public packet_tap {
 
 pcapng_file::pcapng_file(const std::string& path, std::int64_t epoch_ns)
     : path_(path), epoch_ns_(epoch_ns) {
-  fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) throw io_error({errno, std::generic_category()}, "observe.pcap: open " + path);
+  fd_ = open_private(path);
   encoder_.section_header("weir");
 }
 

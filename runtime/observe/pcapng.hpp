@@ -46,8 +46,8 @@ class pcapng_file {
   /// Nothing waits in the buffer for longer, while the loop turns.
   static constexpr duration longest_wait = std::chrono::milliseconds(200);
 
-  /// `epoch_ns` is added to every instant: 0 in a simulation. Throws io_error when the file cannot
-  /// be made.
+  /// `epoch_ns` is added to every instant: 0 in a simulation. The file is for its owner only (mode
+  /// 0600). Throws io_error when it cannot be made, and where the path is a link, or no file.
   explicit pcapng_file(const std::string& path, std::int64_t epoch_ns = 0);
   ~pcapng_file();
   pcapng_file(const pcapng_file&) = delete;

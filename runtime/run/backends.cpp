@@ -219,10 +219,14 @@ std::vector<std::string> built_backends() {
 }
 
 config detail::resolve_backend(config settings, std::string& why) {
-  if (settings.backend == "auto") {
-    resolve_auto(settings, why);
-    return settings;
-  }
+  const bool automatic = settings.backend == "auto";
+  if (automatic) resolve_auto(settings, why);
+  if (!settings.observe.pcap.empty() && (settings.backend == "uring" || settings.backend == "asio"))
+    throw config_error(
+        fmt::format("observe.pcap = '{}': on back end {} the kernel has the packets: use tcpdump, "
+                    "or set backend to stack",
+                    settings.observe.pcap, settings.backend));
+  if (automatic) return settings;
   if (settings.backend == "sim")
     throw config_error(
         "backend = 'sim': a simulated network exists only inside a test, which makes it with "

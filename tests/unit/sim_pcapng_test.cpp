@@ -1,5 +1,9 @@
 // The capture file: its blocks byte by byte, and what happens when it cannot be written.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <unistd.h>
 
@@ -91,6 +95,57 @@ TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
   CHECK(word(blocks[2].body, 36) == 2);                  // outbound
 }
 
+TEST_CASE("a_capture_is_for_its_owner_only") {
+  const auto path = temporary_path();
+  REQUIRE(::chmod(path.c_str(), 0644) == 0);
+  const auto mode = [&] {
+    struct stat about{};
+    REQUIRE(::stat(path.c_str(), &about) == 0);
+    return about.st_mode & 07777;
+  };
+  {
+    pcapng_file file(path);
+  }
+  CHECK(mode() == 0600);
+  REQUIRE(::unlink(path.c_str()) == 0);
+  const auto mask = ::umask(0);
+  {
+    pcapng_file file(path);
+  }
+  ::umask(mask);
+  CHECK(mode() == 0600);
+  ::unlink(path.c_str());
+}
+
+TEST_CASE("a_capture_follows_no_link_and_waits_for_nobody") {
+  const auto target = temporary_path(), path = temporary_path();
+  std::ofstream(target) << "somebody's";
+  const auto refused = [&](std::errc why) {
+    try {
+      pcapng_file file(path);
+    } catch (const weir::io_error& error) {
+      CHECK(error.code() == why);
+      return true;
+    }
+    return false;
+  };
+  REQUIRE(::unlink(path.c_str()) == 0);
+  REQUIRE(::symlink(target.c_str(), path.c_str()) == 0);
+  CHECK(refused(std::errc::too_many_symbolic_link_levels));
+  REQUIRE(::unlink(path.c_str()) == 0);
+  REQUIRE(::link(target.c_str(), path.c_str()) == 0);
+  CHECK(refused(std::errc::too_many_links));
+  REQUIRE(::unlink(path.c_str()) == 0);
+  CHECK(contents(target).size() == 10);
+  REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+  CHECK(refused(std::errc::no_such_device_or_address));  // nobody reads
+  const int reader = ::open(path.c_str(), O_RDONLY | O_NONBLOCK);
+  CHECK(refused(std::errc::invalid_argument));
+  ::close(reader);
+  ::unlink(path.c_str());
+  ::unlink(target.c_str());
+}
+
 TEST_CASE("a_capture_holds_every_packet_of_every_interface") {
   auto path = temporary_path();
   {
@@ -141,12 +196,21 @@ TEST_CASE("a_capture_that_cannot_be_made_says_where") {
 }
 
 TEST_CASE("a_full_disk_ends_the_capture_and_nothing_else") {
-  pcapng_file file("/dev/full");
+  const auto path = temporary_path();
+  pcapng_file file(path);
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+  const rlimit nothing{0, before.rlim_max};
+  const auto on_excess = ::signal(SIGXFSZ, SIG_IGN);
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &nothing) == 0);
   auto tap = file.add_interface("a");
   const std::byte one[1] = {};
   std::span<const std::byte> part(one);
   tap->packet(instant::from_ns(0), packet_direction::sent, std::span(&part, 1));
   file.flush();
+  REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+  ::signal(SIGXFSZ, on_excess);
+  ::unlink(path.c_str());
   CHECK(file.failed());
   tap->packet(instant::from_ns(1), packet_direction::sent, std::span(&part, 1));
   CHECK(file.packets() == 1);
