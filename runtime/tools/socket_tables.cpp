@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/log.hpp"
+
 namespace ss {
 namespace {
 
@@ -23,15 +25,8 @@ struct line {
   std::string below;  // a second line
 };
 
-/// What came over the network goes to a terminal: no control characters.
-std::string plain(std::string text) {
-  for (auto& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = '?';
-  return text;
-}
-
 std::string text_of(const json& from, const char* name) {
-  return plain(from.at(name).get<std::string>());
+  return weir::detail::printable(from.at(name).get<std::string>());  // it goes to a terminal
 }
 
 /// A number, or "-" where the back end does not know it.
@@ -52,7 +47,7 @@ std::string state_of(const std::string& name) {
       {"closed", "UNCONN"},         {"close_wait", "CLOSE-WAIT"}, {"last_ack", "LAST-ACK"},
       {"listen", "LISTEN"},         {"closing", "CLOSING"}};
   auto found = spelled.find(name);
-  return found == spelled.end() ? plain(name) : found->second;
+  return found == spelled.end() ? weir::detail::printable(name) : found->second;
 }
 
 std::string milliseconds(double us) { return fmt::format("{:g}", us / 1000); }
