@@ -87,10 +87,10 @@ std::string readable_folder(std::string_view text, std::string& into) {
 void declare(weir::config_parser& parser, program& wanted) {
   auto& s = wanted.settings;
   parser.repeated(
-      "--http", "ADDR:PORT", "serve HTTP/1.1 here; any number of times",
+      "--http.listen,--http", "ADDR:PORT", "serve HTTP/1.1 here; any number of times",
       [&](std::string_view text) { return examples::add_offer(wanted.offers, "http", text); });
-  parser.repeated("--root", "DIR", "serve the files of this folder [none]",
-                  [&](std::string_view text) { return readable_folder(text, wanted.root); });
+  parser.value("--root", "DIR", "serve the files of this folder [none]", "",
+               [&](std::string_view text) { return readable_folder(text, wanted.root); });
   parser.flag("--precompressed", "answer with NAME.zst or NAME.gz where the client takes it",
               wanted.precompressed);
   parser.flag("--access-log", "a line for each answer, on stdout", wanted.access_log);

@@ -28,7 +28,7 @@ void number_option(weir::config_parser& parser, const std::string& option,
     target = number;
     return "";
   };
-  parser.repeated(option, placeholder, fmt::format("{} [{}]", help, target), accept);
+  parser.value(option, placeholder, help, std::to_string(target), accept);
 }
 
 void seconds_option(weir::config_parser& parser, const std::string& option, const std::string& help,
@@ -43,8 +43,8 @@ void seconds_option(weir::config_parser& parser, const std::string& option, cons
     return "";
   };
   auto seconds = std::chrono::duration<double>(target).count();
-  parser.repeated(option, "SECONDS",
-                  fmt::format("{}; 0 = no limit [{:g}]", help, seconds < 0 ? 0 : seconds), accept);
+  parser.value(option, "SECONDS", help + "; 0 = no limit",
+               fmt::format("{:g}", seconds < 0 ? 0 : seconds), accept);
 }
 
 }  // namespace examples

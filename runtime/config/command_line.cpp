@@ -2,6 +2,8 @@
 // configuration apply: defaults, file, environment, command line.
 #include <unistd.h>
 
+#include <algorithm>
+#include <cassert>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -13,9 +15,14 @@
 #include <CLI/Formatter.hpp>
 
 #include "config/keys.hpp"
+#include "core/log.hpp"
 
 namespace weir {
 namespace {
+
+using detail::key;
+using detail::key_kind;
+using detail::setting;
 
 constexpr const char* command_line_place = "command line";
 
@@ -24,45 +31,62 @@ CLI::callback_t keep() {
   return [](const CLI::results_t&) { return true; };
 }
 
+/// An option of the program's own. It is a key like weir's, whose values are kept as they were
+/// given until all places have been read, and then handed to the program.
 struct own_option {
-  std::string name, placeholder, help;
-  std::function<std::string(std::string_view)> accept;  // of repeated()
-  std::string* target = nullptr;                        // of value()
-  bool* truth = nullptr;                                // of flag()
+  key_kind kind;
+  std::string placeholder, help;
+  std::string initial = {};                                  // as the values below would have it
+  std::function<std::string(std::string_view)> accept = {};  // of repeated(), and of value()
+  std::string* target = nullptr;                             // of value()
+  bool* truth = nullptr;                                     // of flag()
+  std::string name = {}, short_forms = {};
+};
+
+struct given_values {
+  std::vector<std::string> values;
+  std::string place;  // empty: nowhere
 };
 
 /// What a command line asks for beyond a configuration.
 enum class request { run, help, version, print_config };
 
-struct parsed {
-  config settings;
-  request wanted = request::run;
-};
-
 }  // namespace
 
 struct config_parser::impl {
+  /// One reading of all places.
+  struct outcome {
+    config settings;
+    request wanted = request::run;
+    std::string toml;  // where the request is to print the configuration
+  };
+
   std::string name, summary;
   std::vector<own_option> own;
+  detail::unknown_keys unknown_in_files = detail::unknown_keys::refused;
 
-  parsed parse(std::vector<std::string> arguments, std::span<const std::string> environment) const;
-  void declare(CLI::App& app) const;
-  void take_own(const CLI::App& app) const;
-  std::vector<std::string> option_names() const;
+  void add(const std::string& option, own_option what);
+  std::vector<key> table(std::vector<given_values>& given) const;
+  void declare(CLI::App& app, std::span<const key> table) const;
+  void take_own(const std::vector<given_values>& given) const;
+  outcome parse(std::vector<std::string> arguments, std::span<const std::string> environment) const;
 };
 
 namespace {
 
-using detail::key;
-using detail::key_kind;
-using detail::setting;
+bool is_weirs(const key& k) {
+  return std::any_of(detail::keys().begin(), detail::keys().end(),
+                     [&](auto& w) { return w.name == k.name; });
+}
 
 std::string group_of(const key& k) {
+  if (!is_weirs(k)) return "This program";
   auto section = k.section();
   return section.empty() ? "Back end and threads" : "[" + section + "]";
 }
 
 std::string help_of(const key& k) {
+  if (!is_weirs(k)) return k.help;
   std::string shown;
   for (auto& one : k.show(config{})) shown += (shown.empty() ? "" : ",") + one;
   auto choices = k.kind == key_kind::text && k.placeholder == "NAME" &&
@@ -91,22 +115,23 @@ CLI::Option* declare_one(CLI::App& app, const std::string& option, const std::st
       ->take_all();
 }
 
-std::vector<setting> settings_of(const CLI::App& app) {
-  std::vector<setting> out;
-  for (auto& k : detail::keys()) {
-    auto given = app.get_option(k.option())->results();
-    if (given.empty()) continue;
-    if (k.kind != key_kind::list) given.erase(given.begin(), given.end() - 1);  // the last one wins
-    std::vector<std::string> values;
-    for (auto& one : given)
-      for (std::size_t from = 0; from <= one.size();) {
-        auto comma = k.kind == key_kind::list ? one.find(',', from) : std::string::npos;
-        auto end = comma == std::string::npos ? one.size() : comma;
-        values.push_back(one.substr(from, end - from));
-        from = end + 1;
-      }
-    out.push_back({&k, std::move(values), command_line_place});
+/// A list of weir's may be given as one text; the program's own values may hold commas.
+std::vector<std::string> values_of(const key& k, std::vector<std::string> given) {
+  if (k.kind != key_kind::list) return {given.back()};  // the last one wins
+  if (!is_weirs(k)) return given;
+  std::vector<std::string> values;
+  for (auto& one : given) {
+    auto parts = detail::split_at_commas(one);
+    values.insert(values.end(), parts.begin(), parts.end());
   }
+  return values;
+}
+
+std::vector<setting> settings_of(const CLI::App& app, std::span<const key> table) {
+  std::vector<setting> out;
+  for (auto& k : table)
+    if (auto given = app.get_option(k.option())->results(); !given.empty())
+      out.push_back({&k, values_of(k, std::move(given)), command_line_place});
   return out;
 }
 
@@ -129,8 +154,18 @@ void refuse_empty_values(const std::vector<std::string>& arguments) {
                                      argument.substr(0, argument.size() - 1)));
 }
 
+std::vector<std::string> option_names(std::span<const key> table) {
+  std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
+  for (auto& k : table) {
+    names.push_back(k.option());
+    for (auto& one : detail::split_at_commas(k.short_forms))
+      if (!one.empty()) names.push_back(one);
+  }
+  return names;
+}
+
 void parse_arguments(CLI::App& app, std::vector<std::string> arguments,
-                     const std::vector<std::string>& known) {
+                     std::span<const key> table) {
   refuse_empty_values(arguments);
   std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
   try {
@@ -142,69 +177,102 @@ void parse_arguments(CLI::App& app, std::vector<std::string> arguments,
   } catch (const CLI::ParseError& error) {
     throw config_error(fmt::format("{}: {}", command_line_place, error.what()));
   }
-  if (auto left = app.remaining(); !left.empty()) refuse_leftovers(left, known);
+  if (auto left = app.remaining(); !left.empty()) refuse_leftovers(left, option_names(table));
 }
 
 }  // namespace
 
-void config_parser::impl::declare(CLI::App& app) const {
+/// `option` is "--name", perhaps with short forms behind commas.
+void config_parser::impl::add(const std::string& option, own_option what) {
+  const auto comma = std::min(option.find(','), option.size());
+  assert(option.starts_with("--") && comma > 2 && "an option is called --name");
+  what.name = option.substr(2, comma - 2);
+  [[maybe_unused]] const bool taken =
+      std::any_of(detail::keys().begin(), detail::keys().end(),
+                  [&](auto& k) { return k.name == what.name || k.section() == what.name; });
+  assert(!taken && "weir has a key or a section of this name");
+  what.short_forms = option.substr(comma);
+  own.push_back(std::move(what));
+}
+
+/// Weir's keys, and the program's own, which put their values into `given`.
+std::vector<key> config_parser::impl::table(std::vector<given_values>& given) const {
+  std::vector<key> out(detail::keys().begin(), detail::keys().end());
+  given.resize(own.size());
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    auto& o = own[i];
+    auto& values = given[i].values;
+    if (o.kind != key_kind::list) values = {o.initial};
+    key k{o.name, o.kind, o.placeholder, o.help, "", {}, {}};
+    k.allowed = o.kind == key_kind::boolean ? "true or false"
+                : o.kind == key_kind::list  ? "a list of texts"
+                                            : "a text or a number";
+    k.short_forms = o.short_forms;
+    k.assign = [&values, kind = o.kind](config&, std::span<const std::string> to) {
+      if (kind == key_kind::boolean && to[0] != "true" && to[0] != "false") return false;
+      values.assign(to.begin(), to.end());
+      return true;
+    };
+    k.show = [&values](const config&) { return values; };
+    out.push_back(std::move(k));
+  }
+  return out;
+}
+
+void config_parser::impl::declare(CLI::App& app, std::span<const key> table) const {
   app.allow_extras();
   app.set_help_flag();
   app.get_formatter()->column_width(36);
-  for (auto& o : own)
-    declare_one(app, o.name, o.placeholder, o.help, o.truth != nullptr)->group("This program");
+  const auto declare_key = [&](const key& k) {
+    declare_one(app, k.option() + k.short_forms, k.placeholder, help_of(k),
+                k.kind == key_kind::boolean)
+        ->group(group_of(k));
+  };
+  for (auto& k : table)
+    if (!is_weirs(k)) declare_key(k);
   declare_one(app, "--config", "FILE", "read this TOML file", false)->group("Configuration");
   declare_one(app, "--print-config", "", "print the effective configuration as TOML, and exit",
               true)
       ->group("Configuration");
   declare_one(app, "--help", "", "print this, and exit", true)->group("Configuration");
   declare_one(app, "--version", "", "print the version, and exit", true)->group("Configuration");
-  for (auto& k : detail::keys())
-    declare_one(app, k.option(), k.placeholder, help_of(k), k.kind == key_kind::boolean)
-        ->group(group_of(k));
+  for (auto& k : table)
+    if (is_weirs(k)) declare_key(k);
   app.footer(
-      "Each key may also stand in the file (backlog = 5 under [listen]) and in the environment\n"
-      "(WEIR_LISTEN_BACKLOG=5). The command line wins over the environment, that over the file.");
+      "Each key, this program's own too, may also stand in the file (backlog = 5 under [listen])\n"
+      "and in the environment (WEIR_LISTEN_BACKLOG=5, lists with commas). The command line wins\n"
+      "over the environment, that over the file.");
 }
 
-void config_parser::impl::take_own(const CLI::App& app) const {
-  for (auto& o : own) {
-    auto given = app.get_option(o.name)->results();
-    if (given.empty()) continue;
-    if (o.truth != nullptr) *o.truth = truth_of(o.name, given.back());
-    if (o.target != nullptr) *o.target = given.back();
+void config_parser::impl::take_own(const std::vector<given_values>& given) const {
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    auto& o = own[i];
+    auto& [values, place] = given[i];
+    if (place.empty()) continue;
+    if (o.truth != nullptr) *o.truth = values[0] == "true";
+    if (o.target != nullptr) *o.target = values[0];
     if (!o.accept) continue;
-    for (auto& one : given)
+    for (auto& one : values)
       if (auto why = o.accept(one); !why.empty())
-        throw config_error(fmt::format("{}: {} {}: {}", command_line_place, o.name, one, why));
+        throw config_error(fmt::format("{}: {} = '{}': {}", place, o.name, one, why));
   }
 }
 
-std::vector<std::string> config_parser::impl::option_names() const {
-  std::vector<std::string> names = {"--config", "--print-config", "--help", "--version"};
-  for (auto& o : own) names.push_back(o.name);
-  for (auto& k : detail::keys()) names.push_back(k.option());
-  return names;
-}
-
-parsed config_parser::impl::parse(std::vector<std::string> arguments,
-                                  std::span<const std::string> environment) const {
+config_parser::impl::outcome config_parser::impl::parse(
+    std::vector<std::string> arguments, std::span<const std::string> environment) const {
+  std::vector<given_values> given;
+  const auto keys = table(given);
   CLI::App app(summary, name);
-  declare(app);
-  parse_arguments(app, std::move(arguments), option_names());
+  declare(app, keys);
+  parse_arguments(app, std::move(arguments), keys);
   auto asked = [&](const char* flag) {
-    auto given = app.get_option(flag)->results();
-    return !given.empty() && truth_of(flag, given.back());
+    auto results = app.get_option(flag)->results();
+    return !results.empty() && truth_of(flag, results.back());
   };
-  parsed out;
-  if (asked("--help")) {
-    out.wanted = request::help;
-    return out;
-  }
-  if (asked("--version")) {
-    out.wanted = request::version;
-    return out;
-  }
+  outcome out;
+  if (asked("--help")) out.wanted = request::help;
+  if (asked("--version")) out.wanted = request::version;
+  if (out.wanted != request::run) return out;
 
   std::map<std::string, std::string, std::less<>> places;
   auto apply_all = [&](const std::vector<setting>& settings) {
@@ -214,15 +282,23 @@ parsed config_parser::impl::parse(std::vector<std::string> arguments,
     }
   };
   auto files = app.get_option("--config")->results();
-  if (!files.empty()) apply_all(detail::read_file(files.back()));
-  apply_all(detail::read_environment(environment));
-  apply_all(settings_of(app));
+  if (!files.empty()) apply_all(detail::read_file(files.back(), keys, unknown_in_files));
+  std::vector<std::string> warnings;
+  apply_all(detail::read_environment(environment, keys, warnings));
+  for (auto& one : warnings) detail::log_line(one);
+  apply_all(settings_of(app, keys));
   detail::check_together(out.settings, [&](std::string_view key) {
     auto found = places.find(key);
     return found == places.end() ? std::string("default") : found->second;
   });
-  take_own(app);
-  if (asked("--print-config")) out.wanted = request::print_config;
+  for (std::size_t i = 0; i < own.size(); ++i)
+    if (auto found = places.find(own[i].name); found != places.end())
+      given[i].place = found->second;
+  take_own(given);
+  if (asked("--print-config")) {
+    out.wanted = request::print_config;
+    out.toml = detail::to_toml(keys, out.settings);
+  }
   return out;
 }
 
@@ -236,17 +312,29 @@ config_parser::~config_parser() = default;
 void config_parser::repeated(const std::string& option, const std::string& placeholder,
                              const std::string& help,
                              std::function<std::string(std::string_view)> accept) {
-  impl_->own.push_back({option, placeholder, help, std::move(accept)});
+  impl_->add(option, {key_kind::list, placeholder, help, "", std::move(accept)});
+}
+
+void config_parser::value(const std::string& option, const std::string& placeholder,
+                          const std::string& help, const std::string& initial,
+                          std::function<std::string(std::string_view)> accept) {
+  const auto shown = initial.empty() ? help : fmt::format("{} [{}]", help, initial);
+  impl_->add(option, {key_kind::plain, placeholder, shown, initial, std::move(accept)});
 }
 
 void config_parser::value(const std::string& option, const std::string& placeholder,
                           const std::string& help, std::string& target) {
-  auto text = target.empty() ? help : fmt::format("{} [{}]", help, target);
-  impl_->own.push_back({option, placeholder, text, {}, &target});
+  value(option, placeholder, help, target, {});
+  impl_->own.back().target = &target;
 }
 
 void config_parser::flag(const std::string& option, const std::string& help, bool& target) {
-  impl_->own.push_back({option, "", help, {}, nullptr, &target});
+  impl_->add(option, {key_kind::boolean, "", help, target ? "true" : "false"});
+  impl_->own.back().truth = &target;
+}
+
+void config_parser::pass_over_unknown_keys_in_files() {
+  impl_->unknown_in_files = detail::unknown_keys::passed_over;
 }
 
 config config_parser::parse(const std::vector<std::string>& arguments,
@@ -256,7 +344,9 @@ config config_parser::parse(const std::vector<std::string>& arguments,
 
 std::string config_parser::help() const {
   CLI::App app(impl_->summary, impl_->name);
-  impl_->declare(app);
+  std::vector<given_values> given;
+  const auto keys = impl_->table(given);
+  impl_->declare(app, keys);
   return app.help();
 }
 
@@ -269,7 +359,7 @@ config config_parser::parse_or_exit(int argc, char** argv) const {
     if (got.wanted == request::run) return std::move(got.settings);
     if (got.wanted == request::help) fmt::print("{}", help());
     if (got.wanted == request::version) fmt::print("{} (weir {})\n", impl_->name, WEIR_VERSION);
-    if (got.wanted == request::print_config) fmt::print("{}", got.settings.to_toml());
+    if (got.wanted == request::print_config) fmt::print("{}", got.toml);
     bool written = std::fflush(stdout) == 0;
     std::exit(written ? 0 : 1);
   } catch (const config_error& error) {

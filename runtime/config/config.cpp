@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "config/keys.hpp"
+#include "core/log.hpp"
 
 namespace weir {
 namespace {
@@ -29,16 +30,23 @@ std::string quoted(const std::string& text) {
   return out + '"';
 }
 
-std::string toml_value(const detail::key& k, const config& settings) {
-  auto values = k.show(settings);
+/// One of TOML's integers, whose digits say the same when they are read back.
+bool is_number(const std::string& text) {
+  constexpr std::size_t most_digits = 18;
+  if (text.empty() || text.size() > most_digits || (text[0] == '0' && text.size() > 1))
+    return false;
+  return text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+std::string toml_value(const detail::key& k, const std::vector<std::string>& values) {
   if (k.kind == detail::key_kind::list) {
     std::string out;
     for (auto& one : values) out += (out.empty() ? "" : ", ") + quoted(one);
     return "[" + out + "]";
   }
   bool bare = k.kind == detail::key_kind::boolean ||
-              (k.kind == detail::key_kind::number &&
-               values[0].find_first_not_of("0123456789") == std::string::npos);
+              ((k.kind == detail::key_kind::number || k.kind == detail::key_kind::plain) &&
+               is_number(values[0]));
   return bare ? values[0] : quoted(values[0]);
 }
 
@@ -76,20 +84,34 @@ unsigned config::shard_count() const {
   return std::max(1u, static_cast<unsigned>(CPU_COUNT(&usable)));
 }
 
-std::string config::to_toml() const {
-  std::string out, section;
-  for (auto& k : detail::keys()) {
-    if (k.section() != section) {
-      section = k.section();
-      out += "\n[" + section + "]\n";
+std::string config::to_toml() const { return detail::to_toml(detail::keys(), *this); }
+
+config_error::config_error(const std::string& what) : std::runtime_error(detail::printable(what)) {}
+
+namespace detail {
+
+std::string to_toml(std::span<const key> table, const config& settings) {
+  std::vector<std::string> sections = {""};  // what is in none comes first: TOML has it so
+  for (auto& k : table)
+    if (std::find(sections.begin(), sections.end(), k.section()) == sections.end())
+      sections.push_back(k.section());
+  std::string out;
+  for (auto& section : sections) {
+    if (!section.empty()) out += "\n[" + section + "]\n";
+    for (auto& k : table) {
+      if (k.section() != section) continue;
+      const auto short_name = section.empty() ? k.name : k.name.substr(section.size() + 1);
+      const auto values = k.show(settings);
+      if (k.secret && values != k.show(config{}))
+        out += fmt::format("# {} is set, and not shown\n", short_name);
+      else if (k.kind == key_kind::plain && values[0].empty())
+        out += fmt::format("# {} is not set\n", short_name);
+      else
+        out += fmt::format("{} = {}\n", short_name, toml_value(k, values));
     }
-    auto short_name = section.empty() ? k.name : k.name.substr(section.size() + 1);
-    out += short_name + " = " + toml_value(k, *this) + "\n";
   }
   return out;
 }
-
-namespace detail {
 
 void check_together(const config& settings,
                     const std::function<std::string(std::string_view)>& place_of) {

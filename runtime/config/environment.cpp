@@ -9,6 +9,8 @@
 namespace weir::detail {
 namespace {
 
+constexpr std::string_view prefix = "WEIR_";
+
 // Variables of weir's own scripts, tests and benchmarks, which their children inherit.
 constexpr std::array<std::string_view, 4> not_ours = {"WEIR_JOBS", "WEIR_SIM_", "WEIR_TEST_",
                                                       "WEIR_BENCH_"};
@@ -18,6 +20,8 @@ bool belongs_to_the_tooling(std::string_view name) {
     return other.ends_with('_') ? name.starts_with(other) : name == other;
   });
 }
+
+}  // namespace
 
 std::vector<std::string> split_at_commas(std::string_view text) {
   std::vector<std::string> out;
@@ -32,23 +36,24 @@ std::vector<std::string> split_at_commas(std::string_view text) {
   }
 }
 
-}  // namespace
-
-std::vector<setting> read_environment(std::span<const std::string> environment) {
+std::vector<setting> read_environment(std::span<const std::string> environment,
+                                      std::span<const key> table,
+                                      std::vector<std::string>& warnings) {
   std::vector<setting> settings;
   for (auto& entry : environment) {
     auto equals = entry.find('=');
-    if (!entry.starts_with("WEIR_") || equals == std::string::npos) continue;
+    if (!entry.starts_with(prefix) || equals == std::string::npos) continue;
     auto name = entry.substr(0, equals);
     auto value = entry.substr(equals + 1);
-    if (belongs_to_the_tooling(name)) continue;
-    auto known = std::find_if(keys().begin(), keys().end(),
-                              [&](auto& k) { return k.environment() == name; });
-    if (known == keys().end()) {
+    auto known =
+        std::find_if(table.begin(), table.end(), [&](auto& k) { return k.environment() == name; });
+    if (known == table.end()) {
+      if (belongs_to_the_tooling(name)) continue;
       std::vector<std::string> names;
-      for (auto& k : keys()) names.push_back(k.environment());
-      throw config_error(
-          fmt::format("environment variable {}: no such key{}", name, did_you_mean(name, names)));
+      for (auto& k : table) names.push_back(k.environment());
+      warnings.push_back(fmt::format("environment variable {}: no such key, ignored{}", name,
+                                     did_you_mean(name, names, prefix.size())));
+      continue;
     }
     auto values =
         known->kind == key_kind::list ? split_at_commas(value) : std::vector<std::string>{value};

@@ -269,6 +269,7 @@ std::vector<key> make_keys() {
   k.push_back(number("listen.owner_key", 1, largest_owner_key, "random",
                      "who lacks it cannot join the listeners of an address (stack)",
                      [](auto& c) -> auto& { return c.listen.owner_key; }));
+  k.back().secret = true;
 
   k.push_back(boolean("tcp.nodelay", "send small segments at once (Nagle off)",
                       [](auto& c) -> auto& { return c.tcp.nodelay; }));
@@ -340,7 +341,8 @@ std::string key::section() const {
 
 std::string key::environment() const {
   std::string out = "WEIR_";
-  for (unsigned char c : name) out += c == '.' ? '_' : static_cast<char>(std::toupper(c));
+  for (unsigned char c : name)
+    out += c == '.' || c == '-' ? '_' : static_cast<char>(std::toupper(c));
   return out;
 }
 
@@ -351,14 +353,11 @@ std::span<const key> keys() {
   return table;
 }
 
-const key* find_key(std::string_view name) {
-  for (auto& k : keys())
-    if (k.name == name) return &k;
-  return nullptr;
-}
-
 void apply(const setting& given, config& target) {
-  if (!given.values.empty() && given.what->assign(target, given.values)) return;
+  if (given.what->assign(target, given.values)) return;
+  if (given.what->secret || given.values.empty())
+    throw config_error(
+        fmt::format("{}: {}: must be {}", given.place, given.what->name, given.what->allowed));
   std::string value;
   for (auto& one : given.values) value += (value.empty() ? "" : ",") + one;
   throw config_error(fmt::format("{}: {} = '{}': must be {}", given.place, given.what->name, value,

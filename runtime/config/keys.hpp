@@ -1,6 +1,6 @@
-// The one table of configuration keys: name, kind, meaning, what is allowed, how it is stored. The
-// file reader, the environment, the command line, the help text and --print-config all walk this
-// table; no key is spelled elsewhere.
+// The table of configuration keys: name, kind, meaning, what is allowed, how it is stored. The file
+// reader, the environment, the command line, the help text and --print-config all walk one table:
+// weir's keys, spelled in keys.cpp and nowhere else, and behind them the program's own.
 #pragma once
 
 #include <functional>
@@ -13,7 +13,8 @@
 
 namespace weir::detail {
 
-enum class key_kind { boolean, number, text, list };
+/// plain: text, or a number, taken as it is written.
+enum class key_kind { boolean, number, text, list, plain };
 
 struct key {
   std::string name;  ///< "listen.backlog"
@@ -26,15 +27,18 @@ struct key {
   std::function<bool(config&, std::span<const std::string>)> assign;
   /// The value in the form that assign() takes.
   std::function<std::vector<std::string>(const config&)> show;
+  bool secret = false;           ///< its value is never printed
+  std::string short_forms = {};  ///< ",--http", on the command line
 
   std::string section() const;      ///< "listen"; empty for keys outside every section
   std::string environment() const;  ///< "WEIR_LISTEN_BACKLOG"
   std::string option() const;       ///< "--listen.backlog"
 };
 
-/// All keys, in the order in which they are shown.
+/// Weir's keys, in the order in which they are shown.
 std::span<const key> keys();
-const key* find_key(std::string_view name);
+/// The settings as a TOML file: the keys of `table`, each under its section.
+std::string to_toml(std::span<const key> table, const config& settings);
 
 /// One key as some place set it.
 struct setting {
@@ -45,18 +49,29 @@ struct setting {
 /// Applies it; throws config_error that names place, key, value and what is allowed.
 void apply(const setting& given, config& target);
 
+enum class unknown_keys { refused, passed_over };
+
 /// What the file sets, in its order. Throws config_error (the file cannot be read, is not TOML, has
 /// an unknown key).
-std::vector<setting> read_file(const std::string& path);
-/// What "NAME=value" strings that begin with WEIR_ set. Throws config_error for a name that is no
-/// key's.
-std::vector<setting> read_environment(std::span<const std::string> environment);
+std::vector<setting> read_file(const std::string& path, std::span<const key> table,
+                               unknown_keys unknown);
+/// What "NAME=value" strings that begin with WEIR_ set. A name that is no key's goes into
+/// `warnings` as a line, since others name variables too: Kubernetes gives each program WEIR_PORT
+/// and its like where a service is called "weir".
+std::vector<setting> read_environment(std::span<const std::string> environment,
+                                      std::span<const key> table,
+                                      std::vector<std::string>& warnings);
+
+/// The parts, without spaces around them.
+std::vector<std::string> split_at_commas(std::string_view text);
 
 /// Checks that involve more than one key. `place_of` says where a key was set; throws config_error.
 void check_together(const config& settings,
                     const std::function<std::string(std::string_view)>& place_of);
 
 /// "; did you mean '--shards'?" for the candidate nearest to `given`, or nothing when none is near.
-std::string did_you_mean(std::string_view given, std::span<const std::string> candidates);
+/// The first `alike` characters, which all of them share, say nothing about nearness.
+std::string did_you_mean(std::string_view given, std::span<const std::string> candidates,
+                         std::size_t alike = 0);
 
 }  // namespace weir::detail

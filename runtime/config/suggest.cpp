@@ -29,15 +29,18 @@ constexpr std::size_t longest_name = 64;  // no key is longer; a longer name has
 
 }  // namespace
 
-std::string did_you_mean(std::string_view given, std::span<const std::string> candidates) {
+std::string did_you_mean(std::string_view given, std::span<const std::string> candidates,
+                         std::size_t alike) {
   if (given.size() > longest_name) return "";
+  given.remove_prefix(alike);
   const std::string* nearest = nullptr;
   std::size_t least = 0;
   for (auto& candidate : candidates) {
-    auto distance = edit_distance(given, candidate);
+    const auto name = std::string_view(candidate).substr(alike);
+    auto distance = edit_distance(given, name);
     // "backlog" for "listen.backlog": the whole name, its section left out.
-    if (candidate.size() > given.size() && given.size() >= 3 && candidate.ends_with(given) &&
-        candidate[candidate.size() - given.size() - 1] == '.')
+    if (name.size() > given.size() && given.size() >= 3 && name.ends_with(given) &&
+        name[name.size() - given.size() - 1] == '.')
       distance = 1;
     if (nearest != nullptr && distance >= least) continue;
     nearest = &candidate;

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "core/log.hpp"
 #include "tools/http_get.hpp"
 #include "tools/socket_tables.hpp"
 #include "weir/config.hpp"
@@ -97,7 +98,7 @@ int show(const weir::endpoint& where, const ss::wishes& wanted, bool json) {
   auto got = ss::http_get(where, "/sockets?connections=4096");
   const auto no_weir = [&](std::string_view why) {
     fmt::print(stderr, "{}: {}: what listens there is no admin endpoint of weir ({})\n", program,
-               where.to_string(), why);
+               where.to_string(), weir::detail::printable(why));
     return exit_no_answer;
   };
   if (got.status != 200) return no_weir(fmt::format("HTTP status {}", got.status));
@@ -125,16 +126,19 @@ int main(int argc, char** argv) {
       program,
       "What a server's sockets are doing: weir-ss [-ltuainpH] [ADDR:PORT]. ADDR:PORT is the "
       "server's observe.listen, which may also come from --config or the environment.");
-  parser.flag("--listening", "-l: listeners, instead of connections", wanted.listening);
-  parser.flag("--all", "-a: listeners, connections and UDP sockets", wanted.all);
-  parser.flag("--info", "-i: TCP's numbers on a second line", wanted.info);
-  parser.flag("--processes", "-p: which program and shard holds a socket", wanted.processes);
-  parser.flag("--no-header", "-H: no line of titles", no_header);
-  parser.flag("--json", "-j: what the server says, as it is", json);
-  parser.flag("--tcp", "-t: TCP connections, which is what is shown if nothing is said",
+  parser.flag("--ss.listening,--listening", "-l: listeners, instead of connections",
+              wanted.listening);
+  parser.flag("--ss.all,--all", "-a: listeners, connections and UDP sockets", wanted.all);
+  parser.flag("--ss.info,--info", "-i: TCP's numbers on a second line", wanted.info);
+  parser.flag("--ss.processes,--processes", "-p: which program and shard holds a socket",
+              wanted.processes);
+  parser.flag("--ss.no-header,--no-header", "-H: no line of titles", no_header);
+  parser.flag("--ss.json,--json", "-j: what the server says, as it is", json);
+  parser.flag("--ss.tcp,--tcp", "-t: TCP connections, which is what is shown if nothing is said",
               wanted.tcp);
-  parser.flag("--udp", "-u: UDP sockets", wanted.udp);
-  parser.flag("--numeric", "-n: numbers instead of names, as always", numeric);
+  parser.flag("--ss.udp,--udp", "-u: UDP sockets", wanted.udp);
+  parser.flag("--ss.numeric,--numeric", "-n: numbers instead of names, as always", numeric);
+  parser.pass_over_unknown_keys_in_files();  // the file is the server's
   auto words = spelled_out(argc, argv);
   std::vector<char*> pointers;
   pointers.reserve(words.size());
@@ -152,7 +156,7 @@ int main(int argc, char** argv) {
   try {
     return show(reachable(*where), wanted, json);
   } catch (const ss::get_error& error) {
-    fmt::print(stderr, "{}: {}\n", program, error.what());
+    fmt::print(stderr, "{}: {}\n", program, weir::detail::printable(error.what()));
     return exit_no_answer;
   }
 }

@@ -416,7 +416,7 @@ ON_EVERY_BACKEND(idle_clients_do_not_hold_up_the_end) {
 TEST_CASE("a_root_that_is_no_folder_is_a_clear_error") {
   auto f = run({http_server(), "--http", "127.0.0.1:80", "--root", "/nowhere"});
   CHECK(f.code == 2);
-  CHECK(f.err == "http_server: command line: --root /nowhere: No such file or directory\n");
+  CHECK(f.err == "http_server: command line: root = '/nowhere': No such file or directory\n");
 }
 
 TEST_CASE("no_listener_prints_the_help") {

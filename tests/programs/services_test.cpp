@@ -340,8 +340,6 @@ TEST_CASE("mistakes_in_the_configuration_are_told_in_one_line_and_give_2") {
                  "is given to echo already");
   expect_refusal(run({services(), "--echo", "127.0.0.1:7", "--idle-timeout", "soon"}), 2,
                  "must be a number of seconds");
-  expect_refusal(run({services(), "--echo", "127.0.0.1:7"}, {.environment = {"WEIR_SHARD=2"}}), 2,
-                 "environment variable WEIR_SHARD");
 }
 
 TEST_CASE("the_simulated_back_end_says_where_it_can_be_had") {

@@ -8,12 +8,14 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <semaphore>
 #include <string>
@@ -117,6 +119,98 @@ TEST_CASE("the_stack_serves_where_no_ring_fits_into_locked_memory") {
                  with_locked_memory(320));
   check_that_it_serves(server);
   CHECK(server.err().find("RLIMIT_MEMLOCK") != std::string::npos);
+}
+
+// --- Configuration.
+
+namespace {
+
+struct file_of_this_test {
+  std::string path;
+  explicit file_of_this_test(const std::string& text) {
+    char name[] = "/tmp/weir-start-XXXXXX";
+    const int fd = ::mkstemp(name);
+    REQUIRE(fd >= 0);
+    REQUIRE(::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    ::close(fd);
+    path = name;
+  }
+  ~file_of_this_test() { ::unlink(path.c_str()); }
+};
+
+}  // namespace
+
+TEST_CASE("a_file_says_where_to_listen") {
+  if (!own_network()) return;
+  const std::string backend = std::string("backend = \"") + kernel_backend + "\"\n";
+  file_of_this_test file(backend +
+                         "echo = [\"127.0.0.1:7007\", \"127.0.0.1:7008\"]\n"
+                         "max-sessions = 1\n");
+  process server({services(), "--config", file.path});
+  server.wait_line("listening echo 127.0.0.1:7008");
+  CHECK(server.out().find("listening echo 127.0.0.1:7007") != std::string::npos);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+  file_of_this_test pages(backend + "[http]\nlisten = [\"127.0.0.1:8080\"]\n");
+  process web({http_server(), "--config", pages.path});
+  web.wait_line("listening http 127.0.0.1:8080");
+  web.signal(SIGTERM);
+  CHECK(web.wait() == 0);
+}
+
+TEST_CASE("the_printed_configuration_holds_the_programs_own_options_and_reads_back") {
+  auto printed = run({services(), "--print-config", "--echo", "127.0.0.1:7", "--drain", "0.5"},
+                     {.environment = {"WEIR_DISCARD=127.0.0.1:9,[::1]:9"}});
+  CHECK(printed.code == 0);
+  CHECK(printed.out.find("\necho = [\"127.0.0.1:7\"]\n") != std::string::npos);
+  CHECK(printed.out.find("\ndiscard = [\"127.0.0.1:9\", \"[::1]:9\"]\n") != std::string::npos);
+  CHECK(printed.out.find("\nmax-sessions = 100000\n") != std::string::npos);
+  CHECK(printed.out.find("\ndrain = \"0.5\"\n") != std::string::npos);
+  for (auto& [program, text] :
+       {std::pair(services(), printed.out),
+        std::pair(http_server(), run({http_server(), "--print-config"}).out),
+        std::pair(weir_probe(), run({weir_probe(), "--print-config"}).out)}) {
+    CAPTURE(text);
+    CHECK_FALSE(text.empty());
+    file_of_this_test file(text);
+    auto again = run({program, "--print-config", "--config", file.path});
+    CHECK(again.err.empty());
+    CHECK(again.out == text);
+  }
+}
+
+TEST_CASE("an_unknown_variable_is_a_warning_and_the_server_serves") {
+  if (!own_network()) return;
+  process server(
+      command_line(services(), backend_called(kernel_backend), {"--echo", "127.0.0.1:7"}),
+      {.environment = {"WEIR_PORT=tcp://10.96.0.7:80", "WEIR_SHARD=2", "WEIR_A\nb=1"}});
+  check_that_it_serves(server);
+  CHECK(server.err().find("weir: environment variable WEIR_PORT: no such key, ignored\n") !=
+        std::string::npos);
+  CHECK(server.err().find("weir: environment variable WEIR_SHARD: no such key, ignored; did you "
+                          "mean 'WEIR_SHARDS'?\n") != std::string::npos);
+  CHECK(server.err().find("variable WEIR_A\\x0ab: ") != std::string::npos);
+}
+
+TEST_CASE("a_capture_that_cannot_be_made_is_an_error_at_once") {
+  if (!own_network()) return;
+  file_of_this_test file("");
+  for (auto* name : {"asio", "uring"}) {
+    if (!built_in(name) || !usable(name)) continue;
+    auto refused = run(command_line(services(), backend_called(name),
+                                    {"--echo", "127.0.0.1:7", "--observe.pcap", file.path}));
+    CHECK(refused.code == 2);
+    CHECK(refused.err.find("observe.pcap") != std::string::npos);
+    CHECK(refused.err.find("tcpdump") != std::string::npos);
+  }
+  if (!usable("stack")) return;
+  const auto fifo = file.path + ".fifo";
+  REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+  auto refused = run(command_line(services(), backend_called("stack"),
+                                  {"--echo", "198.18.0.2:7", "--observe.pcap", fifo}));
+  ::unlink(fifo.c_str());
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("observe.pcap: " + fifo) != std::string::npos);
 }
 
 // --- The end.

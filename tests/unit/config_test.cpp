@@ -1,16 +1,20 @@
 // The configuration: every key through every place, the order of the places, and what each kind of
 // mistake is told.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "config/keys.hpp"
+#include "core/log.hpp"
 #include "weir/config.hpp"
 
 using namespace weir;
@@ -202,19 +206,15 @@ TEST_CASE("an_owner_key_and_a_deferred_accept_have_words_for_none") {
       parse({"--listen.owner_key", "9223372036854775807", "--listen.defer_accept_ms=250"});
   CHECK(c.listen.owner_key == 9223372036854775807u);
   CHECK(c.listen.defer_accept_ms == 250);
-  CHECK(c.to_toml().find("\nowner_key = 9223372036854775807\n") != std::string::npos);
-  temporary_file same(c.to_toml());
+  temporary_file same("[listen]\nowner_key = 9223372036854775807\n");
   CHECK(parse({"--config", same.path}).listen.owner_key == c.listen.owner_key);
   CHECK(parse({}).to_toml().find("\ndefer_accept_ms = \"off\"\nowner_key = \"random\"\n") !=
         std::string::npos);
   CHECK(parse({"--listen.owner_key=random", "--listen.defer_accept_ms", "off"}).listen.owner_key ==
         0);
   CHECK(error_of({"--listen.owner_key=0"}) ==
-        "command line: listen.owner_key = '0': must be a number from 1 to 9223372036854775807 or "
+        "command line: listen.owner_key: must be a number from 1 to 9223372036854775807 or "
         "'random'");
-  CHECK(error_of({}, {"WEIR_LISTEN_DEFER_ACCEPT=3"}) ==
-        "environment variable WEIR_LISTEN_DEFER_ACCEPT: no such key; did you mean "
-        "'WEIR_LISTEN_DEFER_ACCEPT_MS'?");
 }
 
 TEST_CASE("an_unknown_key_is_named_with_its_place_and_the_nearest_known_one") {
@@ -230,17 +230,29 @@ TEST_CASE("an_unknown_key_is_named_with_its_place_and_the_nearest_known_one") {
         "command line: unknown option '--listen.backlgo'; did you mean '--listen.backlog'?");
   CHECK(error_of({"--listen.backlgo=5"}) ==
         "command line: unknown option '--listen.backlgo'; did you mean '--listen.backlog'?");
-  CHECK(error_of({}, {"WEIR_LISTEN_BACKLOGS=5"}) ==
-        "environment variable WEIR_LISTEN_BACKLOGS: no such key; did you mean "
-        "'WEIR_LISTEN_BACKLOG'?");
   CHECK(error_of({"-x"}) == "command line: unknown option '-x'");
   CHECK(error_of({"stray"}) == "command line: unexpected argument 'stray'");
 }
 
-TEST_CASE("variables_of_the_tooling_and_of_others_are_let_alone") {
-  CHECK(parse({}, {"PATH=/bin", "WEIR_JOBS=4", "WEIR_SIM_SEEDS=9", "WEIRD=1", "nothing"}).shards ==
-        1);
-  CHECK(error_of({}, {"WEIR_JOB=4"}).starts_with("environment variable WEIR_JOB: no such key"));
+TEST_CASE("an_unknown_variable_is_a_warning_that_names_the_nearest_key") {
+  const auto warnings_of = [](const strings& environment) {
+    strings warnings;
+    (void)detail::read_environment(environment, detail::keys(), warnings);
+    return warnings;
+  };
+  CHECK(warnings_of({"WEIR_LISTEN_BACKLOGS=5", "WEIR_SHARDS=2"}) ==
+        strings{"environment variable WEIR_LISTEN_BACKLOGS: no such key, ignored; did you mean "
+                "'WEIR_LISTEN_BACKLOG'?"});
+  // What Kubernetes gives to each program where a service is called "weir".
+  CHECK(warnings_of({"WEIR_SERVICE_HOST=10.96.0.7", "WEIR_PORT=tcp://10.96.0.7:80",
+                     "WEIR_PORT_80_TCP_ADDR=10.96.0.7"}) ==
+        strings{"environment variable WEIR_SERVICE_HOST: no such key, ignored",
+                "environment variable WEIR_PORT: no such key, ignored",
+                "environment variable WEIR_PORT_80_TCP_ADDR: no such key, ignored"});
+  CHECK(parse({}, {"WEIR_PORT=tcp://10.96.0.7:80", "WEIR_SHARDS=2"}).shards == 2);
+  // Those of the tooling, and of others.
+  CHECK(warnings_of({"PATH=/bin", "WEIR_JOBS=4", "WEIR_SIM_SEEDS=9", "WEIRD=1", "nothing"}) ==
+        strings{});
 }
 
 TEST_CASE("every_number_is_bounded_and_the_error_names_the_bounds") {
@@ -359,7 +371,8 @@ TEST_CASE("each_inline_shard_needs_its_queue") {
 
 TEST_CASE("what_is_printed_reads_back_as_the_same") {
   strings arguments;
-  for (auto& k : detail::keys()) arguments.push_back(k.option() + "=" + other_value(k));
+  for (auto& k : detail::keys())
+    if (!k.secret) arguments.push_back(k.option() + "=" + other_value(k));
   arguments.push_back("--stack.queues=7");
   arguments.push_back("--observe.pcap=odd \"name\" \\ of\tfile.pcapng");
   auto c = parse(arguments);
@@ -369,31 +382,172 @@ TEST_CASE("what_is_printed_reads_back_as_the_same") {
   CHECK(parse({"--config", defaults.path}).to_toml() == config{}.to_toml());
 }
 
-TEST_CASE("a_program_brings_options_of_its_own") {
-  config_parser parser("test", "A test.");
-  strings echo;
-  std::string root = "none";
+namespace {
+
+/// A program with options of every kind.
+struct program {
+  config_parser parser{"test", "A test."};
+  strings echo, web;
+  std::string root = "none", size;
   bool loud = false;
-  parser.repeated("--echo", "ADDR:PORT", "echo here", [&](std::string_view text) -> std::string {
-    if (!endpoint::parse(text)) return "must be an address and a port, such as 127.0.0.1:7";
-    echo.emplace_back(text);
-    return "";
-  });
-  parser.value("--root", "DIR", "serve these files", root);
-  parser.flag("--loud", "say more", loud);
-  auto c = parser.parse(
-      {"--echo", "127.0.0.1:7", "--shards=2", "--echo=[::1]:7", "--root", "x", "--loud"}, {});
+
+  program() {
+    parser.repeated("--echo", "ADDR:PORT", "echo here", reader_into(echo));
+    parser.repeated("--web.listen,--web", "ADDR:PORT", "pages here", reader_into(web));
+    parser.value("--root", "DIR", "serve these files", root);
+    parser.value("--max-size", "N", "bytes", "100", [this](std::string_view text) {
+      size = text;
+      return size.find_first_not_of("0123456789.") == std::string::npos ? "" : "must be a number";
+    });
+    parser.flag("--loud", "say more", loud);
+  }
+  static std::function<std::string(std::string_view)> reader_into(strings& list) {
+    return [&list](std::string_view text) -> std::string {
+      if (!endpoint::parse(text)) return "must be an address and a port";
+      list.emplace_back(text);
+      return "";
+    };
+  }
+  std::string error_of(const strings& arguments, const strings& environment = {}) const {
+    try {
+      (void)parser.parse(arguments, environment);
+    } catch (const config_error& error) {
+      return error.what();
+    }
+    return "no error";
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a_program_brings_options_of_its_own") {
+  program p;
+  auto c = p.parser.parse({"--echo", "127.0.0.1:7", "--shards=2", "--echo=[::1]:7", "--root", "x",
+                           "--web", "127.0.0.1:80", "--web.listen=127.0.0.1:81", "--loud"},
+                          {});
   CHECK(c.shards == 2);
-  CHECK(echo == strings{"127.0.0.1:7", "[::1]:7"});
-  CHECK(root == "x");
-  CHECK(loud);
-  CHECK_THROWS_WITH_AS(
-      (void)parser.parse({"--echo", "here"}, {}),
-      "command line: --echo here: must be an address and a port, such as 127.0.0.1:7",
-      config_error);
-  CHECK_THROWS_WITH_AS((void)parser.parse({"--eco", "here"}, {}),
-                       "command line: unknown option '--eco'; did you mean '--echo'?",
-                       config_error);
+  CHECK(p.echo == strings{"127.0.0.1:7", "[::1]:7"});
+  CHECK(p.web == strings{"127.0.0.1:80", "127.0.0.1:81"});
+  CHECK(p.root == "x");
+  CHECK(p.size.empty());
+  CHECK(p.loud);
+  CHECK(p.error_of({"--echo", "here"}) ==
+        "command line: echo = 'here': must be an address and a port");
+  CHECK(p.error_of({"--max-size", "big"}) == "command line: max-size = 'big': must be a number");
+  CHECK(p.error_of({"--loud=very"}) == "command line: loud = 'very': must be true or false");
+  CHECK(p.error_of({"--eco", "here"}) ==
+        "command line: unknown option '--eco'; did you mean '--echo'?");
+}
+
+TEST_CASE("a_programs_own_options_are_keys_of_the_file") {
+  temporary_file file(
+      "echo = [\"127.0.0.1:7\", \"127.0.0.1:8\"]\nmax-size = 12\nloud = true\n"
+      "[web]\nlisten = \"127.0.0.1:80\"\n[listen]\nbacklog = 5\n");
+  program p;
+  CHECK(p.parser.parse({"--config", file.path}, {}).listen.backlog == 5);
+  CHECK(p.echo == strings{"127.0.0.1:7", "127.0.0.1:8"});
+  CHECK(p.web == strings{"127.0.0.1:80"});
+  CHECK(p.size == "12");
+  CHECK(p.loud);
+  temporary_file real("max-size = 0.5\nroot = \"here\"\necho = []\n");
+  program other;
+  (void)other.parser.parse({"--config", real.path}, {});
+  CHECK(other.size == "0.5");
+  CHECK(other.root == "here");
+  CHECK(other.echo.empty());
+  const auto file_error = [](const std::string& text) {
+    temporary_file wrong(text);
+    const auto what = program().error_of({"--config", wrong.path});
+    return what.starts_with(wrong.path) ? what.substr(wrong.path.size()) : what;
+  };
+  CHECK(file_error("\necho = \"here\"\n") == ":2: echo = 'here': must be an address and a port");
+  CHECK(file_error("echo = 5\n") == ":1: echo: must be a list of texts");
+  CHECK(file_error("max-size = [1]\n") == ":1: max-size: must be a text or a number");
+  CHECK(file_error("loud = 1\n") == ":1: loud: must be true or false");
+  CHECK(file_error("ecko = \"here\"\n") == ":1: unknown key 'ecko'; did you mean 'echo'?");
+  CHECK(file_error("[web]\nlissten = \"x\"\n") ==
+        ":2: unknown key 'web.lissten'; did you mean 'web.listen'?");
+}
+
+TEST_CASE("a_programs_own_options_are_variables_of_the_environment") {
+  program p;
+  (void)p.parser.parse({}, {"WEIR_ECHO=127.0.0.1:7, 127.0.0.1:8", "WEIR_WEB_LISTEN=127.0.0.1:80",
+                            "WEIR_MAX_SIZE=12", "WEIR_LOUD=true"});
+  CHECK(p.echo == strings{"127.0.0.1:7", "127.0.0.1:8"});
+  CHECK(p.web == strings{"127.0.0.1:80"});
+  CHECK(p.size == "12");
+  CHECK(p.loud);
+  CHECK(p.error_of({}, {"WEIR_ECHO=here"}) ==
+        "environment variable WEIR_ECHO: echo = 'here': must be an address and a port");
+}
+
+TEST_CASE("a_later_place_replaces_a_programs_own_values_too") {
+  temporary_file file("echo = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nmax-size = 1\nloud = true\n");
+  program p;
+  (void)p.parser.parse({"--config", file.path, "--echo", "127.0.0.1:5", "--loud=false"},
+                       {"WEIR_ECHO=127.0.0.1:4", "WEIR_MAX_SIZE=2"});
+  CHECK(p.echo == strings{"127.0.0.1:5"});
+  CHECK(p.size == "2");
+  CHECK_FALSE(p.loud);
+}
+
+TEST_CASE("a_tool_passes_over_the_keys_of_the_server_whose_file_it_is_given") {
+  temporary_file file("echo = [\"127.0.0.1:7\"]\nshards = 2\n[web]\nlisten = \"x\"\n");
+  config_parser tool("tool", "A tool.");
+  CHECK_THROWS_AS((void)tool.parse({"--config", file.path}, {}), config_error);
+  tool.pass_over_unknown_keys_in_files();
+  CHECK(tool.parse({"--config", file.path}, {}).shards == 2);
+}
+
+TEST_CASE("a_fifo_is_read_without_waiting_for_a_writer") {
+  temporary_file file("");
+  REQUIRE(::unlink(file.path.c_str()) == 0);
+  REQUIRE(::mkfifo(file.path.c_str(), 0600) == 0);
+  CHECK(error_of({"--config", file.path}) ==
+        file.path + ": cannot be read: a FIFO that nobody writes to");
+  // As a shell's <(command) gives it.
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const std::string text = "shards = 3\n";
+  REQUIRE(::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+  ::close(ends[1]);
+  CHECK(parse({"--config", "/dev/fd/" + std::to_string(ends[0])}).shards == 3);
+  ::close(ends[0]);
+}
+
+TEST_CASE("an_owner_key_is_never_printed") {
+  const auto silent = [](const std::string& text) {
+    CAPTURE(text);
+    CHECK(text.find("8151") == std::string::npos);
+    CHECK(text != "no error");
+  };
+  silent(error_of({"--listen.owner_key", "8151x"}));
+  silent(error_of({"--listen.owner_key=-8151"}));
+  silent(error_of({"--listen.owner_kee=8151"}));
+  silent(error_of({}, {"WEIR_LISTEN_OWNER_KEY=0x8151"}));
+  for (auto* value : {"\"8151x\"", "8151815181518151815181518151", "8151x", "-8151", "0x8151g",
+                      "[8151]", "8151.5", "\"8151", "{ a = 8151 }", "8151-13-90"})
+    silent(error_of_file("[listen]\nowner_key = " + std::string(value) + "\n"));
+  silent(error_of_file("listen.owner_key = 8151x\n"));
+  const auto printed = parse({"--listen.owner_key=8151"}).to_toml();
+  silent(printed);
+  CHECK(printed.find("# owner_key is set, and not shown\n") != std::string::npos);
+  CHECK(config{}.to_toml().find("owner_key = \"random\"\n") != std::string::npos);
+}
+
+TEST_CASE("control_characters_are_escaped_in_errors") {
+  CHECK(detail::printable("as it is: \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80") ==
+        "as it is: \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80");
+  CHECK(detail::printable(std::string_view("a\n\0\x1b[2J\x7f", 8)) == "a\\x0a\\x00\\x1b[2J\\x7f");
+  // C1 by itself and as UTF-8, cut short, too long, a surrogate, beyond Unicode.
+  CHECK(detail::printable("\x9b \xc2\x9b \xe2\x82 \xc0\x8a \xed\xa0\x80 \xf4\x90\x80\x80") ==
+        "\\x9b \\xc2\\x9b \\xe2\\x82 \\xc0\\x8a \\xed\\xa0\\x80 \\xf4\\x90\\x80\\x80");
+  CHECK(error_of_file("\"a\\nweir: all is well\" = 1\n") ==
+        "FILE:1: unknown key 'a\\x0aweir: all is well'");
+  CHECK(error_of({"--backend", "x\x1b[2J"}).find("'x\\x1b[2J'") != std::string::npos);
+  CHECK(error_of({}, {"WEIR_BACKEND=a\nb"}).find("'a\\x0ab'") != std::string::npos);
+  CHECK(error_of({"--\n"}) == "command line: unknown option '--\\x0a'");
+  CHECK(error_of({"--config", "/no\nwhere"}).starts_with("/no\\x0awhere: "));
 }
 
 TEST_CASE("no_two_keys_share_a_spelling") {

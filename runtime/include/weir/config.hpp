@@ -1,7 +1,8 @@
 // The configuration: one set of names everywhere (DESIGN.md, section 4). Defaults, then a TOML
 // file, then the environment (WEIR_STACK_ADDRESS), then the command line (--stack.address). A key
 // that is unknown or a value that cannot be is an error that names the place, the key and the
-// nearest known key.
+// nearest known key; an unknown variable in the environment is a warning, since others name some
+// too. A program's own options are keys like weir's.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +18,11 @@
 
 namespace weir {
 
-/// A configuration that cannot be used. what() is one line that names the place and the key.
+/// A configuration that cannot be used. what() is one line that names the place and the key;
+/// control characters in it are escaped.
 class config_error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit config_error(const std::string& what);
 };
 
 enum class placement : std::uint8_t { inline_, dedicated };
@@ -93,8 +95,11 @@ struct config {
   std::string to_toml() const;
 };
 
-/// A program's command line: weir's keys plus its own options. Used by services, http_server, the
-/// examples and tools.
+/// A program's configuration: weir's keys plus its own. Used by services, http_server, the examples
+/// and tools. An own option "--max-sessions" is the key `max-sessions` in a file, the variable
+/// WEIR_MAX_SESSIONS, a line of --help and of --print-config; "--http.listen,--http" stands in the
+/// section [http] of a file and has a short form on the command line. No option may have the name
+/// of a section. A place that comes later replaces what an earlier one gave, lists too.
 class config_parser {
  public:
   /// `name` and `summary` head the help text.
@@ -103,14 +108,21 @@ class config_parser {
   config_parser(const config_parser&) = delete;
   config_parser& operator=(const config_parser&) = delete;
 
-  /// An option that may be given any number of times, --echo ADDR:PORT. `accept` returns an error
-  /// text or nothing.
+  /// An option that may be given any number of times, --echo ADDR:PORT: a list in a file
+  /// (echo = ["127.0.0.1:7"]), with commas in the environment. `accept` gets each value, once all
+  /// places are read, and returns an error text ("must be ...") or nothing.
   void repeated(const std::string& option, const std::string& placeholder, const std::string& help,
                 std::function<std::string(std::string_view)> accept);
+  /// An option with one value that `accept` reads, if it is given. `initial` is what help and
+  /// --print-config show for the default; empty: none.
+  void value(const std::string& option, const std::string& placeholder, const std::string& help,
+             const std::string& initial, std::function<std::string(std::string_view)> accept);
   /// An option with one value and a default shown in the help.
   void value(const std::string& option, const std::string& placeholder, const std::string& help,
              std::string& target);
   void flag(const std::string& option, const std::string& help, bool& target);
+  /// For a tool that is given a server's file: the server's own keys are nothing to it.
+  void pass_over_unknown_keys_in_files();
 
   /// Throws config_error. `environment` is "NAME=value" strings, the process's own by default.
   config parse(const std::vector<std::string>& arguments,
