@@ -61,6 +61,25 @@ search '#include [<"](weir/(?!stack/)|core/|driver/|transport/|config/|observe/)
   report "the stack includes nothing of the runtime"
 search '#include [<"](driver/|transport/|config/|observe/|liburing|asio|sys/|netinet/)' "${core[@]}" |
   report "the core includes no driver, transport or system interface"
+# The table of arrows (docs/architecture.md): arrow FOLDER... -- PATTERN of what these may not include.
+arrow() {
+  local folders=() each
+  while [ "$1" != -- ]; do folders+=("$1/*.cpp" "$1/*.hpp"); shift; done
+  mapfile -t each < <(files "${folders[@]}")
+  search "#include \"$2" "${each[@]}"
+}
+{
+  arrow runtime/core -- '(driver|transport|sim|config|observe|run|http|tls|resolve)/' |
+    grep -vE '^runtime/core/(shard|net|udp)\.cpp:'
+  files 'runtime/core/*' | grep -vE '^runtime/core/(shard|net|udp)\.cpp$' | grep -E '[.][ch]pp$' |
+    while read -r f; do search '#include "backend/' "$f"; done
+  arrow runtime/backend -- '(driver|transport|sim|config|observe|run|http|tls|resolve)/'
+  arrow runtime/driver -- '(transport|sim|run|http|tls|resolve)/'
+  arrow runtime/transport -- '(sim|run|http|tls|resolve)/'
+  arrow runtime/config -- '(driver|transport|sim|run|http|tls|resolve|backend)/'
+  arrow runtime/observe -- '(sim|run|tls|resolve|http/(?!wire/))'
+  arrow runtime/http runtime/tls runtime/resolve -- '(driver|transport|sim|run|backend)/'
+} | report "an arrow that docs/architecture.md does not have"
 search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |
   report "nothing but run() and the tools includes run/"
 search '^(?!\s*//)[^\"]*(\bio_uring_(un)?register\w*\(|\bio_uring_queue_init|__NR_io_uring)' \

@@ -15,6 +15,16 @@ namespace {
 
 std::error_code code(std::errc e) { return std::make_error_code(e); }
 
+result<udp_socket> opened(const result<detail::datagram_socket*>& made, ip_family family,
+                          const endpoint* remote) {
+  if (!made) return made.error();
+  auto& s = **made;
+  s.family = family;
+  s.connected = remote != nullptr;
+  if (remote != nullptr) s.remote = *remote;
+  return udp_socket(s);
+}
+
 detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
   return *socket.owner->transport().datagrams();
 }
@@ -85,6 +95,9 @@ void udp_socket::connect(const endpoint& remote, std::error_code& error) noexcep
   if (!error && (s.receiver != nullptr || s.sends != 0))
     error = code(std::errc::device_or_resource_busy);
   if (!error) error = datagrams_of(s).connect(s, remote);
+  if (error) return;
+  s.connected = true;
+  s.remote = remote;
 }
 
 void udp_socket::connect(const endpoint& remote) {
@@ -100,10 +113,6 @@ void udp_socket::close() noexcept {
   datagrams_of(s).close(s);
 }
 
-endpoint udp_socket::local_endpoint() const {
-  return datagrams_of(socket()).local_endpoint(socket());
-}
-
 // --- Of the shard.
 
 result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options& options) {
@@ -112,9 +121,7 @@ result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options&
   if (datagrams == nullptr) return code(std::errc::operation_not_supported);
   const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
   if (auto error = detail::check_local(local, any)) return error;
-  auto socket = datagrams->open(local, nullptr, options);
-  if (!socket) return socket.error();
-  return udp_socket(**socket);
+  return opened(datagrams->open(local, nullptr, options), local.address.family(), nullptr);
 }
 
 udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
@@ -134,9 +141,7 @@ result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint
     from.address = remote.address.is_v4() ? ip_address() : ip_address::v6({});
   else if (local.address.family() != remote.address.family())
     return code(std::errc::address_family_not_supported);
-  auto socket = datagrams->open(from, &remote, options);
-  if (!socket) return socket.error();
-  return udp_socket(**socket);
+  return opened(datagrams->open(from, &remote, options), from.address.family(), &remote);
 }
 
 udp_socket shard::connect_udp(const endpoint& remote, const endpoint& local,

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/sockets/arguments.hpp"
 #include "transport/kernel/kernel_socket.hpp"
 
 using namespace weir::detail::kernel;
@@ -40,18 +41,12 @@ TEST_CASE("addresses_survive_the_way_through_sockaddr") {
 }
 
 TEST_CASE("wildcards_need_permission_in_as_many_words") {
-  listen_options none;
-  CHECK(listen_error({"0.0.0.0", 0}, none) == std::errc::permission_denied);
-  CHECK(listen_error({"::", 0}, none) == std::errc::permission_denied);
-  listen_options allowed;
-  allowed.allow_wildcard = true;
-  CHECK(!listen_error({"0.0.0.0", 0}, allowed));
-  config permissive;
-  permissive.listen.allow_wildcard = true;
-  CHECK(!listen_error({"0.0.0.0", 0}, none, permissive));
-  listen_options refused;
-  refused.allow_wildcard = false;
-  CHECK(listen_error({"0.0.0.0", 0}, refused, permissive) == std::errc::permission_denied);
+  using weir::detail::check_local;
+  CHECK(check_local({"0.0.0.0", 0}, false) == std::errc::permission_denied);
+  CHECK(check_local({"::", 0}, false) == std::errc::permission_denied);
+  CHECK(!check_local({"0.0.0.0", 0}, true));
+  CHECK(!check_local({"127.0.0.1", 0}, false));
+  CHECK(check_local({"224.0.0.1", 0}, true) == std::errc::invalid_argument);
 }
 
 TEST_CASE("options_that_a_kernel_listener_lacks_are_refused") {

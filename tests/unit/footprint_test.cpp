@@ -6,7 +6,7 @@
 
 #include "host/impl.hpp"
 #include "services/services.hpp"
-#include "transport/stack/stack_socket.hpp"
+#include "transport/stack/stack_transport.hpp"
 
 namespace weir::detail {
 struct stack_transport_probe {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "backend/transport.hpp"
 #include "support/allocations.hpp"
 #include "weir/weir.hpp"
 

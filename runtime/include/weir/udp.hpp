@@ -100,7 +100,7 @@ class udp_socket {
   /// What the destructor does; the port is free afterwards. No operation may be pending (asserted).
   void close() noexcept;
 
-  endpoint local_endpoint() const;
+  endpoint local_endpoint() const { return socket().local; }
   /// The default endpoint while not connected.
   endpoint remote_endpoint() const { return socket().connected ? socket().remote : endpoint{}; }
   bool connected() const { return socket().connected; }

@@ -14,13 +14,13 @@
 
 namespace weir::detail {
 
-class asio_datagrams::socket final : public datagram_socket, public watched_descriptor {
+class asio_datagrams::socket final : public datagram_socket,
+                                     public watched_descriptor,
+                                     public stack::list_link<> {
  public:
   explicit socket(asio_datagrams& home) : watched_descriptor(home.driver_), home_(&home) {
     owner = home.owner_;
-    next_ = home.first_;
-    if (next_ != nullptr) next_->previous_ = this;
-    home.first_ = this;
+    home.all_.push_front(*this);
   }
 
   void start_receive(receive_datagram_operation& op) {
@@ -31,20 +31,14 @@ class asio_datagrams::socket final : public datagram_socket, public watched_desc
   }
   void start_send(send_datagram_operation& op) {
     std::error_code error;
-    if (first_sender_ == nullptr && try_send(op, error)) return op.complete(error);
-    op.next = nullptr;
-    (first_sender_ == nullptr ? first_sender_ : last_sender_->next) = &op;
-    last_sender_ = &op;
+    if (senders_.empty() && try_send(op, error)) return op.complete(error);
+    senders_.push_back(op);
     ++sends;
     wait_writable();
   }
   void cancel_receive() noexcept { std::exchange(receiver, nullptr)->complete(canceled_error()); }
   void cancel_send(send_datagram_operation& op) noexcept {
-    send_datagram_operation* before = nullptr;
-    auto* at = first_sender_;
-    while (at != &op) before = std::exchange(at, at->next);
-    (before == nullptr ? first_sender_ : before->next) = op.next;
-    if (last_sender_ == &op) last_sender_ = before;
+    senders_.remove(op);
     --sends;
     op.complete(canceled_error());
   }
@@ -58,7 +52,6 @@ class asio_datagrams::socket final : public datagram_socket, public watched_desc
   /// The transport goes before this object does.
   void orphan() noexcept { home_ = nullptr; }
   bool given_up() const { return given_up_; }
-  socket* next() const { return next_; }
   void count_system_call() const { driver().count_system_call(); }
   /// A datagram may be there again: after connect(2), what waits may be another's.
   void look_again() { maybe_readable_ = true; }
@@ -66,8 +59,7 @@ class asio_datagrams::socket final : public datagram_socket, public watched_desc
  private:
   ~socket() override {
     if (home_ == nullptr) return;
-    (previous_ == nullptr ? home_->first_ : previous_->next_) = next_;
-    if (next_ != nullptr) next_->previous_ = previous_;
+    home_->all_.remove(*this);
     home_->heap_handlers_ += heap_handlers();
     if (given_up_) --home_->closing_;
   }
@@ -79,11 +71,8 @@ class asio_datagrams::socket final : public datagram_socket, public watched_desc
   void writable() override;
 
   asio_datagrams* home_;
-  socket* previous_ = nullptr;
-  socket* next_ = nullptr;
-  send_datagram_operation* first_sender_ = nullptr;  // wait for room, in order
-  send_datagram_operation* last_sender_ = nullptr;
-  bool maybe_readable_ = true;  // false once the kernel had nothing
+  stack::intrusive_queue<send_datagram_operation> senders_;  // wait for room
+  bool maybe_readable_ = true;                               // false once the kernel had nothing
   bool given_up_ = false;
 };
 
@@ -144,29 +133,27 @@ bool asio_datagrams::socket::try_send(send_datagram_operation& op, std::error_co
 }
 
 void asio_datagrams::socket::writable() {
-  while (first_sender_ != nullptr) {
-    auto& op = *first_sender_;
+  while (auto* op = senders_.front()) {
     std::error_code error;
-    if (!try_send(op, error)) return wait_writable();
-    first_sender_ = op.next;
+    if (!try_send(*op, error)) return wait_writable();
+    senders_.pop_front();
     --sends;
-    op.complete(error);
+    op->complete(error);
   }
 }
 
 asio_datagrams::~asio_datagrams() {
   abandon();
   // What is left waits for handlers that the io_context will run or throw away.
-  while (first_ != nullptr) {
-    auto& s = *first_;
-    first_ = s.next();
-    s.orphan();
+  while (auto* s = all_.front()) {
+    all_.remove(*s);
+    s->orphan();
   }
 }
 
 void asio_datagrams::abandon() noexcept {
-  for (auto* s = first_; s != nullptr;) {
-    auto* next = s->next();
+  for (auto* s = all_.front(); s != nullptr;) {
+    auto* next = all_.after(*s);
     if (!s->given_up()) s->give_up();
     s = next;
   }
@@ -175,7 +162,7 @@ void asio_datagrams::abandon() noexcept {
 result<datagram_socket*> asio_datagrams::open(const endpoint& local, const endpoint* remote,
                                               const udp_options& options) {
   auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::non_blocking);
-  for (int calls = 0; calls < 3; ++calls) driver_.count_system_call();
+  for (int calls = 0; calls < 4; ++calls) driver_.count_system_call();
   if (!fd) return fd.error();
   auto* made = new socket(*this);
   if (auto error = made->assign(fd->get())) {
@@ -183,14 +170,12 @@ result<datagram_socket*> asio_datagrams::open(const endpoint& local, const endpo
     return error;
   }
   fd->release();
-  made->family = local.address.family();
-  made->connected = remote != nullptr;
-  if (remote != nullptr) made->remote = *remote;
+  made->local = kernel::local_endpoint_of(made->fd());
   return static_cast<datagram_socket*>(made);
 }
 
 void asio_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
-  for (const auto* s = first_; s != nullptr; s = s->next()) {
+  for (const auto* s = all_.front(); s != nullptr; s = all_.after(*s)) {
     if (s->given_up()) continue;
     ++into.udp_sockets_total;
     if (into.udp_sockets.size() >= bounds.udp_sockets) continue;
@@ -205,8 +190,7 @@ std::error_code asio_datagrams::connect(datagram_socket& socket_of_user, const e
   auto& s = static_cast<socket&>(socket_of_user);
   s.count_system_call();
   if (auto error = kernel::connect_datagram(s.fd(), remote)) return error;
-  s.connected = true;
-  s.remote = remote;
+  s.local = kernel::local_endpoint_of(s.fd());
   s.look_again();
   return {};
 }
@@ -225,9 +209,6 @@ void asio_datagrams::cancel_send(send_datagram_operation& op) noexcept {
 }
 void asio_datagrams::close(datagram_socket& socket_of_user) noexcept {
   static_cast<socket&>(socket_of_user).give_up();
-}
-endpoint asio_datagrams::local_endpoint(const datagram_socket& socket_of_user) const {
-  return kernel::local_endpoint_of(static_cast<const socket&>(socket_of_user).fd());
 }
 
 }  // namespace weir::detail

@@ -35,7 +35,6 @@ class asio_datagrams final : public datagram_transport {
   void cancel_receive(receive_datagram_operation& op) noexcept override;
   void cancel_send(send_datagram_operation& op) noexcept override;
   void close(datagram_socket& socket) noexcept override;
-  endpoint local_endpoint(const datagram_socket& socket) const override;
 
  private:
   class socket;
@@ -43,7 +42,7 @@ class asio_datagrams final : public datagram_transport {
   asio_driver& driver_;
   const config& settings_;
   weir::shard* owner_ = nullptr;
-  socket* first_ = nullptr;
+  stack::intrusive_list<socket> all_;
   std::size_t closing_ = 0;
   std::uint64_t heap_handlers_ = 0;
 };

@@ -16,7 +16,7 @@ void asio_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds
   c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
   datagrams_.observe(into, bounds);
-  for (auto* socket = sockets_; socket != nullptr; socket = socket->next_socket)
+  for (auto* socket = sockets_.front(); socket != nullptr; socket = sockets_.after(*socket))
     if (!socket->given_up()) socket->observe(into, bounds);
 }
 

@@ -20,7 +20,7 @@ class asio_transport;
 
 /// What streams, listeners and connection attempts have in common. Each is in its transport's list
 /// until it is freed.
-class asio_socket : public watched_descriptor {
+class asio_socket : public watched_descriptor, public stack::list_link<> {
  public:
   explicit asio_socket(asio_transport& home);
 
@@ -32,9 +32,6 @@ class asio_socket : public watched_descriptor {
   /// Shows itself, as a listener or a connection, if there is room for one more.
   virtual void observe(shard_snapshot& into, const snapshot_bounds& bounds) const = 0;
   bool given_up() const { return given_up_; }
-
-  asio_socket* previous_socket = nullptr;
-  asio_socket* next_socket = nullptr;
 
  protected:
   ~asio_socket() override;

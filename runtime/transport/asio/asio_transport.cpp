@@ -30,10 +30,9 @@ asio_transport::asio_transport(asio_driver& completions, const config& settings,
 asio_transport::~asio_transport() {
   abandon();
   // What is left waits for handlers that the io_context will run or throw away.
-  while (sockets_ != nullptr) {
-    auto& socket = *sockets_;
-    leave(socket);
-    socket.orphan();
+  while (auto* socket = sockets_.front()) {
+    leave(*socket);
+    socket->orphan();
   }
 }
 
@@ -147,24 +146,15 @@ void asio_transport::before_wait(instant now) {
 
 void asio_transport::abandon() noexcept {
   datagrams_.abandon();
-  for (auto* socket = sockets_; socket != nullptr;) {
-    auto* next = socket->next_socket;
+  for (auto* socket = sockets_.front(); socket != nullptr;) {
+    auto* next = sockets_.after(*socket);
     if (!socket->given_up()) socket->give_up();
     socket = next;
   }
 }
 
-void asio_transport::enter(asio_socket& socket) noexcept {
-  socket.next_socket = sockets_;
-  if (sockets_ != nullptr) sockets_->previous_socket = &socket;
-  sockets_ = &socket;
-}
-
 void asio_transport::leave(asio_socket& socket) noexcept {
-  (socket.previous_socket == nullptr ? sockets_ : socket.previous_socket->next_socket) =
-      socket.next_socket;
-  if (socket.next_socket != nullptr) socket.next_socket->previous_socket = socket.previous_socket;
-  socket.previous_socket = socket.next_socket = nullptr;
+  sockets_.remove(socket);
   counters_.heap_handlers += socket.heap_handlers();
   if (socket.given_up()) --closing_;
 }

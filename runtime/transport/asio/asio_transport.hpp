@@ -78,7 +78,7 @@ class asio_transport final : public transport, public kernel::adopts_listener, p
   void adopt(std::uint64_t member, const endpoint& local, int fd);
   void note_grouped(asio_listener& listener) { grouped_.push_back(&listener); }
   void forget_grouped(asio_listener& listener) noexcept { std::erase(grouped_, &listener); }
-  void enter(asio_socket& socket) noexcept;
+  void enter(asio_socket& socket) noexcept { sockets_.push_front(socket); }
   void leave(asio_socket& socket) noexcept;
   void closing_begins() noexcept;
   void wait_for_descriptor(asio_listener& listener) noexcept;
@@ -102,7 +102,7 @@ class asio_transport final : public transport, public kernel::adopts_listener, p
   const config* settings_;
   std::shared_ptr<shard_family> family_;
   asio_datagrams datagrams_;
-  asio_socket* sockets_ = nullptr;
+  stack::intrusive_list<asio_socket> sockets_;
   std::size_t closing_ = 0;
   std::vector<asio_listener*> grouped_;
   asio_listener* exhausted_ = nullptr;

@@ -32,9 +32,6 @@ std::error_code set_options(int fd, const endpoint& local, const udp_options& op
 result<unique_fd> open_datagram(const endpoint& local, const endpoint* remote,
                                 const udp_options& options, const config& settings, mode how) {
   const bool wildcard = local.address.is_unspecified();
-  if (wildcard && remote == nullptr &&
-      !options.allow_wildcard.value_or(settings.listen.allow_wildcard))
-    return std::errc::permission_denied;
   // One socket for several shards would need a thread that hands datagrams on.
   // What the configuration says of listeners is not for clients: they never share their ports.
   const auto share =

@@ -126,8 +126,7 @@ result<unique_fd> open_socket(ip_family family, mode how) {
   return fd;
 }
 
-std::error_code check(const endpoint& local, const listen_options& options,
-                      const config& settings) {
+std::error_code check(const listen_options& options, const config& settings) {
   const auto& defaults = settings.listen;
   const bool reset = options.on_overflow.value_or(defaults.overflow) != overflow::drop;
   const bool policy = options.policy.value_or(defaults.policy) != sharding_policy::hash;
@@ -138,8 +137,6 @@ std::error_code check(const endpoint& local, const listen_options& options,
   const bool keyed = options.owner_key != 0 || defaults.owner_key != 0;
   if (reset || policy || options.syn_backlog || keyed)
     return std::make_error_code(std::errc::operation_not_supported);
-  if (local.address.is_unspecified() && !options.allow_wildcard.value_or(defaults.allow_wildcard))
-    return std::make_error_code(std::errc::permission_denied);
   return {};
 }
 
@@ -147,7 +144,7 @@ std::error_code check(const endpoint& local, const listen_options& options,
 
 result<unique_fd> open_listener(const endpoint& local, const listen_options& options,
                                 const config& settings, mode how) {
-  if (auto ec = check(local, options, settings)) return ec;
+  if (auto ec = check(options, settings)) return ec;
   auto fd = open_socket(local.address.family(), how);
   if (!fd) return fd;
   if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1)) return ec;
@@ -173,16 +170,11 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
 
 result<unique_fd> open_connector(const endpoint& remote, const connect_options& options,
                                  const config& settings, mode how) {
-  // Linux takes a connect to "any" for one to loopback; no other back end does.
-  if (remote.address.is_unspecified() || remote.port == 0)
-    return std::make_error_code(std::errc::address_not_available);
   auto fd = open_socket(remote.address.family(), how);
   if (!fd) return fd;
   if (auto ec = apply_settings(fd->get(), settings, options.stream)) return ec;
   const auto& local = options.local;
   if (!local.address.is_unspecified() || local.port != 0) {
-    if (!local.address.is_unspecified() && local.address.family() != remote.address.family())
-      return std::make_error_code(std::errc::address_family_not_supported);
     if (local.port ==
         0)  // the port is chosen by connect(2), which may then share it between destinations
       if (auto ec = set(fd->get(), IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)) return ec;

@@ -10,14 +10,12 @@
 
 namespace weir::detail {
 
-struct stack_datagrams::socket final : datagram_socket {
+struct stack_datagrams::socket final : datagram_socket, stack::list_link<> {
   stack::socket_id id = stack::socket_id::none;
-  socket* previous = nullptr;
-  socket* next = nullptr;
 };
 
 stack_datagrams::~stack_datagrams() {
-  while (first_ != nullptr) close(*first_);
+  while (!all_.empty()) close(*all_.front());
 }
 
 result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endpoint* remote,
@@ -37,13 +35,8 @@ result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endp
   auto& s = *new socket;
   s.owner = owner_;
   s.id = *id;
-  s.family = local.address.family();
-  s.connected = remote != nullptr;
-  if (remote != nullptr) s.remote = *remote;
-  s.next = first_;
-  if (first_ != nullptr) first_->previous = &s;
-  first_ = &s;
-  ++open_;
+  s.local = host_.local_endpoint(s.id);
+  all_.push_front(s);
   host_.set_user(*id, &s);
   return static_cast<datagram_socket*>(&s);
 }
@@ -51,27 +44,20 @@ result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endp
 std::error_code stack_datagrams::connect(datagram_socket& socket_of_user, const endpoint& remote) {
   auto& s = static_cast<socket&>(socket_of_user);
   if (auto error = host_.udp_connect(s.id, remote)) return error;
-  s.connected = true;
-  s.remote = remote;
+  s.local = host_.local_endpoint(s.id);
   return {};
 }
 
 void stack_datagrams::close(datagram_socket& socket_of_user) noexcept {
   auto& s = static_cast<socket&>(socket_of_user);
-  (s.previous != nullptr ? s.previous->next : first_) = s.next;
-  if (s.next != nullptr) s.next->previous = s.previous;
-  --open_;
+  all_.remove(s);
   host_.close(instant{}, s.id);  // a UDP socket has nothing left to do with time
   delete &s;
 }
 
-endpoint stack_datagrams::local_endpoint(const datagram_socket& socket_of_user) const {
-  return host_.local_endpoint(static_cast<const socket&>(socket_of_user).id);
-}
-
 void stack_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
-  into.udp_sockets_total += open_;
-  for (const auto* s = first_; s != nullptr; s = s->next) {
+  into.udp_sockets_total += all_.size();
+  for (const auto* s = all_.front(); s != nullptr; s = all_.after(*s)) {
     if (into.udp_sockets.size() >= bounds.udp_sockets) return;
     const auto info = host_.info_udp(s->id);
     if (!info) continue;
@@ -127,7 +113,7 @@ void stack_datagrams::cancel_receive(receive_datagram_operation& op) noexcept {
 
 void stack_datagrams::fail_everything(std::error_code error) {
   device_error_ = error;
-  for (auto* s = first_; s != nullptr; s = s->next)
+  for (auto* s = all_.front(); s != nullptr; s = all_.after(*s))
     if (auto* op = std::exchange(s->receiver, nullptr)) op->complete(error);
 }
 

@@ -19,7 +19,7 @@ class stack_datagrams final : public datagram_transport {
   ~stack_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
-  std::size_t sockets() const { return open_; }
+  std::size_t sockets() const { return all_.size(); }
   /// An event of a UDP socket.
   void handle(const stack::event& what);
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) const;
@@ -34,7 +34,6 @@ class stack_datagrams final : public datagram_transport {
   void cancel_receive(receive_datagram_operation& op) noexcept override;
   void cancel_send(send_datagram_operation&) noexcept override {}
   void close(datagram_socket& socket) noexcept override;
-  endpoint local_endpoint(const datagram_socket& socket) const override;
 
  private:
   struct socket;
@@ -46,8 +45,7 @@ class stack_datagrams final : public datagram_transport {
   const config::listen_section& defaults_;
   instant& now_;
   weir::shard* owner_ = nullptr;
-  socket* first_ = nullptr;
-  std::size_t open_ = 0;
+  stack::intrusive_list<socket> all_;
   std::error_code device_error_;
 };
 

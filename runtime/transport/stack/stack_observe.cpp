@@ -1,7 +1,7 @@
 // What the stack transport shows: everything, since the sockets are ours.
 #include <algorithm>
 
-#include "transport/stack/stack_socket.hpp"
+#include "transport/stack/stack_transport.hpp"
 
 namespace weir::detail {
 namespace {
@@ -105,7 +105,8 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   into.stack = host_.counters();
   auto& c = into.counts;
   if (port_) add_device(port_->counters(), c);
-  c.push_back({"transport", "sockets", "sockets that the program holds", live_, true});
+  c.push_back({"transport", "sockets", "sockets that the program holds",
+               streams_.taken() + listeners_.size(), true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers, and taken over from writers",
                host_.lent_chunks(), true});
   const auto& limits = host_.options().limits;

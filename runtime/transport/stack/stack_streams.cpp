@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "transport/stack/stack_socket.hpp"
+#include "transport/stack/stack_transport.hpp"
 #include "transport/stack/stack_write.hpp"
 #include "weir/detail/net_awaiters.hpp"
 #include "weir/error.hpp"

@@ -10,18 +10,11 @@
 #include "core/log.hpp"
 #include "device/huge_pages.hpp"
 #include "device/vnet_header.hpp"
-#include "transport/stack/stack_socket.hpp"
 #include "transport/stack/write_only_port.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
-namespace {
-
-constexpr std::size_t streams_per_slab = 64;
-
-}  // namespace
-
 stack_transport::stack_transport(driver& completions, stack_settings settings)
     : driver_(completions),
       settings_(std::move(settings)),
@@ -57,19 +50,9 @@ instant stack_transport::clock() {
 }
 
 stack_transport::stream& stack_transport::make_stream(stack::socket_id id) {
-  if (free_ == nullptr) {
-    slabs_.push_back(std::make_unique<stream[]>(streams_per_slab));
-    for (std::size_t i = streams_per_slab; i-- > 0;) {
-      slabs_.back()[i].next_free = free_;
-      free_ = &slabs_.back()[i];
-    }
-  }
-  auto& s = *std::exchange(free_, free_->next_free);
-  s.~stream();
-  ::new (static_cast<void*>(&s)) stream;
-  at_home(s).id = id;
+  auto& s = at_home(streams_.take());
+  s.id = id;
   host_.set_user(id, &s);
-  ++live_;
   return s;
 }
 
@@ -77,9 +60,7 @@ void stack_transport::free_stream(stream& s) noexcept {
   assert(!s.spent_noted && s.reader == nullptr && s.writers.empty());
   s.kind = stream::role::unused;
   s.id = stack::socket_id::none;
-  s.next_free = free_;
-  free_ = &s;
-  --live_;
+  streams_.give_back(s);
 }
 
 // --- Packets.
@@ -131,18 +112,15 @@ void stack_transport::device_failed(std::error_code error) {
 // of an hour.
 void stack_transport::fail_everything(std::error_code error) {
   for (auto& l : listeners_) fail_acceptors(*l, error);
-  for (auto& slab : slabs_) {
-    for (std::size_t i = 0; i < streams_per_slab; ++i) {
-      auto& s = slab[i];
-      if (s.kind == stream::role::connecting) {
-        auto* op = s.connector;
-        give_up(s, true);
-        op->complete(error);
-      } else if (s.kind == stream::role::connected) {
-        fail(s, error);
-      }
+  streams_.for_each([&](stream& s) {
+    if (s.kind == stream::role::connecting) {
+      auto* op = s.connector;
+      give_up(s, true);
+      op->complete(error);
+    } else if (s.kind == stream::role::connected) {
+      fail(s, error);
     }
-  }
+  });
 }
 
 // --- Time.

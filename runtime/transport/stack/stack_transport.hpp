@@ -15,6 +15,7 @@
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
+#include "core/sockets/socket_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
@@ -61,13 +62,31 @@ class stack_transport final : public transport,
   /// Not before any instant that the host has seen.
   instant time() { return clock(); }
   /// Sockets that streams, listeners and UDP sockets hold.
-  std::size_t sockets() const { return live_ + listeners_.size() + datagrams_.sockets(); }
+  std::size_t sockets() const {
+    return streams_.taken() + listeners_.size() + datagrams_.sockets();
+  }
   const packet_port_counters& device_counters() const { return port_->counters(); }
 
  private:
   friend struct stack_transport_probe;  // a test that sums what an idle connection costs
-  struct listener;
-  struct stream;
+
+  /// A connection, from the first SYN on.
+  struct stream final : socket_base {
+    enum class role : std::uint8_t { unused, connecting, connected };
+
+    role kind = role::unused;
+    std::uint32_t presented = 0;  // bytes that rx_data showed; what is gone of them was read
+    stack::socket_id id = stack::socket_id::none;
+    // Each kind has one of these.
+    union {
+      connect_operation* connector = nullptr;  // connecting
+      stream* next_free;                       // unused
+    };
+  };
+
+  struct listener final : listener_socket {
+    stack::socket_id id = stack::socket_id::none;
+  };
 
   // packet_receiver
   void receive(std::span<const std::span<const std::byte>> frames) override;
@@ -120,9 +139,7 @@ class stack_transport final : public transport,
   stack_tenant* tenant_ = nullptr;
 
   std::vector<std::unique_ptr<listener>> listeners_;
-  std::vector<std::unique_ptr<stream[]>> slabs_;
-  stream* free_ = nullptr;
-  std::size_t live_ = 0;  // streams
+  socket_pool<stream> streams_;
 };
 
 }  // namespace weir::detail

@@ -15,11 +15,9 @@
 
 namespace weir::detail {
 
-struct uring_datagrams::socket final : datagram_socket {
+struct uring_datagrams::socket final : datagram_socket, stack::list_link<> {
   uring_datagrams* home = nullptr;
   int fd = -1;
-  socket* previous = nullptr;
-  socket* next = nullptr;
 };
 
 struct uring_datagrams::receive_request final : ring_client {
@@ -47,31 +45,26 @@ struct uring_datagrams::send_request final : ring_client {
 
 uring_datagrams::~uring_datagrams() {
   // Sockets that outlived their shard's coroutines; nothing is under way on them.
-  while (first_ != nullptr) close(*first_);
+  while (!all_.empty()) close(*all_.front());
 }
 
 result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endpoint* remote,
                                                const udp_options& options) {
   auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::blocking);
-  driver_.count_system_calls(3);
+  driver_.count_system_calls(4);
   if (!fd) return fd.error();
   auto& s = *new socket;
   s.owner = owner_;
   s.home = this;
-  s.family = local.address.family();
-  s.connected = remote != nullptr;
-  if (remote != nullptr) s.remote = *remote;
   s.fd = fd->release();
-  s.next = first_;
-  if (first_ != nullptr) first_->previous = &s;
-  first_ = &s;
-  ++open_;
+  s.local = kernel::local_endpoint_of(s.fd);
+  all_.push_front(s);
   return static_cast<datagram_socket*>(&s);
 }
 
 void uring_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {
-  into.udp_sockets_total += open_;
-  for (const auto* s = first_; s != nullptr; s = s->next) {
+  into.udp_sockets_total += all_.size();
+  for (const auto* s = all_.front(); s != nullptr; s = all_.after(*s)) {
     if (into.udp_sockets.size() >= bounds.udp_sockets) return;
     auto& out = into.udp_sockets.emplace_back();
     driver_.count_system_calls(kernel::observe_datagram(s->fd, out));
@@ -82,27 +75,19 @@ void uring_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bound
 
 std::error_code uring_datagrams::connect(datagram_socket& socket_of_user, const endpoint& remote) {
   auto& s = static_cast<socket&>(socket_of_user);
-  driver_.count_system_calls();
+  driver_.count_system_calls(2);
   if (auto error = kernel::connect_datagram(s.fd, remote)) return error;
-  s.connected = true;
-  s.remote = remote;
+  s.local = kernel::local_endpoint_of(s.fd);
   return {};
 }
 
 void uring_datagrams::close(datagram_socket& socket_of_user) noexcept {
   auto& s = static_cast<socket&>(socket_of_user);
-  (s.previous != nullptr ? s.previous->next : first_) = s.next;
-  if (s.next != nullptr) s.next->previous = s.previous;
-  --open_;
+  all_.remove(s);
   // At once and not through the ring: whoever binds this port next must find it free.
   driver_.count_system_calls();
   ::close(s.fd);
   delete &s;
-}
-
-endpoint uring_datagrams::local_endpoint(const datagram_socket& socket_of_user) const {
-  driver_.count_system_calls();
-  return kernel::local_endpoint_of(static_cast<const socket&>(socket_of_user).fd);
 }
 
 // --- Receiving.

@@ -17,7 +17,7 @@ class uring_datagrams final : public datagram_transport {
   ~uring_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
-  std::size_t open_sockets() const { return open_; }
+  std::size_t open_sockets() const { return all_.size(); }
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) const;
 
   result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
@@ -28,7 +28,6 @@ class uring_datagrams final : public datagram_transport {
   void cancel_receive(receive_datagram_operation& op) noexcept override;
   void cancel_send(send_datagram_operation& op) noexcept override;
   void close(datagram_socket& socket) noexcept override;
-  endpoint local_endpoint(const datagram_socket& socket) const override;
 
  private:
   struct socket;
@@ -44,8 +43,7 @@ class uring_datagrams final : public datagram_transport {
   uring_driver& driver_;
   const config& settings_;
   weir::shard* owner_ = nullptr;
-  socket* first_ = nullptr;
-  std::size_t open_ = 0;
+  stack::intrusive_list<socket> all_;
 };
 
 }  // namespace weir::detail

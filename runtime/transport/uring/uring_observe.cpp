@@ -61,7 +61,7 @@ void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
     if (into.listeners.size() < bounds.listeners)
       observe_listener(*l, into.listeners.emplace_back());
   }
-  for (auto* s = open_; s != nullptr; s = s->next_open) {
+  for (auto* s = open_.front(); s != nullptr; s = open_.after(*s)) {
     if (s->closing) continue;
     ++into.connections_total;
     if (into.connections.size() < bounds.connections)

@@ -41,7 +41,7 @@ struct send_batch : stack::queue_link<> {
   }
 };
 
-struct uring_stream final : socket_base, ring_client, stack::queue_link<> {
+struct uring_stream final : socket_base, ring_client, stack::queue_link<>, stack::list_link<> {
   static constexpr std::uint16_t none = 0xffff;
   enum class receiving : std::uint8_t { nothing, multishot, direct };
 
@@ -50,8 +50,6 @@ struct uring_stream final : socket_base, ring_client, stack::queue_link<> {
   int fd = -1;
   unsigned in_flight = 0;  // requests whose last completion has not come
   bool closing = false;
-  uring_stream* prev_open = nullptr;
-  uring_stream* next_open = nullptr;
   endpoint local, remote;
 
   // Receiving. Received chunks are buffers of the pool, linked by id; the head is what rx_data

@@ -48,19 +48,9 @@ void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_
 // --- The pool of streams and the list of what is open.
 
 uring_stream& uring_transport::new_stream(int fd) {
-  if (free_streams_ == nullptr) {
-    for (unsigned i = 0; i < slab_size; ++i) {
-      auto& made =
-          streams_.emplace_back(std::make_unique<uring_stream>(&uring_transport::stream_completed));
-      at_home(*made).next_free = std::exchange(free_streams_, made.get());
-    }
-  }
-  auto& s = *std::exchange(free_streams_, free_streams_->next_free);
+  auto& s = at_home(streams_.take(&uring_transport::stream_completed));
   s.fd = fd;
-  s.next_open = open_;
-  if (open_ != nullptr) open_->prev_open = &s;
-  open_ = &s;
-  ++open_count_;
+  open_.push_front(s);
   return s;
 }
 
@@ -83,15 +73,10 @@ uring_stream* uring_transport::accepted_stream(uring_listener& l, int fd) noexce
 }
 
 void uring_transport::free_stream(uring_stream& s) noexcept {
-  (s.prev_open != nullptr ? s.prev_open->next_open : open_) = s.next_open;
-  if (s.next_open != nullptr) s.next_open->prev_open = s.prev_open;
-  --open_count_;
   assert(s.in_flight == 0 && s.reader == nullptr && s.writers.empty() && s.chunks == 0);
-  // As new: the pool hands out sockets without a past.
-  s.~uring_stream();
-  auto* fresh = ::new (static_cast<void*>(&s)) uring_stream(&uring_transport::stream_completed);
-  at_home(*fresh).next_free = free_streams_;
-  free_streams_ = fresh;
+  s.closing = false;  // a completion that comes late finds nothing to do
+  open_.remove(s);
+  streams_.give_back(s);
 }
 
 // --- Giving up.
@@ -145,13 +130,13 @@ void uring_transport::finish_close(uring_stream& s) noexcept {
 void uring_transport::abandon() noexcept {
   for (std::size_t i = listeners_.size(); i-- > 0;)  // those that are gone at once leave the list
     if (!listeners_[i]->closing) close_listener(*listeners_[i]);
-  for (auto* s = open_; s != nullptr;) {
-    auto* next = s->next_open;
+  for (auto* s = open_.front(); s != nullptr;) {
+    auto* next = open_.after(*s);
     s->aborted = true;
     if (!s->closing) give_up(*s, true);
     s = next;
   }
-  const auto gone = [this] { return open_ == nullptr && listeners_.empty(); };
+  const auto gone = [this] { return open_.empty() && listeners_.empty(); };
   for (int tries = 0; !gone() && tries < 200; ++tries)
     driver_.turn(driver_.now() + std::chrono::milliseconds(10));
   assert(gone() && "the kernel holds on to a request that was cancelled");

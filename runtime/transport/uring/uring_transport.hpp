@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/transport.hpp"
+#include "core/sockets/socket_pool.hpp"
 #include "driver/uring/buffer_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/kernel/adopts_listener.hpp"
@@ -80,10 +81,9 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
 
   const uring_transport_counters& counters() const { return counters_; }
   const buffer_pool& buffers() const { return buffers_; }
-  std::size_t open_sockets() const { return open_count_ + listeners_.size(); }
+  std::size_t open_sockets() const { return open_.size() + listeners_.size(); }
 
  private:
-  static constexpr unsigned slab_size = 64;
   static constexpr std::uint8_t large_reads_in_row = 4;
 
   static void stream_completed(ring_client& c, unsigned tag, std::int32_t result,
@@ -165,13 +165,11 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   buffer_pool buffers_;
   std::vector<chunk> chunks_;                          // one for each buffer
   stack::intrusive_queue<uring_stream> buffer_queue_;  // lending readers, while no buffer is left
-  std::vector<std::unique_ptr<uring_stream>> streams_;
-  uring_stream* free_streams_ = nullptr;
+  socket_pool<uring_stream> streams_;
   std::vector<std::unique_ptr<send_batch>> batches_;
   stack::intrusive_queue<send_batch> free_batches_;
   std::vector<std::unique_ptr<uring_listener>> listeners_;
-  uring_stream* open_ = nullptr;  // every stream that has a descriptor or a request
-  std::size_t open_count_ = 0;
+  stack::intrusive_list<uring_stream> open_;  // every one that has a descriptor or a request
   std::size_t closing_ = 0;
   instant retry_at_ = instant::never();  // of the listeners
   uring_transport_counters counters_;

@@ -14,6 +14,7 @@
 
 #include "weir/detail/operation.hpp"
 #include "weir/stack/address.hpp"
+#include "weir/stack/intrusive.hpp"
 #include "weir/stack/result.hpp"
 
 namespace weir {
@@ -31,6 +32,7 @@ struct datagram_socket {
   std::uint32_t sends = 0;                         // under way
   ip_family family = ip_family::v4;
   bool connected = false;
+  endpoint local;
   endpoint remote;  // while connected
 };
 
@@ -59,7 +61,7 @@ struct receive_datagram_operation : operation {
 };
 
 /// Sends one datagram, whole or not at all; to `to`, or to the socket's remote.
-struct send_datagram_operation : operation {
+struct send_datagram_operation : operation, stack::queue_link<> {
   send_datagram_operation(datagram_socket& s, std::span<const std::byte> payload,
                           const endpoint* destination, cancel_hook c)
       : operation(c), socket(&s), bytes(payload), to_remote(destination == nullptr) {
@@ -70,7 +72,6 @@ struct send_datagram_operation : operation {
   std::span<const std::byte> bytes;
   endpoint to;
   bool to_remote;
-  send_datagram_operation* next = nullptr;  // the transport's queue of those that wait
   datagram_scratch scratch;
 };
 
@@ -82,9 +83,10 @@ class datagram_transport {
 
   /// Binds. With `remote` the socket is connected to it from the start, and `local` may be
   /// unspecified (of the remote's family) without being a wildcard.
+  /// Fills in `owner` and `local`.
   virtual result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
                                         const udp_options& options) = 0;
-  /// Nothing is received but from `remote` from now on, nor what waits already.
+  /// Nothing is received but from `remote` from now on, nor what waits already. `local` follows.
   virtual std::error_code connect(datagram_socket& socket, const endpoint& remote) = 0;
   virtual void start_receive(receive_datagram_operation& op) = 0;
   virtual void start_send(send_datagram_operation& op) = 0;
@@ -92,7 +94,6 @@ class datagram_transport {
   virtual void cancel_send(send_datagram_operation& op) noexcept = 0;
   /// No operation is pending (asserted by udp_socket). Its port is free when this returns.
   virtual void close(datagram_socket& socket) noexcept = 0;
-  virtual endpoint local_endpoint(const datagram_socket& socket) const = 0;
 };
 
 }  // namespace weir::detail

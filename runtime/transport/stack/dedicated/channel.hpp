@@ -58,7 +58,7 @@ struct dedicated_listener final : listener_socket {
 };
 
 /// The shard's half, and what is handed over.
-struct dedicated_half : lending_socket {
+struct dedicated_half : lending_socket, stack::queue_link<> {
   enum class role : std::uint8_t { unused, accepting, connecting, stream, closing };
 
   role kind = role::unused;
@@ -67,7 +67,6 @@ struct dedicated_half : lending_socket {
   std::uint16_t asks = 0;
   std::uint32_t presented = 0;  // bytes that rx_data showed when it was looked at last
   std::uint32_t consumed = 0;   // to be told
-  dedicated_socket* next_asking = nullptr;
   dedicated_socket* next_free = nullptr;
   accept_operation* acceptor = nullptr;  // of an accepting record
 

@@ -12,12 +12,6 @@
 #include "weir/error.hpp"
 
 namespace weir::detail {
-namespace {
-
-constexpr std::size_t sockets_per_slab = 64;
-
-}  // namespace
-
 dedicated_transport::dedicated_transport(std::shared_ptr<dedicated_stack> stack,
                                          const config::listen_section& defaults)
     : stack_(std::move(stack)), defaults_(defaults) {}
@@ -62,29 +56,20 @@ void dedicated_transport::abandon() noexcept {
 
 std::error_code dedicated_transport::failure() const noexcept { return stack_->side().failure(); }
 
+/// The stack's half stays as it is: a late note may still look at it.
 dedicated_socket& dedicated_transport::make_socket(socket::role what) {
-  if (free_ == nullptr) {
-    slabs_.push_back(std::make_unique<socket[]>(sockets_per_slab));
-    for (std::size_t i = sockets_per_slab; i-- > 0;) {
-      slabs_.back()[i].next_free = free_;
-      free_ = &slabs_.back()[i];
-    }
-  }
-  auto& s = *std::exchange(free_, free_->next_free);
+  auto& s = sockets_.take_as_left();
   dedicated_half& half = s;
   half.~dedicated_half();
   ::new (static_cast<void*>(&half)) dedicated_half;
   at_home(s).kind = what;
-  ++live_;
   return s;
 }
 
 void dedicated_transport::free_socket(socket& s) noexcept {
   assert(!s.spent_noted && !s.queued && s.reader == nullptr && s.writers.empty());
   s.kind = socket::role::unused;
-  s.next_free = free_;
-  free_ = &s;
-  --live_;
+  sockets_.give_back(s);
 }
 
 // --- Notes.
@@ -93,31 +78,25 @@ void dedicated_transport::request(socket& s, std::uint16_t bits) noexcept {
   s.asks |= bits;
   if (s.queued) return;
   s.queued = true;
-  s.next_asking = nullptr;
-  (first_asking_ == nullptr ? first_asking_ : last_asking_->next_asking) = &s;
-  last_asking_ = &s;
+  asking_.push_back(s);
 }
 
 /// Of a record that goes: what it still had to ask is void.
 void dedicated_transport::withdraw(socket& s) noexcept {
   if (!s.queued) return;
-  socket* before = nullptr;
-  for (auto* at = first_asking_; at != &s; at = at->next_asking) before = at;
-  (before == nullptr ? first_asking_ : before->next_asking) = s.next_asking;
-  if (last_asking_ == &s) last_asking_ = before;
+  asking_.remove(s);
   s.queued = false;
   s.asks = 0;
 }
 
 void dedicated_transport::tell_stack() {
-  while (auto* s = first_asking_) {
+  while (auto* s = asking_.front()) {
     if (!channel_->up.put({s, s->consumed, s->asks})) break;
     rang_ = false;
     s->consumed = 0;
     s->asks = 0;
     s->queued = false;
-    first_asking_ = s->next_asking;
-    if (first_asking_ == nullptr) last_asking_ = nullptr;
+    asking_.pop_front();
   }
   if (rang_) return;
   rang_ = true;
@@ -295,8 +274,8 @@ std::error_code dedicated_transport::set_options(socket_base& socket_of_stream,
 
 void dedicated_transport::observe(shard_snapshot& into, const snapshot_bounds&) {
   auto& c = into.counts;
-  c.push_back(
-      {"transport", "sockets", "sockets that the program holds", live_ + listeners_.size(), true});
+  c.push_back({"transport", "sockets", "sockets that the program holds",
+               sockets_.taken() + listeners_.size(), true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
   c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
                lending_.starved()});

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "backend/transport.hpp"
+#include "core/sockets/socket_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/dedicated/channel.hpp"
 #include "weir/config.hpp"
@@ -88,12 +89,9 @@ class dedicated_transport final : public transport, public observable {
   bool detached_ = false;
   bool rang_ = true;  // for all that was put
 
-  std::vector<std::unique_ptr<socket[]>> slabs_;
-  socket* free_ = nullptr;
-  std::size_t live_ = 0;  // connections, and accepts
+  socket_pool<socket> sockets_;  // connections, and accepts
   std::size_t closing_ = 0;
-  socket* first_asking_ = nullptr;
-  socket* last_asking_ = nullptr;
+  stack::intrusive_queue<socket> asking_;
   lending_pool lending_{lending_size, lending_limit};
   std::vector<std::unique_ptr<dedicated_listener>> listeners_;
 };

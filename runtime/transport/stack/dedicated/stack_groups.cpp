@@ -39,8 +39,6 @@ std::error_code stack_side::listen(channel& c, dedicated_listener& record, const
   if (device_error_) return device_error_;
   auto* g = local.port == 0 ? nullptr : find(local);
   if (g != nullptr) {
-    if (local.address.is_unspecified() && !options.allow_wildcard)
-      return std::make_error_code(std::errc::permission_denied);
     if (auto error = join_group(*g, options, c)) return error;
   } else {
     auto id = host_.listen(local, options);

@@ -1,6 +1,7 @@
-// Queues whose links lie in their elements: queueing allocates nothing, and nobody but the queue
-// touches a link. An element that may stand in several queues at once has a link of its own for
-// each, told apart by a tag.
+// Queues and lists whose links lie in their elements: queueing allocates nothing, and nobody but
+// the queue touches a link. An element that may stand in several at once has a link of its own for
+// each, told apart by a tag. A queue costs its element a pointer and is served in order; a list
+// costs two, and lets an element go from anywhere at once.
 #pragma once
 
 #include <cassert>
@@ -85,6 +86,60 @@ class intrusive_queue {
  private:
   queue_link<Tag>* first_ = nullptr;
   queue_link<Tag>* last_ = nullptr;
+};
+
+template <class T, class Tag>
+class intrusive_list;
+
+/// What an element of a list derives from.
+template <class Tag = void>
+class list_link {
+ public:
+  list_link() = default;
+  list_link(const list_link&) = delete;
+  list_link& operator=(const list_link&) = delete;
+
+ private:
+  template <class, class>
+  friend class intrusive_list;
+  list_link* previous_ = nullptr;
+  list_link* next_ = nullptr;
+};
+
+/// All of a kind, the newest first. An element is in one list of its tag at a time.
+template <class T, class Tag = void>
+class intrusive_list {
+ public:
+  intrusive_list() = default;
+  intrusive_list(const intrusive_list&) = delete;
+  intrusive_list& operator=(const intrusive_list&) = delete;
+
+  bool empty() const { return first_ == nullptr; }
+  std::size_t size() const { return size_; }
+  /// Null when empty, or behind the last.
+  T* front() const { return static_cast<T*>(first_); }
+  T* after(const T& element) const {
+    return static_cast<T*>(static_cast<const list_link<Tag>&>(element).next_);
+  }
+  void push_front(T& element) {
+    list_link<Tag>& link = element;
+    link.previous_ = nullptr;
+    link.next_ = first_;
+    if (first_ != nullptr) first_->previous_ = &link;
+    first_ = &link;
+    ++size_;
+  }
+  void remove(T& element) {
+    list_link<Tag>& link = element;
+    (link.previous_ != nullptr ? link.previous_->next_ : first_) = link.next_;
+    if (link.next_ != nullptr) link.next_->previous_ = link.previous_;
+    link.previous_ = link.next_ = nullptr;
+    --size_;
+  }
+
+ private:
+  list_link<Tag>* first_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 }  // namespace weir::stack
