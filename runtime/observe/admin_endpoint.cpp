@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "core/log.hpp"
+#include "core/sockets/arguments.hpp"
 #include "observe/admin_session.hpp"
 #include "transport/kernel/adopts_listener.hpp"
 #include "weir/net.hpp"
@@ -95,9 +96,11 @@ std::optional<admin_socket> open_admin_socket(const config& settings) {
   if (!where)
     throw config_error(fmt::format("observe.listen = '{}': must be an address and a port",
                                    settings.observe.listen));
-  auto own = own_settings();
-  own.listen.allow_wildcard = settings.listen.allow_wildcard;
-  auto fd = kernel::open_listener(*where, {}, own, kernel::mode::non_blocking);
+  const auto open = [&]() -> result<kernel::unique_fd> {
+    if (auto error = check_local(*where, settings.listen.allow_wildcard)) return error;
+    return kernel::open_listener(*where, {}, own_settings(), kernel::mode::non_blocking);
+  };
+  auto fd = open();
   if (!fd)
     throw config_error(fmt::format("observe.listen = '{}': cannot listen: {}{}",
                                    settings.observe.listen, fd.error().message(),
