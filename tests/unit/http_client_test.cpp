@@ -199,6 +199,33 @@ TEST_CASE("an_early_answer_is_heard_while_the_body_is_still_being_sent") {
       });
 }
 
+TEST_CASE("an_upload_may_take_longer_than_an_answer") {
+  world w;
+  w.site.post("/", [](request& r) -> task<response> {
+    std::size_t total = 0;
+    for (;;) {
+      auto piece = co_await r.body().read();
+      if (piece.empty()) break;
+      total += piece.size();
+    }
+    co_return text(std::to_string(total));
+  });
+  w.settings.head_timeout = 5s;
+  w.settings.write_timeout = 5s;
+  w.run([&](client& web) -> task<> {
+    client_request slow(method::post, base);
+    slow.body([](body_writer& to) -> task<> {
+      for (int i = 0; i < 20; ++i) {
+        co_await to.write(std::string(20'000, 'x'));
+        co_await weir::sleep_for(1s);
+      }
+    });
+    auto got = co_await web.send(slow);
+    auto said = co_await got.body().read_all();
+    CHECK(said == "400000");
+  });
+}
+
 TEST_CASE("redirects_are_followed_as_browsers_do") {
   world w;
   const auto to = [](int status, std::string where) {

@@ -17,6 +17,8 @@ namespace weir::http::detail {
 namespace {
 
 constexpr std::size_t most_dropped = 64 * 1024;
+// As much as a server has to take within the write's time: a long body may take longer.
+constexpr std::size_t most_at_once = 256 * 1024;
 constexpr unsigned most_interim = 16;  // answers before the one that counts
 
 std::error_code malformed() { return std::make_error_code(std::errc::protocol_error); }
@@ -95,7 +97,7 @@ task<std::error_code> exchange::attempt(const client_request& asked, method as) 
   }
   // Of a connection that ended while it was written to, the answer may still be there.
   const bool ended = sent_ == std::errc::broken_pipe || sent_ == std::errc::connection_reset;
-  if (!head_read_ && (!sent_ || ended)) read_ = co_await read_head();
+  if (!head_read_ && (!sent_ || ended)) read_ = co_await read_head(client_.settings.head_timeout);
   co_return head_read_ ? std::error_code() : sent_ ? sent_ : read_;
 }
 
@@ -106,7 +108,8 @@ task<> exchange::send_beside(const client_request& asked) {
   if (sent_) may_send_body_.set();
 }
 
-task<> exchange::read_beside() { read_ = co_await read_head(); }
+/// The answer's time begins when the request has been sent.
+task<> exchange::read_beside() { read_ = co_await read_head(no_limit); }
 
 void exchange::write_head(const client_request& asked, method as, bool keep_user) {
   const auto* text = std::get_if<std::string>(&asked.body());
@@ -132,10 +135,16 @@ void exchange::write_head(const client_request& asked, method as, bool keep_user
 }
 
 task<std::error_code> exchange::send(std::span<const std::byte> bytes) {
-  const auto done = co_await connection_->stream.write_all(bytes)
-                        .timeout(client_.settings.write_timeout)
-                        .nothrow();
-  co_return done.ec;
+  std::error_code error;
+  while (!bytes.empty() && !error) {
+    const auto next = bytes.first(std::min(bytes.size(), most_at_once));
+    const auto done = co_await connection_->stream.write_all(next)
+                          .timeout(client_.settings.write_timeout)
+                          .nothrow();
+    error = done.ec;
+    bytes = bytes.subspan(next.size());
+  }
+  co_return error;
 }
 
 task<std::error_code> exchange::send_body(const client_request& asked) {
@@ -161,12 +170,16 @@ task<std::error_code> exchange::send_body(const client_request& asked) {
 }
 
 task<> exchange::write_body(std::span<const std::byte> bytes) {
-  if (bytes.empty()) co_return;
-  const auto line = chunked_ ? fmt::format("{:x}\r\n", bytes.size()) : std::string();
-  const std::array<std::span<const std::byte>, 3> parts = {bytes_of(line), bytes, bytes_of("\r\n")};
-  const auto all = std::span<const std::span<const std::byte>>(parts);
-  co_await connection_->stream.write_all(chunked_ ? all : all.subspan(1, 1))
-      .timeout(client_.settings.write_timeout);
+  while (!bytes.empty()) {
+    const auto next = bytes.first(std::min(bytes.size(), most_at_once));
+    bytes = bytes.subspan(next.size());
+    const auto line = chunked_ ? fmt::format("{:x}\r\n", next.size()) : std::string();
+    const std::array<std::span<const std::byte>, 3> parts = {bytes_of(line), next,
+                                                             bytes_of("\r\n")};
+    const auto all = std::span<const std::span<const std::byte>>(parts);
+    co_await connection_->stream.write_all(chunked_ ? all : all.subspan(1, 1))
+        .timeout(client_.settings.write_timeout);
+  }
 }
 
 void exchange::add_trailer(std::string_view name, std::string_view value) {
@@ -176,10 +189,9 @@ void exchange::add_trailer(std::string_view name, std::string_view value) {
 }
 
 /// Until the head of the answer that counts. May be cancelled and called again.
-task<std::error_code> exchange::read_head() {
+task<std::error_code> exchange::read_head(duration limit) {
   using outcome = wire::response_parser::outcome;
   auto& c = *connection_;
-  const auto limit = client_.settings.head_timeout;
   const auto until = client_.owner.now() + limit;
   for (unsigned interim = 0; interim < most_interim;) {
     const auto what = parser_.feed(unread_);

@@ -83,7 +83,7 @@ class exchange final : private body_source, private body_sink {
   task<std::error_code> send_body(const client_request& asked);
   task<> send_beside(const client_request& asked);
   task<> read_beside();
-  task<std::error_code> read_head();
+  task<std::error_code> read_head(duration limit);
   task<std::error_code> send(std::span<const std::byte> bytes);
 
   task<std::span<const std::byte>> read_body() override;

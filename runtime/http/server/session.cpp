@@ -97,8 +97,9 @@ task<session::next> session::one_request() {
   const auto first = co_await read_head();
   if (first != next::request) co_return first;
   const auto& head = parser_.head();
-  body_begun_ = here_.owner.now();
+  head_taken_ = here_.owner.now();
   body_received_ = 0;
+  body_waited_ = {};
   request_over_ = false;
   head_sent_ = false;
   may_continue_ = head.expects_continue && head.has_body();
@@ -114,10 +115,11 @@ task<session::next> session::one_request() {
   if (here_.owner.stop_requested()) keep_alive_ = false;
   if (std::holds_alternative<response::takeover>(with.body())) {
     co_await take_over(with);
+    note(&asked, with.status(), head_taken_);
     co_return next::over;
   }
   const bool given = co_await give(with, asked);
-  note(&asked, with.status(), body_begun_);
+  note(&asked, with.status(), head_taken_);
   if (!given) co_return next::over;
   answered_ = true;
   if (out_.size() >= most_out) co_await flush();
@@ -156,7 +158,7 @@ task<bool> session::give(response& with, const request& asked) {
     co_await answer(with, asked.method() == method::head);
     co_return true;
   } catch (const io_error&) {  // of this connection, or of what the body came from
-  } catch (const std::exception&) {
+  } catch (...) {
     failure = std::current_exception();
   }
   peer_.abort();
@@ -172,7 +174,7 @@ duration session::body_time_left() const {
   if (s.body_timeout == no_limit) return no_limit;
   const auto earned =
       std::chrono::seconds(body_received_ / std::max<std::uint64_t>(s.least_body_rate, 1));
-  return time_left(s.body_timeout + earned, body_begun_, here_.owner.now());
+  return std::max(s.body_timeout + earned - body_waited_, duration(0));
 }
 
 /// The next piece of the request's body, for the handler.
@@ -191,7 +193,9 @@ task<std::span<const std::byte>> session::read_body() {
     }
     if (what == outcome::refused) throw status_error(parser_.refusal());
     if (std::exchange(may_continue_, false)) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+    const auto begun = here_.owner.now();
     const auto got = co_await read_more(body_time_left(), false);
+    body_waited_ += here_.owner.now() - begun;
     if (got.ec == std::errc::timed_out) throw status_error(408);
     if (got.ec) throw io_error(got.ec, "request body");
     if (got.n == 0) throw status_error(400);  // the connection ended within the body

@@ -67,9 +67,10 @@ class session final : private detail::body_source, private detail::body_sink {
   std::span<const std::byte> unread_;  // of buffer_
   std::string out_;                    // answers that have not been sent
   instant begun_;                      // the request's first byte
-  instant body_begun_;
+  instant head_taken_;
   instant answered_at_;
   std::uint64_t body_received_ = 0;
+  duration body_waited_{};                  // for the client to send it
   std::uint64_t body_sent_ = 0;             // of the answer
   std::optional<std::uint64_t> body_left_;  // of an answer whose length was said
   std::string trailers_;                    // of the answer

@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::size_t copied_up_to = 4096;  // larger bodies are sent from where they lie
 constexpr std::size_t file_block = 64 * 1024;
+// As much as a client has to take within the write's time: a long body may take longer.
+constexpr std::size_t most_at_once = 256 * 1024;
 
 bool has_no_body(int status) { return status < 200 || status == 204 || status == 304; }
 
@@ -114,13 +116,20 @@ void session::add_trailer(std::string_view name, std::string_view value) {
   if (chunked_) fmt::format_to(std::back_inserter(trailers_), "{}: {}\r\n", name, value);
 }
 
-/// What waits, and these bytes after it, in one write.
+/// What waits, and these bytes after it, in as few writes as their size allows.
 task<> session::send(std::span<const std::byte> bytes) {
-  const std::array<std::span<const std::byte>, 2> parts = {bytes_of(out_), bytes};
+  auto rest = bytes.subspan(std::min(bytes.size(), most_at_once));
+  const std::array<std::span<const std::byte>, 2> parts = {bytes_of(out_),
+                                                           bytes.first(bytes.size() - rest.size())};
   const auto both = std::span<const std::span<const std::byte>>(parts);
   co_await peer_.write_all(out_.empty() ? both.last(1) : both)
       .timeout(here_.settings.write_timeout);
   out_.clear();
+  while (!rest.empty()) {
+    const auto block = rest.first(std::min(rest.size(), most_at_once));
+    co_await peer_.write_all(block).timeout(here_.settings.write_timeout);
+    rest = rest.subspan(block.size());
+  }
 }
 
 task<> session::flush() {

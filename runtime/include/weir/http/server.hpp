@@ -27,8 +27,8 @@ struct server_settings {
   std::size_t max_connections = 100'000;  ///< one more is closed at once, and counted
   duration head_timeout =
       std::chrono::seconds(10);  ///< from a request's first byte to its head's end; 408
-  duration body_timeout = std::chrono::seconds(30);   ///< for a body, and a second more for each
-                                                      ///< least_body_rate that came; 408
+  duration body_timeout = std::chrono::seconds(30);   ///< to wait for a body, and a second more for
+                                                      ///< each least_body_rate that came; 408
   std::uint64_t least_body_rate = 4096;               ///< bytes a second
   duration idle_timeout = std::chrono::seconds(60);   ///< between requests
   duration write_timeout = std::chrono::seconds(30);  ///< for a client that does not read
