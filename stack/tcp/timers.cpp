@@ -11,6 +11,8 @@ namespace {
 
 /// An orphan that nobody answers is given up after so many attempts (Linux's tcp_orphan_retries).
 constexpr std::uint32_t orphan_attempts = 8;
+/// And not before so many, however long they take: on a slow path a few answers get lost.
+constexpr std::uint32_t least_orphan_attempts = 6;
 /// RFC 6298 5.7: after a lost SYN the data phase starts with this, unless a round trip was
 /// measured.
 constexpr duration timeout_after_lost_syn = std::chrono::seconds(3);
@@ -355,6 +357,10 @@ void connection::on_keep_timer(context& ctx) {
     if (const auto idle = progress_at_.since(ctx.now);
         delivers && idle < options_->orphan_timeout) {
       keep_at_ = ctx.now + (options_->orphan_timeout - idle);
+      return;
+    }
+    if (delivers && attempts_ < least_orphan_attempts && !timer_at_.is_never()) {
+      keep_at_ = std::max(timer_at_, ctx.now + std::chrono::seconds(1));
       return;
     }
     ctx.counters.add(counter::orphans_reaped);

@@ -157,7 +157,11 @@ host_options draw_host(random_source& dice, int number) {
   for (std::size_t i = 0; i < o.secret.size(); ++i)
     o.secret[i] = static_cast<std::uint8_t>(dice.next());
   o.tcp = draw_tcp(dice);
-  if (dice.chance(0.15)) o.limits.memory = (128u << 10) + dice.below(1u << 20);
+  if (dice.chance(0.15)) {
+    // Whoever is short of memory resets nobody: every byte must arrive all the same.
+    o.limits.memory = (128u << 10) + dice.below(1u << 20);
+    o.limits.shortage = weir::stack::shortage_policy::refuse;
+  }
   return o;
 }
 
