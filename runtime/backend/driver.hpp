@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -72,6 +73,8 @@ class driver {
   /// one port, the simulated host's interface, and takes no descriptor.
   virtual result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                                 packet_receiver& receiver) = 0;
+  /// 64 bits that nobody can foretell; of the simulator, of its seed, and so the same in each run.
+  virtual std::uint64_t draw_seed();
   /// System calls made so far by this driver and its clients, as counted in the code.
   virtual std::uint64_t system_calls() const { return 0; }
 };

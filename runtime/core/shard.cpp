@@ -84,11 +84,14 @@ shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::dri
 shard::~shard() {
   assert(roots_ == 0 && "a shard went while coroutines ran on it");
   while (delivering_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  locals_.clear();  // what they close is settled like the rest
   settle();
   transport_->abandon();
   // Posted functions that never ran must still be freed; nothing else owns its message's memory.
   read_mailbox();
 }
+
+std::uint64_t shard::draw_seed() { return driver_->draw_seed(); }
 
 std::string_view shard::backend() const { return transport_->name(); }
 

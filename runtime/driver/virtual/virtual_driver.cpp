@@ -75,6 +75,13 @@ void virtual_driver::take(std::span<const std::byte> packet) {
   inbox_.push_back(std::move(frame));
 }
 
+std::uint64_t virtual_driver::draw_seed() {
+  // A purpose of its own: nothing that the wires draw moves by it.
+  constexpr std::uint64_t purpose = 0x6472617773656564ull;
+  const auto of_node = purpose ^ std::uint64_t{static_cast<std::uint32_t>(node_)} << 24;
+  return sim::random_source::derived(network_->seed(), of_node + seeds_drawn_++).next();
+}
+
 void virtual_driver::turn(instant) {
   while (!inbox_.empty()) {
     auto frame = std::move(inbox_.front());

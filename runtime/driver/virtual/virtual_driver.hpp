@@ -33,6 +33,8 @@ class virtual_driver final : public driver {
   result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                         packet_receiver& receiver) override;
 
+  std::uint64_t draw_seed() override;
+
   sim::node_id node() const { return node_; }
   bool has_packets() const { return !inbox_.empty(); }
   std::uint64_t inbox_overflows() const { return inbox_overflows_; }
@@ -48,6 +50,7 @@ class virtual_driver final : public driver {
   std::deque<std::vector<std::byte>> inbox_;  // whole frames
   std::vector<std::vector<std::byte>> spare_;
   std::uint64_t inbox_overflows_ = 0;
+  std::uint64_t seeds_drawn_ = 0;
 };
 
 }  // namespace weir::detail

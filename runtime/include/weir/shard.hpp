@@ -12,6 +12,7 @@
 #include <memory>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/mailbox.hpp"
@@ -96,6 +97,20 @@ class shard {
   /// Cancels everything that runs on this shard. Any thread.
   void request_cancel() noexcept;
 
+  /// 64 bits that nobody can foretell; in a simulation, of its seed, and so the same in each run.
+  std::uint64_t draw_seed();
+  /// What a layer keeps for each shard: made as T(shard) by the first call, goes with the shard,
+  /// before its back end.
+  template <class T>
+  T& local() {
+    static constexpr char key = 0;  // its address tells one T from another
+    for (auto& one : locals_)
+      if (one.key == &key) return *static_cast<T*>(one.object.get());
+    std::shared_ptr<T> made = std::make_shared<T>(*this);
+    locals_.push_back({&key, made});
+    return *made;
+  }
+
   /// Runs `f` on the shard, outside every coroutine, soon. Any thread; `f` must not throw.
   void post(std::function<void()> f);
 
@@ -142,6 +157,11 @@ class shard {
   static void on_stop(detail::message& m) noexcept;
   static void on_cancel(detail::message& m) noexcept;
 
+  struct local_object {
+    const char* key;
+    std::shared_ptr<void> object;
+  };
+
   // Sent to this shard at most once each, from any thread.
   struct request : detail::message {
     request(void (*f)(detail::message&) noexcept, shard& s) : message(f), target(&s) {}
@@ -168,6 +188,7 @@ class shard {
   request cancel_request_;
   std::unique_ptr<detail::driver> driver_;
   std::unique_ptr<detail::transport> transport_;
+  std::vector<local_object> locals_;  // goes before the back end
 };
 
 /// The shard that this coroutine runs on: co_await weir::this_shard().

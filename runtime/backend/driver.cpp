@@ -1,0 +1,20 @@
+// What every driver does alike.
+#include "backend/driver.hpp"
+
+#include <sys/random.h>
+
+#include <cerrno>
+
+#include "weir/error.hpp"
+
+namespace weir::detail {
+
+std::uint64_t driver::draw_seed() {
+  std::uint64_t out = 0;
+  // So few bytes come whole (getrandom(2)); only an early boot can interrupt it.
+  while (::getrandom(&out, sizeof out, 0) != static_cast<ssize_t>(sizeof out))
+    if (errno != EINTR) throw io_error({errno, std::generic_category()}, "getrandom");
+  return out;
+}
+
+}  // namespace weir::detail
