@@ -196,6 +196,36 @@ key words_of(std::string name, std::vector<std::string> known, std::string none,
   return {std::move(name), key_kind::list, "NAME", std::move(help), allowed, assign, show};
 }
 
+/// Name servers; the word "system" stands for those that /etc/resolv.conf names.
+template <class Field>
+key servers(std::string name, std::string help, Field field) {
+  static constexpr std::size_t most = 8;
+  static constexpr std::uint16_t usual_port = 53;
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    std::vector<endpoint> parsed;
+    const bool of_system = given.size() == 1 && given[0] == "system";
+    for (auto& one : given) {
+      if (of_system) break;
+      auto address = ip_address::parse(one);
+      auto server =
+          address ? endpoint(*address, usual_port) : endpoint::parse(one).value_or(endpoint());
+      if (server.port == 0 || server.address.is_unspecified() || server.address.is_multicast())
+        return false;
+      parsed.push_back(server);
+    }
+    if (parsed.size() > most) return false;
+    field(c) = std::move(parsed);
+    return true;
+  };
+  auto show = [=](const config& c) {
+    std::vector<std::string> out;
+    for (auto& server : field(c)) out.push_back(server.to_string());
+    return out.empty() ? std::vector<std::string>{"system"} : out;
+  };
+  auto allowed = fmt::format("'system', or addresses with or without a port (at most {})", most);
+  return {std::move(name), key_kind::list, "ADDR[:PORT]", std::move(help), allowed, assign, show};
+}
+
 /// With their own names, as words.
 choices<std::string> profile_words() {
   choices<std::string> out{{"kernel", ""}};
@@ -314,6 +344,14 @@ std::vector<key> make_keys() {
   k.push_back(number("stop.linger_ms", 0, 3'600'000, "",
                      "how long closed connections may still deliver at the end, before a reset",
                      [](auto& c) -> auto& { return c.stop.linger_ms; }));
+
+  k.push_back(servers("resolve.servers", "name server (repeatable)",
+                      [](auto& c) -> auto& { return c.resolve.servers; }));
+  k.push_back(number("resolve.timeout_ms", 1, 600'000, "",
+                     "how long a name may take, with all servers and tries",
+                     [](auto& c) -> auto& { return c.resolve.timeout_ms; }));
+  k.push_back(number("resolve.cache", 0, 1'048'576, "", "answers of name servers kept by a shard",
+                     [](auto& c) -> auto& { return c.resolve.cache; }));
 
   k.push_back(choice("uring.profile", profile_words(),
                      "use no more of io_uring than that Linux release knows",

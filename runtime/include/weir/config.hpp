@@ -72,6 +72,12 @@ struct config {
     std::uint32_t linger_ms = 2000;
   } stop;
 
+  struct resolve_section {
+    std::vector<endpoint> servers;    ///< empty: what /etc/resolv.conf says
+    std::uint32_t timeout_ms = 5000;  ///< for one name, all servers and tries
+    std::uint32_t cache = 1024;       ///< answers kept by each shard; 0 = none
+  } resolve;
+
   struct uring_section {
     std::string profile;            ///< 5.19, 6.1, 6.6: no more of io_uring than that; empty: all
     std::vector<std::string> hide;  ///< features to do without
