@@ -2,7 +2,11 @@
 include(CMakePackageConfigHelpers)
 
 set(WEIR_PACKAGE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/weir")
-install(TARGETS weir_stack weir_sim weir_core weir weir_http EXPORT weirTargets
+set(weir_installed weir_stack weir_sim weir_core weir weir_http)
+if(WEIR_BUILD_RESOLVE)
+  list(APPEND weir_installed weir_resolve)
+endif()
+install(TARGETS ${weir_installed} EXPORT weirTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${WEIR_STACK_DIR}/include/" "${WEIR_RUNTIME_DIR}/include/"
   DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.hpp")

@@ -74,6 +74,13 @@ target_link_libraries(weir_http PUBLIC weir PRIVATE fmt::fmt)
 target_include_directories(weir_http PRIVATE "${WEIR_RUNTIME_DIR}")
 target_include_directories(weir_http SYSTEM PRIVATE "${WEIR_LLHTTP_INCLUDE}")
 
+# Names as a layer on sockets. Its inside ("resolve/message.hpp") is for its own tests.
+if(WEIR_BUILD_RESOLVE)
+  weir_declare_library(weir_resolve resolve)
+  target_link_libraries(weir_resolve PUBLIC weir PRIVATE PkgConfig::LDNS)
+  target_include_directories(weir_resolve PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
+endif()
+
 # A library whose folders bring no source of their own (headers only, or left out by WEIR_BACKENDS) still
 # has to be an archive.
 function(weir_finish_libraries)

@@ -14,6 +14,8 @@ option(WEIR_BUILD_FUZZ "build the fuzz targets with libFuzzer (clang only)" OFF)
 set(WEIR_WITH_WEBSOCKET AUTO CACHE STRING "WebSocket in weir::http, on wslay and zlib (AUTO, ON, OFF)")
 set(WEIR_SANITIZE "" CACHE STRING "sanitizers for the whole build (list: address;undefined or thread)")
 
+set(WEIR_WITH_RESOLVE AUTO CACHE STRING "names, weir::resolve (libldns-dev): AUTO, ON or OFF")
+
 foreach(backend IN LISTS WEIR_BACKENDS)
   if(NOT backend MATCHES "^(uring|asio|stack|sim)$")
     message(FATAL_ERROR "WEIR_BACKENDS: no back end is called '${backend}' (uring, asio, stack, sim)")

@@ -182,6 +182,20 @@ TEST_CASE("auto_is_a_word_beside_the_numbers_of_busy_polling") {
         "command line: busy_poll_us = '1000001': must be a number from 0 to 1000000 or 'auto'");
 }
 
+TEST_CASE("name_servers_are_addresses_with_or_without_a_port") {
+  CHECK(parse({}).resolve.servers.empty());
+  const auto c = parse({"--resolve.servers", "192.0.2.1,192.0.2.2:5353,::1,[2001:db8::1]:54"});
+  using list = std::vector<weir::endpoint>;
+  CHECK(c.resolve.servers ==
+        list{{"192.0.2.1", 53}, {"192.0.2.2", 5353}, {"::1", 53}, {"2001:db8::1", 54}});
+  temporary_file file(c.to_toml()), plain(config{}.to_toml());
+  CHECK(parse({"--config", file.path}).resolve.servers == c.resolve.servers);
+  CHECK(parse({"--config", plain.path}).resolve.servers.empty());
+  CHECK(parse({"--config", file.path, "--resolve.servers=system"}).resolve.servers.empty());
+  for (const auto* wrong : {"ns.example.org", "0.0.0.0", "192.0.2.1:0", "192.0.2.1,system"})
+    CHECK(error_of({"--resolve.servers", wrong}).find("resolve.servers") != std::string::npos);
+}
+
 TEST_CASE("io_uring_is_used_as_far_as_a_profile_and_a_list_permit") {
   CHECK(parse({}).uring.profile.empty());
   CHECK(parse({}).uring.hide.empty());
