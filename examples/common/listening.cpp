@@ -76,13 +76,13 @@ listen_error cannot_listen(weir::shard& shard, const offer& what, std::error_cod
 }  // namespace
 
 weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
-  auto listener = shard.try_listen(what.where, {.share = sharing_for(shard, what)});
+  auto listener = shard.try_listen(what.where, {.sharing = sharing_for(shard, what)});
   if (listener) return std::move(*listener);
   throw cannot_listen(shard, what, listener.error());
 }
 
 weir::udp_socket bind_for(weir::shard& shard, const offer& what) {
-  auto socket = shard.try_bind_udp(what.where, {.share = sharing_for(shard, what)});
+  auto socket = shard.try_bind_udp(what.where, {.sharing = sharing_for(shard, what)});
   if (socket) return std::move(*socket);
   throw cannot_listen(shard, what, socket.error());
 }

@@ -44,7 +44,7 @@ struct root : detail::completion, detail::ready_node {
 /// What to do about it, where the configuration is what stands in the way.
 std::string listen_hint(const config& settings, const listen_options& options,
                         std::error_code error) {
-  const auto how = options.share.value_or(settings.listen.sharing);
+  const auto how = options.sharing.value_or(settings.listen.sharing);
   if (error == std::errc::address_in_use && settings.shards != 1 && how == sharing::exclusive)
     return " (every shard listens, and listen.sharing is exclusive: set it to sharded for an "
            "accept queue each, or shared for one among them)";

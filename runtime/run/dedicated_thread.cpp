@@ -51,14 +51,14 @@ dedicated_thread::~dedicated_thread() {
 void dedicated_thread::main(std::promise<void> made) {
   pthread_setname_np(pthread_self(), "weir-stack");
   broken_pipes_are_errors tolerated;
-  std::unique_ptr<stack_side> side;
+  std::unique_ptr<stack_service> side;
   std::unique_ptr<weir::shard> mine;
   try {
     if (core_) pin_this_thread(*core_);
     auto driver = make_driver_(settings_);
     auto transport = make_stack_transport(*driver, settings_, 0);
     auto& stack = static_cast<stack_transport&>(*transport);
-    side = std::make_unique<stack_side>(stack);
+    side = std::make_unique<stack_service>(stack);
     mine =
         std::make_unique<weir::shard>(index_, settings_, std::move(driver), std::move(transport));
   } catch (...) {
@@ -66,7 +66,7 @@ void dedicated_thread::main(std::promise<void> made) {
     return;
   }
   shard_ = mine.get();
-  side_ = side.get();
+  service_ = side.get();
   made.set_value();
   ending end(*mine);
   mine->run_until([&] { return asked_to_end_ && end.reached(); });

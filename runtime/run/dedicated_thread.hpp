@@ -1,7 +1,7 @@
-// The stack's own thread: one shard that runs no coroutine, with a TUN device, a host and the desk
-// (stack_side) at which other shards' transports ask. Made by the first shard that needs it; ends
-// when the last one has let go of it, once what closed connections had to deliver is delivered, or
-// has had its time.
+// The stack's own thread: one shard that runs no coroutine, with a TUN device, a host and the
+// service (stack_service) at which other shards' transports ask. Made by the first shard that needs
+// it; ends when the last one has let go of it, once what closed connections had to deliver is
+// delivered, or has had its time.
 #pragma once
 
 #include <future>

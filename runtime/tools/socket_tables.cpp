@@ -156,7 +156,7 @@ std::string holder(const json& sockets, const json& of) {
                      number_of(sockets, "pid"), number_of(of, "shard"));
 }
 
-std::string listeners(const json& sockets, const wishes& wanted) {
+std::string listeners(const json& sockets, const selection& wanted) {
   std::vector<column> columns = {{"State"},           {"Recv-Q", true},       {"Send-Q", true},
                                  {"SYN-Q", true},     {"Local Address:Port"}, {"Accepted", true},
                                  {"Overflows", true}, {"Cookies", true},      {"Shard", true}};
@@ -174,7 +174,7 @@ std::string listeners(const json& sockets, const wishes& wanted) {
   return laid_out(columns, lines, wanted.header);
 }
 
-std::string udp_sockets(const json& sockets, const wishes& wanted) {
+std::string udp_sockets(const json& sockets, const selection& wanted) {
   std::vector<column> columns = {{"State"},           {"Recv-Q", true},       {"Limit", true},
                                  {"Datagrams", true}, {"Local Address:Port"}, {"Peer Address:Port"},
                                  {"Received", true},  {"Sent", true},         {"Dropped", true},
@@ -197,7 +197,7 @@ std::string udp_sockets(const json& sockets, const wishes& wanted) {
   return laid_out(columns, lines, wanted.header);
 }
 
-std::string connections(const json& sockets, const wishes& wanted) {
+std::string connections(const json& sockets, const selection& wanted) {
   std::vector<column> columns = {
       {"State"}, {"Recv-Q", true}, {"Send-Q", true}, {"Local Address:Port"}, {"Peer Address:Port"}};
   if (wanted.processes) columns.push_back({"Process"});
@@ -214,7 +214,7 @@ std::string connections(const json& sockets, const wishes& wanted) {
 
 }  // namespace
 
-std::string to_tables(const json& sockets, const wishes& wanted) {
+std::string to_tables(const json& sockets, const selection& wanted) {
   const bool streams = !wanted.udp || wanted.tcp;
   std::string out;
   const auto add = [&](std::string table) { out += (out.empty() ? "" : "\n") + std::move(table); };

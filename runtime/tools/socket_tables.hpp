@@ -8,7 +8,7 @@
 
 namespace ss {
 
-struct wishes {
+struct selection {
   bool listening = false;  ///< -l: listeners instead of connections
   bool tcp = false;        ///< -t: TCP; so it is unless -u is said
   bool udp = false;        ///< -u: UDP sockets
@@ -19,6 +19,6 @@ struct wishes {
 };
 
 /// Throws nlohmann::json::exception for what no admin endpoint of weir says.
-std::string to_tables(const nlohmann::json& sockets, const wishes& wanted);
+std::string to_tables(const nlohmann::json& sockets, const selection& wanted);
 
 }  // namespace ss

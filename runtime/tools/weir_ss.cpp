@@ -94,7 +94,7 @@ bool print(const std::string& text) {
          std::fflush(stdout) == 0;
 }
 
-int show(const weir::endpoint& where, const ss::wishes& wanted, bool json) {
+int show(const weir::endpoint& where, const ss::selection& wanted, bool json) {
   auto got = ss::http_get(where, "/sockets?connections=4096");
   const auto no_weir = [&](std::string_view why) {
     fmt::print(stderr, "{}: {}: what listens there is no admin endpoint of weir ({})\n", program,
@@ -120,7 +120,7 @@ int show(const weir::endpoint& where, const ss::wishes& wanted, bool json) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  ss::wishes wanted;
+  ss::selection wanted;
   bool json = false, numeric = false, no_header = false;
   weir::config_parser parser(
       program,

@@ -257,11 +257,11 @@ struct listen_option_that_cannot_be_honoured_is_an_error {
     if (s.on_kernel()) {
       REQUIRE_FALSE(keyed.has_value());
       CHECK(keyed.error() == std::errc::operation_not_supported);
-      auto reset = s.here.try_listen({s.address, 0}, {.on_overflow = weir::overflow::reset});
+      auto reset = s.here.try_listen({s.address, 0}, {.overflow = weir::overflow::reset});
       REQUIRE_FALSE(reset.has_value());
       CHECK(reset.error() == std::errc::operation_not_supported);
     } else {
-      CHECK(s.here.try_listen({s.address, 0}, {.on_overflow = weir::overflow::reset}).has_value());
+      CHECK(s.here.try_listen({s.address, 0}, {.overflow = weir::overflow::reset}).has_value());
     }
     co_return;
   }

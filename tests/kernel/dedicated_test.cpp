@@ -75,7 +75,7 @@ TEST_CASE("dedicated: bytes of many connections come back whole on two shards") 
     std::array<std::atomic<int>, 2> accepted{};
     for (std::size_t i = 0; i < 2; ++i)
       w.start(i, [&, i](weir::shard& s) {
-        return serve(s, 7, {.share = weir::sharing::sharded}, accepted[i], listening);
+        return serve(s, 7, {.sharing = weir::sharing::sharded}, accepted[i], listening);
       });
     listening.wait();
     std::vector<std::uint64_t> sizes;
@@ -95,7 +95,7 @@ TEST_CASE("dedicated: round_robin gives every shard as many connections") {
     for (std::size_t i = 0; i < 3; ++i)
       w.start(i, [&, i](weir::shard& s) {
         return serve(
-            s, 7, {.share = weir::sharing::sharded, .policy = weir::sharding_policy::round_robin},
+            s, 7, {.sharing = weir::sharing::sharded, .policy = weir::sharding_policy::round_robin},
             accepted[i], listening);
       });
     listening.wait();
@@ -113,7 +113,7 @@ TEST_CASE("dedicated: a shared listener is one queue for all shards") {
     std::array<std::atomic<int>, 2> accepted{};
     for (std::size_t i = 0; i < 2; ++i)
       w.start(i, [&, i](weir::shard& s) {
-        return serve(s, 7, {.share = weir::sharing::shared}, accepted[i], listening);
+        return serve(s, 7, {.sharing = weir::sharing::shared}, accepted[i], listening);
       });
     listening.wait();
     if (auto wrong = ask_many(7, 50); !wrong.empty()) return wrong;
@@ -125,7 +125,7 @@ TEST_CASE("dedicated: a shared listener is one queue for all shards") {
 TEST_CASE("dedicated: who may join a listener is decided as on every stack") {
   run_in_private_network([]() -> std::string {
     world w(2);
-    const auto sharded = weir::listen_options{.share = weir::sharing::sharded, .owner_key = 5};
+    const auto sharded = weir::listen_options{.sharing = weir::sharing::sharded, .owner_key = 5};
     auto first = call_on(w.shard(0), [&] { return w.shard(0).try_listen({address, 7}, sharded); });
     auto alone = call_on(w.shard(0), [&] { return w.shard(0).try_listen({address, 9}); });
     std::string out;
@@ -134,13 +134,14 @@ TEST_CASE("dedicated: who may join a listener is decided as on every stack") {
     };
     if (!first || !alone) return "cannot listen";
     expect("exclusive", w.refusal(1, 9, {}), std::errc::address_in_use);
-    expect("no key", w.refusal(1, 7, {.share = weir::sharing::sharded}), std::errc::address_in_use);
-    expect("wrong key", w.refusal(1, 7, {.share = weir::sharing::sharded, .owner_key = 6}),
+    expect("no key", w.refusal(1, 7, {.sharing = weir::sharing::sharded}),
+           std::errc::address_in_use);
+    expect("wrong key", w.refusal(1, 7, {.sharing = weir::sharing::sharded, .owner_key = 6}),
            std::errc::address_in_use);
     expect("the same shard", w.refusal(0, 7, sharded), std::errc::address_in_use);
     expect("another policy",
            w.refusal(1, 7,
-                     {.share = weir::sharing::sharded,
+                     {.sharing = weir::sharing::sharded,
                       .policy = weir::sharding_policy::round_robin,
                       .owner_key = 5}),
            std::errc::invalid_argument);
@@ -158,7 +159,7 @@ TEST_CASE("dedicated: who may join a listener is decided as on every stack") {
 TEST_CASE("dedicated: a member that leaves hands its queue to the others") {
   run_in_private_network([]() -> std::string {
     world w(2);
-    const auto how = weir::listen_options{.share = weir::sharing::sharded,
+    const auto how = weir::listen_options{.sharing = weir::sharing::sharded,
                                           .policy = weir::sharding_policy::round_robin};
     auto leaves = call_on(w.shard(0), [&] { return w.shard(0).listen({address, 7}, how); });
     auto stays = call_on(w.shard(1), [&] { return w.shard(1).listen({address, 7}, how); });
@@ -303,7 +304,7 @@ TEST_CASE("dedicated: members' queues and the listener's own are bounded by the 
     weir::config settings;
     settings.listen.backlog = 2;
     world w(2, settings);
-    const auto how = weir::listen_options{.share = weir::sharing::sharded};
+    const auto how = weir::listen_options{.sharing = weir::sharing::sharded};
     std::array<weir::tcp_listener, 2> listeners;
     for (std::size_t i = 0; i < 2; ++i)
       listeners[i] = call_on(w.shard(i), [&] { return w.shard(i).listen({address, 7}, how); });
@@ -398,7 +399,8 @@ TEST_CASE("dedicated: a device that fails ends whatever waits, on the shard that
     listening.wait();
     auto first = connect_to(address, 7), second = connect_to(address, 7);
     under_way.wait();
-    w.stack().post([&] { w.tenant().fail_everything(std::make_error_code(std::errc::io_error)); });
+    w.stack().post(
+        [&] { w.tcp_owner().fail_everything(std::make_error_code(std::errc::io_error)); });
     auto outcome = result.get_future();
     if (outcome.wait_for(patience) != std::future_status::ready) return "something still waits";
     for (auto error : {read_ended, write_ended, accept_ended, connect_ended})

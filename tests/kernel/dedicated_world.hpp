@@ -47,8 +47,8 @@ class world {
   weir::shard& stack() {
     return family_->inside().part<weir::detail::dedicated_family>().stack->shard();
   }
-  weir::detail::stack_tenant& tenant() {
-    return family_->inside().part<weir::detail::dedicated_family>().stack->side();
+  weir::detail::tcp_sockets_owner& tcp_owner() {
+    return family_->inside().part<weir::detail::dedicated_family>().stack->service();
   }
 
   void start(std::size_t i, std::function<weir::task<>(weir::shard&)> what) {

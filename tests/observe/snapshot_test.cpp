@@ -208,7 +208,7 @@ TEST_CASE("an_owner_key_from_the_configuration_keeps_others_out_and_is_never_sho
     CHECK(stolen.error() == std::errc::address_in_use);
     auto ours = s.try_listen(nearer);  // with the configuration's key
     CHECK(ours);
-    auto open = s.listen({w.server.address(), 8}, {.share = weir::sharing::exclusive});
+    auto open = s.listen({w.server.address(), 8}, {.sharing = weir::sharing::exclusive});
     co_await leave.wait();
   });
   w.net.run_for(1s);

@@ -54,7 +54,7 @@ TEST_CASE("options_that_a_kernel_listener_lacks_are_refused") {
   o.syn_backlog = 10;
   CHECK(listen_error(any_port, o) == std::errc::operation_not_supported);
   o = {};
-  o.on_overflow = weir::overflow::reset;
+  o.overflow = weir::overflow::reset;
   CHECK(listen_error(any_port, o) == std::errc::operation_not_supported);
   o = {};
   o.owner_key = 1;
@@ -66,7 +66,7 @@ TEST_CASE("options_that_a_kernel_listener_lacks_are_refused") {
   }
   o = {};
   o.policy = weir::sharding_policy::hash;
-  o.on_overflow = weir::overflow::drop;
+  o.overflow = weir::overflow::drop;
   CHECK(!listen_error(any_port, o));
 }
 
@@ -88,7 +88,7 @@ TEST_CASE("options_that_a_kernel_listener_lacks_are_refused_from_the_configurati
 
 TEST_CASE("only_sharded_listeners_share_a_port") {
   listen_options sharded;
-  sharded.share = weir::sharing::sharded;
+  sharded.sharing = weir::sharing::sharded;
   auto first = open_listener(any_port, sharded, {}, mode::non_blocking);
   REQUIRE(first.has_value());
   auto where = local_endpoint_of(first->get());
@@ -101,7 +101,7 @@ TEST_CASE("only_sharded_listeners_share_a_port") {
 
 TEST_CASE("a_shared_listener_is_an_ordinary_socket_with_one_shard_and_with_several") {
   listen_options shared;
-  shared.share = weir::sharing::shared;
+  shared.sharing = weir::sharing::shared;
   CHECK(!listen_error(any_port, shared));
   config several;  // the shards of a family then have descriptors of that one socket
   several.shards = 2;

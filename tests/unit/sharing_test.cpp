@@ -213,7 +213,7 @@ TEST_CASE("a shared kernel listener is one queue for all shards, and outlives th
     // The last one closes it.
     w.close(w.lb, w.b);
     const auto again = call_on(w.b.shard(), [&] {
-      return static_cast<bool>(w.b.shard().try_listen(w.at, {.share = weir::sharing::exclusive}));
+      return static_cast<bool>(w.b.shard().try_listen(w.at, {.sharing = weir::sharing::exclusive}));
     });
     CHECK(again);
   });
@@ -229,7 +229,7 @@ TEST_CASE("an exclusive kernel listener is one shard's, and the error says which
     CHECK(said.text.find("listen.sharing") != std::string::npos);
     // One who asks to share cannot join one who does not.
     const auto joined = call_on(w.b.shard(), [&] {
-      return w.b.shard().try_listen(w.at, {.share = weir::sharing::sharded}).error();
+      return w.b.shard().try_listen(w.at, {.sharing = weir::sharing::sharded}).error();
     });
     CHECK(joined == std::errc::address_in_use);
   });

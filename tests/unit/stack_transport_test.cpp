@@ -388,14 +388,15 @@ TEST_CASE("options_of_a_listener_reach_the_stack") {
     auto tried = world.server.shard().try_listen({world.server.address(), 5}, how);
     return tried ? std::error_code{} : tried.error();
   };
-  CHECK(!error_of({.share = weir::sharing::shared}));
-  CHECK(!error_of({.share = weir::sharing::sharded}));
+  CHECK(!error_of({.sharing = weir::sharing::shared}));
+  CHECK(!error_of({.sharing = weir::sharing::sharded}));
   CHECK(!error_of({.policy = weir::sharding_policy::least_loaded}));
   {
-    auto keyed = world.server.shard().try_listen({world.server.address(), 5},
-                                                 {.share = weir::sharing::sharded, .owner_key = 1});
+    auto keyed = world.server.shard().try_listen(
+        {world.server.address(), 5}, {.sharing = weir::sharing::sharded, .owner_key = 1});
     REQUIRE(keyed);
-    CHECK(error_of({.share = weir::sharing::sharded, .owner_key = 2}) == std::errc::address_in_use);
+    CHECK(error_of({.sharing = weir::sharing::sharded, .owner_key = 2}) ==
+          std::errc::address_in_use);
     CHECK(error_of({}) == std::errc::address_in_use);
   }
   auto good = world.server.shard().try_listen({world.server.address(), 5},

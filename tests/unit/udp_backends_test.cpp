@@ -160,7 +160,7 @@ TEST_CASE("a_socket_that_outlives_its_tasks_goes_with_its_shard") {
 
 TEST_CASE("several_sockets_may_share_a_port_when_all_of_them_say_so") {
   on_kernel_back_ends([](shard& s) -> task<> {
-    weir::udp_options how{.share = weir::sharing::sharded};
+    weir::udp_options how{.sharing = weir::sharing::sharded};
     auto one = s.bind_udp({"127.0.0.1", 0}, how);
     auto two = s.try_bind_udp(one.local_endpoint(), how);
     CHECK(two.has_value());

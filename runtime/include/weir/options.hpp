@@ -7,24 +7,25 @@
 #include <optional>
 
 #include "weir/stack/address.hpp"
+#include "weir/stack/sharing.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir {
 
 /// How listeners on one address and port share what arrives. See docs/backends.md for what each
 /// back end honours.
-enum class sharing : std::uint8_t { exclusive, shared, sharded };
-enum class sharding_policy : std::uint8_t { hash, round_robin, least_loaded };
+using sharing = stack::sharing_mode;
+using sharding_policy = stack::sharding_policy;
 /// What happens to a handshake that completes while the accept queue is full.
-enum class overflow : std::uint8_t { drop, reset };
+using overflow = stack::overflow_policy;
 
 struct listen_options {
   std::optional<std::uint32_t> backlog = {};  ///< accept queue bound, connections
   std::optional<std::uint32_t> syn_backlog =
       {};  ///< SYN queue bound, half-open connections (stack)
-  std::optional<sharing> share = {};
+  std::optional<weir::sharing> sharing = {};
   std::optional<sharding_policy> policy = {};
-  std::optional<overflow> on_overflow = {};
+  std::optional<weir::overflow> overflow = {};
   std::optional<bool> allow_wildcard = {};  ///< permit 0.0.0.0 and [::]
   /// Accept a connection only when its first data is there, or after this long without any (kernel
   /// sockets: in whole seconds, and roughly). Unset or 0: at once.
@@ -51,9 +52,9 @@ struct connect_options {
 
 struct udp_options {
   std::optional<std::uint32_t> receive_buffer =
-      {};                                   ///< bytes of datagrams that wait to be received
-  std::optional<sharing> share = {};        ///< `sharded`: one socket per shard (kernel sockets)
-  std::optional<bool> allow_wildcard = {};  ///< permit 0.0.0.0 and [::]
+      {};                                     ///< bytes of datagrams that wait to be received
+  std::optional<weir::sharing> sharing = {};  ///< `sharded`: one socket per shard (kernel sockets)
+  std::optional<bool> allow_wildcard = {};    ///< permit 0.0.0.0 and [::]
 };
 
 }  // namespace weir

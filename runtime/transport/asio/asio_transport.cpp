@@ -38,7 +38,7 @@ asio_transport::~asio_transport() {
 
 result<listener_socket*> asio_transport::listen(const endpoint& local,
                                                 const listen_options& options) {
-  const auto how = options.share.value_or(settings_->listen.sharing);
+  const auto how = options.sharing.value_or(settings_->listen.sharing);
   const auto open = [&] {
     return kernel::open_listener(local, options, *settings_, kernel::mode::non_blocking);
   };

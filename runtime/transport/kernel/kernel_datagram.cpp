@@ -35,7 +35,7 @@ result<unique_fd> open_datagram(const endpoint& local, const endpoint* remote,
   // One socket for several shards would need a thread that hands datagrams on.
   // What the configuration says of listeners is not for clients: they never share their ports.
   const auto share =
-      options.share.value_or(remote == nullptr ? settings.listen.sharing : sharing::exclusive);
+      options.sharing.value_or(remote == nullptr ? settings.listen.sharing : sharing::exclusive);
   if (share == sharing::shared && settings.shard_count() != 1)
     return std::errc::operation_not_supported;
   int kind = SOCK_DGRAM | SOCK_CLOEXEC | (how == mode::non_blocking ? SOCK_NONBLOCK : 0);

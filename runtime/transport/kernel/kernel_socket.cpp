@@ -128,7 +128,7 @@ result<unique_fd> open_socket(ip_family family, mode how) {
 
 std::error_code check(const listen_options& options, const config& settings) {
   const auto& defaults = settings.listen;
-  const bool reset = options.on_overflow.value_or(defaults.overflow) != overflow::drop;
+  const bool reset = options.overflow.value_or(defaults.overflow) != overflow::drop;
   const bool policy = options.policy.value_or(defaults.policy) != sharding_policy::hash;
   // The kernel's SYN queue has no bound of its own per listener, its groups no key, and it never
   // resets on overflow unless the whole machine is told to (sysctl tcp_abort_on_overflow). The
@@ -148,7 +148,7 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
   auto fd = open_socket(local.address.family(), how);
   if (!fd) return fd;
   if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1)) return ec;
-  if (options.share.value_or(settings.listen.sharing) == sharing::sharded)
+  if (options.sharing.value_or(settings.listen.sharing) == sharing::sharded)
     if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1)) return ec;
   if (auto ec = apply_settings(fd->get(), settings, {})) return ec;
   const duration configured = std::chrono::milliseconds(settings.listen.defer_accept_ms);

@@ -23,7 +23,7 @@ result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endp
   if (device_error_) return device_error_;
   // As on kernel sockets, one socket for several shards is not offered.
   const auto share =
-      options.share.value_or(remote == nullptr ? defaults_.sharing : sharing::exclusive);
+      options.sharing.value_or(remote == nullptr ? defaults_.sharing : sharing::exclusive);
   if (share == sharing::shared && owner_->settings().shard_count() != 1)
     return std::errc::operation_not_supported;
   stack::udp_options how;

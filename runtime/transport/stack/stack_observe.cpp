@@ -119,7 +119,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   c.push_back({"stack", "connections_limit", "connections that may be", limits.connections, true});
 
   datagrams_.observe(into, bounds);
-  if (tenant_ != nullptr) tenant_->observe(into);
+  if (tcp_owner_ != nullptr) tcp_owner_->observe(into);
 
   host_.for_each_listener([&](const stack::listener_info& info) {
     ++into.listeners_total;
@@ -129,7 +129,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
       bounds.connections - std::min(bounds.connections, into.connections.size()),
       [&](const stack::tcp_info& info, void* user) {
         auto& out = into.connections.emplace_back(shown(info));
-        if (user == nullptr || tenant_ != nullptr) return;  // nobody's here
+        if (user == nullptr || tcp_owner_ != nullptr) return;  // nobody's here
         const auto& s = *static_cast<const stream*>(user);
         out.read_waits = s.reader != nullptr;
         out.write_waits = !s.writers.empty();

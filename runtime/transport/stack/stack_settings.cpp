@@ -1,4 +1,4 @@
-// See stack_settings.hpp.
+// Options and configuration as the stack takes them.
 #include "transport/stack/stack_settings.hpp"
 
 #include <algorithm>
@@ -20,40 +20,18 @@ stack_settings stack_settings_from(const config& settings) {
   return out;
 }
 
-namespace {
-
-stack::sharing_mode mode_of(sharing how) {
-  switch (how) {
-    case sharing::shared: return stack::sharing_mode::shared;
-    case sharing::sharded: return stack::sharing_mode::sharded;
-    default: return stack::sharing_mode::exclusive;
-  }
-}
-
-stack::sharding_policy policy_of(sharding_policy how) {
-  switch (how) {
-    case sharding_policy::round_robin: return stack::sharding_policy::round_robin;
-    case sharding_policy::least_loaded: return stack::sharding_policy::least_loaded;
-    default: return stack::sharding_policy::hash;
-  }
-}
-
-}  // namespace
-
 stack::listen_options listen_options_from(const listen_options& options,
                                           const config::listen_section& defaults) {
   stack::listen_options out;
-  out.sharing = mode_of(options.share.value_or(defaults.sharing));
-  out.policy = policy_of(options.policy.value_or(defaults.policy));
+  out.sharing = options.sharing.value_or(defaults.sharing);
+  out.policy = options.policy.value_or(defaults.policy);
   out.defer_accept =
       options.defer_accept.value_or(std::chrono::milliseconds(defaults.defer_accept_ms));
   out.key = static_cast<stack::owner_key>(options.owner_key != 0 ? options.owner_key
                                                                  : defaults.owner_key);
   out.backlog = options.backlog.value_or(defaults.backlog);
   out.syn_backlog = options.syn_backlog.value_or(defaults.syn_backlog);
-  out.overflow = options.on_overflow.value_or(defaults.overflow) == overflow::reset
-                     ? stack::overflow_policy::reset
-                     : stack::overflow_policy::drop;
+  out.overflow = options.overflow.value_or(defaults.overflow);
   out.allow_wildcard = options.allow_wildcard.value_or(defaults.allow_wildcard);
   return out;
 }

@@ -22,7 +22,7 @@ kernel::listener_groups& uring_transport::groups() const {
 
 result<listener_socket*> uring_transport::listen(const endpoint& local,
                                                  const listen_options& options) {
-  const auto how = options.share.value_or(settings_.listen.sharing);
+  const auto how = options.sharing.value_or(settings_.listen.sharing);
   const auto open = [&] {
     return kernel::open_listener(local, options, settings_, kernel::mode::blocking);
   };

@@ -128,7 +128,7 @@ struct bell : message {
 };
 
 class dedicated_transport;
-class stack_side;
+class stack_service;
 
 /// Between one shard and the stack's thread.
 struct channel {
@@ -136,7 +136,8 @@ struct channel {
 
   using handler = void (*)(message&) noexcept;
 
-  channel(dedicated_transport& t, stack_side& s, shard& a, shard& b, handler on_up, handler on_down)
+  channel(dedicated_transport& t, stack_service& s, shard& a, shard& b, handler on_up,
+          handler on_down)
       : transport(t),
         service(s),
         app(a),
@@ -145,7 +146,7 @@ struct channel {
         down_bell(*this, on_down) {}
 
   dedicated_transport& transport;
-  stack_side& service;
+  stack_service& service;
   shard& app;
   shard& stack;
   spsc_ring<up_note, notes> up;

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <optional>
 
-#include "transport/stack/dedicated/stack_side.hpp"
+#include "transport/stack/dedicated/stack_service.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {
@@ -17,11 +17,11 @@ class dedicated_stack {
   virtual ~dedicated_stack() = default;
 
   weir::shard& shard() { return *shard_; }
-  stack_side& side() { return *side_; }
+  stack_service& service() { return *service_; }
 
  protected:
   weir::shard* shard_ = nullptr;
-  stack_side* side_ = nullptr;
+  stack_service* service_ = nullptr;
 };
 
 /// Of a family whose stack has a thread of its own.

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "transport/stack/dedicated/dedicated_stack.hpp"
-#include "transport/stack/dedicated/stack_side.hpp"
+#include "transport/stack/dedicated/stack_service.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "weir/error.hpp"
 
@@ -20,10 +20,10 @@ dedicated_transport::~dedicated_transport() { abandon(); }
 
 void dedicated_transport::attach(weir::shard& owner) {
   transport::attach(owner);
-  channel_ = std::make_shared<channel>(*this, stack_->side(), owner, stack_->shard(),
+  channel_ = std::make_shared<channel>(*this, stack_->service(), owner, stack_->shard(),
                                        &dedicated_transport::on_up_bell,
                                        &dedicated_transport::on_down_bell);
-  call([&] { stack_->side().join(*channel_); });
+  call([&] { stack_->service().join(*channel_); });
 }
 
 template <class F>
@@ -51,10 +51,12 @@ void dedicated_transport::call(F&& f) {
 void dedicated_transport::abandon() noexcept {
   if (detached_ || channel_ == nullptr) return;
   detached_ = true;
-  call([this] { stack_->side().leave(*channel_); });
+  call([this] { stack_->service().leave(*channel_); });
 }
 
-std::error_code dedicated_transport::failure() const noexcept { return stack_->side().failure(); }
+std::error_code dedicated_transport::failure() const noexcept {
+  return stack_->service().failure();
+}
 
 /// The stack's half stays as it is: a late note may still look at it.
 dedicated_socket& dedicated_transport::make_socket(socket::role what) {
@@ -151,7 +153,7 @@ result<listener_socket*> dedicated_transport::listen(const endpoint& local,
   auto& l = at_home(*made);
   const auto how = listen_options_from(options, defaults_);
   std::error_code error;
-  call([&] { error = stack_->side().listen(*channel_, l, local, how); });
+  call([&] { error = stack_->service().listen(*channel_, l, local, how); });
   if (error) return error;
   listeners_.push_back(std::move(made));
   return &l;
@@ -205,7 +207,7 @@ void dedicated_transport::accept_closed(accept_operation& op) noexcept {
 }
 
 void dedicated_transport::stop_listening(listener_socket& l) noexcept {
-  call([&] { stack_->side().close_listener(static_cast<dedicated_listener&>(l)); });
+  call([&] { stack_->service().close_listener(static_cast<dedicated_listener&>(l)); });
   std::erase_if(listeners_, [&](const auto& each) { return each.get() == &l; });
 }
 
@@ -268,7 +270,7 @@ std::error_code dedicated_transport::set_options(socket_base& socket_of_stream,
                                                  const stream_options& options) {
   auto& s = static_cast<socket&>(socket_of_stream);
   std::error_code error;
-  call([&] { error = stack_->side().set_options(s, options); });
+  call([&] { error = stack_->service().set_options(s, options); });
   return error;
 }
 

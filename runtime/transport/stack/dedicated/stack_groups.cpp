@@ -7,13 +7,13 @@
 #include <utility>
 
 #include "base/flow_key.hpp"
-#include "transport/stack/dedicated/stack_side.hpp"
+#include "transport/stack/dedicated/stack_service.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {
 
-dedicated_group* stack_side::find(const endpoint& local) {
+dedicated_group* stack_service::find(const endpoint& local) {
   const auto at = std::find_if(groups_.begin(), groups_.end(),
                                [&](const auto& g) { return g->local == local; });
   return at == groups_.end() ? nullptr : at->get();
@@ -21,8 +21,8 @@ dedicated_group* stack_side::find(const endpoint& local) {
 
 // As stack/share has it for hosts that share a device. All shards are of one program: without a
 // key they have its key.
-std::error_code stack_side::join_group(dedicated_group& g, const stack::listen_options& options,
-                                       const channel& c) const {
+std::error_code stack_service::join_group(dedicated_group& g, const stack::listen_options& options,
+                                          const channel& c) const {
   using enum stack::sharing_mode;
   const auto in_use = std::make_error_code(std::errc::address_in_use);
   if (options.key != g.options.key) return in_use;
@@ -34,8 +34,8 @@ std::error_code stack_side::join_group(dedicated_group& g, const stack::listen_o
   return {};
 }
 
-std::error_code stack_side::listen(channel& c, dedicated_listener& record, const endpoint& local,
-                                   const stack::listen_options& options) {
+std::error_code stack_service::listen(channel& c, dedicated_listener& record, const endpoint& local,
+                                      const stack::listen_options& options) {
   if (device_error_) return device_error_;
   auto* g = local.port == 0 ? nullptr : find(local);
   if (g != nullptr) {
@@ -57,11 +57,11 @@ std::error_code stack_side::listen(channel& c, dedicated_listener& record, const
   return {};
 }
 
-void stack_side::close_listener(dedicated_listener& record) {
+void stack_service::close_listener(dedicated_listener& record) {
   leave_group(*std::exchange(record.member, nullptr));
 }
 
-void stack_side::leave_group(dedicated_member& m) {
+void stack_service::leave_group(dedicated_member& m) {
   auto& g = *m.group;
   while (auto* s = m.first_waiting) {
     remove_waiting(*s);
@@ -80,7 +80,7 @@ void stack_side::leave_group(dedicated_member& m) {
 
 // --- Who waits.
 
-void stack_side::start_accept(channel& c, dedicated_socket& s) {
+void stack_service::start_accept(channel& c, dedicated_socket& s) {
   auto* m = s.listener->member;
   s.stack = {};
   s.stack.home = &c;
@@ -96,7 +96,7 @@ void stack_side::start_accept(channel& c, dedicated_socket& s) {
   serve(*m->group);
 }
 
-void stack_side::remove_waiting(dedicated_socket& s) {
+void stack_service::remove_waiting(dedicated_socket& s) {
   auto& h = s.stack;
   auto& m = *h.member;
   (h.previous == nullptr ? m.first_waiting : h.previous->stack.next) = h.next;
@@ -105,7 +105,7 @@ void stack_side::remove_waiting(dedicated_socket& s) {
   h.waiting = false;
 }
 
-dedicated_member* stack_side::oldest_waiting(dedicated_group& g) {
+dedicated_member* stack_service::oldest_waiting(dedicated_group& g) {
   dedicated_member* oldest = nullptr;
   for (auto& m : g.members) {
     if (m->first_waiting == nullptr) continue;
@@ -117,7 +117,7 @@ dedicated_member* stack_side::oldest_waiting(dedicated_group& g) {
 
 // --- Who gets what.
 
-void stack_side::serve(dedicated_group& g) {
+void stack_service::serve(dedicated_group& g) {
   if (g.sharded()) return deal(g);
   while (auto* m = oldest_waiting(g)) {
     auto id = host_.accept(transport_.time(), g.id);
@@ -126,7 +126,7 @@ void stack_side::serve(dedicated_group& g) {
   }
 }
 
-void stack_side::deal(dedicated_group& g) {
+void stack_service::deal(dedicated_group& g) {
   const auto has_room = [&](const auto& m) {
     return m->first_waiting != nullptr || m->queue.size() < g.options.backlog;
   };
@@ -148,7 +148,7 @@ void stack_side::deal(dedicated_group& g) {
 
 /// Into the queue of the member that the policy names, or of the next one that has room. What a
 /// member left behind goes in even where none has.
-void stack_side::place(dedicated_group& g, stack::socket_id id) {
+void stack_service::place(dedicated_group& g, stack::socket_id id) {
   const auto count = g.members.size();
   std::size_t wanted = 0;
   switch (g.options.policy) {
@@ -175,7 +175,7 @@ void stack_side::place(dedicated_group& g, stack::socket_id id) {
   g.members[chosen]->queue.push_back(id);
 }
 
-void stack_side::hand_out(dedicated_member& m, stack::socket_id id) {
+void stack_service::hand_out(dedicated_member& m, stack::socket_id id) {
   auto& s = *m.first_waiting;
   remove_waiting(s);
   s.stack.member = nullptr;

@@ -21,6 +21,7 @@
 #include "weir/stack/address.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/result.hpp"
+#include "weir/stack/sharing.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack {
@@ -65,11 +66,6 @@ class packet_sink {
                         const transmit_meta& meta) = 0;
 };
 
-/// What a listener does with a handshake that completes while its accept queue is full.
-enum class overflow_policy : std::uint8_t { drop, reset };
-enum class sharing_mode : std::uint8_t { exclusive, shared, sharded };
-/// Which member of a sharded group gets a new connection.
-enum class sharding_policy : std::uint8_t { hash, round_robin, least_loaded };
 enum class congestion_algorithm : std::uint8_t { reno, cubic };
 /// Explicit congestion notification (RFC 3168). `accept`, as Linux: where the peer asks for it;
 /// `request` asks for it as well.

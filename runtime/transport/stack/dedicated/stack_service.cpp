@@ -1,5 +1,5 @@
-// See stack_side.hpp. Listeners are in stack_groups.cpp.
-#include "transport/stack/dedicated/stack_side.hpp"
+// See stack_service.hpp. Listeners are in stack_groups.cpp.
+#include "transport/stack/dedicated/stack_service.hpp"
 
 #include <algorithm>
 #include <cassert>
@@ -13,16 +13,16 @@
 
 namespace weir::detail {
 
-stack_side::stack_side(stack_transport& stack) : transport_(stack), host_(stack.host()) {
+stack_service::stack_service(stack_transport& stack) : transport_(stack), host_(stack.host()) {
   std::memcpy(&hash_key_, host_.options().secret.data(), sizeof hash_key_);
-  stack.let_to(*this);
+  stack.give_tcp_sockets_to(*this);
 }
 
-stack_side::~stack_side() { assert(channels_.empty() && groups_.empty()); }
+stack_service::~stack_service() { assert(channels_.empty() && groups_.empty()); }
 
-void stack_side::join(channel& c) { channels_.push_back(&c); }
+void stack_service::join(channel& c) { channels_.push_back(&c); }
 
-void stack_side::leave(channel& c) {
+void stack_service::leave(channel& c) {
   for (std::size_t g = groups_.size(); g-- > 0;)
     for (auto& m : groups_[g]->members)
       if (m->home == &c) {
@@ -36,12 +36,12 @@ void stack_side::leave(channel& c) {
 
 // --- Notes from a shard.
 
-void stack_side::hear(channel& c) {
+void stack_service::hear(channel& c) {
   c.up.take_all([&](const up_note& note) { carry_out(c, note); });
   if (c.up.room_made()) c.down_bell.ring(c.app);
 }
 
-void stack_side::carry_out(channel& c, const up_note& note) {
+void stack_service::carry_out(channel& c, const up_note& note) {
   auto& s = *note.socket;
   if ((note.bits & ask::consume) != 0) consume(s, note.count);
   if ((note.bits & ask::accept) != 0) start_accept(c, s);
@@ -56,7 +56,7 @@ void stack_side::carry_out(channel& c, const up_note& note) {
   }
 }
 
-void stack_side::consume(dedicated_socket& s, std::uint32_t count) {
+void stack_service::consume(dedicated_socket& s, std::uint32_t count) {
   assert(count <= s.stack.shown);
   s.stack.shown -= count;
   host_.consume(transport_.time(), s.stack.id, count);
@@ -64,12 +64,12 @@ void stack_side::consume(dedicated_socket& s, std::uint32_t count) {
 }
 
 /// Whatever the shard asked last is over.
-void stack_side::over(dedicated_socket& s, std::error_code outcome) {
+void stack_service::over(dedicated_socket& s, std::error_code outcome) {
   s.outcome = outcome;
   tell_later(s, tell::done);
 }
 
-void stack_side::cancel(dedicated_socket& s) {
+void stack_service::cancel(dedicated_socket& s) {
   auto& h = s.stack;
   if (h.waiting) {
     remove_waiting(s);
@@ -85,7 +85,7 @@ void stack_side::cancel(dedicated_socket& s) {
 
 // --- Connections.
 
-void stack_side::link(channel& c, dedicated_socket& s, stack::socket_id id) {
+void stack_service::link(channel& c, dedicated_socket& s, stack::socket_id id) {
   auto& h = s.stack;
   h.id = id;
   h.home = &c;
@@ -97,7 +97,7 @@ void stack_side::link(channel& c, dedicated_socket& s, stack::socket_id id) {
   host_.set_user(id, &s);
 }
 
-void stack_side::unlink(dedicated_socket& s) {
+void stack_service::unlink(dedicated_socket& s) {
   auto& h = s.stack;
   (h.previous != nullptr ? h.previous->stack.next : h.home->connections) = h.next;
   if (h.next != nullptr) h.next->stack.previous = h.previous;
@@ -106,7 +106,7 @@ void stack_side::unlink(dedicated_socket& s) {
 }
 
 /// The connection is the host's alone from here on.
-void stack_side::end(dedicated_socket& s, bool reset) {
+void stack_service::end(dedicated_socket& s, bool reset) {
   auto& h = s.stack;
   if (reset)
     host_.abort(transport_.time(), h.id);
@@ -118,7 +118,7 @@ void stack_side::end(dedicated_socket& s, bool reset) {
   h.tells = 0;
 }
 
-void stack_side::start_connect(channel& c, dedicated_socket& s) {
+void stack_service::start_connect(channel& c, dedicated_socket& s) {
   s.stack = {};
   s.stack.home = &c;
   if (device_error_) return over(s, device_error_);
@@ -131,7 +131,7 @@ void stack_side::start_connect(channel& c, dedicated_socket& s) {
   s.stack.opening = true;
 }
 
-void stack_side::finish_connect(dedicated_socket& s, stack::ready what) {
+void stack_service::finish_connect(dedicated_socket& s, stack::ready what) {
   using enum stack::ready;
   if (any(what, failed)) {
     const auto why = host_.error(s.stack.id);
@@ -145,7 +145,7 @@ void stack_side::finish_connect(dedicated_socket& s, stack::ready what) {
   }
 }
 
-std::error_code stack_side::set_options(dedicated_socket& s, const stream_options& options) {
+std::error_code stack_service::set_options(dedicated_socket& s, const stream_options& options) {
   auto tcp = host_.get_options(s.stack.id);
   if (!tcp) return tcp.error();
   apply(options, *tcp);
@@ -156,7 +156,7 @@ std::error_code stack_side::set_options(dedicated_socket& s, const stream_option
 
 // --- Writing, out of the memory of the writer, who waits.
 
-void stack_side::start_write(dedicated_socket& s) {
+void stack_service::start_write(dedicated_socket& s) {
   s.stack.writing = s.writer;
   if (device_error_) {
     s.stack.writing = nullptr;
@@ -165,7 +165,7 @@ void stack_side::start_write(dedicated_socket& s) {
   pump(s);
 }
 
-void stack_side::pump(dedicated_socket& s) {
+void stack_service::pump(dedicated_socket& s) {
   if (s.stack.writing == nullptr) return;
   const auto outcome = write_more(host_, transport_.time(), s.stack.id, *s.stack.writing);
   if (outcome == std::errc::operation_would_block) return;
@@ -175,7 +175,7 @@ void stack_side::pump(dedicated_socket& s) {
 
 // --- The host's events.
 
-void stack_side::handle(const stack::event& what) {
+void stack_service::handle(const stack::event& what) {
   using enum stack::ready;
   if (any(what.what, acceptable)) return serve(*static_cast<dedicated_group*>(what.user));
   if (what.user == nullptr) return;  // waits for a listener: whoever gets it looks at its state
@@ -186,7 +186,7 @@ void stack_side::handle(const stack::event& what) {
   if (any(what.what, writable | failed)) pump(s);
 }
 
-void stack_side::fail_everything(std::error_code error) {
+void stack_service::fail_everything(std::error_code error) {
   device_error_ = error;
   failed_ = error.value();
   for (auto& g : groups_)
@@ -210,7 +210,7 @@ void stack_side::fail_everything(std::error_code error) {
 
 // --- Notes to a shard.
 
-void stack_side::tell_later(dedicated_socket& s, std::uint16_t bits) {
+void stack_service::tell_later(dedicated_socket& s, std::uint16_t bits) {
   auto& h = s.stack;
   h.tells |= bits;
   if (h.queued) return;
@@ -222,7 +222,7 @@ void stack_side::tell_later(dedicated_socket& s, std::uint16_t bits) {
 }
 
 /// What there is to read is shown when nothing that was shown is left, its end once, and last.
-void stack_side::look(dedicated_socket& s, down_note& note) {
+void stack_service::look(dedicated_socket& s, down_note& note) {
   auto& h = s.stack;
   if (h.shown != 0 || h.told_end || h.id == stack::socket_id::none) return;
   const auto chunk = host_.peek(h.id);
@@ -240,7 +240,7 @@ void stack_side::look(dedicated_socket& s, down_note& note) {
   }
 }
 
-void stack_side::tell_shard(channel& c) {
+void stack_service::tell_shard(channel& c) {
   if (c.first_telling == nullptr) return;
   while (auto* s = c.first_telling) {
     auto& h = s->stack;
@@ -258,11 +258,11 @@ void stack_side::tell_shard(channel& c) {
   c.down_bell.ring(c.app);
 }
 
-void stack_side::end_turn() {
+void stack_service::end_turn() {
   for (auto* c : channels_) tell_shard(*c);
 }
 
-void stack_side::observe(shard_snapshot& into) {
+void stack_service::observe(shard_snapshot& into) {
   std::uint64_t notes = 0, depth = 0, peak = 0, full = 0;
   for (auto* c : channels_) {
     notes += c->down.put_so_far();

@@ -1,4 +1,4 @@
-// The desk of a dedicated stack: what the stack's own thread does for the shards. It carries out
+// The service of a dedicated stack: what the stack's own thread does for the shards. It carries out
 // their notes on the host, turns the host's events into notes for them, and lets their listeners
 // share an address, since the host sees one listener only. Runs on the stack's thread, waits for
 // nobody, and drops nothing: what finds a ring full stays where it is until there is room.
@@ -13,7 +13,7 @@
 
 #include "base/siphash.hpp"
 #include "transport/stack/dedicated/channel.hpp"
-#include "transport/stack/stack_tenant.hpp"
+#include "transport/stack/tcp_sockets_owner.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/host.hpp"
 
@@ -41,11 +41,11 @@ struct dedicated_group {
   bool sharded() const { return options.sharing == stack::sharing_mode::sharded; }
 };
 
-class stack_side final : public stack_tenant {
+class stack_service final : public tcp_sockets_owner {
  public:
-  /// Becomes the tenant of `stack`, which outlives its last event.
-  explicit stack_side(stack_transport& stack);
-  ~stack_side();
+  /// Takes the TCP sockets of `stack`, which outlives their last event.
+  explicit stack_service(stack_transport& stack);
+  ~stack_service();
 
   // --- For the shards' transports, on the stack's thread.
 
@@ -63,7 +63,7 @@ class stack_side final : public stack_tenant {
   std::error_code failure() const noexcept { return {failed_.load(), std::generic_category()}; }
 
  private:
-  // stack_tenant
+  // tcp_sockets_owner
   void handle(const stack::event& what) override;
   void fail_everything(std::error_code error) override;
   void end_turn() override;

@@ -10,7 +10,7 @@
 
 namespace weir::detail {
 
-class stack_tenant {
+class tcp_sockets_owner {
  public:
   /// Of a TCP socket.
   virtual void handle(const stack::event& what) = 0;
@@ -21,7 +21,7 @@ class stack_tenant {
   virtual void observe(shard_snapshot& into) = 0;
 
  protected:
-  ~stack_tenant() = default;
+  ~tcp_sockets_owner() = default;
 };
 
 }  // namespace weir::detail
