@@ -359,7 +359,8 @@ void connection::on_keep_timer(context& ctx) {
       keep_at_ = ctx.now + (options_->orphan_timeout - idle);
       return;
     }
-    if (delivers && attempts_ < least_orphan_attempts && !timer_at_.is_never()) {
+    const bool unanswered = una_ != nxt_ && !timer_at_.is_never();  // not behind a closed window
+    if (delivers && unanswered && attempts_ < least_orphan_attempts) {
       keep_at_ = std::max(timer_at_, ctx.now + std::chrono::seconds(1));
       return;
     }
