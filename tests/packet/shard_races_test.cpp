@@ -263,6 +263,78 @@ TEST_CASE("who gave up waiting on a shared queue is asked no more") {
   CHECK(w.net.total(counter::connections_handed_over) == 30);  // none by way of shard 2
 }
 
+TEST_CASE("who withdraws one of two wishes keeps the place of the older one") {
+  shard_net_options options;
+  options.shards = 3;
+  world w(options);
+  for (auto& s : w.servers) s.accepts = false;
+  w.listen_everywhere(shared());
+  for (const unsigned i : {1u, 2u, 1u}) {
+    w.net.shard(i).accept_wanted(w.net.now(), w.servers[i].listener);
+    w.net.run_for(1ms);
+  }
+  w.net.shard(1).accept_unwanted(w.net.now(), w.servers[1].listener);
+  w.net.run_for(1ms);
+  w.wanted = 1;
+  w.net.run_for(10ms);
+  CHECK(w.net.shard(1).accept(w.servers[1].listener));
+}
+
+TEST_CASE("the shard with the shared queue takes nothing before the others were heard") {
+  world w(two_shards());
+  for (auto& s : w.servers) s.accepts = false;
+  w.listen_everywhere(shared());
+  w.wanted = 4;
+  w.net.run_for(10ms);
+  auto& first = w.servers[0];
+  first.self().accept_wanted(w.net.now(), first.listener);
+  CHECK_FALSE(first.self().accept(first.listener));
+  first.self().flush(w.net.now());  // its turn ends
+  CHECK(first.self().accept(first.listener));
+  CHECK_FALSE(first.self().accept(first.listener));
+}
+
+TEST_CASE("with a full directory an acceptor is told of what completed on its own shard") {
+  auto options = two_shards();
+  options.directory = 8;
+  world w(options);
+  for (auto& s : w.servers) s.accepts = false;
+  w.listen_everywhere(shared());
+  auto& directory = w.net.set().inside().directory();
+  for (std::uint64_t i = 1; i < 10'000; ++i) (void)directory.assign(i * 0x9e3779b97f4a7c15ull, 0);
+  auto& second = w.servers[1];
+  unsigned told = 0;
+  w.net.on_shard = [&](unsigned i) {
+    event what;
+    while (w.net.shard(i).next_event(what))
+      if (what.socket == second.listener && any(what.what, ready::acceptable)) ++told;
+  };
+  w.wanted = 16;
+  w.net.run_for(20ms);
+  auto waiting = second.self().info_listener(second.listener)->accept_queue;
+  REQUIRE(waiting > 0);  // no segment would find them elsewhere
+  REQUIRE(queued(w) == 16);
+  told = 0;
+  second.self().accept_wanted(w.net.now(), second.listener);
+  w.net.run_for(1ms);
+  CHECK(told == 1);
+  for (; waiting > 0; --waiting) REQUIRE(second.self().accept(second.listener));
+  CHECK_FALSE(second.self().accept(second.listener));
+  // Who waits already is told when one comes.
+  second.self().accept_wanted(w.net.now(), second.listener);
+  w.net.run_for(1ms);
+  while (w.net.shard(0).accept(w.servers[0].listener)) {
+  }
+  w.net.run_for(1ms);
+  if (!second.self().accept(second.listener)) {
+    told = 0;
+    w.wanted = 32;
+    w.net.run_for(20ms);
+    CHECK(told > 0);
+    CHECK(second.self().accept(second.listener));
+  }
+}
+
 TEST_CASE("in random lives of a shared queue nobody waits while a connection does") {
   for (unsigned seed = 0; seed < 60; ++seed) {
     CAPTURE(seed);
