@@ -48,10 +48,16 @@ struct network::impl {
   bool poll_all();
   instant next_deadline() const;
   bool run(const std::function<bool()>& done, instant until, bool& idle);
-  void rethrow() {
-    if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
+  void end_all() noexcept;
+  /// What the tasks refer to may be gone as soon as the exception has left the caller's scope.
+  template <class Exception>
+  [[noreturn]] void fail(Exception error) {
+    end_all();
+    throw error;
   }
+  bool run_checked(const std::function<bool()>& done, instant until, bool& idle);
 
+  std::vector<std::shared_ptr<void>> kept;  // first: it goes after all that may refer to it
   fabric wires;
   std::unique_ptr<detail::pcapng_file> capture;
   std::vector<std::unique_ptr<host>> hosts;
@@ -112,27 +118,47 @@ bool network::impl::run(const std::function<bool()>& done, instant until, bool& 
   }
 }
 
-network::network(const network_options& options) : impl_(std::make_unique<impl>(options)) {}
-
-network::~network() {
+// Cancels what still runs on any host, and lets it end.
+void network::impl::end_all() noexcept {
   auto all_ended = [&] {
-    return std::all_of(impl_->hosts.begin(), impl_->hosts.end(),
+    return std::all_of(hosts.begin(), hosts.end(),
                        [](const auto& h) { return h->impl_->shard->roots() == 0; });
   };
-  for (auto& h : impl_->hosts) h->impl_->shard->request_cancel();
-  impl_->failure = nullptr;
+  for (auto& h : hosts) h->impl_->shard->request_cancel();
+  for (auto& h : hosts) h->impl_->touched = true;
+  failure = nullptr;
   bool idle = false;
   try {
     // Tasks may need virtual time to end (a drain); a failure of one does not stop the others.
-    auto until = impl_->wires.now() + std::chrono::hours(24);
-    while (!all_ended() && !idle && impl_->wires.now() < until) {
-      impl_->run(all_ended, until, idle);
-      impl_->failure = nullptr;
+    auto until = wires.now() + std::chrono::hours(24);
+    while (!all_ended() && !idle && wires.now() < until) {
+      run(all_ended, until, idle);
+      failure = nullptr;
     }
   } catch (const stalled&) {
     // The shards' own assertions say which coroutine it was.
   }
 }
+
+// run() for the network's users: whatever leaves it as an exception leaves no task behind.
+bool network::impl::run_checked(const std::function<bool()>& done, instant until, bool& idle) {
+  bool reached = false;
+  try {
+    reached = run(done, until, idle);
+  } catch (const stalled& error) {
+    fail(error);
+  }
+  if (failure) {
+    const auto first = std::exchange(failure, nullptr);
+    end_all();
+    std::rethrow_exception(first);
+  }
+  return reached;
+}
+
+network::network(const network_options& options) : impl_(std::make_unique<impl>(options)) {}
+
+network::~network() { impl_->end_all(); }
 
 host& network::add_host(std::string_view address, const host_options& options) {
   auto inside = std::make_unique<host::impl>();
@@ -190,35 +216,31 @@ void network::start(host& where, std::function<task<>(weir::shard&)> main) {
 
 void network::run(duration limit) {
   bool idle = false;
-  bool ended = impl_->run([this] { return impl_->running == 0; }, now() + limit, idle);
-  impl_->rethrow();
-  if (ended) return;
+  if (impl_->run_checked([this] { return impl_->running == 0; }, now() + limit, idle)) return;
   auto left = std::to_string(impl_->running);
-  throw stalled(idle ? left + " tasks wait for what cannot happen any more"
-                     : left + " tasks had not ended when the limit was reached");
+  impl_->fail(stalled(idle ? left + " tasks wait for what cannot happen any more"
+                           : left + " tasks had not ended when the limit was reached"));
 }
 
 void network::run_for(duration time) {
   bool idle = false;
   auto until = now() + time;
-  impl_->run([] { return false; }, until, idle);
-  impl_->rethrow();
+  impl_->run_checked([] { return false; }, until, idle);
   impl_->wires.advance_to(until);
 }
 
 bool network::run_until(const std::function<bool()>& done, duration limit) {
   bool idle = false;
-  bool reached = impl_->run(done, now() + limit, idle);
-  impl_->rethrow();
-  return reached;
+  return impl_->run_checked(done, now() + limit, idle);
 }
 
 bool network::run_until_idle(duration limit) {
   bool idle = false;
-  impl_->run([] { return false; }, now() + limit, idle);
-  impl_->rethrow();
+  impl_->run_checked([] { return false; }, now() + limit, idle);
   return idle;
 }
+
+void network::keep(std::shared_ptr<void> object) { impl_->kept.push_back(std::move(object)); }
 
 std::uint64_t network::seed() const { return impl_->wires.seed(); }
 instant network::now() const { return impl_->wires.now(); }

@@ -96,8 +96,69 @@ TEST_CASE("a_task_that_waits_for_ever_is_reported_as_stalled") {
     CHECK_FALSE(peer);
   });
   CHECK_THROWS_AS(net.run(), weir::sim::stalled);
-  host.shard().request_stop();
-  net.run();
+  CHECK(net.running() == 0);
+}
+
+namespace {
+
+/// Notes its own end.
+struct witness {
+  bool* gone;
+  explicit witness(bool& flag) : gone(&flag) {}
+  witness(witness&& other) noexcept : gone(std::exchange(other.gone, nullptr)) {}
+  ~witness() {
+    if (gone != nullptr) *gone = true;
+  }
+};
+
+/// Waits for ever, and looks at the end whether what it refers to is there.
+task<> look_at_the_end(const bool& gone, bool& looked_late) {
+  try {
+    co_await weir::sleep_for(1000h);
+  } catch (...) {
+    looked_late |= gone;
+    throw;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("what_a_task_refers_to_is_there_until_it_ends_whatever_run_throws") {
+  for (const bool fails : {false, true}) {
+    CAPTURE(fails);
+    bool gone = false, looked_late = false;
+    try {
+      weir::sim::network net;
+      auto& host = net.add_host("10.0.0.1/24");
+      witness declared_later(gone);
+      net.start(host, [&](shard&) { return look_at_the_end(gone, looked_late); });
+      if (fails)
+        net.start(host, [](shard&) -> task<> {
+          co_await weir::sleep_for(1s);
+          throw std::runtime_error("as asked");
+        });
+      net.run(5s);
+    } catch (const std::exception& error) {
+      CHECK(std::string(error.what()).empty() == false);
+    }
+    CHECK(gone);
+    CHECK_FALSE(looked_late);
+  }
+}
+
+TEST_CASE("what_a_network_keeps_goes_after_every_task") {
+  bool gone = false, looked_late = false;
+  try {
+    weir::sim::network net;
+    auto& host = net.add_host("10.0.0.1/24");
+    net.keep(witness(gone));
+    net.start(host, [&](shard&) { return look_at_the_end(gone, looked_late); });
+    net.run_for(1s);
+    throw std::runtime_error("a check of the test's own");
+  } catch (const std::runtime_error&) {
+  }
+  CHECK(gone);
+  CHECK_FALSE(looked_late);
 }
 
 TEST_CASE("a_refused_connection_is_an_error_at_once") {

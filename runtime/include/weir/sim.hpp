@@ -4,13 +4,14 @@
 // again, exactly, from its seed.
 //
 //   weir::sim::network net({.seed = 7});
+//   auto& log = net.keep(std::vector<std::string>());  // what tasks refer to: see keep()
 //   auto& server = net.add_host("10.0.0.1/24");
 //   auto& client = net.add_host("10.0.0.2/24");
 //   net.link(server, client, {.delay = 10ms, .loss = 0.01});
 //   net.start(server, serve);       // the same task<> serve(weir::shard&) that run() takes
-//   net.start(client, [&](weir::shard&) { return exercise(server.address()); });
+//   net.start(client, [&](weir::shard&) { return exercise(server.address(), log); });
 //   net.run();                      // until every task that was started has ended; throws what one
-//   of them threw
+//                                   // of them threw
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "weir/config.hpp"
@@ -70,6 +72,9 @@ class host {
 };
 
 /// A simulated network and everything in it. One thread; not thread-safe.
+///
+/// When one of the run functions throws, every task has been cancelled and has ended, on every
+/// host: the network can be looked at, and run no more.
 class network {
  public:
   explicit network(const network_options& options = {});
@@ -99,6 +104,17 @@ class network {
   /// what a task threw.
   bool run_until_idle(duration limit = std::chrono::hours(24));
 
+  /// Keeps an object for the tasks, which may refer to it until they have ended, whatever ends
+  /// them. Tasks that still run when a test leaves its scope (a check throws) are ended by the
+  /// network's destructor, and what was declared after the network is gone by then: such things are
+  /// kept here, or declared before the network.
+  template <class T>
+  T& keep(T object) {
+    auto kept = std::make_shared<T>(std::move(object));
+    keep(std::shared_ptr<void>(kept));
+    return *kept;
+  }
+
   std::uint64_t seed() const;
   instant now() const;
   /// Tasks that were started and have not ended.
@@ -109,6 +125,8 @@ class network {
 
  private:
   struct impl;
+  void keep(std::shared_ptr<void> object);
+
   std::unique_ptr<impl> impl_;
 };
 
