@@ -1,28 +1,30 @@
 // The frame pool: coroutine frames and other small blocks of coroutine life come from free lists of
 // size classes, one set per thread, so that a steady server takes no frame from the heap. Blocks
-// that a burst left over stay for the next one, up to a bound per class. Under AddressSanitizer
-// every frame is the heap's own, so that its checks keep their sight.
+// that a burst left over stay for the next one, up to a bound per class. Where any part of the
+// program was built with a sanitizer, every frame is the heap's own, so that its checks see frames
+// that have gone, and their bounds.
 #include <array>
 #include <cstddef>
 #include <new>
 
 #include "weir/task.hpp"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WEIR_POOL_FRAMES 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WEIR_POOL_FRAMES 0
-#endif
-#endif
-#ifndef WEIR_POOL_FRAMES
-#define WEIR_POOL_FRAMES 1
-#endif
+// A sanitizer's runtime is in the program, or it is not: then these are null.
+extern "C" {
+[[gnu::weak]] void __asan_init();    // NOLINT(bugprone-reserved-identifier)
+[[gnu::weak]] void __hwasan_init();  // NOLINT(bugprone-reserved-identifier)
+[[gnu::weak]] void __msan_init();    // NOLINT(bugprone-reserved-identifier)
+[[gnu::weak]] void __tsan_init();    // NOLINT(bugprone-reserved-identifier)
+}
 
 namespace weir::detail {
 
-#if WEIR_POOL_FRAMES
 namespace {
+
+bool watched_by_a_sanitizer() noexcept {
+  return &__asan_init != nullptr || &__hwasan_init != nullptr || &__msan_init != nullptr ||
+         &__tsan_init != nullptr;
+}
 
 // The allocator hands out multiples of 16 bytes less the 8 that it keeps beside each block; so do
 // the classes, and a frame takes no more than it needs.
@@ -59,6 +61,7 @@ frame_pool::~frame_pool() {
 // Kept out of line: the address of a thread-local must not be remembered across a suspension.
 [[gnu::noinline]] frame_pool* pool_of_this_thread() {
   if (current == nullptr) {
+    if (watched_by_a_sanitizer()) return nullptr;
     thread_local frame_pool pool;
     thread_local bool used = false;
     if (used) return nullptr;
@@ -86,7 +89,7 @@ void* allocate_frame(std::size_t size) {
       return std::exchange(c.first, c.first->next);
     }
   }
-  return ::operator new(size_of(index));
+  return ::operator new(watched_by_a_sanitizer() ? size : size_of(index));
 }
 
 void free_frame(void* frame, std::size_t size) noexcept {
@@ -103,12 +106,5 @@ void free_frame(void* frame, std::size_t size) noexcept {
   }
   ::operator delete(frame);
 }
-
-#else
-
-void* allocate_frame(std::size_t size) { return ::operator new(size); }
-void free_frame(void* frame, std::size_t) noexcept { ::operator delete(frame); }
-
-#endif
 
 }  // namespace weir::detail
