@@ -34,6 +34,7 @@ detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) 
 namespace detail {
 
 void receive_datagram_awaiter::begin() noexcept {
+  assert(&owner() == socket->owner && "a socket is used on the shard that owns it");
   if (connected_only_ && !socket->connected) return complete(code(std::errc::not_connected));
   if (socket->receiver != nullptr) return complete(code(std::errc::device_or_resource_busy));
   if (into.empty()) return complete(code(std::errc::invalid_argument));
@@ -72,6 +73,7 @@ datagram receive_datagram_awaiter::outcome() const noexcept {
 }
 
 void send_datagram_awaiter::begin() noexcept {
+  assert(&owner() == socket->owner && "a socket is used on the shard that owns it");
   if (to_remote && !socket->connected) return complete(code(std::errc::not_connected));
   if (!to_remote && socket->connected) return complete(code(std::errc::already_connected));
   if (!to_remote)

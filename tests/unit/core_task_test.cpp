@@ -1,6 +1,10 @@
 // task<T>: laziness, results, exceptions, what a child inherits, and the depth of the machine's
 // stack.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <memory>
 #include <stdexcept>
@@ -222,3 +226,23 @@ TEST_CASE("posted_functions_that_never_ran_are_freed") {
   }
   CHECK(held.use_count() == 1);
 }
+
+#if defined(__GNUC__) && !defined(__clang__) && !defined(NDEBUG)
+// clang refuses to compile it, and other builds do not check.
+TEST_CASE("a_task_with_a_result_that_ends_without_co_return_is_an_assertion") {
+  const auto child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::signal(SIGABRT, SIG_DFL);
+    const int null = ::open("/dev/null", O_WRONLY);
+    ::dup2(null, 2);
+    auto nothing = []() -> task<int> { co_await weir::yield(); };
+    world w;
+    w.run([&](shard&) -> task<> { co_await nothing(); });
+    ::_exit(0);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
+}
+#endif

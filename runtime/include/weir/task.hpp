@@ -93,6 +93,7 @@ struct task_promise : promise_base {
   }
   T take() {
     if (failure) std::rethrow_exception(std::move(failure));
+    assert(has_value && "a task with a result ended without co_return");
     return std::move(*reinterpret_cast<T*>(storage));
   }
   ~task_promise() {
@@ -109,6 +110,7 @@ struct task_promise<T&> : promise_base {
   void return_value(T& value) noexcept { pointer = &value; }
   T& take() {
     if (failure) std::rethrow_exception(std::move(failure));
+    assert(pointer != nullptr && "a task with a result ended without co_return");
     return *pointer;
   }
   T* pointer = nullptr;

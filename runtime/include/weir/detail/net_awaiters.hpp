@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <optional>
 #include <span>
@@ -40,6 +41,7 @@ class [[nodiscard]] read_awaiter : public read_operation {
   /// Takes what is there if it is enough. Once the turn's share is used up nothing is taken here:
   /// await_suspend() sees a cancellation first.
   bool await_ready() noexcept {
+    assert(socket->at->owner().on_this_thread() && "a stream is used on the shard that owns it");
     const auto n = std::min<std::size_t>(socket->rx_size, into.size());
     if (n == 0 || n < minimum || socket->reader != nullptr) return false;
     if (!detail::spend_budget(socket->at->owner())) return false;
