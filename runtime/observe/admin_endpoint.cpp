@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <exception>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -133,6 +134,9 @@ admin_endpoint::admin_endpoint(admin_socket listening, std::vector<shard*> targe
     mine.start(serve(mine, fd, targets, facts, loopback), [](const std::exception_ptr& failure) {
       try {
         if (failure) std::rethrow_exception(failure);
+      } catch (const std::system_error& error) {
+        if (error.code() == std::errc::operation_canceled) return;  // the server ends
+        log_line(fmt::format("the admin endpoint ended: {}", error.what()));
       } catch (const std::exception& error) {
         log_line(fmt::format("the admin endpoint ended: {}", error.what()));
       }

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -211,6 +212,28 @@ TEST_CASE("a_capture_that_cannot_be_made_is_an_error_at_once") {
   ::unlink(fifo.c_str());
   CHECK(refused.code == 2);
   CHECK(refused.err.find("observe.pcap: " + fifo) != std::string::npos);
+}
+
+TEST_CASE("a_short_run_that_is_observed_says_nothing_of_its_end") {
+  if (!own_network()) return;
+  for (int i = 0; i < 10; ++i) {
+    weir::config settings;
+    settings.backend = kernel_backend;
+    settings.observe.listen = "127.0.0.1:0";
+    char file[] = "/tmp/weir-start-XXXXXX";
+    const int said = ::mkstemp(file), before = ::dup(2);
+    REQUIRE(said >= 0);
+    ::dup2(said, 2);
+    const int code = weir::run(settings, [](weir::shard&) -> weir::task<> { co_return; });
+    ::dup2(before, 2);
+    std::string text(4096, '\0');
+    text.resize(
+        static_cast<std::size_t>(std::max<ssize_t>(0, ::pread(said, text.data(), 4096, 0))));
+    ::close(said), ::close(before), ::unlink(file);
+    CHECK(code == 0);
+    CAPTURE(text);
+    CHECK(text.find("ended") == std::string::npos);
+  }
 }
 
 // --- The end.

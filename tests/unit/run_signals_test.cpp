@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,4 +249,20 @@ TEST_CASE("a_broken_pipe_is_an_error_on_shards_and_what_it_was_elsewhere") {
     });
   });
   CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE));
+}
+
+TEST_CASE("a_run_without_descriptors_for_its_signals_fails_and_leaves_none_open") {
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = ::dup(0);  // the lowest that is free
+  REQUIRE(next >= 0);
+  ::close(next);
+  const rlimit few{static_cast<rlim_t>(next) + 1, before.rlim_max};  // a pipe takes two
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+  const int code = run(settings_with(), [](shard&) -> task<> { co_return; });
+  const int free = ::dup(0);
+  ::close(free);
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  CHECK(code == 2);
+  CHECK(free == next);
 }

@@ -59,8 +59,7 @@ uring_driver::uring_driver(const options& wanted)
 uring_driver::~uring_driver() {
   // The pending read targets this object's memory: it must be over before that goes.
   if (event_armed_) cancel(event);
-  for (int tries = 0; event_armed_ && tries < 100; ++tries)
-    turn(now() + std::chrono::milliseconds(10));
+  wait_for_kernel([this] { return !event_armed_; });
   io_uring_queue_exit(&ring_);
   ::close(event_);
 }

@@ -7,11 +7,13 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "backend/driver.hpp"
+#include "core/log.hpp"
 #include "core/spin_policy.hpp"
 #include "driver/uring/uring_probe.hpp"
 
@@ -78,6 +80,17 @@ class uring_driver final : public driver {
   /// Asks for the end of the request with this user_data. Its own completion is silent, except that
   /// `report` (or 0) gets the error when there was nothing to cancel.
   void cancel(std::uint64_t target, std::uint64_t report = 0);
+  /// Turns until the kernel has let go of somebody's memory, which `over` knows. However long it
+  /// takes: given up before, that memory would be written to when it is somebody else's.
+  template <class Over>
+  void wait_for_kernel(Over over) {
+    const auto patience = now() + std::chrono::seconds(2);
+    for (bool said = false; !over(); turn(now() + std::chrono::milliseconds(10)))
+      if (!said && now() > patience) {
+        said = true;
+        log_line("io_uring: the kernel holds on to a request that was cancelled: waiting for it");
+      }
+  }
   /// Submits what is queued now and runs what the kernel has put off; completions wait for the next
   /// turn.
   void flush();

@@ -49,8 +49,7 @@ uring_packet_port::uring_packet_port(uring_driver& driver, int device, std::size
 uring_packet_port::~uring_packet_port() {
   closing_ = true;
   if (armed_) driver_.cancel(user_data(multishot_ ? read_tag : poll_tag));
-  for (int tries = 0; (armed_ || writing_ != 0) && tries < 100; ++tries)
-    driver_.turn(driver_.now() + std::chrono::milliseconds(10));
+  driver_.wait_for_kernel([this] { return !armed_ && writing_ == 0; });
   if (kept_) driver_.forget_file();
 }
 

@@ -136,10 +136,7 @@ void uring_transport::abandon() noexcept {
     if (!s->closing) give_up(*s, true);
     s = next;
   }
-  const auto gone = [this] { return open_.empty() && listeners_.empty(); };
-  for (int tries = 0; !gone() && tries < 200; ++tries)
-    driver_.turn(driver_.now() + std::chrono::milliseconds(10));
-  assert(gone() && "the kernel holds on to a request that was cancelled");
+  driver_.wait_for_kernel([this] { return open_.empty() && listeners_.empty(); });
   // The last descriptors are closed through the ring, and what a late cancellation has to say comes
   // with that.
   driver_.flush();
