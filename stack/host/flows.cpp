@@ -196,7 +196,8 @@ void host::impl::on_time_wait_segment(instant now, std::uint32_t i,
     const auto l = listeners_.match(t.flow.local);
     const bool listened =
         l != listener_table::none || (share_ != nullptr && view().match(t.flow.local) != nullptr);
-    if (!listened || !t.reopened_by(segment, options_.tcp.timestamps)) {
+    const auto& how = l != listener_table::none ? *listeners_[l].tcp : options_.tcp;
+    if (!listened || !t.reopened_by(segment, how.timestamps)) {
       counters_.add(counter::drop_tcp_old_duplicate);  // RFC 6191 2: silently
       return;
     }

@@ -11,6 +11,11 @@ std::error_code bad_id() { return std::make_error_code(std::errc::bad_file_descr
 
 }  // namespace
 
+std::string_view name(congestion_phase phase) {
+  constexpr std::string_view names[] = {"open", "disorder", "reduced", "recovery", "loss"};
+  return names[static_cast<std::size_t>(phase)];
+}
+
 std::string_view name(tcp_state state) {
   constexpr std::string_view names[] = {"closed",      "listen",     "syn_sent",   "syn_received",
                                         "established", "fin_wait_1", "fin_wait_2", "close_wait",
@@ -57,11 +62,11 @@ result<socket_id> host::connect(instant now, const endpoint& remote, const endpo
 }
 
 result<std::size_t> host::send(instant now, socket_id id,
-                               std::span<const std::span<const std::byte>> parts) {
+                               std::span<const std::span<const std::byte>> parts, bool more) {
   auto* s = impl_->find(id);
   if (s == nullptr) return bad_id();
   auto ctx = impl_->context(now);
-  auto out = s->connection.send(ctx, parts);
+  auto out = s->connection.send(ctx, parts, more);
   impl_->settle(impl::index_of(id), now);
   return out;
 }
@@ -91,8 +96,8 @@ result<lent_chunk> host::keep(std::span<const std::byte> bytes,
   return impl_->keep(bytes, give_back, context);
 }
 result<std::size_t> host::send_lent(instant now, socket_id id, const lent_chunk& from,
-                                    std::span<const std::byte> bytes) {
-  return impl_->send_lent(now, id, from, bytes);
+                                    std::span<const std::byte> bytes, bool more) {
+  return impl_->send_lent(now, id, from, bytes, more);
 }
 void host::release(instant now, const lent_chunk& lent) { impl_->release(now, lent); }
 std::size_t host::lent_chunks() const { return impl_->lent_; }
@@ -118,6 +123,15 @@ std::error_code host::shutdown_send(instant now, socket_id id) {
   if (s == nullptr) return bad_id();
   auto ctx = impl_->context(now);
   const auto out = s->connection.shutdown_send(ctx);
+  impl_->settle(impl::index_of(id), now);
+  return out;
+}
+
+std::error_code host::shutdown_receive(instant now, socket_id id) {
+  auto* s = impl_->find(id);
+  if (s == nullptr) return bad_id();
+  auto ctx = impl_->context(now);
+  const auto out = s->connection.shutdown_receive(ctx);
   impl_->settle(impl::index_of(id), now);
   return out;
 }

@@ -103,7 +103,7 @@ class host::impl final : public tcp::egress {
   result<lent_chunk> keep(std::span<const std::byte> bytes, void (*give_back)(void*) noexcept,
                           void* context);
   result<std::size_t> send_lent(instant now, socket_id id, const lent_chunk& from,
-                                std::span<const std::byte> bytes);
+                                std::span<const std::byte> bytes, bool more);
   void release(instant now, const lent_chunk& lent);
   void close(instant now, socket_id id);
   void abort(instant now, socket_id id);
@@ -176,21 +176,23 @@ class host::impl final : public tcp::egress {
   bool postpone(instant now, std::span<const std::byte> packet);
   void expect_syns(std::span<const std::span<const std::byte>> packets) const noexcept;
   bool accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment);
-  void send_syn_ack(instant now, half_open& entry);
+  void send_syn_ack(instant now, half_open& entry, const tcp_options& how);
   void on_half_open_timer(instant now, std::uint32_t index);
   void unlink_half_open(std::uint32_t index);
   void drop_half_open(std::uint32_t index);
   void reset_half_open(instant now, std::uint32_t index);
   void refuse(instant now, const half_open& e);
+  std::uint32_t add_listener(const endpoint& at, const listen_options& options);
   void link_half_open(std::uint32_t index, std::uint32_t listener_index);
   void append_accepted(std::uint32_t listener_index, std::uint32_t index);
   std::uint32_t accepted_at(std::uint32_t listener_index, std::uint32_t position) const;
   std::uint32_t take_accepted(std::uint32_t listener_index, std::uint32_t position = 0);
   void close_listener(instant now, std::uint32_t index);
-  std::uint16_t listen_window() const { return tcp::syn_window(options_.tcp.receive_buffer); }
-  std::uint8_t listen_shift() const {
-    return options_.tcp.window_scaling ? tcp::window_shift_for(options_.tcp.receive_buffer)
-                                       : std::uint8_t{0};
+  static std::uint16_t listen_window(const tcp_options& how) {
+    return tcp::syn_window(how.receive_buffer);
+  }
+  static std::uint8_t listen_shift(const tcp_options& how) {
+    return how.window_scaling ? tcp::window_shift_for(how.receive_buffer) : std::uint8_t{0};
   }
   // flows.cpp
   const flow_key& key_of(flow_ref ref) const;

@@ -54,6 +54,7 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   }
   counters_.add(counter::syn_received);
   auto& l = listeners_[index];
+  const auto& how = *l.tcp;
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
   if (accept_full(l)) {
@@ -86,20 +87,20 @@ void host::impl::on_listener_segment(instant now, std::uint32_t index,
   const auto& offered = segment.options;
   e.peer_mss = offered.mss.value_or(0);
   if (offered.mss && e.peer_mss == 0) e.peer_mss = 1;  // clamped later; 0 means "no option"
-  e.scaling = options_.tcp.window_scaling && offered.window_scale.has_value();
+  e.scaling = how.window_scaling && offered.window_scale.has_value();
   e.peer_shift =
       e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
-  e.sack = options_.tcp.sack && offered.sack_permitted;
-  e.ecn = options_.tcp.ecn != ecn_mode::off && asks_for_ecn(segment);
-  e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
+  e.sack = how.sack && offered.sack_permitted;
+  e.ecn = how.ecn != ecn_mode::off && asks_for_ecn(segment);
+  e.timestamps = how.timestamps && offered.timestamps.has_value();
   if (e.timestamps) {
     e.timestamp = offered.timestamps->value;
     e.timestamp_offset = isn_.timestamp_offset(e.flow);
   }
   link_half_open(entry_index, index);
   if (l.group) (void)claim_flow(e.flow, l.group->places_freely());
-  send_syn_ack(now, e);
-  wheel_.arm(e.timer, now + options_.tcp.initial_rto);
+  send_syn_ack(now, e, how);
+  wheel_.arm(e.timer, now + how.initial_rto);
 }
 
 /// What on_listener_segment() does with most of a flood's SYNs, at a glance: in a flood it counts
@@ -147,7 +148,7 @@ void host::impl::link_half_open(std::uint32_t index, std::uint32_t listener_inde
   flows_.insert(e.flow, {flow_ref::kind::half_open, index});
 }
 
-void host::impl::send_syn_ack(instant now, half_open& e) {
+void host::impl::send_syn_ack(instant now, half_open& e, const tcp_options& how) {
   wire::tcp_segment out;
   out.source = e.flow.local.address;
   out.destination = e.flow.remote.address;
@@ -157,22 +158,23 @@ void host::impl::send_syn_ack(instant now, half_open& e) {
   out.acknowledgment = (e.irs + 1).raw();
   out.flags = wire::syn | wire::ack;
   if (e.ecn) out.flags |= wire::ece;
-  out.traffic_class = static_cast<std::uint8_t>(options_.tcp.traffic_class & 0xfc);
-  out.window = listen_window();
-  out.options.mss =
-      tcp::mss_for_mtu(ip_.path_mtu(now, e.flow.remote.address), e.flow.local.address.family());
+  out.traffic_class = static_cast<std::uint8_t>(how.traffic_class & 0xfc);
+  out.window = listen_window(how);
+  out.options.mss = tcp::offered_mss(ip_.path_mtu(now, e.flow.remote.address),
+                                     e.flow.local.address.family(), how);
   out.options.sack_permitted = e.sack;
   if (e.timestamps) {
     out.options.timestamps =
         wire::tcp_timestamps{tcp::timestamp_clock(now, e.timestamp_offset), e.timestamp};
   }
-  if (e.scaling) out.options.window_scale = listen_shift();
-  send_segment(now, out, {}, options_.tcp.ttl);
+  if (e.scaling) out.options.window_scale = listen_shift(how);
+  send_segment(now, out, {}, how.ttl);
 }
 
 void host::impl::on_half_open_segment(instant now, std::uint32_t index,
                                       const wire::tcp_segment& segment) {
   auto& e = half_open_[index];
+  const auto& how = *listeners_[e.listener].tcp;
   const auto sequence = tcp::seq(segment.sequence);
   const auto expected = e.irs + 1;
   if (segment.has(wire::rst)) {
@@ -190,7 +192,7 @@ void host::impl::on_half_open_segment(instant now, std::uint32_t index,
     // 5961 4.2), which a peer that started anew meets with a reset. Repeated without ECN, it was
     // the asking that got lost (RFC 3168 6.1.1.1).
     if (sequence == e.irs && !asks_for_ecn(segment)) e.ecn = false;
-    send_syn_ack(now, e);
+    send_syn_ack(now, e, how);
     return;
   }
   if (!segment.has(wire::ack)) {
@@ -205,13 +207,13 @@ void host::impl::on_half_open_segment(instant now, std::uint32_t index,
   if (e.timestamps && segment.options.timestamps &&
       static_cast<std::int32_t>(segment.options.timestamps->value - e.timestamp) < 0) {
     counters_.add(counter::drop_tcp_paws);
-    send_syn_ack(now, e);
+    send_syn_ack(now, e, how);
     return;
   }
-  const auto edge = expected + listen_window();
+  const auto edge = expected + listen_window(how);
   if (sequence < expected || sequence >= edge) {
     counters_.add(counter::drop_tcp_out_of_window);
-    send_syn_ack(now, e);
+    send_syn_ack(now, e, how);
     return;
   }
   complete(now, index, segment);
@@ -256,8 +258,8 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
   agreed.timestamps = e.timestamps;
   agreed.ecn = e.ecn;
   agreed.peer_shift = e.peer_shift;
-  agreed.our_shift = listen_shift();
-  agreed.our_window = listen_window();
+  agreed.our_shift = listen_shift(*l.tcp);
+  agreed.our_window = listen_window(*l.tcp);
   agreed.peer_window = std::uint32_t{segment.window} << e.peer_shift;
   agreed.timestamp_offset = e.timestamp_offset;
   agreed.peer_timestamp = e.timestamp;
@@ -271,7 +273,7 @@ void host::impl::complete(instant now, std::uint32_t index, const wire::tcp_segm
 
 void host::impl::add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
                               std::uint32_t listener_index, const wire::tcp_segment& segment) {
-  const auto index = sockets_.emplace(flow, accepted_options_);
+  const auto index = sockets_.emplace(flow, listeners_[listener_index].tcp);
   flows_.insert(flow, {flow_ref::kind::connection, index});
   auto& s = sockets_[index];
   s.timer.index = index;
@@ -325,6 +327,7 @@ std::uint32_t host::impl::take_accepted(std::uint32_t listener_index, std::uint3
 }
 
 void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& segment) {
+  const auto& how = *l.tcp;
   note_cookie(now, l);
   counters_.add(counter::syn_cookies_sent);
   const auto& offered = segment.options;
@@ -334,25 +337,26 @@ void host::impl::send_cookie(instant now, listener& l, const wire::tcp_segment& 
   const auto absent = e.flow.local.address.is_v4() ? tcp::default_mss_v4 : tcp::default_mss_v6;
   e.iss = cookies_.make(now, e.flow, e.irs, offered.mss.value_or(absent));
   // Without a timestamp to carry them, window scale, SACK and ECN are lost (RFC 4987 3.6).
-  e.timestamps = options_.tcp.timestamps && offered.timestamps.has_value();
+  e.timestamps = how.timestamps && offered.timestamps.has_value();
   if (e.timestamps) {
     e.timestamp = offered.timestamps->value;
     e.timestamp_offset = isn_.timestamp_offset(e.flow);
-    e.scaling = options_.tcp.window_scaling && offered.window_scale.has_value();
+    e.scaling = how.window_scaling && offered.window_scale.has_value();
     e.peer_shift =
         e.scaling ? std::min(*offered.window_scale, tcp::max_window_shift) : std::uint8_t{0};
-    e.sack = options_.tcp.sack && offered.sack_permitted;
-    e.ecn = options_.tcp.ecn != ecn_mode::off && asks_for_ecn(segment);
+    e.sack = how.sack && offered.sack_permitted;
+    e.ecn = how.ecn != ecn_mode::off && asks_for_ecn(segment);
     const auto shift = e.scaling ? std::optional(e.peer_shift) : std::nullopt;
     const auto clock = tcp::timestamp_clock(now, e.timestamp_offset);
     // send_syn_ack() adds the clock: the offset says the difference.
     e.timestamp_offset += syn_cookies::encode(clock, shift, e.sack, e.ecn) - clock;
   }
-  send_syn_ack(now, e);
+  send_syn_ack(now, e, how);
 }
 
 bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp_segment& segment) {
   auto& l = listeners_[index];
+  const auto& how = *l.tcp;
   // Only while cookies may be under way: at any other time an ACK to a listener is an error.
   if (!cookies_recently(now, l) || segment.has(wire::syn)) return false;
   const flow_key flow{{segment.destination, segment.destination_port},
@@ -378,18 +382,18 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
   agreed.irs = irs;
   agreed.peer_mss = *mss;
   agreed.mtu = ip_.path_mtu(now, flow.remote.address);
-  agreed.our_shift = listen_shift();
-  agreed.our_window = listen_window();
-  agreed.timestamps = options_.tcp.timestamps && segment.options.timestamps.has_value();
+  agreed.our_shift = listen_shift(how);
+  agreed.our_window = listen_window(how);
+  agreed.timestamps = how.timestamps && segment.options.timestamps.has_value();
   if (agreed.timestamps) {
     const auto echo = segment.options.timestamps->echo;
     agreed.timestamp_offset = isn_.timestamp_offset(flow);
     agreed.peer_timestamp = segment.options.timestamps->value;
     const auto shift = syn_cookies::shift_of(echo);
-    agreed.scaling = options_.tcp.window_scaling && shift.has_value();
+    agreed.scaling = how.window_scaling && shift.has_value();
     agreed.peer_shift = agreed.scaling ? std::min(*shift, tcp::max_window_shift) : std::uint8_t{0};
-    agreed.sack = options_.tcp.sack && syn_cookies::sack_of(echo);
-    agreed.ecn = options_.tcp.ecn != ecn_mode::off && syn_cookies::ecn_of(echo);
+    agreed.sack = how.sack && syn_cookies::sack_of(echo);
+    agreed.ecn = how.ecn != ecn_mode::off && syn_cookies::ecn_of(echo);
   }
   agreed.peer_window = std::uint32_t{segment.window} << agreed.peer_shift;
   ++l.cookies_accepted;
@@ -401,6 +405,7 @@ bool host::impl::accept_cookie(instant now, std::uint32_t index, const wire::tcp
 
 void host::impl::on_half_open_timer(instant now, std::uint32_t index) {
   auto& e = half_open_[index];
+  const auto& how = *listeners_[e.listener].tcp;
   if (e.retransmissions >= syn_ack_retries) {
     auto& l = listeners_[e.listener];
     ++l.syn_expired;
@@ -410,9 +415,8 @@ void host::impl::on_half_open_timer(instant now, std::uint32_t index) {
   }
   ++e.retransmissions;
   counters_.add(counter::retransmissions);
-  send_syn_ack(now, e);
-  wheel_.arm(e.timer, now + std::min(options_.tcp.initial_rto * (1 << e.retransmissions),
-                                     options_.tcp.max_rto));
+  send_syn_ack(now, e, how);
+  wheel_.arm(e.timer, now + std::min(how.initial_rto * (1 << e.retransmissions), how.max_rto));
 }
 
 void host::impl::drop_half_open(std::uint32_t index) {

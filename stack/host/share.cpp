@@ -273,7 +273,8 @@ void host::impl::adopt_connection(instant now, share::handover& item) {
   const auto charged = moved.connection.charged();
   const bool affordable = pool_.account().adopt(charged);
   moved.taken = true;
-  moved.connection.rehome(accepted_options_);
+  const auto here = listeners_.exact(item.listener);
+  moved.connection.rehome(here == listener_table::none ? accepted_options_ : listeners_[here].tcp);
   const auto index = sockets_.emplace(std::move(moved.connection));
   auto& s = sockets_[index];
   s.timer.index = index;

@@ -29,14 +29,20 @@ result<socket_id> host::impl::listen(const endpoint& local, const listen_options
   }
   if (share_ == nullptr) {
     if (listeners_.conflicts(at, options)) return std::errc::address_in_use;
-    return listener_id(listeners_.add(at, options));
+    return listener_id(add_listener(at, options));
   }
   if (auto error = join_group(at, options)) return error;
-  const auto index = listeners_.add(at, options);
+  const auto index = add_listener(at, options);
   auto& l = listeners_[index];
   l.group = view().find(at)->of;
   if (options.sharing == sharing_mode::shared) l.shared = std::make_unique<shared_queue>();
   return listener_id(index);
+}
+
+std::uint32_t host::impl::add_listener(const endpoint& at, const listen_options& options) {
+  const auto index = listeners_.add(at, options);
+  listeners_[index].tcp = options.tcp ? tcp::options_ref(*options.tcp) : accepted_options_;
+  return index;
 }
 
 result<socket_id> host::impl::accept(instant now, socket_id id) {
@@ -150,14 +156,14 @@ result<lent_chunk> host::impl::keep(std::span<const std::byte> bytes,
 }
 
 result<std::size_t> host::impl::send_lent(instant now, socket_id id, const lent_chunk& from,
-                                          std::span<const std::byte> bytes) {
+                                          std::span<const std::byte> bytes, bool more) {
   auto* s = find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
   assert(bytes.empty() ||
          (bytes.data() >= from.data && bytes.data() + bytes.size() <= from.data + from.size));
   auto ctx = context(now);
-  auto out =
-      s->connection.send_kept(ctx, *static_cast<buffer::chunk*>(from.chunk), bytes, from.size);
+  auto out = s->connection.send_kept(ctx, *static_cast<buffer::chunk*>(from.chunk), bytes,
+                                     from.size, more);
   settle(index_of(id), now);
   return out;
 }

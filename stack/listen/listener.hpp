@@ -8,6 +8,7 @@
 #include <deque>
 #include <memory>
 
+#include "tcp/options_ref.hpp"
 #include "weir/stack/host.hpp"
 
 namespace weir::stack {
@@ -35,6 +36,7 @@ struct alignas(64) listener {
   std::shared_ptr<share::group> group;  ///< where several hosts share a device
   listen_options options;               // its first two: the bounds of both queues
 
+  tcp::options_ref tcp;  ///< of what is accepted here
   std::uint32_t accept_head = none, accept_tail = none;
   std::uint32_t accept_peak = 0;
   std::unique_ptr<shared_queue> shared;  ///< where several hosts share an accept queue

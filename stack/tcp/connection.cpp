@@ -27,6 +27,12 @@ std::uint16_t mss_for_mtu(std::uint16_t mtu, ip_family family) {
   return static_cast<std::uint16_t>(std::max<int>(mtu - headers, least_path_mss));
 }
 
+std::uint16_t offered_mss(std::uint16_t mtu, ip_family family, const tcp_options& options) {
+  const auto most = mss_for_mtu(mtu, family);
+  if (options.max_segment == 0) return most;
+  return std::min(most, std::max(options.max_segment, least_path_mss));
+}
+
 std::uint8_t window_shift_for(std::uint32_t receive_buffer) {
   std::uint8_t shift = 0;
   while (shift < max_window_shift && (65535u << shift) < receive_buffer) ++shift;
@@ -115,6 +121,8 @@ void connection::set_mss(std::uint16_t peer) {
               : peer != 0               ? min_mss
               : family == ip_family::v4 ? default_mss_v4
                                         : default_mss_v6;
+  if (options_->max_segment != 0)
+    peer_mss_ = std::min(peer_mss_, std::max(options_->max_segment, least_path_mss));
   const auto whole = std::min(peer_mss_, mss_for_mtu(mtu_, family));
   // RFC 9293 MUST-16: options that every segment carries come off.
   mss_ = static_cast<std::uint16_t>(whole - (timestamps_ ? 12 : 0));
@@ -162,22 +170,25 @@ std::uint32_t connection::share_of(const buffer::memory_account& memory) const {
 }
 
 result<std::size_t> connection::send(context& ctx,
-                                     std::span<const std::span<const std::byte>> parts) {
+                                     std::span<const std::span<const std::byte>> parts, bool more) {
   const auto room = send_room(ctx);
   if (!room) return room.error();
   std::size_t offered = 0;
   for (auto part : parts) offered += part.size();
   if (offered == 0) return std::size_t{0};
+  more_follows_ = more;
   const auto was_idle = una_ == nxt_ && out_.empty();
   const auto taken = *room == 0 ? 0 : out_.append(ctx.pool, parts, *room);
   return queued(ctx, taken, offered, was_idle);
 }
 
 result<std::size_t> connection::send_kept(context& ctx, buffer::chunk& keeper,
-                                          std::span<const std::byte> bytes, std::uint32_t whole) {
+                                          std::span<const std::byte> bytes, std::uint32_t whole,
+                                          bool more) {
   const auto room = send_room(ctx);
   if (!room) return room.error();
   if (bytes.empty()) return std::size_t{0};
+  more_follows_ = more;
   const auto was_idle = una_ == nxt_ && out_.empty();
   const auto n = std::min<std::size_t>(bytes.size(), *room);
   // A little is cheaper copied than kept, and a small part of a large chunk would keep all of it.
@@ -207,7 +218,9 @@ result<std::size_t> connection::queued(context& ctx, std::size_t taken, std::siz
       congestion_.restart_after_idle(initial_window());
     }
   }
-  if (corked_ && setbacks_->cork_at.is_never()) set_cork_end(ctx.now + cork_limit);
+  const bool held = corked_ || more_follows_;
+  if (held == setbacks_->cork_at.is_never())
+    set_cork_end(held ? ctx.now + cork_limit : instant::never());
   after_user_call(ctx);
   return taken;
 }
@@ -224,7 +237,7 @@ void connection::raise_writable() {
 
 // Why nothing is there to be read; no error: the end of the stream.
 std::error_code connection::nothing_readable() const {
-  if (fin_received_) return {};
+  if (fin_received_ || receive_shut_) return {};
   if (error_ != std::errc{}) return error();
   return std::make_error_code(state_ == tcp_state::closed ? std::errc::not_connected
                                                           : std::errc::operation_would_block);
@@ -277,12 +290,23 @@ std::error_code connection::shutdown_send(context& ctx) {
   // What begins to wait now gets the user timeout of its own.
   if (una_ == nxt_ && out_.empty()) progress_at_ = stamp(ctx.now);
   fin_queued_ = true;
-  corked_ = false;
+  corked_ = more_follows_ = false;
   set_cork_end(instant::never());
   // The state says that the FIN is on its way, also while it waits behind queued bytes (as Linux).
   if (state_ == tcp_state::established) state_ = tcp_state::fin_wait_1;
   if (state_ == tcp_state::close_wait) state_ = tcp_state::last_ack;
   after_user_call(ctx);
+  return {};
+}
+
+std::error_code connection::shutdown_receive(context& ctx) {
+  if (error_ != std::errc{}) return error();
+  if (!syn_acked_) return std::make_error_code(std::errc::not_connected);
+  if (receive_shut_) return {};
+  receive_shut_ = true;
+  in_.consume(ctx.pool, in_.readable());
+  raise(ready::readable);
+  emit_window_update(ctx);
   return {};
 }
 
@@ -357,6 +381,7 @@ void connection::set_options(context& ctx, options_ref options) {
 
 void connection::set_cork(context& ctx, bool corked) {
   corked_ = corked;
+  more_follows_ = false;
   set_cork_end(corked && !out_.empty() ? ctx.now + cork_limit : instant::never());
   if (!corked && synchronized()) after_user_call(ctx);
 }
@@ -392,9 +417,19 @@ void connection::release(buffer::chunk_pool& pool) {
 
 ready connection::readiness() const {
   auto out = ready::none;
-  if (in_.readable() > 0 || fin_received_) out = out | ready::readable;
+  if (in_.readable() > 0 || fin_received_ || receive_shut_) out = out | ready::readable;
   if (error_ != std::errc{}) out = out | ready::failed | ready::readable;
   return out;
+}
+
+congestion_phase connection::phase() const {
+  switch (congestion_state_) {
+    case congestion_state::open: break;
+    case congestion_state::reduced: return congestion_phase::reduced;
+    case congestion_state::recovery: return congestion_phase::recovery;
+    case congestion_state::loss: return congestion_phase::loss;
+  }
+  return board_.sacked() + reno_sacked_ > 0 ? congestion_phase::disorder : congestion_phase::open;
 }
 
 tcp_info connection::info() const {
@@ -429,6 +464,12 @@ tcp_info connection::info() const {
   out.send_limit = send_limit();
   out.receive_limit = rcv_space_;
   out.congestion = options_->congestion;
+  out.phase = phase();
+  out.lost = board_.lost();
+  out.sacked = board_.sacked() + reno_sacked_;
+  out.retransmitted = board_.retransmitted();
+  out.reordering = reordering_seen_;
+  if (sack_ok_ && rtt_.measured()) out.reorder_window = reorder_window();
   out.bytes_sent = bytes_sent_;
   out.bytes_received = in_.next_offset();
   out.bytes_retransmitted = setbacks_->bytes_retransmitted;

@@ -47,6 +47,8 @@ inline constexpr std::uint8_t max_window_shift = 14;  // RFC 7323 2.3
 std::uint16_t mss_for_mtu(std::uint16_t mtu, ip_family family);
 /// The window shift that lets `receive_buffer` be advertised (RFC 7323 2.2).
 std::uint8_t window_shift_for(std::uint32_t receive_buffer);
+/// What a SYN or SYN-ACK offers: that, unless the settings say less.
+std::uint16_t offered_mss(std::uint16_t mtu, ip_family family, const tcp_options& options);
 /// What a SYN's or SYN-ACK's window field says: never scaled (RFC 7323 2.2).
 std::uint16_t syn_window(std::uint32_t receive_buffer);
 
@@ -91,11 +93,13 @@ class connection {
   bool wants_output() const { return ack_ != ack_need::none || output_due_; }
 
   // --- User calls.
-  result<std::size_t> send(context& ctx, std::span<const std::span<const std::byte>> parts);
+  /// `more`: more follows at once, and a last segment that is not full waits for it.
+  result<std::size_t> send(context& ctx, std::span<const std::span<const std::byte>> parts,
+                           bool more);
   /// The same of `bytes`, which `keeper` holds and keeps until they are acknowledged; `whole` is
   /// how many were lent together, for which the first to queue them answers.
   result<std::size_t> send_kept(context& ctx, buffer::chunk& keeper,
-                                std::span<const std::byte> bytes, std::uint32_t whole);
+                                std::span<const std::byte> bytes, std::uint32_t whole, bool more);
   result<std::size_t> receive(context& ctx, std::span<std::byte> into);
   /// Takes what peek() shows out of the queue, with its chunk; null: the end of the stream.
   result<buffer::chunk*> lend(context& ctx);
@@ -103,7 +107,7 @@ class connection {
   void disown() { in_.disown(); }
   std::span<const std::byte> peek() const { return in_.peek(); }
   void consume(context& ctx, std::size_t n);
-  bool at_end() const { return fin_received_ && in_.readable() == 0; }
+  bool at_end() const { return (fin_received_ || receive_shut_) && in_.readable() == 0; }
   std::error_code error() const {
     return error_ == std::errc{} ? std::error_code{} : std::make_error_code(error_);
   }
@@ -111,6 +115,7 @@ class connection {
     return soft_error_ == std::errc{} ? std::error_code{} : std::make_error_code(soft_error_);
   }
   std::error_code shutdown_send(context& ctx);
+  std::error_code shutdown_receive(context& ctx);
   /// No reader any more: FIN after what is queued, or a reset when bytes were left unread (RFC 9293
   /// SHLD-3).
   void close(context& ctx);
@@ -305,6 +310,7 @@ class connection {
     if (at != setbacks_->cork_at) setbacks_.change().cork_at = at;
   }
   std::uint32_t initial_window() const;
+  congestion_phase phase() const;
   std::uint32_t send_limit() const;
   result<std::uint32_t> send_room(const context& ctx);
   std::uint32_t share_of(const buffer::memory_account& memory) const;
@@ -333,6 +339,8 @@ class connection {
   bool output_due_ : 1 = false;
   bool orphaned_ : 1 = false;
   bool corked_ : 1 = false;
+  bool more_follows_ : 1 = false;  // as the last send said: a cork until the next
+  bool receive_shut_ : 1 = false;  // what arrives is dropped, see shutdown_receive()
   bool want_writable_ : 1 = false;
   bool fin_queued_ : 1 = false;  // FIN follows what is in the queue
   bool fin_sent_ : 1 = false;

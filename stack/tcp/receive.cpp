@@ -366,7 +366,10 @@ void connection::store(context& ctx, seq at, std::span<const std::byte> bytes,
   }
   rcv_nxt_ += advanced;
   if (advanced > 0) {
-    if (was_readable == 0) raise(ready::readable);
+    if (receive_shut_)
+      in_.consume(ctx.pool, in_.readable());
+    else if (was_readable == 0)
+      raise(ready::readable);
     if (had_gap)
       ack_ = ack_need::now;  // RFC 5681 4.2: a gap was filled, wholly or partly
     else

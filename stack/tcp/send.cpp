@@ -65,7 +65,7 @@ void connection::output(context& ctx) {
 
 bool connection::holds_small() const {
   if (fin_queued_) return false;
-  if (corked_) return true;
+  if (corked_ || more_follows_) return true;
   // Nagle as Minshall amended it: only one small segment is out at a time (RFC 9293 3.7.4).
   return !options_->nodelay && small_end_ > una_;
 }
@@ -277,7 +277,7 @@ void connection::emit_syn(context& ctx) {
     out.flags |= static_cast<std::uint8_t>(answering ? wire::ece : wire::ece | wire::cwr);
   out.traffic_class = static_cast<std::uint8_t>(options_->traffic_class & 0xfc);
   out.window = syn_window(options_->receive_buffer);
-  out.options.mss = mss_for_mtu(mtu_, flow_.local.address.family());
+  out.options.mss = offered_mss(mtu_, flow_.local.address.family(), *options_);
   // A SYN-ACK offers only what the SYN offered (RFC 7323 2.2, 3.2; RFC 2018 2).
   if (answering ? sack_ok_ : options_->sack) out.options.sack_permitted = true;
   if (answering ? timestamps_ : options_->timestamps) {

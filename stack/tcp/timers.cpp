@@ -49,10 +49,11 @@ void connection::on_timer(context& ctx) {
   if (setbacks_->cork_at <= ctx.now) {
     // RFC-less, as Linux: a cork does not hold a piece for more than 200 ms.
     set_cork_end(instant::never());
-    if (corked_) {
-      corked_ = false;
+    if (corked_ || more_follows_) {
+      const bool corked = corked_;
+      corked_ = more_follows_ = false;
       output(ctx);
-      corked_ = true;
+      corked_ = corked;
     }
     raise_writable();  // after a send that found the host's memory full
   }

@@ -514,3 +514,205 @@ TEST_CASE("the first zero-window probe leaves one retransmission timeout after t
   CHECK(took < rto + 2ms);
   t.out(". 1004 ack 1");
 }
+
+TEST_CASE("a send that says more follows holds its last piece until the next, or for 200 ms") {
+  script t;
+  t.establish("<mss 1000>");
+  const auto send = [&](std::size_t from, std::size_t to, bool more) {
+    const auto text = script::stream(from, to);
+    const auto part = bytes_of(text);
+    CHECK(t.h().send(t.now(), t.socket, {&part, 1}, more).value() == to - from);
+  };
+  send(0, 10, true);
+  t.quiet();
+  send(10, 20, true);
+  t.quiet();
+  send(20, 30, false);
+  t.out_payload("P. 1:31 ack 1", script::stream(0, 30));
+  t.in(". 1 ack 31");
+  // Full segments go; the piece is held though they are acknowledged.
+  send(30, 2530, true);
+  t.out(". 31:1031 ack 1");
+  t.out(". 1031:2031 ack 1");
+  t.in(". 1 ack 2031");
+  t.quiet();
+  const auto begin = t.now();
+  (void)t.until_sent();
+  CHECK(t.now() - begin >= 200ms);
+  CHECK(t.now() - begin < 201ms);
+  t.out("P. 2031:2531 ack 1");
+  t.in(". 1 ack 2531");
+  // It says so for one call only; what is shut or uncorked waits for nothing.
+  send(2530, 2540, false);
+  t.out("P. 2531:2541 ack 1");
+  send(2540, 2550, true);
+  t.quiet();
+  CHECK_FALSE(t.h().set_cork(t.now(), t.socket, false));
+  t.out("P. 2541:2551 ack 1");
+  send(2550, 2560, true);
+  t.quiet();
+  t.shutdown();
+  t.out("FP. 2551:2561 ack 1");
+}
+
+TEST_CASE("a receive side that is shut is at its end, and drops what comes without holding it up") {
+  for (const bool unread : {false, true}) {
+    CAPTURE(unread);
+    script t;
+    CHECK(t.h().shutdown_receive(t.now(), socket_id::none) == std::errc::bad_file_descriptor);
+    t.establish("<mss 1000,sackOK>");
+    std::uint32_t at = 1;
+    if (unread) t.in("P. 1:1001 ack 1"), at = 1001;
+    t.in("P. " + std::to_string(at + 1000) + ":" + std::to_string(at + 1100) + " ack 1");
+    t.skip();
+    (void)t.events();
+    CHECK_FALSE(t.h().shutdown_receive(t.now(), t.socket));
+    CHECK_FALSE(t.h().shutdown_receive(t.now(), t.socket));
+    CHECK(any(t.events(), ready::readable));
+    CHECK(t.h().at_end(t.socket));
+    std::byte byte[1];
+    CHECK(t.h().receive(t.now(), t.socket, byte).value() == 0);
+    CHECK(t.h().lend(t.now(), t.socket)->size == 0);
+    // More than any window: all of it is acknowledged, and none of it kept.
+    t.in("P. " + std::to_string(at) + ":" + std::to_string(at + 1000) + " ack 1");
+    at += 1100;
+    for (int i = 0; i < 200; ++i, at += 1000)
+      t.in("P. " + std::to_string(at) + ":" + std::to_string(at + 1000) + " ack 1");
+    t.after(50ms);
+    CHECK(t.info().receive_queued == 0);
+    CHECK(t.info().memory == 0);
+    CHECK(t.info().receive_window >= 60'000);
+    CHECK(t.info().bytes_received == at - 1);
+    t.skip();
+    // Sending goes on, and the end is an orderly one.
+    CHECK(t.send(10u).value() == 10);
+    t.out("P. 1:11 ack " + std::to_string(at));
+    t.in(". " + std::to_string(at) + " ack 11");
+    t.close();
+    t.out("F. 11 ack " + std::to_string(at));
+    t.in("F. " + std::to_string(at) + " ack 12");
+    CHECK(t.take().flags == wire::ack);
+    CHECK(t.h().time_wait_entries() == 1);
+  }
+  script opening;
+  opening.connect();
+  CHECK(opening.h().shutdown_receive(opening.now(), opening.socket) == std::errc::not_connected);
+}
+
+// covers: MUST-14, MUST-16, MUST-67
+TEST_CASE("each connection may be opened with shorter segments than the MTU allows") {
+  for (const std::uint16_t most : {1u, 500u, 9000u}) {
+    CAPTURE(most);
+    const std::uint16_t offered = most == 1 ? 28 : most == 500 ? 500 : 1460;
+    tcp_options how;
+    how.max_segment = most;
+    script t;
+    t.connect(how);
+    CHECK(t.take().options.mss == offered);
+    t.in("S. 0 ack 1 <mss 1460>");
+    t.skip();
+    CHECK(t.info().send_mss == offered);
+    CHECK(t.send(2000u).value() == 2000);
+    CHECK(t.take().payload.size() == offered);
+    // The peer's smaller one holds.
+    script u;
+    u.connect(how);
+    u.skip();
+    script small;
+    small.connect(how);
+    CHECK(small.take().options.mss == offered);
+    small.in("S. 0 ack 1 <mss 300>");
+    CHECK(small.info().send_mss == std::min<std::uint16_t>(300, offered));
+  }
+}
+
+TEST_CASE("each listener may have settings of its own for what it accepts, from the SYN-ACK on") {
+  for (const bool cookies : {false, true}) {
+    CAPTURE(cookies);
+    script t;
+    listen_options how;
+    if (cookies) how.syn_backlog = 0;
+    how.tcp.emplace();
+    how.tcp->max_segment = 600;
+    how.tcp->timestamps = cookies;  // a cookie's options stand in one
+    how.tcp->sack = false;
+    how.tcp->receive_buffer = 20'000;
+    how.tcp->ttl = 9;
+    how.tcp->traffic_class = 0x20;
+    how.tcp->initial_window = 2;
+    const auto own = *t.h().listen({t.us, 81}, how);
+    t.listen(80);
+    const auto usual = t.listener;
+    for (const bool special : {true, false}) {
+      CAPTURE(special);
+      t.listener = special ? own : usual;
+      t.local_port = special ? 81 : 80;
+      t.peer_port = special ? 40'000 : 40'001;
+      t.in("S 0 <mss 1460,sackOK,TS 5 0,wscale 2>");
+      CHECK(t.last_ttl() == (special ? 9 : 64));
+      const auto answer = t.take();
+      CHECK(answer.options.mss == (special ? 600 : 1460));
+      CHECK(answer.options.sack_permitted == !special);
+      CHECK(answer.options.timestamps.has_value() == (!special || cookies));
+      CHECK(answer.options.window_scale == (special ? 0 : 7));
+      CHECK(answer.window == (special ? 20'000 : 65535));
+      CHECK(answer.traffic_class == (special ? 0x20 : 0));
+      const auto stamp = answer.options.timestamps
+                             ? " <TS 6 " + std::to_string(answer.options.timestamps->value) + ">"
+                             : std::string();
+      t.in(". 1 ack 1" + stamp);
+      REQUIRE(t.accept());
+      CHECK(t.info().sack == !special);
+      CHECK(t.info().receive_limit == (special ? 20'000 : 65536));
+      CHECK(t.h().get_options(t.socket)->ttl == (special ? 9 : 64));
+      CHECK(t.send(3000u).value() == 3000);
+      CHECK(t.sent() == (special ? 2 : 3));
+      CHECK(t.last_ttl() == (special ? 9 : 64));
+      CHECK(t.take().payload.size() == (special ? cookies ? 588 : 600 : 1448));
+      t.skip();
+    }
+  }
+}
+
+TEST_CASE("what a connection shows of losses is what its scoreboard holds") {
+  script t;
+  t.establish("<mss 1000,sackOK>");
+  CHECK(t.send(1000u).value() == 1000);
+  t.after(100ms);
+  t.in(". 1 ack 1001");
+  CHECK(t.send(10'000u).value() == 10'000);
+  t.skip();
+  t.after(100ms);
+  const auto shown = [&](congestion_phase phase, std::uint32_t lost, std::uint32_t sacked,
+                         std::uint32_t again) {
+    const auto i = t.info();
+    CHECK(i.phase == phase);
+    CHECK(i.lost == lost);
+    CHECK(i.sacked == sacked);
+    CHECK(i.retransmitted == again);
+  };
+  shown(congestion_phase::open, 0, 0, 0);
+  CHECK(t.info().reorder_window == 25ms);
+  t.in(". 1 ack 1001 <sack 3001:4001>");
+  shown(congestion_phase::disorder, 0, 1000, 0);
+  t.in(". 1 ack 1001 <sack 3001:6001>");
+  CHECK(name(t.info().phase) == "recovery");
+  shown(congestion_phase::recovery, 2000, 3000, 2000);
+  CHECK_FALSE(t.info().reordering);
+  t.in(". 1 ack 1001 <sack 1001:3001 3001:6001>");
+  t.in(". 1 ack 11001");
+  shown(congestion_phase::open, 0, 0, 0);
+  // What was never sent again came after what was sent later.
+  CHECK(t.send(3000u).value() == 3000);
+  t.skip();
+  t.after(100ms);
+  t.in(". 1 ack 11001 <sack 13001:14001>");
+  t.in(". 1 ack 13001 <sack 13001:14001>");
+  CHECK(t.info().reordering);
+  t.in(". 1 ack 14001");
+  CHECK(t.send(5000u).value() == 5000);
+  while (t.info().timeouts == 0) (void)t.until_sent(), t.skip();
+  CHECK(t.info().phase == congestion_phase::loss);
+  CHECK(t.info().lost == 5000);
+  CHECK(t.info().retransmitted == 1000);
+}

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
@@ -76,7 +77,10 @@ enum class path_probing : std::uint8_t { off, black_hole, always };
 
 /// Per-connection settings. Defaults are what Linux does (DESIGN.md, section 3).
 struct tcp_options {
-  bool nodelay = true;                      ///< true: Nagle off
+  bool nodelay = true;  ///< true: Nagle off
+  /// Payload of a segment at most, either way, as Linux's TCP_MAXSEG: the peer is offered no more
+  /// and is sent no more. Counts when a connection opens; 0: what the MTU allows.
+  std::uint16_t max_segment = 0;
   std::uint32_t receive_buffer = 6u << 20;  ///< bytes, upper bound of auto-tuning
   std::uint32_t send_buffer = 4u << 20;     ///< bytes, upper bound of auto-tuning
   congestion_algorithm congestion = congestion_algorithm::cubic;
@@ -161,6 +165,8 @@ struct listen_options {
   /// A connection is accepted when its first data or its end is there, or after this long without
   /// either; 0: at once. Until then it waits in the SYN queue, as Linux's TCP_DEFER_ACCEPT has it.
   duration defer_accept{};
+  /// Settings of the connections that are accepted here, from their SYN-ACK on; none: the host's.
+  std::optional<tcp_options> tcp{};
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy =
       sharding_policy::hash;  ///< of a sharded group; the first member's counts
@@ -251,6 +257,16 @@ enum class tcp_state : std::uint8_t {
 };
 std::string_view name(tcp_state state);
 
+/// What a sender takes the path to be doing, as Linux's tcpi_ca_state tells it.
+enum class congestion_phase : std::uint8_t {
+  open,      ///< nothing unusual
+  disorder,  ///< something arrived beyond a gap, and is not taken for a loss yet
+  reduced,   ///< the window comes down after a mark (RFC 3168)
+  recovery,  ///< losses are repaired without a timeout
+  loss,      ///< a timeout's losses are repaired
+};
+std::string_view name(congestion_phase phase);
+
 /// One connection's numbers, in the manner of Linux's tcp_info. Bytes and segments as named; times
 /// as durations.
 struct tcp_info {
@@ -274,6 +290,12 @@ struct tcp_info {
   std::uint32_t send_limit = 0;      ///< what the send queue may hold now, as tuned so far
   std::uint32_t receive_limit = 0;   ///< the same of the receive queue
   congestion_algorithm congestion = congestion_algorithm::cubic;
+  congestion_phase phase = congestion_phase::open;
+  /// Bytes of what is unacknowledged: thought lost, arrived beyond a gap (without SACK an
+  /// estimate), and sent again and still on their way.
+  std::uint32_t lost = 0, sacked = 0, retransmitted = 0;
+  bool reordering = false;    ///< segments have overtaken each other on this path
+  duration reorder_window{};  ///< how long a segment that others overtook is waited for (RFC 8985)
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint64_t segments_sent = 0, segments_received = 0, retransmissions = 0;
   std::uint32_t timeouts = 0, fast_retransmits = 0, zero_window_probes = 0;
@@ -365,8 +387,10 @@ class host {
   /// Queues as much of `parts` as there is room for; returns the bytes taken. Errors:
   /// operation_would_block (none; `writable` follows), broken_pipe (after shutdown_send),
   /// not_connected, or what ended the connection.
+  /// `more`: more follows at once; a last segment that is not full waits for it, for 200 ms at most
+  /// (as Linux's MSG_MORE).
   result<std::size_t> send(instant now, socket_id id,
-                           std::span<const std::span<const std::byte>> parts);
+                           std::span<const std::span<const std::byte>> parts, bool more = false);
   /// Copies received bytes out and opens the window by as many. 0: end of stream. Errors as above.
   result<std::size_t> receive(instant now, socket_id id, std::span<std::byte> into);
   /// The contiguous bytes at the head of the receive queue, without a copy; empty when none are
@@ -388,7 +412,7 @@ class host {
   /// memory too until they are acknowledged, whatever becomes of `from`. A few bytes, and a small
   /// part of a large chunk, are copied.
   result<std::size_t> send_lent(instant now, socket_id id, const lent_chunk& from,
-                                std::span<const std::byte> bytes);
+                                std::span<const std::byte> bytes, bool more = false);
   /// Gives back what lend() or keep() gave; the window opens by as much. The socket may be gone.
   void release(instant now, const lent_chunk& lent);
   /// Chunks out on loan, of lend() and keep() together.
@@ -404,6 +428,10 @@ class host {
   /// Sends FIN after what is queued; receiving goes on. not_connected when there is nothing to
   /// shut.
   std::error_code shutdown_send(instant now, socket_id id);
+  /// Nothing more is read: the reader is at the end of the stream, and what is queued or still
+  /// arrives is acknowledged and dropped. The peer is not told; sending goes on, and a close is an
+  /// orderly one. not_connected when there is nothing to shut.
+  std::error_code shutdown_receive(instant now, socket_id id);
   /// Gives the socket up; the id is dead at once and no event follows. Queued bytes and FIN are
   /// still delivered, in bounded time; unread data makes it a reset (RFC 9293 SHLD-3). A listener
   /// resets what it had not handed out.
