@@ -50,6 +50,7 @@ struct connection_snapshot {
   endpoint local, remote;
   std::string_view state;  ///< of stack::name(tcp_state); static
   std::string congestion;  ///< empty: not known
+  std::string_view phase;  ///< of stack::name(congestion_phase); static; empty: not known
   known receive_queued, receive_limit, out_of_order;
   known send_queued, send_limit, unacknowledged;
   known memory;
@@ -58,6 +59,7 @@ struct connection_snapshot {
   known congestion_window, slow_start_threshold, send_window, receive_window;
   known send_mss, receive_mss, send_window_shift, receive_window_shift;
   known sack, timestamps;
+  known lost, sacked, retransmitted, reordering;
   known bytes_sent, bytes_received, bytes_retransmitted;
   known segments_sent, segments_received, retransmissions;
   known timeouts, fast_retransmits, zero_window_probes;

@@ -69,6 +69,7 @@ json connection_of(const connection_snapshot& from, unsigned shard) {
               {"remote", from.remote.to_string()},
               {"state", from.state}};
   if (!from.congestion.empty()) out["congestion"] = from.congestion;
+  if (!from.phase.empty()) out["congestion_state"] = from.phase;
   add_fields(out, from, connection_fields);
   return out;
 }

@@ -90,6 +90,9 @@ std::string connection_details(const json& c) {
   if (flag("timestamps")) out += " ts";
   if (flag("sack")) out += " sack";
   if (c.contains("congestion")) out += " " + text_of(c, "congestion");
+  if (c.contains("congestion_state") && text_of(c, "congestion_state") != "open")
+    out += " " + text_of(c, "congestion_state");
+  if (flag("reordering")) out += " reordering";
   if (c.contains("send_window_shift") && c.contains("receive_window_shift"))
     out += fmt::format(" wscale:{},{}", number_of(c, "send_window_shift"),
                        number_of(c, "receive_window_shift"));
@@ -112,6 +115,9 @@ std::string connection_details(const json& c) {
       {"fast_retransmits", "fast_retrans"},
       {"zero_window_probes", "window_probes"},
       {"unacknowledged", "unacked"},
+      {"lost", "lost"},
+      {"sacked", "sacked"},
+      {"retransmitted", "retrans_out"},
       {"out_of_order", "out_of_order"},
       {"send_window", "snd_wnd"},
       {"receive_window", "rcv_wnd"},

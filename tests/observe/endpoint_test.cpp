@@ -60,6 +60,9 @@ ON_EVERY_BACKEND(metrics_and_sockets_show_listeners_and_connections) {
   CHECK(c["rtt_us"] > 0);
   CHECK(c["congestion_window"] >= c["send_mss"]);
   CHECK(c["retransmissions"] == 0);
+  CHECK(c["congestion_state"] == "open");
+  for (const auto* what : {"lost", "sacked", "retransmitted"}) CHECK(c[what] == 0);
+  CHECK(c["reordering"] == false);
   // What the kernel does not tell is absent, and the stack knows all of it.
   CHECK(c.contains("timeouts") == (on.name == "stack"));
   CHECK(seen["listeners"][0].contains("syn_queue") == (on.name == "stack"));

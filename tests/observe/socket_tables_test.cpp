@@ -42,6 +42,19 @@ TEST_CASE("info_adds_a_line_of_what_is_known") {
   CHECK(text.find("\n\t sack cubic rto:200 rtt:0.0425/0.01 cwnd:14480 retrans:4 shard:0\n") !=
         std::string::npos);
   CHECK(text.find("\n\t shard:1\n") != std::string::npos);
+  // What is usual is not said.
+  auto all = sockets();
+  auto& c = all["connections"][0];
+  c["congestion_state"] = "open";
+  c["lost"] = c["sacked"] = c["retransmitted"] = 0;
+  c["reordering"] = false;
+  CHECK(ss::to_tables(all, {.info = true}).find(" cubic rto:200") != std::string::npos);
+  c["congestion_state"] = "recovery";
+  c["lost"] = 2896;
+  c["reordering"] = true;
+  CHECK(ss::to_tables(all, {.info = true}).find(" cubic recovery reordering rto:200") !=
+        std::string::npos);
+  CHECK(ss::to_tables(all, {.info = true}).find(" lost:2896 sacked:0") != std::string::npos);
   const auto listeners = ss::to_tables(sockets(), {.listening = true, .info = true});
   CHECK(listeners.find("\t longest_wait_ms:1.5\n") != std::string::npos);
 }

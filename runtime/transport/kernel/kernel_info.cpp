@@ -47,6 +47,13 @@ std::string_view state_name(std::uint8_t state) {
   return stack::name(states[state - 1u]);
 }
 
+std::string_view phase_name(std::uint8_t state) {
+  using enum stack::congestion_phase;
+  // The order of the kernel's enum tcp_ca_state in <linux/tcp.h>.
+  constexpr std::array phases = {open, disorder, reduced, recovery, loss};
+  return state < phases.size() ? stack::name(phases[state]) : std::string_view();
+}
+
 /// Bytes filled; 0 where the kernel refuses.
 std::size_t read_info(int fd, info& into) {
   socklen_t size = sizeof into;
@@ -76,6 +83,11 @@ void take_info(const info& from, std::size_t size, connection_snapshot& into) {
   into.sack = (from.tcpi_options & TCPI_OPT_SACK) != 0;
   into.timestamps = (from.tcpi_options & TCPI_OPT_TIMESTAMPS) != 0;
   into.retransmissions = from.tcpi_total_retrans;
+  into.phase = phase_name(from.tcpi_ca_state);
+  into.lost = from.tcpi_lost * mss;
+  into.sacked = from.tcpi_sacked * mss;
+  into.retransmitted = from.tcpi_retrans * mss;
+  if (WEIR_FILLED(size, tcpi_reord_seen)) into.reordering = from.tcpi_reord_seen != 0;
   if (WEIR_FILLED(size, tcpi_bytes_received)) into.bytes_received = from.tcpi_bytes_received;
   if (WEIR_FILLED(size, tcpi_segs_in)) {
     into.segments_sent = from.tcpi_segs_out;

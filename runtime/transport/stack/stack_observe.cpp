@@ -76,6 +76,11 @@ connection_snapshot shown(const stack::tcp_info& from) {
   out.receive_window_shift = from.receive_window_shift;
   out.sack = from.sack;
   out.timestamps = from.timestamps;
+  out.phase = stack::name(from.phase);
+  out.lost = from.lost;
+  out.sacked = from.sacked;
+  out.retransmitted = from.retransmitted;
+  out.reordering = from.reordering;
   out.bytes_sent = from.bytes_sent;
   out.bytes_received = from.bytes_received;
   out.bytes_retransmitted = from.bytes_retransmitted;
