@@ -4,6 +4,7 @@
 #include <tuple>
 
 #include "core/log.hpp"
+#include "resolve/order.hpp"
 #include "resolve/resolver_state.hpp"
 #include "weir/udp.hpp"
 #include "weir/when.hpp"
@@ -126,8 +127,7 @@ task<result<std::vector<ip_address>>> look_up_addresses(resolver_state& r, std::
 /// RFC 2782: by priority; among equals by chance, in proportion to their weights, those without
 /// first in the running order.
 void order_services(resolver_state& r, std::vector<service_record>& all) {
-  std::ranges::stable_sort(
-      all, {}, [](const service_record& s) { return std::tuple(s.priority, s.weight != 0); });
+  sort_in_place(all, [](const service_record& s) { return std::tuple(s.priority, s.weight != 0); });
   for (auto first = all.begin(); first != all.end(); ++first) {
     std::uint64_t sum = 0;
     for (auto i = first; i != all.end() && i->priority == first->priority; ++i) sum += i->weight;

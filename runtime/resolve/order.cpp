@@ -74,6 +74,6 @@ auto rank(const destination& d) {
 
 }  // namespace
 
-void sort_destinations(std::vector<destination>& all) { std::ranges::stable_sort(all, {}, rank); }
+void sort_destinations(std::vector<destination>& all) { sort_in_place(all, rank); }
 
 }  // namespace weir::detail

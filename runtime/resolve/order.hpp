@@ -1,6 +1,7 @@
 // In which order to try a host's addresses (RFC 6724). Pure: what leads where is given.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <vector>
 
@@ -18,5 +19,15 @@ struct destination {
 /// home addresses, tunnels). Rule 9 for IPv6 only: for IPv4 it would undo what name servers do to
 /// spread load.
 void sort_destinations(std::vector<destination>& all);
+
+/// Equals keep their order, as with std::stable_sort, whose buffer clang's checks refuse in this
+/// library; there are never many.
+template <class T, class Rank>
+void sort_in_place(std::vector<T>& all, Rank rank) {
+  for (auto i = all.begin(); i != all.end(); ++i)
+    std::rotate(std::upper_bound(all.begin(), i, *i,
+                                 [&](const T& a, const T& b) { return rank(a) < rank(b); }),
+                i, i + 1);
+}
 
 }  // namespace weir::detail
