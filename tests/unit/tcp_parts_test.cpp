@@ -298,7 +298,7 @@ TEST_CASE("marks_of_long_ago_do_not_come_to_lie_ahead_after_2_gib") {
   connection_probe::age(c, 0x60000000u);
   const std::vector<std::byte> bytes(1000);
   const std::span<const std::byte> parts[] = {bytes};
-  REQUIRE(c.send(ctx, parts).value() == 1000);
+  REQUIRE(c.send(ctx, parts, false).value() == 1000);
   wire::tcp_segment ack;
   ack.sequence = 5001;
   ack.acknowledgment = 2001;
