@@ -35,7 +35,9 @@ mapfile -t core < <(files 'runtime/core/*.cpp' 'runtime/core/*.hpp')
 mapfile -t texts < <(files '*.cpp' '*.hpp' '*.c' '*.h' '*.cmake' '*CMakeLists.txt' '*.sh' '*.md' dev)
 
 if [ ${#sources[@]} -gt 0 ]; then
-  awk -f $here/lint_coroutines.awk "${sources[@]}" | report "coroutines that g++ 12.2 miscompiles"
+  # (One file is what the installed checker has to find.)
+  awk -f $here/lint_coroutines.awk "${sources[@]}" | grep -v '^tests/install/consumer/dropped\.cpp:' |
+    report "coroutines that g++ 12.2 miscompiles"
 fi
 search 'co_await \((?:[^()]|\([^()]*\))*\?' "${sources[@]}" |
   report "co_await (c ? f() : g()) is a use after free on g++ 12.2: write c ? co_await f() : co_await g()"

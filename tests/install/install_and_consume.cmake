@@ -44,7 +44,7 @@ endif()
 # Programs, licence, and a build that knows pkg-config only.
 foreach(program IN LISTS PROGRAMS)
   if(EXISTS "${BUILD}/bin/${program}")  # each that was built
-    step(${launcher} "${prefix}/${BINDIR}/${program}" --version)
+    step(${launcher} "${prefix}/${BINDIR}/${program}" --help)
   endif()
 endforeach()
 if(NOT EXISTS "${prefix}/${DOCDIR}/LICENSE")

@@ -54,8 +54,8 @@ class raw_client {
 }  // namespace
 
 TEST_CASE("a_client_is_told_503_while_all_others_are_being_answered") {
+  std::latch go_on(1);  // outlives the thread that waits for it
   weir::shard_thread target(on_kernel_sockets());
-  std::latch go_on(1);
   target.shard().post([&] { go_on.wait(); });  // every answer takes collector::patience
   auto settings = on_kernel_sockets();
   settings.observe.listen = "127.0.0.1:0";

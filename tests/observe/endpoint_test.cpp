@@ -85,7 +85,7 @@ ON_EVERY_BACKEND(metrics_and_sockets_show_listeners_and_connections) {
 }
 
 ON_EVERY_BACKEND(an_accept_queue_is_seen_filling) {
-  observed server(on, lazy_server(), {"--listen", at(on, 7), "--listen.backlog", "8"});
+  observed server(on, lazy_server(), {"--lazy", at(on, 7), "--listen.backlog", "8"});
   auto before = server.sockets();
   REQUIRE(before["listeners"].size() == 1);
   CHECK(before["listeners"][0]["accept_queue"] == 0);
@@ -172,7 +172,7 @@ TEST_CASE("each_shard_is_asked_on_its_own") {
 TEST_CASE("an_overflowing_accept_queue_is_counted") {
   if (!own_network() || !usable("stack")) return;
   const auto on = backend_called("stack");
-  observed server(on, lazy_server(), {"--listen", at(on, 7), "--listen.backlog", "1"});
+  observed server(on, lazy_server(), {"--lazy", at(on, 7), "--listen.backlog", "1"});
   client first(on.address, 7);
   server.wait_for([](const json& s) { return s["listeners"][0]["accept_queue"] == 1; });
   const int second = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -233,7 +233,7 @@ void send_spoofed_syn(const std::string& to, std::uint16_t port, std::uint16_t f
 TEST_CASE("a_syn_queue_is_seen_filling_and_cookies_follow") {
   if (!own_network() || !usable("stack")) return;
   const auto on = backend_called("stack");
-  observed server(on, lazy_server(), {"--listen", at(on, 7), "--listen.syn_backlog", "4"});
+  observed server(on, lazy_server(), {"--lazy", at(on, 7), "--listen.syn_backlog", "4"});
   for (std::uint16_t i = 0; i < 4; ++i)
     send_spoofed_syn(on.address, 7, static_cast<std::uint16_t>(1000 + i));
   auto seen = server.wait_for([](const json& s) { return s["listeners"][0]["syn_queue"] == 4; });

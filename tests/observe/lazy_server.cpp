@@ -1,4 +1,4 @@
-// A server that listens and never accepts: lazy_server --listen ADDR:PORT. Its accept queue fills
+// A server that listens and never accepts: lazy_server --lazy ADDR:PORT. Its accept queue fills
 // and stays full, for tests that look at it.
 #include <vector>
 
@@ -26,7 +26,7 @@ weir::task<> serve(weir::shard& shard, const std::vector<examples::offer>& offer
 int main(int argc, char** argv) {
   std::vector<examples::offer> offers;
   weir::config_parser parser("lazy_server", "Listens, and never accepts.");
-  parser.repeated("--listen", "ADDR:PORT", "any number of times",
+  parser.repeated("--lazy", "ADDR:PORT", "any number of times",
                   [&](std::string_view text) { return examples::add_offer(offers, "lazy", text); });
   auto settings = parser.parse_or_exit(argc, argv);
   examples::announcement announce("lazy_server");

@@ -94,7 +94,7 @@ TEST_CASE("the_page_draws_listeners_and_both_their_queues") {
   if (!ready("stack")) return;
   const auto on = backend_called("stack");
   observed server(on, lazy_server(),
-                  {"--listen", on.address + ":7", "--listen", on.address + ":8", "--listen.backlog",
+                  {"--lazy", on.address + ":7", "--lazy", on.address + ":8", "--listen.backlog",
                    "4", "--listen.syn_backlog", "32"});
   std::vector<client> clients;
   for (int i = 0; i < 3; ++i) clients.emplace_back(on.address, 7);
