@@ -106,11 +106,10 @@ void stream_core::start_write(write_operation& op) {
 }
 
 stream_core::gathered stream_core::gather(const socket_base& s,
-                                          std::span<std::span<const std::byte>> into,
-                                          std::uint32_t writes) {
+                                          std::span<std::span<const std::byte>> into) {
   gathered out;
   for (auto* op = s.writers.front(); op != nullptr; op = s.writers.after(*op)) {
-    if (out.writes == writes || (out.writes != 0 && !op->all)) break;
+    if (out.writes != 0 && !op->all) break;
     const auto parts = op->parts();
     std::size_t i = op->part;
     for (auto offset = op->part_offset; i < parts.size() && out.parts < into.size(); ++i) {

@@ -33,7 +33,7 @@ class stream_core : public home {
   /// follows, from inside or later.
   virtual void bring_in(socket_base& s) = 0;
   /// Whether somebody else (the kernel) may still write to the waiting read's memory. Then
-  /// read_released() follows; `end_early` asks to hurry.
+  /// bytes_came() follows when they have let go; `end_early` asks to hurry.
   virtual bool reading_elsewhere(socket_base&, [[maybe_unused]] bool end_early) noexcept {
     return false;
   }
@@ -65,8 +65,6 @@ class stream_core : public home {
     note_end(s, why);
     bytes_came(s);
   }
-  /// The waiting read's memory is nobody's but its own again.
-  void read_released(socket_base& s) { bytes_came(s); }
 
   /// `n` bytes of the first writes have gone.
   void sent(socket_base& s, std::size_t n);
@@ -77,15 +75,14 @@ class stream_core : public home {
   /// The connection is over for whoever waits, and later.
   void fail(socket_base& s, std::error_code why);
 
-  /// Of the waiting writes, the parts to send next; at most `writes` of them, none behind or
-  /// together with one that reports what the first call took.
+  /// Of the waiting writes, the parts to send next; none behind or together with one that reports
+  /// what the first call took. Only what it gives is written to `into`.
   struct gathered {
     std::size_t parts = 0;
     std::size_t bytes = 0;
     std::uint32_t writes = 0;
   };
-  static gathered gather(const socket_base& s, std::span<std::span<const std::byte>> into,
-                         std::uint32_t writes = UINT32_MAX);
+  static gathered gather(const socket_base& s, std::span<std::span<const std::byte>> into);
 
   /// What ended the connection, as each later use says it.
   static std::error_code failure_of(const socket_base& s);

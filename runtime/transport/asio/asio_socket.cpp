@@ -8,6 +8,7 @@
 #include <cassert>
 #include <cerrno>
 
+#include "base/parts.hpp"
 #include "driver/asio/asio_driver.hpp"
 #include "transport/asio/asio_transport.hpp"
 
@@ -68,10 +69,10 @@ void asio_stream::readable() {
 
 void asio_stream::take_out() {
   constexpr std::size_t parts_per_call = 64;
-  std::array<std::span<const std::byte>, parts_per_call> parts;
+  stack::part_room<parts_per_call> parts;
   std::array<iovec, parts_per_call> vectors;
   while (!writers.empty()) {
-    const auto some = home().gather(*this, parts);
+    const auto some = home().gather(*this, parts.from(0));
     for (std::size_t i = 0; i < some.parts; ++i)
       vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
     msghdr message{};

@@ -259,7 +259,7 @@ void uring_transport::on_direct(uring_stream& s, std::int32_t result) noexcept {
   request_ended(s);
   if (gone || s.closing) return;
   if (result <= 0) return receive_ended(s, result);
-  read_released(s);
+  bytes_came(s);
 }
 
 // --- Lending readers without a buffer.

@@ -8,11 +8,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <cerrno>
 #include <utility>
 
+#include "base/parts.hpp"
 #include "transport/uring/uring_transport.hpp"
 #include "weir/shard.hpp"
 
@@ -37,11 +37,11 @@ void uring_transport::take_out(socket_base& socket) {
 
 /// By send(2), as much as the socket takes. True: that was all.
 bool uring_transport::send_at_once(uring_stream& s) noexcept {
-  std::array<std::span<const std::byte>, send_batch::most_parts> parts;
+  stack::part_room<send_batch::most_parts> parts;
   send_batch batch;
   while (!s.writers.empty()) {
-    const auto some = gather(s, parts);
-    batch.fill(std::span(parts).first(some.parts));
+    const auto some = gather(s, parts.from(0));
+    batch.fill(parts.first(some.parts));
     driver_.count_system_calls();
     ++counters_.prompt_sends;
     if (some.writes > 1) ++counters_.coalesced_sends;
@@ -61,8 +61,8 @@ bool uring_transport::send_at_once(uring_stream& s) noexcept {
 
 void uring_transport::submit_send(uring_stream& s) noexcept {
   constexpr std::size_t most = std::size_t{1} << 30;
-  std::array<std::span<const std::byte>, send_batch::most_parts> parts;
-  const auto some = gather(s, parts);
+  stack::part_room<send_batch::most_parts> parts;
+  const auto some = gather(s, parts.from(0));
   s.in_send = some.writes;
   s.asked_to_send = some.bytes;
   ++counters_.sends;
@@ -81,7 +81,7 @@ void uring_transport::submit_send(uring_stream& s) noexcept {
   if (free_batches_.empty())
     free_batches_.push_back(*batches_.emplace_back(std::make_unique<send_batch>()));
   s.batch = free_batches_.pop_front();
-  s.batch->fill(std::span(parts).first(some.parts));
+  s.batch->fill(parts.first(some.parts));
   entry.opcode = IORING_OP_SENDMSG;
   entry.addr = reinterpret_cast<std::uint64_t>(&s.batch->header);
   entry.len = 1;
