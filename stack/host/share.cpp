@@ -290,18 +290,21 @@ void host::impl::adopt_connection(instant now, share::handover& item) {
     auto ctx = context(now);
     s.connection.abort(ctx);
     settle(index, now);
+    // The wish that it answered went with it: whoever made it waits on.
+    if (where == nullptr || !item.answers_want) return;
+    const auto& l = listeners_[here];
+    if (l.shared->asked > 0) send_want(wish(share::handover::kind::want, l));
     return;
   }
-  const auto listener_index = listeners_.exact(item.listener);
-  auto& l = listeners_[listener_index];
-  append_accepted(listener_index, index);
+  auto& l = listeners_[here];
+  append_accepted(here, index);
   if (s.attached) wheel_.arm_by(s.timer, s.connection.deadline());
   want_flush(index);
   if (!l.shared) return;
   if (item.answers_want && l.shared->asked > 0)
-    answer_here(listener_index);
+    answer_here(here);
   else
-    serve_shared(now, listener_index);
+    serve_shared(now, here);
 }
 
 void host::impl::adopt_half_open(instant now, share::handover& item) {

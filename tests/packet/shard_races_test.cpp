@@ -397,7 +397,148 @@ TEST_CASE("in random lives of a shared queue nobody waits while a connection doe
   }
 }
 
+TEST_CASE("a connection that its acceptor's shard has no room for costs the shared queue nothing") {
+  auto options = two_shards();
+  options.limits.connections = 3;
+  world w(options);
+  w.clients.stay = true;
+  auto how = shared();
+  how.backlog = 4;
+  w.servers[0].accepts = false;
+  w.listen_everywhere(how);
+  REQUIRE(w.run(3, 1s));  // the second shard has as many as it may
+  for (std::uint64_t refused = 1; refused <= 8; ++refused) {
+    REQUIRE(w.run(1, 1s));
+    CHECK(w.clients.failed == refused);
+  }
+  CHECK(w.net.shard(1).counters()[counter::connections_refused_limit] == 8);
+  for (const auto id : w.clients.stayed) w.net.client().close(w.net.now(), id);
+  REQUIRE(w.net.run_until([&] { return w.servers[1].open == 0; }, 1s));
+  w.clients.stay = false;
+  w.at_once = 1;
+  REQUIRE(w.run(20, 10s));
+  CHECK(w.clients.by_shard[1] == 23);
+  CHECK(w.clients.failed == 8);
+}
+
+// --- A flow that moves while its segments are on their way.
+
+namespace {
+
+/// One client's connection that waits in the accept queue of the first of two shards.
+struct waiting_connection {
+  explicit waiting_connection(const shard_net_options& options) : w(options) {
+    for (auto& s : w.servers) s.accepts = false;
+    w.net.on_client = nullptr;
+    w.net.steer = [this](std::span<const std::byte> packet) {
+      if (syn.empty()) syn.assign(packet.begin(), packet.end());
+      last.assign(packet.begin(), packet.end());
+      return queue;
+    };
+    w.servers[0].listen(sharded(sharding_policy::round_robin));
+    client = *w.net.client().connect(w.net.now(), service_at, {}, {});
+    w.net.run_for(10ms);
+    REQUIRE(w.servers[0].self().info_listener(w.servers[0].listener)->accept_queue == 1);
+    for (unsigned i = 1; i < w.net.size(); ++i)
+      w.servers[i].listen(sharded(sharding_policy::round_robin));
+  }
+  void ask() { REQUIRE(send_text(w.net.client(), w.net.now(), client, "?")); }
+  bool answered_by(unsigned shard) {
+    w.servers[shard].accepts = true;
+    std::byte who{0xff};
+    const bool came = w.net.run_until(
+        [&] {
+          const auto n = w.net.client().receive(w.net.now(), client, std::span(&who, 1));
+          return n && *n == 1;
+        },
+        10s);
+    return came && who == static_cast<std::byte>(shard);
+  }
+
+  world w;
+  socket_id client = socket_id::none;
+  std::vector<std::byte> syn, last;  // of what came
+  int queue = 0;                     // of the device, for what comes
+};
+
+}  // namespace
+
+TEST_CASE("a segment that comes before the connection that it is for is repeated, not reset") {
+  waiting_connection one(two_shards());
+  auto& net = one.w.net;
+  net.frozen[1] = true;
+  one.w.servers[0].close();  // the connection waits in the second shard's inbox
+  one.queue = 1;
+  one.ask();
+  net.run_for(5ms);
+  net.shard(1).input(net.now(), one.last);
+  CHECK(net.total(counter::handovers_early) == 1);
+  net.frozen[1] = false;
+  CHECK(one.answered_by(1));
+  CHECK(net.total(counter::resets_sent) == 0);
+}
+
+TEST_CASE("a segment follows a connection that moved on, without being repeated") {
+  auto options = two_shards();
+  options.shards = 3;
+  waiting_connection one(options);
+  auto& net = one.w.net;
+  one.w.servers[2].close();
+  one.queue = 2;
+  net.frozen[0] = true;
+  one.ask();
+  net.run_for(2ms);  // handed to the first shard, which does not look
+  one.w.servers[0].close();
+  net.frozen[0] = false;
+  CHECK(one.answered_by(1));
+  CHECK(net.total(counter::segments_handed_over) >= 2);
+  CHECK(net.total(counter::handovers_dropped) == 0);
+  CHECK(net.client().counters()[counter::retransmissions] == 0);
+}
+
+TEST_CASE("a connection that moves takes the place of a handshake that an old SYN began") {
+  waiting_connection one(two_shards());
+  auto& net = one.w.net;
+  net.frozen[1] = true;
+  one.w.servers[0].close();
+  one.queue = 1;
+  net.shard(1).input(net.now(), one.syn);
+  REQUIRE(handshakes(one.w) == 1);
+  net.frozen[1] = false;
+  net.run_for(1ms);
+  CHECK(handshakes(one.w) == 0);
+  one.ask();
+  CHECK(one.answered_by(1));
+  net.client().close(net.now(), one.client);
+  net.run_for(200s);
+  CHECK(flows_noted(one.w) == 0);
+}
+
 // --- The directory of flows.
+
+TEST_CASE("a host that goes leaves no flow of its connections in TIME_WAIT in the directory") {
+  for (const auto policy : {sharding_policy::round_robin, sharding_policy::least_loaded}) {
+    CAPTURE(static_cast<int>(policy));
+    world w(two_shards());
+    w.listen_everywhere(sharded(policy));
+    w.net.on_shard = [&](unsigned i) {  // the servers close first
+      auto& self = w.net.shard(i);
+      while (const auto got = self.accept(w.servers[i].listener)) self.close(w.net.now(), *got);
+    };
+    w.net.on_client = [&] {
+      event what;
+      while (w.net.client().next_event(what))
+        if (any(what.what, ready::readable)) w.net.client().close(w.net.now(), what.socket);
+    };
+    for (int i = 0; i < 20; ++i) REQUIRE(w.net.client().connect(w.net.now(), service_at, {}, {}));
+    w.net.run_for(100ms);
+    CHECK(flows_noted(w) == 20);
+    for (auto& s : w.servers) s.listener = socket_id::none;
+    w.net.kill(0);
+    w.net.kill(1);
+    CHECK(flows_noted(w) == 0);
+  }
+}
 
 TEST_CASE("handshakes that expire or are reset leave no flow in the directory") {
   for (const auto& how : every_sharing()) {
