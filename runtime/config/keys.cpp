@@ -345,6 +345,11 @@ std::vector<key> make_keys() {
                      "how long closed connections may still deliver at the end, before a reset",
                      [](auto& c) -> auto& { return c.stop.linger_ms; }));
 
+  k.push_back(number("offload.threads", 1, 1024, "", "threads for blocking work, at most",
+                     [](auto& c) -> auto& { return c.offload.threads; }));
+  k.push_back(number("offload.queue", 1, 1'048'576, "", "pieces of work that may wait for a thread",
+                     [](auto& c) -> auto& { return c.offload.queue; }));
+
   k.push_back(servers("resolve.servers", "name server (repeatable)",
                       [](auto& c) -> auto& { return c.resolve.servers; }));
   k.push_back(number("resolve.timeout_ms", 1, 600'000, "",

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <mutex>
 #include <utility>
 
 #include "backend/driver.hpp"
@@ -12,6 +13,7 @@
 #include "core/sockets/arguments.hpp"
 #include "core/timer_wheel.hpp"
 #include "weir/config.hpp"
+#include "weir/detail/surroundings.hpp"
 #include "weir/net.hpp"
 
 namespace weir {
@@ -68,6 +70,21 @@ struct posted : detail::message {
 
 }  // namespace
 
+struct poster::target {
+  explicit target(weir::shard& s) : shard(&s) {}
+  std::mutex lock;  // the shard does not go while somebody posts to it
+  weir::shard* shard;
+};
+
+bool poster::post(std::function<void()> f) const {
+  const auto to = to_;  // `f` may run at once, and end whoever keeps this handle
+  if (to == nullptr) return false;
+  std::lock_guard locked(to->lock);
+  if (to->shard == nullptr) return false;
+  to->shard->post(std::move(f));
+  return true;
+}
+
 shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::driver> driver,
              std::unique_ptr<detail::transport> transport)
     : index_(index),
@@ -76,13 +93,18 @@ shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::dri
       stop_request_(&shard::on_stop, *this),
       cancel_request_(&shard::on_cancel, *this),
       driver_(std::move(driver)),
-      transport_(std::move(transport)) {
+      transport_(std::move(transport)),
+      around_(std::make_unique<detail::surroundings>()) {
   timers_ = std::make_unique<detail::timer_wheel>(now_);
   transport_->attach(*this);
 }
 
 shard::~shard() {
   assert(roots_ == 0 && "a shard went while coroutines ran on it");
+  if (poster_.to_ != nullptr) {
+    std::lock_guard locked(poster_.to_->lock);
+    poster_.to_->shard = nullptr;
+  }
   while (delivering_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
   locals_.clear();  // what they close is settled like the rest
   settle();
@@ -136,6 +158,12 @@ void shard::on_cancel(detail::message& m) noexcept {
 }
 
 void shard::post(std::function<void()> f) { deliver(*new posted(std::move(f))); }
+
+poster shard::poster() {
+  assert(on_this_thread());
+  if (poster_.to_ == nullptr) poster_.to_ = std::make_shared<weir::poster::target>(*this);
+  return poster_;
+}
 
 void shard::deliver(detail::message& m) noexcept {
   delivering_.fetch_add(1, std::memory_order_relaxed);

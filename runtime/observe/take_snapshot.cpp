@@ -5,7 +5,7 @@
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
-#include "weir/shard.hpp"
+#include "weir/offload.hpp"
 
 namespace weir::detail {
 
@@ -27,6 +27,13 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
       {"shard", "tasks", "coroutines started on the shard and not ended", of.roots(), true});
   c.push_back({"driver", "system_calls", "system calls made by the driver and its clients",
                of.driver().system_calls()});
+  const auto pool = offload_counts(of);
+  c.push_back({"shard", "offload_done", "offloaded functions that ran, of all shards", pool.done});
+  c.push_back(
+      {"shard", "offload_refused", "offloaded functions that found the queue full", pool.refused});
+  c.push_back(
+      {"shard", "offload_queued", "offloaded functions that wait for a thread", pool.queued, true});
+  c.push_back({"shard", "offload_running", "offloaded functions that run", pool.running, true});
   if (auto* shows = dynamic_cast<observable*>(&of.transport())) shows->observe(out, bounds);
   return out;
 }

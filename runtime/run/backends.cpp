@@ -19,12 +19,14 @@
 #include "backend/limits.hpp"
 #include "core/log.hpp"
 #include "run/backends.hpp"
+#include "run/offload_pool.hpp"
 #include "run/tun_probe.hpp"
 #if WEIR_WITH_STACK
 #include "run/dedicated_thread.hpp"
 #include "transport/stack/dedicated/dedicated_transport.hpp"
 #endif
 #include "backend/transport.hpp"
+#include "weir/detail/surroundings.hpp"
 #include "weir/runtime.hpp"
 
 namespace weir {
@@ -256,7 +258,9 @@ std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
   if (found == nullptr) throw config_error(fmt::format("backend = '{}': {}", name, not_here(name)));
   if (family == nullptr) family = std::make_shared<shard_family>();
   auto [driver, transport] = found->make(settings, index, family);
-  return std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
+  auto made = std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
+  made->around().pool = family->inside().part<detail::program_pool>().of(settings);
+  return made;
 }
 
 }  // namespace weir

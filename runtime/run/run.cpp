@@ -28,6 +28,7 @@
 #include "backend/limits.hpp"
 #include "run/backends.hpp"
 #include "run/ending.hpp"
+#include "run/offload_pool.hpp"
 #include "run/pinning.hpp"
 #include "run/signals.hpp"
 #if WEIR_WITH_STACK
@@ -90,6 +91,7 @@ class server {
         made_(static_cast<std::ptrdiff_t>(count_)),
         in_step_(static_cast<std::ptrdiff_t>(count_)),
         admin_(std::move(admin)) {
+    family_->inside().part<detail::program_pool>().of(settings);  // before any thread is pinned
     if (cores_.size() > count_)
       family_->inside().part<detail::dedicated_family>().core = cores_[count_];
   }

@@ -8,8 +8,10 @@
 
 #include "driver/virtual/virtual_driver.hpp"
 #include "observe/pcapng.hpp"
+#include "sim/sim_offload.hpp"
 #include "sim/sim_stack.hpp"
 #include "transport/stack/stack_transport.hpp"
+#include "weir/detail/surroundings.hpp"
 
 namespace weir::sim {
 
@@ -192,6 +194,8 @@ host& network::add_host(std::string_view address, const host_options& options) {
   inside->transport = transport.get();
   inside->shard =
       std::make_unique<weir::shard>(index, settings, std::move(driver), std::move(transport));
+  inside->shard->around().pool =
+      std::make_shared<detail::sim_offload>(settings, options.offload_time);
   impl_->hosts.push_back(std::unique_ptr<host>(new host(std::move(inside))));
   return *impl_->hosts.back();
 }

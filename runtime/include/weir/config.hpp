@@ -72,6 +72,11 @@ struct config {
     std::uint32_t linger_ms = 2000;
   } stop;
 
+  struct offload_section {
+    unsigned threads = 4;        ///< of the pool for blocking work, made when first needed
+    std::uint32_t queue = 1024;  ///< pieces of work that may wait for one of them
+  } offload;
+
   struct resolve_section {
     std::vector<endpoint> servers;    ///< empty: what /etc/resolv.conf says
     std::uint32_t timeout_ms = 5000;  ///< for one name, all servers and tries

@@ -34,6 +34,7 @@ class driver;
 class timer_wheel;
 class transport;
 struct socket_base;
+struct surroundings;
 }  // namespace detail
 
 /// What a shard counts of itself.
@@ -44,6 +45,22 @@ struct shard_counters {
   std::uint64_t timers_fired = 0;
   std::uint64_t budget_exhausted =
       0;  ///< operations that were ready but had to let others run first
+};
+
+/// Posts to a shard that may be gone by then: what a callback of some other library, or a thread of
+/// the program's own, keeps. Copies are handles on the same shard. Any thread.
+class poster {
+ public:
+  poster() = default;
+
+  /// Runs `f` on the shard, outside every coroutine, soon. False where the shard has gone: `f` was
+  /// not taken, and goes here. `f` must not throw.
+  bool post(std::function<void()> f) const;
+
+ private:
+  friend class shard;
+  struct target;
+  std::shared_ptr<target> to_;
 };
 
 class shard {
@@ -111,8 +128,11 @@ class shard {
     return *made;
   }
 
-  /// Runs `f` on the shard, outside every coroutine, soon. Any thread; `f` must not throw.
+  /// Runs `f` on the shard, outside every coroutine, soon. Any thread; `f` must not throw. The
+  /// shard must be there: whoever cannot know that keeps a poster().
   void post(std::function<void()> f);
+  /// The same for as long as anybody likes.
+  weir::poster poster();
 
   // --- Running it (for run(), the simulator and tests).
 
@@ -132,6 +152,8 @@ class shard {
 
   detail::driver& driver() { return *driver_; }
   detail::transport& transport() { return *transport_; }
+  /// What the shard reaches beside its sockets: set by who makes it, before it runs.
+  detail::surroundings& around() { return *around_; }
   detail::cancel_state& root_cancel() { return cancel_; }
   detail::cancel_state& stopping() { return stopping_; }
   void make_ready(detail::ready_node& node) noexcept { ready_.push(node); }
@@ -186,8 +208,10 @@ class shard {
   std::atomic<std::thread::id> thread_{};
   request stop_request_;
   request cancel_request_;
+  weir::poster poster_;
   std::unique_ptr<detail::driver> driver_;
   std::unique_ptr<detail::transport> transport_;
+  std::unique_ptr<detail::surroundings> around_;
   std::vector<local_object> locals_;  // goes before the back end
 };
 

@@ -40,8 +40,9 @@ struct network_options {
 struct host_options {
   std::string name = {};                         ///< for traces; empty: the first address
   std::vector<std::string> more_addresses = {};  ///< "10.0.1.1/24", "fd00::1/64"
-  weir::config settings = {};                    ///< [listen] and [tcp], and stack.mtu
+  weir::config settings = {};                    ///< [listen], [tcp] and [offload], stack.mtu
   stack::host_limits limits = {};
+  duration offload_time = {};  ///< that each function given to offload() keeps a thread
   /// Changes the stack's defaults for every connection of this host.
   std::function<void(stack::tcp_options&)> tune = {};
 };

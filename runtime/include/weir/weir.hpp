@@ -4,6 +4,7 @@
 #include "weir/config.hpp"
 #include "weir/error.hpp"
 #include "weir/net.hpp"
+#include "weir/offload.hpp"
 #include "weir/options.hpp"
 #include "weir/reader.hpp"
 #include "weir/runtime.hpp"

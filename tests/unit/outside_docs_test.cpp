@@ -1,0 +1,128 @@
+// The snippets of docs/outside.md, compiled and run; and a check that the page shows nothing that
+// does not stand here.
+#include <doctest/doctest.h>
+
+#include <cctype>
+#include <coroutine>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "unit/back_ends.hpp"
+
+using namespace std::chrono_literals;
+using weir::shard;
+using weir::task;
+
+namespace {
+
+std::uint64_t largest_factor(std::uint64_t n) {
+  std::uint64_t largest = 1;
+  for (std::uint64_t f = 2; n > 1; ++f)
+    for (; n % f == 0; n /= f) largest = f;
+  return largest;
+}
+
+weir::task<> answer(weir::tcp_stream& peer, std::uint64_t number) {
+  auto factor = co_await weir::offload([&] { return largest_factor(number); });
+  co_await peer.write_all(std::to_string(factor) + "\n");
+}
+
+/// Some library that calls back from a thread of its own.
+class foreign_library {
+ public:
+  void ask(int question, std::function<void(int)> callback) {
+    thread_ = std::thread([=] { callback(question * 2); });
+  }
+  ~foreign_library() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  std::thread thread_;
+};
+
+class foreign_answer {
+ public:
+  foreign_answer(foreign_library& library, int question, weir::shard& here)
+      : library_(library), question_(question), home_(here.poster()) {}
+
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiter) {
+    library_.ask(question_, [this, waiter](int got) {  // on a thread of the library's
+      home_.post([this, waiter, got] {                 // on the shard again
+        answer_ = got;
+        waiter.resume();
+      });
+    });
+  }
+  int await_resume() const { return answer_; }
+
+ private:
+  foreign_library& library_;
+  int question_;
+  weir::poster home_;
+  int answer_ = 0;
+};
+
+std::string read_file(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  REQUIRE_MESSAGE(in.good(), path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+std::string without_space(const std::string& text) {
+  std::string out;
+  for (char c : text)
+    if (!std::isspace(static_cast<unsigned char>(c))) out += c;
+  return out;
+}
+
+std::vector<std::string> cpp_blocks(const std::string& page) {
+  std::vector<std::string> blocks;
+  const std::string open = "```cpp\n", close = "\n```";
+  for (auto at = page.find(open); at != std::string::npos; at = page.find(open, at)) {
+    at += open.size();
+    auto end = page.find(close, at);
+    if (end == std::string::npos) break;
+    blocks.push_back(page.substr(at, end - at));
+    at = end;
+  }
+  return blocks;
+}
+
+}  // namespace
+
+TEST_CASE("the_page_shows_only_code_that_is_compiled_here") {
+  const std::string root = WEIR_SOURCE_DIR;
+  auto here = without_space(read_file(root + "/tests/unit/outside_docs_test.cpp"));
+  auto blocks = cpp_blocks(read_file(root + "/docs/outside.md"));
+  CHECK(!blocks.empty());
+  for (auto& block : blocks)
+    CHECK_MESSAGE(here.find(without_space(block)) != std::string::npos, block);
+}
+
+TEST_CASE("offloaded_work_answers_a_client") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    auto client = co_await weir::connect(listener.local_endpoint());
+    auto peer = co_await listener.accept();
+    co_await answer(*peer, 3ull * 5 * 7919);
+    std::array<std::byte, 5> line;
+    co_await client.read_exactly(line);
+    CHECK(std::string(reinterpret_cast<char*>(line.data()), line.size()) == "7919\n");
+  });
+}
+
+TEST_CASE("an_awaiter_of_ones_own_resumes_on_the_shard") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    foreign_library library;
+    foreign_answer pending(library, 21, s);
+    auto got = co_await pending;
+    CHECK(got == 42);
+    CHECK(s.on_this_thread());
+  });
+}
