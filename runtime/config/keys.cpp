@@ -365,6 +365,19 @@ std::vector<key> make_keys() {
                        "feature of io_uring to do without, by weir-probe's name (repeatable)",
                        [](auto& c) -> auto& { return c.uring.hide; }));
 
+  k.push_back(text("tls.certificate", "FILE", "none", "a file name",
+                   "our certificate and the chain behind it, PEM", is_anything,
+                   [](auto& c) -> auto& { return c.tls.certificate; }));
+  k.push_back(text("tls.key", "FILE", "certificate", "a file name",
+                   "the certificate's private key, PEM; unless it is in the same file", is_anything,
+                   [](auto& c) -> auto& { return c.tls.key; }));
+  k.push_back(text("tls.authorities", "FILE", "system", "a file name",
+                   "whose certificates to trust, PEM; unless those that the system trusts",
+                   is_anything, [](auto& c) -> auto& { return c.tls.authorities; }));
+  k.push_back(choice("tls.minimum", choices<std::string>{{"1.2", "1.2"}, {"1.3", "1.3"}},
+                     "the oldest version of TLS to speak",
+                     [](auto& c) -> auto& { return c.tls.minimum; }));
+
   k.push_back(text("observe.listen", "ADDR:PORT", "off",
                    "an address and port, such as 127.0.0.1:9100",
                    "admin endpoint: /metrics, /sockets and a live page", is_endpoint,

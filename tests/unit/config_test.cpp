@@ -69,6 +69,7 @@ std::string other_value(const detail::key& k) {
   if (k.name == "observe.listen") return "127.0.0.1:9100";
   if (k.name == "observe.pcap") return "out.pcapng";
   if (k.name == "resolve.servers") return "192.0.2.1:5353";
+  if (k.name.starts_with("tls.") && k.name != "tls.minimum") return "other.pem";
   auto shown = k.show(config{})[0];
   if (k.kind == detail::key_kind::boolean) return shown == "true" ? "false" : "true";
   if (k.kind == detail::key_kind::number)

@@ -88,6 +88,13 @@ struct config {
     std::vector<std::string> hide;  ///< features to do without
   } uring;
 
+  struct tls_section {
+    std::string certificate;  ///< file; ours, and the chain behind it
+    std::string key;          ///< file; empty = in the certificate's
+    std::string authorities;  ///< file; whom to trust; empty = whom the system trusts
+    std::string minimum = "1.2";
+  } tls;
+
   struct observe_section {
     std::string listen;  ///< ADDR:PORT of the admin endpoint; empty = off
     std::string pcap;    ///< pcapng file; empty = off
