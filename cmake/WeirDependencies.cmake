@@ -9,6 +9,19 @@ if(WEIR_WITH_URING)
   pkg_check_modules(LIBURING REQUIRED IMPORTED_TARGET liburing>=2.3)
 endif()
 
+# OpenSSL, for the TLS layer only.
+set(WEIR_BUILD_TLS OFF)
+if(NOT WEIR_WITH_TLS STREQUAL "OFF")
+  find_package(OpenSSL 3.0 QUIET)
+  if(OPENSSL_FOUND)
+    set(WEIR_BUILD_TLS ON)
+  elseif(WEIR_WITH_TLS STREQUAL "ON")
+    message(FATAL_ERROR "WEIR_WITH_TLS=ON: OpenSSL 3 is missing: install libssl-dev")
+  else()
+    message(STATUS "weir::tls is left out: OpenSSL 3 is missing (libssl-dev)")
+  endif()
+endif()
+
 # Standalone Asio, as headers only. Asio 1.22 does not see clang's coroutines unless it is told.
 find_path(WEIR_ASIO_INCLUDE asio.hpp)
 add_library(weir_asio INTERFACE)

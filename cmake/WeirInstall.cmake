@@ -7,6 +7,9 @@ set(weir_installed weir_stack weir_sim weir_core weir weir_http)
 if(WEIR_BUILD_RESOLVE)
   list(APPEND weir_installed weir_resolve)
 endif()
+if(WEIR_BUILD_TLS)
+  list(APPEND weir_installed weir_tls)
+endif()
 install(TARGETS ${weir_installed} EXPORT weirTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${WEIR_STACK_DIR}/include/" "${WEIR_RUNTIME_DIR}/include/"

@@ -81,6 +81,13 @@ if(WEIR_BUILD_RESOLVE)
   target_include_directories(weir_resolve PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
 endif()
 
+# TLS as a layer on streams: it knows the runtime's public headers, and what every layer does alike (core/sockets).
+if(WEIR_BUILD_TLS)
+  weir_declare_library(weir_tls tls)
+  target_link_libraries(weir_tls PUBLIC weir PRIVATE OpenSSL::SSL)
+  target_include_directories(weir_tls PRIVATE "${WEIR_RUNTIME_DIR}")
+endif()
+
 # A library whose folders bring no source of their own (headers only, or left out by WEIR_BACKENDS) still
 # has to be an archive.
 function(weir_finish_libraries)

@@ -6,6 +6,8 @@ if(CMAKE_SOURCE_DIR STREQUAL PROJECT_SOURCE_DIR)
 endif()
 
 set(WEIR_BACKENDS "uring;asio;stack;sim" CACHE STRING "back ends to build in (list)")
+set(WEIR_WITH_TLS AUTO CACHE STRING "the TLS layer, which needs OpenSSL 3: AUTO, ON or OFF")
+set_property(CACHE WEIR_WITH_TLS PROPERTY STRINGS AUTO ON OFF)
 option(WEIR_BUILD_TESTS "build the tests" ${WEIR_TOP_LEVEL})
 option(WEIR_BUILD_EXAMPLES "build the examples" ${WEIR_TOP_LEVEL})
 option(WEIR_BUILD_BENCH "build weir-bench" ${WEIR_TOP_LEVEL})

@@ -1,0 +1,236 @@
+// Contexts: certificates and keys from files or text, whom to trust, ALPN, sessions to resume.
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "tls/session.hpp"
+#include "tls/state.hpp"
+
+namespace weir::detail {
+
+namespace {
+
+[[noreturn]] void refuse(std::string_view key, const std::string& why) {
+  ERR_clear_error();
+  throw config_error("tls." + std::string(key) + ": " + why);
+}
+
+std::string shown(const std::string& source) {
+  return source.starts_with("-----BEGIN") ? "the text given" : source;
+}
+
+/// A file, or the text itself.
+bio_ptr open_pem(std::string_view key, const std::string& source) {
+  if (source.starts_with("-----BEGIN"))
+    return bio_ptr(BIO_new_mem_buf(source.data(), static_cast<int>(source.size())));
+  errno = 0;
+  bio_ptr file(BIO_new_file(source.c_str(), "r"));
+  if (file == nullptr) refuse(key, "cannot read " + source + ": " + std::strerror(errno));
+  return file;
+}
+
+void use_certificate(SSL_CTX& ssl, const tls::context_options& o) {
+  auto pem = open_pem("certificate", o.certificate);
+  x509_ptr own(PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr));
+  if (own == nullptr)
+    refuse("certificate", "there is no PEM certificate in " + shown(o.certificate));
+  if (SSL_CTX_use_certificate(&ssl, own.get()) != 1)
+    refuse("certificate", "OpenSSL refuses it (a key too short, a digest too weak?)");
+  while (x509_ptr next{PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr)})
+    SSL_CTX_add1_chain_cert(&ssl, next.get());
+  ERR_clear_error();  // the end of the file
+
+  const auto& place = o.key.empty() ? o.certificate : o.key;
+  auto key_pem = open_pem("key", place);
+  std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>> key(
+      PEM_read_bio_PrivateKey(key_pem.get(), nullptr, nullptr, nullptr));
+  if (key == nullptr) refuse("key", "there is no PEM private key in " + shown(place));
+  if (SSL_CTX_use_PrivateKey(&ssl, key.get()) != 1 || SSL_CTX_check_private_key(&ssl) != 1)
+    refuse("key", "it is not the key of the certificate");
+}
+
+void trust(SSL_CTX& ssl, const tls::context_options& o) {
+  if (o.authorities.empty()) {
+    SSL_CTX_set_default_verify_paths(&ssl);
+    return;
+  }
+  auto pem = open_pem("authorities", o.authorities);
+  std::size_t found = 0;
+  while (x509_ptr one{PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr)}) {
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(&ssl), one.get());
+    SSL_CTX_add_client_CA(&ssl, one.get());
+    ++found;
+  }
+  ERR_clear_error();
+  if (found == 0) refuse("authorities", "there is no PEM certificate in " + shown(o.authorities));
+}
+
+int choose_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
+                const unsigned char* offered, unsigned size, void*) {
+  const auto& ours = tls_session::of(*ssl).state().alpn;
+  unsigned char* chosen = nullptr;
+  if (SSL_select_next_proto(&chosen, out_size, reinterpret_cast<const unsigned char*>(ours.data()),
+                            static_cast<unsigned>(ours.size()), offered,
+                            size) != OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+int keep_session(SSL* ssl, SSL_SESSION* session) noexcept {
+  tls_session::of(*ssl).keep(ssl_session_ptr(session));
+  return 1;  // ours now
+}
+
+int number_of(tls::version v) {
+  return v == tls::version::tls1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
+ssl_context_ptr make_context(const tls::context_options& o, bool server) {
+  ssl_context_ptr made(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
+  if (made == nullptr) throw std::bad_alloc();
+  auto& ssl = *made;
+  SSL_CTX_set_min_proto_version(&ssl, number_of(o.minimum));
+  SSL_CTX_set_max_proto_version(&ssl, number_of(o.maximum));
+  SSL_CTX_set_options(&ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_mode(&ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+  if (!o.certificate.empty())
+    use_certificate(ssl, o);
+  else if (server)
+    refuse("certificate", "a server needs one, and its key");
+  const bool verifies = server ? o.ask != tls::client_certificates::none
+                               : o.verify != tls::verification::none_insecure;
+  if (verifies) {
+    trust(ssl, o);
+    const int must =
+        server && o.ask == tls::client_certificates::required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+    SSL_CTX_set_verify(&ssl, SSL_VERIFY_PEER | must, nullptr);
+    SSL_CTX_set_verify_depth(&ssl, tls_state::most_between);
+  }
+  if (server) {
+    static constexpr unsigned char name[] = "weir";
+    SSL_CTX_set_session_id_context(&ssl, name, sizeof(name) - 1);
+    if (!o.alpn.empty()) SSL_CTX_set_alpn_select_cb(&ssl, &choose_alpn, nullptr);
+    // Tickets resume; a cache of sessions would grow with the peers.
+    SSL_CTX_set_session_cache_mode(&ssl, SSL_SESS_CACHE_OFF);
+  } else {
+    SSL_CTX_set_session_cache_mode(&ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_new_cb(&ssl, &keep_session);
+  }
+  return made;
+}
+
+}  // namespace
+
+std::string alpn_list(std::string_view names) {
+  std::string out;
+  while (!names.empty()) {
+    const auto end = names.find(',');
+    const auto name = names.substr(0, end);
+    if (name.empty() || name.size() > 255) refuse("alpn", "a protocol's name has 1 to 255 bytes");
+    out += static_cast<char>(name.size());
+    out += name;
+    names = end == std::string_view::npos ? std::string_view() : names.substr(end + 1);
+  }
+  return out;
+}
+
+tls_state::tls_state(const tls::context_options& o, bool is_server) : server(is_server) {
+  spare_.reserve(most_spare);
+  spare_blocks_.reserve(most_spare);
+  reload(o);
+}
+
+void tls_state::reload(const tls::context_options& o) {
+  auto protocols = alpn_list(o.alpn);
+  auto made = make_context(o, server);
+  ssl = std::move(made);
+  alpn = std::move(protocols);
+  options = o;
+  sessions_.clear();  // they were verified by what was trusted then
+}
+
+ssl_session_ptr tls_state::resumable(const std::string& peer) {
+  const auto found = sessions_.find(peer);
+  if (found == sessions_.end()) return nullptr;
+  if (SSL_SESSION_get_protocol_version(found->second.get()) < TLS1_3_VERSION) {
+    SSL_SESSION_up_ref(found->second.get());
+    return ssl_session_ptr(found->second.get());
+  }
+  auto session = std::move(found->second);
+  sessions_.erase(found);
+  return session;
+}
+
+void tls_state::keep(const std::string& peer, ssl_session_ptr session) {
+  if (sessions_.size() >= most_resumable && !sessions_.contains(peer))
+    sessions_.erase(sessions_.begin());
+  sessions_[peer] = std::move(session);
+}
+
+std::vector<std::byte> tls_state::spare_buffer() {
+  if (spare_.empty()) return {};
+  auto buffer = std::move(spare_.back());
+  spare_.pop_back();
+  return buffer;
+}
+
+void tls_state::give_back(std::vector<std::byte>&& buffer) noexcept {
+  if (spare_.size() == most_spare) return;
+  buffer.clear();
+  spare_.push_back(std::move(buffer));
+}
+
+std::unique_ptr<std::byte[]> tls_state::spare_block() {
+  if (spare_blocks_.empty()) return std::make_unique_for_overwrite<std::byte[]>(record);
+  auto block = std::move(spare_blocks_.back());
+  spare_blocks_.pop_back();
+  return block;
+}
+
+void tls_state::give_back(std::unique_ptr<std::byte[]> block) noexcept {
+  if (block != nullptr && spare_blocks_.size() < most_spare)
+    spare_blocks_.push_back(std::move(block));
+}
+
+/// Whoever shakes hands honestly has finished long before so many others came: in a flood of half
+/// handshakes it is the flood's that are the oldest.
+void tls_state::handshake_begins(tls_session& session) {
+  if (shakes_ != 0 && shakes_ >= options.handshakes) {
+    ++counters.displaced;
+    shaking_.front()->displace();
+  }
+  shaking_.push_back(session);
+  ++shakes_;
+}
+
+void tls_state::handshake_ended(tls_session& session) noexcept {
+  shaking_.remove(session);
+  --shakes_;
+}
+
+}  // namespace weir::detail
+
+namespace weir::tls {
+
+context::context(const context_options& options, bool server)
+    : state_(std::make_shared<detail::tls_state>(options, server)) {}
+context::~context() = default;
+
+const context_counters& context::counters() const { return state_->counters; }
+const std::string& context::last_failure() const { return state_->last_failure; }
+void context::reload(const context_options& options) { state_->reload(options); }
+
+context_options options_from(const config::tls_section& section) {
+  context_options out;
+  out.certificate = section.certificate;
+  out.key = section.key;
+  out.authorities = section.authorities;
+  out.minimum = section.minimum == "1.3" ? version::tls1_3 : version::tls1_2;
+  return out;
+}
+
+}  // namespace weir::tls

@@ -1,0 +1,85 @@
+// What the sessions of one context share: OpenSSL's context, limits, counters, sessions to resume
+// and spare buffers.
+#pragma once
+
+#include <openssl/ssl.h>
+
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/stack/intrusive.hpp"
+#include "weir/tls.hpp"
+
+namespace weir::detail {
+
+template <auto Free>
+struct freed_by {
+  template <class T>
+  void operator()(T* object) const noexcept {
+    Free(object);
+  }
+};
+using ssl_context_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
+using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
+using ssl_session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
+using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free_all>>;
+using x509_ptr = std::unique_ptr<X509, freed_by<X509_free>>;
+
+struct tls_state : std::enable_shared_from_this<tls_state> {
+  static constexpr int most_between = 8;              // certificates between a peer's and its root
+  static constexpr std::size_t most_resumable = 256;  // peers whose sessions a client keeps
+  static constexpr std::size_t most_spare = 64;       // buffers, and blocks
+  static constexpr std::size_t record = 16 * 1024;    // plaintext of one
+
+  tls_state(const tls::context_options& o, bool is_server);
+  void reload(const tls::context_options& o);
+
+  /// A session to resume with this peer. Those of TLS 1.3 are used once (RFC 8446 C.4).
+  ssl_session_ptr resumable(const std::string& peer);
+  void keep(const std::string& peer, ssl_session_ptr session);
+
+  /// For ciphertext; it grows as it is used.
+  std::vector<std::byte> spare_buffer();
+  void give_back(std::vector<std::byte>&& buffer) noexcept;
+  /// For one record's plaintext.
+  std::unique_ptr<std::byte[]> spare_block();
+  void give_back(std::unique_ptr<std::byte[]> block) noexcept;
+
+  /// A server's handshake begins; one that is too many ends the oldest.
+  void handshake_begins(tls_session& session);
+  void handshake_ended(tls_session& session) noexcept;
+
+  bool server;
+  tls::context_options options;
+  std::string alpn;  // as the wire has it: each with its length before it
+  ssl_context_ptr ssl;
+  tls::context_counters counters;
+  std::string last_failure;
+
+ private:
+  std::map<std::string, ssl_session_ptr> sessions_;
+  std::vector<std::vector<std::byte>> spare_;
+  std::vector<std::unique_ptr<std::byte[]>> spare_blocks_;
+  stack::intrusive_queue<tls_session> shaking_;  // a server's, the oldest first
+  std::size_t shakes_ = 0;
+};
+
+/// "h2,http/1.1" as the wire has it. Throws config_error where a name is empty or too long.
+std::string alpn_list(std::string_view names);
+
+/// A certificate that was not accepted, in words. `asked`: for whom it should be.
+std::string verify_words(X509_STORE_CTX& found, std::string_view asked, bool of_client);
+/// What OpenSSL's queue of errors says, in words; clears it.
+struct openssl_failure {
+  std::error_code code;
+  std::string words;
+};
+openssl_failure take_failure(bool server);
+std::vector<std::string> names_of(X509& certificate);
+tls::certificate describe(X509& certificate);
+
+}  // namespace weir::detail
