@@ -1,0 +1,247 @@
+// TLS in the simulated network: real handshakes, virtual time. What a secured stream promises, and
+// what its handshake is bounded by.
+#include "tls/world.hpp"
+
+using namespace tls_test;
+
+TEST_CASE("a_secured_stream_echoes_and_ends_cleanly_both_ways") {
+  world w;
+  bool done = false;
+  w.talk(echo, [&](tls::tls_stream& peer) -> task<> {
+    CHECK(peer.protocol() == "TLSv1.3");
+    CHECK(peer.peer_certificate()->names == std::vector<std::string>{"server.test"});
+    co_await say_hello(peer);
+    done = true;
+  });
+  CHECK(done);
+  CHECK_FALSE(w.server_failure);
+  CHECK_FALSE(w.client_failure);
+}
+
+TEST_CASE("tls_1_3_alone_is_spoken_where_it_is_the_minimum") {
+  world w;
+  w.serving.minimum = tls::version::tls1_3;
+  w.trusting.minimum = tls::version::tls1_3;
+  w.talk(echo, say_hello);
+  CHECK_FALSE(w.client_failure);
+}
+
+TEST_CASE("a_megabyte_over_a_lossy_link_comes_back_whole") {
+  world w({.delay = 5ms, .loss = 0.02}, 7);
+  std::string sent(1'000'000, '\0');
+  for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<char>(i * 2654435761u >> 13);
+  std::string came;
+  w.talk(echo, [&](tls::tls_stream& peer) -> task<> {
+    auto& s = peer.owner();
+    auto write = [](tls::tls_stream& to, const std::string& what) -> task<> {
+      co_await to.write_all(what);
+      co_await to.close_notify();
+    };
+    auto read = [](tls::tls_stream& from, std::string& into) -> task<> {
+      into = co_await read_all(from);
+    };
+    weir::scope both(s);
+    both.spawn(write(peer, sent));
+    both.spawn(read(peer, came));
+    co_await both.join();
+  });
+  CHECK(came == sent);
+}
+
+TEST_CASE("an_end_without_close_notify_is_a_truncation") {
+  world w;
+  w.talk([](tls::tls_stream& peer) -> task<> { co_await peer.write_all("half a"); },
+         [](tls::tls_stream& peer) -> task<> {
+           std::array<std::byte, 64> buffer;
+           auto n = co_await peer.read_some(buffer);
+           CHECK(n == 6);
+           auto end = co_await peer.read_some(buffer).nothrow();
+           CHECK(end.ec == weir::error::truncated);
+           end = co_await peer.read_some(buffer).nothrow();  // and stays so
+           CHECK(end.ec == weir::error::truncated);
+           CHECK(peer.details().find("without close_notify") != std::string::npos);
+         });
+}
+
+TEST_CASE("after_close_notify_reading_goes_on_and_writing_is_a_broken_pipe") {
+  world w;
+  w.talk(
+      [](tls::tls_stream& peer) -> task<> {
+        auto asked = co_await read_all(peer);
+        CHECK(asked == "question");
+        co_await peer.write_all("answer");
+        co_await peer.close_notify();
+      },
+      [](tls::tls_stream& peer) -> task<> {
+        co_await peer.write_all("question");
+        co_await peer.close_notify();
+        auto late = co_await peer.write_all("more").nothrow();
+        CHECK(late.ec == std::errc::broken_pipe);
+        auto answer = co_await peer.receive();
+        CHECK(text_of(answer.bytes()) == "answer");
+        auto end = co_await peer.receive();
+        CHECK_FALSE(end);
+      });
+  CHECK_FALSE(w.client_failure);
+}
+
+TEST_CASE("alpn_agrees_on_the_server_s_best_or_refuses") {
+  world w;
+  w.serving.alpn = "h2,http/1.1";
+  w.how.alpn = "http/1.1,h2";
+  w.talk(
+      [](tls::tls_stream& peer) -> task<> {
+        CHECK(peer.alpn() == "h2");
+        co_await echo(peer);
+      },
+      [](tls::tls_stream& peer) -> task<> {
+        CHECK(peer.alpn() == "h2");
+        co_await say_hello(peer);
+      });
+  world other;
+  other.serving.alpn = "h2";
+  other.how.alpn = "spdy";
+  other.talk(echo, say_hello);
+  CHECK(other.client_failure == std::errc::protocol_error);
+  CHECK(other.client_words == "no common protocol (ALPN)");
+}
+
+TEST_CASE("later_connections_resume_the_session_of_the_first") {
+  for (const bool old : {false, true}) {
+    CAPTURE(old);
+    world w;
+    if (old) w.serving.maximum = tls::version::tls1_2;
+    constexpr int connections = 3;
+    std::uint64_t resumed = 0, handshakes = 0;
+    w.net.start(w.server, [&](shard& s) -> task<> {
+      tls::server_context context(w.serving);
+      auto listener = s.listen(w.where());
+      for (int i = 0; i < connections; ++i) {
+        auto peer = co_await listener.accept();
+        auto secure = co_await tls::accept(std::move(*peer), context);
+        co_await echo(secure);
+      }
+      resumed = context.counters().resumed;
+      handshakes = context.counters().handshakes;
+    });
+    w.net.start(w.client, [&](shard& s) -> task<> {
+      tls::client_context context(w.trusting);
+      for (int i = 0; i < connections; ++i) {
+        auto plain = co_await s.connect(w.where());
+        auto secure = co_await tls::connect(std::move(plain), context, w.how);
+        CHECK(secure.protocol() == (old ? "TLSv1.2" : "TLSv1.3"));
+        CHECK(secure.resumed() == (i != 0));
+        co_await say_hello(secure);
+      }
+    });
+    w.net.run();
+    CHECK(resumed == connections - 1);
+    CHECK(handshakes == connections);
+  }
+}
+
+TEST_CASE("a_peer_that_says_nothing_ends_the_handshake_in_time") {
+  world w;
+  weir::instant ended;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen(w.where());
+    auto peer = co_await listener.accept();
+    std::array<std::byte, 4096> buffer;
+    for (;;) {
+      auto got = co_await peer->read_some(buffer).nothrow();
+      if (got.ec || got.n == 0) break;
+    }
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    tls::client_context context(w.trusting);
+    any_stream plain = co_await s.connect(w.where());
+    auto made = co_await tls::connect(std::move(plain), context, w.how).nothrow();
+    CHECK(made.error() == std::errc::timed_out);
+    CHECK(context.last_failure() == "the peer did not finish the handshake in time");
+    ended = s.now();
+  });
+  w.net.run();
+  CHECK(ended - weir::instant() > 10s);
+  CHECK(ended - weir::instant() < 11s);
+}
+
+TEST_CASE("a_flood_of_half_handshakes_costs_the_oldest_of_them") {
+  world w;
+  w.serving.handshakes = 4;
+  constexpr int flood = 10;
+  tls::context_counters counted;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    tls::server_context context(w.serving);
+    auto listener = s.listen(w.where());
+    weir::scope sessions(s);
+    auto session = [](weir::tcp_stream plain, tls::server_context& ours) -> task<> {
+      auto made = co_await tls::accept(std::move(plain), ours).nothrow();
+      if (made) co_await echo(*made);
+    };
+    for (int i = 0; i <= flood; ++i) {
+      auto peer = co_await listener.accept();
+      sessions.spawn(session(std::move(*peer), context));
+    }
+    co_await sessions.join();
+    counted = context.counters();
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    tls::client_context context(w.trusting);
+    std::vector<weir::tcp_stream> silent;
+    for (int i = 0; i < flood; ++i) silent.push_back(co_await s.connect(w.where()));
+    auto plain = co_await s.connect(w.where());
+    auto secure = co_await tls::connect(std::move(plain), context, w.how);
+    co_await say_hello(secure);
+    std::array<std::byte, 1> one;
+    auto end = co_await silent.front().read_some(one).timeout(1s).nothrow();
+    CHECK(end.ec == std::errc::connection_reset);
+  });
+  w.net.run();
+  CHECK(counted.handshakes == 1);
+  CHECK(counted.displaced == flood + 1 - 4);
+  CHECK(counted.failed == flood);
+}
+
+TEST_CASE("a_key_is_renewed_after_so_many_bytes_and_nobody_notices") {
+  world w;
+  w.serving.key_bytes = 50'000;
+  std::string sent(400'000, 'x'), came;
+  w.talk(
+      [&](tls::tls_stream& peer) -> task<> {
+        for (std::size_t at = 0; at < sent.size(); at += 1000)
+          co_await peer.write_all(std::string_view(sent).substr(at, 1000));
+        co_await peer.close_notify();
+      },
+      [&](tls::tls_stream& peer) -> task<> { came = co_await read_all(peer); });
+  CHECK_FALSE(w.client_failure);
+  CHECK_FALSE(w.server_failure);
+  CHECK((came == sent));
+  CHECK(w.renewed_keys == 8);
+}
+
+TEST_CASE("plain_http_to_a_tls_port_is_called_by_its_name") {
+  world w;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    tls::server_context context(w.serving);
+    auto listener = s.listen(w.where());
+    auto peer = co_await listener.accept();
+    any_stream plain = std::move(*peer);
+    auto made = co_await tls::accept(std::move(plain), context).nothrow();
+    CHECK(made.error() == std::errc::protocol_error);
+    CHECK(context.last_failure() == "the peer speaks plain HTTP to a port that is TLS's");
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    auto plain = co_await s.connect(w.where());
+    co_await plain.write_all("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    std::array<std::byte, 64> buffer;
+    (void)co_await plain.read_some(buffer).nothrow();
+  });
+  w.net.run();
+}
+
+TEST_CASE("a_handshake_s_bytes_are_bounded") {
+  world w;
+  w.trusting.handshake_bytes = 100;
+  w.talk(echo, say_hello);
+  CHECK(w.client_failure == weir::error::limit_exceeded);
+}
