@@ -18,7 +18,7 @@ endfunction()
 step(${CMAKE_COMMAND} --install "${BUILD}" --prefix "${prefix}")
 step(${CMAKE_COMMAND} -G "${GENERATOR}" -S "${CONSUMER}" -B "${build}" "-DCMAKE_PREFIX_PATH=${prefix}"
   "-DCMAKE_CXX_COMPILER=${COMPILER}" "-DCMAKE_CXX_FLAGS=${FLAGS}" "-DWEIR_VERSION_WANTED=${VERSION}"
-  "-DECHO=${ECHO}")
+  "-DEXAMPLES=${EXAMPLES}" "-DLAYERS=${LAYERS}")
 # One g++ drops coroutines: find_package() says so there, and nowhere else.
 string(FIND "${output}" "compiles some coroutines into nothing" warned)
 if(COMPILER_DROPS AND warned EQUAL -1)
@@ -32,6 +32,11 @@ if(NOT output MATCHES "consumer: installed on ${BACKEND}")
   message(FATAL_ERROR "the program ran, but said:\n${output}")
 endif()
 step(${launcher} "${build}/echo" --help)
+string(REPLACE "," ";" layers "${LAYERS}")
+foreach(layer IN LISTS layers)
+  string(REGEX REPLACE ".*:" "" example "${layer}")
+  step(${launcher} "${build}/${example}" --help)
+endforeach()
 
 # The checker, as a program.
 set(checker "${prefix}/${BINDIR}/weir-lint-coroutines")
