@@ -196,6 +196,10 @@ bool shard::spend_budget() noexcept {
   return true;
 }
 
+void shard::spend_budget_on(std::size_t bytes) noexcept {
+  budget_ -= static_cast<unsigned>(std::min<std::size_t>(budget_, bytes / bytes_per_operation));
+}
+
 void shard::note_spent(detail::socket_base& socket) noexcept {
   if (socket.spent_noted) return;
   socket.spent_noted = true;

@@ -816,6 +816,92 @@ TEST_CASE("connections_that_are_ready_are_served_at_once_however_busy_the_shard_
   CHECK(turns_to_serve_all_beside(&play_until) <= 2);
 }
 
+namespace {
+
+constexpr std::size_t large = 64 << 10;
+
+/// The most that passed in one turn, counted call by call until all have passed.
+struct turn_share {
+  void pass(shard& s, std::size_t n) {
+    if (std::exchange(turn, s.counters().turns) != s.counters().turns) in_turn = 0;
+    most = std::max(most, in_turn += n);
+  }
+  std::uint64_t turn = 0;
+  std::size_t in_turn = 0;
+  std::size_t most = 0;
+};
+
+/// Lets a thread pump the peer's side meanwhile, with blocking calls.
+template <class Pump, class Body>
+turn_share share_of_a_turn(Pump pump, Body body) {
+  turn_share seen;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    auto listener = s.listen({"127.0.0.1", 0});
+    raw_client peer(listener.local_endpoint());
+    auto accepted = co_await listener.accept();
+    std::thread thread([&] { pump(peer.fd.get()); });
+    co_await body(s, *accepted, seen);
+    accepted->close();
+    thread.join();
+  });
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("large_reads_that_never_wait_end_the_turn_at_a_mebibyte") {
+  const auto seen = share_of_a_turn(
+      [](int fd) {
+        std::vector<std::byte> block(1 << 20);
+        while (::send(fd, block.data(), block.size(), MSG_NOSIGNAL) > 0) {
+        }
+      },
+      [](shard& s, tcp_stream& from, turn_share& share) -> task<> {
+        std::vector<std::byte> block(large);
+        for (std::size_t total = 0; total < 64 << 20;) {
+          const auto n = co_await from.read_some(block);
+          share.pass(s, n);
+          total += n;
+        }
+      });
+  CHECK(seen.most <= (1 << 20) + large);
+}
+
+TEST_CASE("large_writes_that_never_wait_end_the_turn_at_a_mebibyte") {
+  const auto seen = share_of_a_turn(
+      [](int fd) {
+        std::vector<std::byte> block(1 << 20);
+        while (::recv(fd, block.data(), block.size(), 0) > 0) {
+        }
+      },
+      [](shard& s, tcp_stream& to, turn_share& share) -> task<> {
+        std::vector<std::byte> block(large);
+        for (std::size_t total = 0; total < 64 << 20; total += large) {
+          co_await to.write_all(block);
+          share.pass(s, large);
+        }
+      });
+  CHECK(seen.most <= (1 << 20) + large);
+}
+
+TEST_CASE("large_datagrams_that_never_wait_end_the_turn_at_a_mebibyte") {
+  turn_share seen;
+  world w;
+  w.run([&](shard& s) -> task<> {
+    auto left = s.bind_udp({"127.0.0.1", 0});
+    auto right = s.connect_udp(left.local_endpoint());
+    std::vector<std::byte> ball(60'000);
+    for (int i = 0; i < 200; ++i) {
+      co_await right.send(ball);
+      seen.pass(s, ball.size());
+      const auto got = co_await left.receive_from(ball);
+      seen.pass(s, got.n);
+    }
+  });
+  CHECK(seen.most <= (1 << 20) + 60'000);
+}
+
 TEST_CASE("shutdown_under_load_leaves_nothing") {
   world w;
   std::size_t echoed = 0;

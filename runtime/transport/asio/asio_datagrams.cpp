@@ -11,6 +11,7 @@
 #include "driver/asio/asio_driver.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
+#include "weir/shard.hpp"
 
 namespace weir::detail {
 
@@ -92,6 +93,7 @@ bool asio_datagrams::socket::try_receive(receive_datagram_operation& op, std::er
       // What was queued from others before connect(2) is not this socket's any more.
       if (connected && op.from != remote) continue;
       op.size = static_cast<std::size_t>(n);
+      owner->spend_budget_on(op.size);
       return true;
     }
     if (errno == EINTR) continue;
@@ -124,7 +126,10 @@ bool asio_datagrams::socket::try_send(send_datagram_operation& op, std::error_co
   header.msg_iovlen = 1;
   for (;;) {
     count_system_call();
-    if (::sendmsg(fd(), &header, MSG_NOSIGNAL) >= 0) return true;
+    if (::sendmsg(fd(), &header, MSG_NOSIGNAL) >= 0) {
+      owner->spend_budget_on(op.bytes.size());
+      return true;
+    }
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return false;
     error = kernel::datagram_error_from(errno);

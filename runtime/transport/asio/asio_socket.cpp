@@ -11,6 +11,7 @@
 #include "base/parts.hpp"
 #include "driver/asio/asio_driver.hpp"
 #include "transport/asio/asio_transport.hpp"
+#include "weir/shard.hpp"
 
 namespace weir::detail {
 
@@ -46,7 +47,10 @@ void asio_stream::bring_in() {
     count_system_call();
     const auto n = ::recv(fd(), room.data(), room.size(), 0);
     const int error = n < 0 ? errno : 0;
-    if (n > 0) op.filled += static_cast<std::size_t>(n);
+    if (n > 0) {
+      op.filled += static_cast<std::size_t>(n);
+      home().owner().spend_budget_on(static_cast<std::size_t>(n));
+    }
     if (op.lend && n > 0)
       op.lent = {room.data(), static_cast<std::uint32_t>(n), 0, room.data()};
     else if (op.lend)
@@ -83,6 +87,7 @@ void asio_stream::take_out() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return wait_writable();
     if (n < 0) return home().sending_failed(*this, kernel::last_error());
+    home().owner().spend_budget_on(static_cast<std::size_t>(n));
     home().sent(*this, static_cast<std::size_t>(n));
     if (static_cast<std::size_t>(n) < some.bytes && !writers.empty()) return wait_writable();
   }

@@ -52,6 +52,7 @@ bool uring_transport::send_at_once(uring_stream& s) noexcept {
       sending_failed(s, kernel::last_error());
       break;
     }
+    owner().spend_budget_on(static_cast<std::size_t>(n));
     sent(s, static_cast<std::size_t>(n));
     if (static_cast<std::size_t>(n) < some.bytes) return s.writers.empty();
   }
