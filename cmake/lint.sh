@@ -80,7 +80,7 @@ arrow() {
   arrow runtime/transport -- '(sim|run|http|tls|resolve)/'
   arrow runtime/config -- '(driver|transport|sim|run|http|tls|resolve|backend)/'
   arrow runtime/observe -- '(sim|run|tls|resolve|http/(?!wire/))'
-  arrow runtime/http runtime/tls runtime/resolve -- '(driver|transport|sim|run|backend)/'
+  arrow runtime/http runtime/tls runtime/resolve runtime/testing -- '(driver|transport|sim|run|backend)/'
 } | report "an arrow that docs/architecture.md does not have"
 search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |
   report "nothing but run() and the tools includes run/"
