@@ -89,6 +89,22 @@ int number_of(tls::version v) {
   return v == tls::version::tls1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
 }
 
+void log_keys(const SSL* ssl, const char* line) noexcept {
+  auto* to = tls_session::of(*ssl).state().key_log.get();
+  if (to == nullptr) return;
+  BIO_puts(to, line);
+  BIO_puts(to, "\n");
+  (void)BIO_flush(to);
+}
+
+bio_ptr open_key_log(const std::string& file) {
+  if (file.empty()) return nullptr;
+  errno = 0;
+  bio_ptr opened(BIO_new_file(file.c_str(), "a"));
+  if (opened == nullptr) refuse("key_log", "cannot write " + file + ": " + std::strerror(errno));
+  return opened;
+}
+
 ssl_context_ptr make_context(const tls::context_options& o, bool server) {
   ssl_context_ptr made(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
   if (made == nullptr) throw std::bad_alloc();
@@ -101,6 +117,8 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server) {
     use_certificate(ssl, o);
   else if (server)
     refuse("certificate", "a server needs one, and its key");
+  use_staples(ssl, server);
+  if (!o.key_log.empty()) SSL_CTX_set_keylog_callback(&ssl, &log_keys);
   const bool verifies = server ? o.ask != tls::client_certificates::none
                                : o.verify != tls::verification::none_insecure;
   if (verifies) {
@@ -147,7 +165,11 @@ tls_state::tls_state(const tls::context_options& o, bool is_server) : server(is_
 void tls_state::reload(const tls::context_options& o) {
   auto protocols = alpn_list(o.alpn);
   auto made = make_context(o, server);
+  auto says = load_staple(o.staple);
+  auto log = open_key_log(o.key_log);
   ssl = std::move(made);
+  staple = std::move(says);
+  key_log = std::move(log);
   alpn = std::move(protocols);
   options = o;
   sessions_.clear();  // they were verified by what was trusted then

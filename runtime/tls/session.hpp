@@ -43,6 +43,8 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   static tls_session& of(const SSL& ssl);
   void explain(X509_STORE_CTX& found) noexcept;
   void keep(ssl_session_ptr resumable) noexcept;
+  /// Something else speaks against the peer's certificate.
+  void object(std::string words) noexcept { words_ = std::move(words); }
 
  private:
   tls_session(any_stream inner, tls_state& state);

@@ -55,8 +55,10 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
 
   bool server;
   tls::context_options options;
-  std::string alpn;  // as the wire has it: each with its length before it
+  std::string alpn;    // as the wire has it: each with its length before it
+  std::string staple;  // DER
   ssl_context_ptr ssl;
+  bio_ptr key_log;  // outlived by no session: they have this state
   tls::context_counters counters;
   std::string last_failure;
 
@@ -67,6 +69,11 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   stack::intrusive_queue<tls_session> shaking_;  // a server's, the oldest first
   std::size_t shakes_ = 0;
 };
+
+/// OCSP staples: what a server gives, and what a client makes of it.
+void use_staples(SSL_CTX& ssl, bool server);
+/// Of a file; empty for none. Throws config_error.
+std::string load_staple(const std::string& file);
 
 /// "h2,http/1.1" as the wire has it. Throws config_error where a name is empty or too long.
 std::string alpn_list(std::string_view names);
@@ -80,6 +87,9 @@ struct openssl_failure {
 };
 openssl_failure take_failure(bool server);
 std::vector<std::string> names_of(X509& certificate);
+/// Its first name, to be shown.
+std::string owner_of(X509& certificate);
+std::string shown(const ASN1_TIME* when);
 tls::certificate describe(X509& certificate);
 
 }  // namespace weir::detail

@@ -34,6 +34,14 @@ std::time_t seconds_of(const ASN1_TIME* when) {
   return timegm(&parts);
 }
 
+std::string joined(const std::vector<std::string>& names) {
+  std::string out;
+  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out.empty() ? "nobody" : out;
+}
+
+}  // namespace
+
 std::string shown(const ASN1_TIME* when) {
   std::tm parts{};
   ASN1_TIME_to_tm(when, &parts);
@@ -42,18 +50,10 @@ std::string shown(const ASN1_TIME* when) {
   return text;
 }
 
-std::string joined(const std::vector<std::string>& names) {
-  std::string out;
-  for (const auto& name : names) out += (out.empty() ? "" : ", ") + name;
-  return out.empty() ? "nobody" : out;
-}
-
 std::string owner_of(X509& certificate) {
   const auto names = names_of(certificate);
   return names.empty() ? printable(name_of(X509_get_subject_name(&certificate))) : names.front();
 }
-
-}  // namespace
 
 std::vector<std::string> names_of(X509& certificate) {
   std::vector<std::string> out;

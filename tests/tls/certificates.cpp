@@ -1,6 +1,7 @@
 // Makes keys and certificates with OpenSSL, P-256 throughout.
 #include "tls/certificates.hpp"
 
+#include <openssl/ocsp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -97,6 +98,31 @@ issued authority::issue(const wanted& what) {
   auto* made = draft(key, what.name, what.from_days, what.to_days);
   auto out = finish(made, key, impl_->certificate, impl_->key, what);
   out.certificate += impl_->chain;
+  return out;
+}
+
+std::string authority::staple(const issued& about, bool revoked, long from_days) const {
+  auto* pem = BIO_new_mem_buf(about.certificate.data(), static_cast<int>(about.certificate.size()));
+  auto* certificate = PEM_read_bio_X509(pem, nullptr, nullptr, nullptr);
+  BIO_free(pem);
+  auto* from = X509_gmtime_adj(nullptr, from_days * 86400);
+  auto* until = X509_gmtime_adj(nullptr, (from_days + 1) * 86400);
+  auto* basic = OCSP_BASICRESP_new();
+  auto* id = OCSP_cert_to_id(EVP_sha256(), certificate, impl_->certificate);
+  OCSP_basic_add1_status(basic, id, revoked ? V_OCSP_CERTSTATUS_REVOKED : V_OCSP_CERTSTATUS_GOOD,
+                         OCSP_REVOKED_STATUS_KEYCOMPROMISE, from, from, until);
+  OCSP_basic_sign(basic, impl_->certificate, impl_->key, EVP_sha256(), nullptr, 0);
+  auto* response = OCSP_response_create(OCSP_RESPONSE_STATUS_SUCCESSFUL, basic);
+  unsigned char* der = nullptr;
+  const int size = i2d_OCSP_RESPONSE(response, &der);
+  std::string out(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
+  OPENSSL_free(der);
+  OCSP_RESPONSE_free(response);
+  OCSP_CERTID_free(id);
+  OCSP_BASICRESP_free(basic);
+  ASN1_TIME_free(from);
+  ASN1_TIME_free(until);
+  X509_free(certificate);
   return out;
 }
 

@@ -28,6 +28,8 @@ class authority {
 
   std::string certificate() const;
   issued issue(const wanted& what = {});
+  /// An OCSP response (DER) about what it has issued, valid for a day from so many days on.
+  std::string staple(const issued& about, bool revoked, long from_days = 0) const;
   /// One that nobody but itself has signed.
   static issued self_signed(const wanted& what = {});
 

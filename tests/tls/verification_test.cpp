@@ -1,7 +1,45 @@
 // Whom a secured stream trusts, and what it says to a person when it does not.
 #include "tls/world.hpp"
 
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <fstream>
+
 using namespace tls_test;
+
+namespace {
+
+struct temporary_file {
+  explicit temporary_file(const std::string& bytes) {
+    const int made = ::mkstemp(path.data());
+    REQUIRE(made >= 0);
+    ::close(made);
+    std::ofstream(path, std::ios::binary) << bytes;
+  }
+  ~temporary_file() { ::unlink(path.c_str()); }
+  std::string text() const {
+    std::ifstream in(path);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  std::string path = "/tmp/weir-tls-XXXXXX";
+};
+
+/// How a client takes a server's staple: why not, or nothing.
+std::string objection(bool revoked, long from_days, bool by_another = false) {
+  world w;
+  const auto own = w.trusted.issue();
+  w.use(own);
+  authority another("test authority");
+  const auto& by = by_another ? another : w.trusted;
+  temporary_file staple(by.staple(own, revoked, from_days));
+  w.serving.staple = staple.path;
+  w.talk(echo, say_hello);
+  if (w.client_failure) CHECK(w.client_failure == weir::error::untrusted);
+  return w.client_words;
+}
+
+}  // namespace
 
 TEST_CASE("a_certificate_that_expired_is_refused_with_the_date") {
   world w;
@@ -207,4 +245,45 @@ TEST_CASE("what_was_verified_by_other_authorities_is_not_resumed") {
   w.net.start(w.server, server);
   w.net.start(w.client, client);
   w.net.run();
+}
+
+TEST_CASE("a_staple_is_believed_where_it_is_right_and_nothing_else_is") {
+  CHECK(objection(false, 0).empty());
+  CHECK(objection(true, 0).starts_with("the certificate of server.test was revoked on 20"));
+  CHECK(
+      objection(false, -3) ==
+      "the OCSP staple for the certificate of server.test is not valid now: its server must get a "
+      "new one");
+  CHECK(objection(false, 0, true) ==
+        "the OCSP staple for the certificate of server.test is not signed by its authority: its "
+        "server must get a new one");
+}
+
+TEST_CASE("a_staple_about_another_certificate_says_nothing_for_this_one") {
+  world w;
+  temporary_file staple(w.trusted.staple(w.trusted.issue(), false));
+  w.serving.staple = staple.path;
+  w.talk(echo, say_hello);
+  CHECK(w.client_failure == weir::error::untrusted);
+  CHECK(w.client_words ==
+        "the OCSP staple for the certificate of server.test is about other certificates");
+}
+
+TEST_CASE("a_staple_that_is_none_is_refused_when_it_is_loaded") {
+  world w;
+  temporary_file nonsense("nonsense");
+  w.serving.staple = nonsense.path;
+  const auto words = "tls.staple: there is no successful OCSP response (DER) in " + nonsense.path;
+  CHECK_THROWS_WITH(tls::server_context{w.serving}, words.c_str());
+}
+
+TEST_CASE("secrets_are_logged_where_that_is_asked_for_and_nowhere_else") {
+  world w;
+  temporary_file log("");
+  w.trusting.key_log = log.path;
+  w.talk(echo, say_hello);
+  CHECK_FALSE(w.client_failure);
+  const auto text = log.text();
+  CHECK(text.find("CLIENT_TRAFFIC_SECRET_0 ") != std::string::npos);
+  CHECK(text.find("SERVER_TRAFFIC_SECRET_0 ") != std::string::npos);
 }

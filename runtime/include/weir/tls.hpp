@@ -38,10 +38,15 @@ enum class verification : std::uint8_t {
 enum class client_certificates : std::uint8_t { none, optional, required };
 
 struct context_options {
-  // Each a file's name, or the PEM text itself.
+  // The first three are each a file's name, or the PEM text itself.
   std::string certificate = {};  ///< our own, and the chain behind it
   std::string key = {};          ///< empty: in the same place as the certificate
   std::string authorities = {};  ///< whom to trust; empty: whom this machine trusts
+  /// Servers: a file with an OCSP response (DER) about the certificate, given to clients that ask.
+  /// It is renewed by a reload.
+  std::string staple = {};
+  /// A file to which the sessions' secrets are added, for Wireshark: whoever has it reads all.
+  std::string key_log = {};
   version minimum = version::tls1_2;
   version maximum = version::tls1_3;
   verification verify = verification::chain_and_name;
