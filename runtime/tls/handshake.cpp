@@ -13,7 +13,10 @@ tls_handshake_awaiter::tls_handshake_awaiter(arguments&& of, duration limit)
 }
 
 tls_handshake_awaiter::~tls_handshake_awaiter() {
-  if (session == nullptr) return;
+  if (session == nullptr) {  // cancelled before it began
+    if (of_.inner) of_.inner.abort();
+    return;
+  }
   any_stream failed(session->socket());
   if (asked_to_end() || displaced) failed.abort();
 }
