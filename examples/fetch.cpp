@@ -70,7 +70,7 @@ weir::task<> fetch(weir::shard& shard, program& wanted) {
 int main(int argc, char** argv) {
   program wanted;
   weir::config_parser parser("fetch", "Gets what a URL names, on any back end.");
-  parser.value("--url", "URL", "http://ADDR[:PORT]/...", wanted.url);
+  parser.value("--url", "URL", "http://HOST[:PORT]/... or https://", wanted.url);
   parser.value("--data", "TEXT", "POST it", wanted.data);
   parser.flag("--head", "HEAD: the fields alone", wanted.head);
   parser.flag("--include", "print the fields as well", wanted.fields);
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
     words.insert(words.end() - 1, option.data());
   const auto settings = parser.parse_or_exit(static_cast<int>(words.size()), words.data());
   if (!http::url::parse(wanted.url)) {
-    fmt::print(stderr, "fetch: '{}' is no URL of http\n\n{}", wanted.url, parser.help());
+    fmt::print(stderr, "fetch: '{}' is no URL of http or https\n\n{}", wanted.url, parser.help());
     return 2;
   }
   const int code = weir::run(settings, [&](weir::shard& s) { return fetch(s, wanted); });

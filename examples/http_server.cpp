@@ -1,5 +1,5 @@
-// http_server: HTTP/1.1 on whichever back end the configuration names. It answers /plaintext and
-// /json, and serves the files of one folder when it is given one.
+// http_server: HTTP/1.1 and HTTPS on whichever back end the configuration names. It answers
+// /plaintext and /json, and serves the files of one folder when it is given one.
 #include <time.h>
 
 #include <cstdio>
@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <weir/http.hpp>
+#include <weir/tls.hpp>
 #include <weir/weir.hpp>
 
 #include "common/listening.hpp"
@@ -22,7 +23,7 @@ struct program {
   std::vector<examples::offer> offers;
   http::server_settings settings;
   std::string root;
-  bool precompressed = false, access_log = false;
+  bool precompressed = false, access_log = false, secured = false;
 };
 
 constexpr const char* front_page =
@@ -40,7 +41,23 @@ weir::task<http::response> message(http::request&) {
 }
 weir::task<http::response> page(http::request&) { co_return http::html(front_page); }
 
+using listeners = std::vector<weir::tcp_listener>;
+
+weir::task<> run(weir::shard& shard, http::server& server, listeners& plain, listeners& secured) {
+#if HTTP_SERVER_TLS
+  if (!secured.empty()) {
+    weir::tls::server_context ours(shard.settings().tls);
+    co_await weir::when_all(server.run(plain), server.run(secured, ours));
+    co_return;
+  }
+#endif
+  co_await server.run(plain);
+}
+
 weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
+#if HTTP_SERVER_TLS
+  if (wanted.secured) weir::tls::server_context probe(shard.settings().tls);  // before it listens
+#endif
   std::unique_ptr<http::file_root> files;
   http::router site;
   site.get("/plaintext", plaintext).get("/json", message);
@@ -53,11 +70,12 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
       co_return files->answer(asked);
     });
   }
-  std::vector<weir::tcp_listener> listeners;
+  listeners plain, secured;
   auto offers = wanted.offers;
   for (auto& one : offers) {
-    listeners.push_back(examples::listen_for(shard, one));
-    one.where = listeners.back().local_endpoint();
+    auto& those = one.service == "https" ? secured : plain;
+    those.push_back(examples::listen_for(shard, one));
+    one.where = those.back().local_endpoint();
   }
   announce.shard_listens(shard, offers);
 
@@ -66,7 +84,7 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
     server.on_access([](const http::access_entry& entry) {
       std::puts(http::common_log_line(entry, ::time(nullptr)).c_str());
     });
-  co_await server.run(listeners);
+  co_await run(shard, server, plain, secured);
   if (const auto n = server.counters().refused_connections; n != 0)
     fmt::print(stderr, "http_server: {} connections were refused (see --max-connections)\n", n);
   if (files && files->exhausted() != 0)
@@ -89,6 +107,14 @@ void declare(weir::config_parser& parser, program& wanted) {
   parser.repeated(
       "--http.listen,--http", "ADDR:PORT", "serve HTTP/1.1 here; any number of times",
       [&](std::string_view text) { return examples::add_offer(wanted.offers, "http", text); });
+#if HTTP_SERVER_TLS
+  parser.repeated("--https.listen,--https", "ADDR:PORT",
+                  "the same behind TLS: see --tls.certificate and --tls.key",
+                  [&](std::string_view text) {
+                    wanted.secured = true;
+                    return examples::add_offer(wanted.offers, "https", text);
+                  });
+#endif
   parser.value("--root", "DIR", "serve the files of this folder [none]", "",
                [&](std::string_view text) { return readable_folder(text, wanted.root); });
   parser.flag("--precompressed", "answer with NAME.zst or NAME.gz where the client takes it",

@@ -17,13 +17,8 @@ namespace {
 
 constexpr std::size_t most_origins = 1024;  // remembered while nothing is kept of them
 
-task<any_stream> connect_to_address(shard& owner, const url& to) {
-  const auto address = ip_address::parse(to.host == "localhost" ? "127.0.0.1" : to.host);
-  if (!address)
-    throw io_error(std::make_error_code(std::errc::address_not_available),
-                   "http: " + to.host + " is no address, and the client was given no resolver");
-  auto stream = co_await owner.connect({*address, to.port});
-  co_return stream;
+bool can_follow(const url& to) {
+  return to.scheme == "http" || (to.scheme == "https" && detail::can_secure());
 }
 
 bool is_redirect(int status) {
@@ -44,7 +39,8 @@ client_request& client_request::field(std::string_view name, std::string_view va
 // --- Connections.
 
 detail::client_origin& client::state::origin_of(const url& to) {
-  const auto key = settings.proxy ? settings.proxy->to_string() : to.origin();
+  const bool shared = settings.proxy && to.scheme == "http";
+  const auto key = shared ? settings.proxy->to_string() : to.origin();
   auto found = origins.find(key);
   if (found != origins.end()) return *found->second;
   if (origins.size() >= most_origins)
@@ -74,7 +70,7 @@ task<std::unique_ptr<detail::client_connection>> client::state::take_idle(
 }
 
 task<std::unique_ptr<detail::client_connection>> client::state::open(const url& to) {
-  auto opening = connect(owner, to);
+  auto opening = reach(to);
   auto stream = co_await with_timeout(settings.connect_timeout, std::move(opening));
   ++counters.connections;
   co_return std::make_unique<detail::client_connection>(std::move(stream));
@@ -107,12 +103,13 @@ body_reader client_answer::body() { return exchange_->body(); }
 // --- The client.
 
 client::client(shard& owner, const client_settings& settings, connector by)
-    : state_(std::make_unique<state>(owner, settings, by ? std::move(by) : connect_to_address)) {
-  if (settings.proxy)
-    state_->connect = [proxy = *settings.proxy](shard& s, const url&) -> task<any_stream> {
-      auto stream = co_await s.connect(proxy);
-      co_return stream;
-    };
+    : state_(
+          std::make_unique<state>(owner, settings, by ? std::move(by) : detail::connect_to_host)) {}
+
+client::client(shard& owner, tls::client_context& trust, const client_settings& settings,
+               connector by)
+    : client(owner, settings, std::move(by)) {
+  state_->trust = &trust;
 }
 
 client::~client() = default;
@@ -125,7 +122,7 @@ task<client_answer> client::get(std::string url) {
 
 task<client_answer> client::send(client_request& asked) {
   auto to = url::parse(asked.url());
-  if (!to || (to->scheme != "http"))
+  if (!to || !can_follow(*to))
     throw std::invalid_argument("http: no URL that this client can follow");
   const auto first_origin = to->origin();
   auto as = asked.method();
@@ -143,7 +140,7 @@ task<client_answer> client::send(client_request& asked) {
     const bool becomes_get = status == 303 || (status <= 302 && as == method::post);
     if (!becomes_get && with_body && once) co_return client_answer(std::move(exchange));
     auto next = to->resolve(location->value);
-    if (!next || next->scheme != "http")
+    if (!next || !can_follow(*next))
       throw io_error(std::make_error_code(std::errc::protocol_error),
                      "http: a redirect of " + to->origin() + " leads nowhere");
     if (becomes_get) {

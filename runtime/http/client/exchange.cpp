@@ -116,7 +116,8 @@ void exchange::write_head(const client_request& asked, method as, bool keep_user
   const auto* stream = std::get_if<client_request::stream_part>(&asked.body());
   head_.clear();
   auto out = std::back_inserter(head_);
-  const auto target = client_.settings.proxy ? to_.to_string() : to_.target;
+  const bool to_proxy = client_.settings.proxy && to_.scheme == "http";
+  const auto target = to_proxy ? to_.to_string() : to_.target;
   fmt::format_to(out, "{} {} HTTP/1.1\r\nHost: {}\r\n", name(as), target, to_.host_field());
   bool has_agent = false;
   for (const auto& [key, value] : asked.fields()) {

@@ -19,6 +19,11 @@ namespace weir::http {
 
 namespace detail {
 
+/// Whether TLS was built in.
+bool can_secure();
+/// The connector where none is given.
+task<any_stream> connect_to_host(shard& owner, const url& to);
+
 /// A connection to an origin.
 struct client_connection {
   explicit client_connection(any_stream s) : stream(std::move(s)) {}
@@ -45,11 +50,16 @@ struct client::state {
   /// A kept connection that still stands, or none.
   task<std::unique_ptr<detail::client_connection>> take_idle(detail::client_origin& of);
   task<std::unique_ptr<detail::client_connection>> open(const url& to);
+  task<any_stream> reach(const url& to);
+  task<any_stream> secure(any_stream plain, const url& to);
+  tls::client_context& trusted();
   void keep(detail::client_origin& of, std::unique_ptr<detail::client_connection> one);
 
   shard& owner;
   client_settings settings;
   connector connect;
+  tls::client_context* trust = nullptr;
+  std::shared_ptr<tls::client_context> own_trust;
   client_counters counters;
   std::map<std::string, std::unique_ptr<detail::client_origin>> origins;
   std::size_t idle = 0;  // connections, of all origins

@@ -44,11 +44,14 @@ void log_failure(const std::exception_ptr& failure, const request& asked) {
   fmt::print(stderr, "weir: {}\n", line);
 }
 
-task<> accept_loop(tcp_listener& listener, server& by, scope& sessions, server_counters& counts) {
+using serving = std::function<task<>(any_stream)>;
+
+task<> accept_loop(tcp_listener& listener, const serving& session, scope& sessions,
+                   server_counters& counts) {
   for (;;) {
     auto peer = co_await listener.accept();
     if (!peer) break;
-    if (sessions.spawn(by.session(std::move(*peer))))
+    if (sessions.spawn(session(std::move(*peer))))
       ++counts.connections;
     else
       ++counts.refused_connections;
@@ -97,14 +100,18 @@ task<> server::session(any_stream peer) {
   co_await conversation.run();
 }
 
-task<> server::run(std::span<tcp_listener> listeners) {
-  scope sessions(state_->owner, {.max = state_->settings.max_connections});
+task<> server::state::run(std::span<tcp_listener> listeners, serving session) {
+  scope sessions(owner, {.max = settings.max_connections});
   sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the others are served
-  scope acceptors(state_->owner);
+  scope acceptors(owner);
   for (auto& listener : listeners)
-    acceptors.spawn(accept_loop(listener, *this, sessions, state_->counters));
+    acceptors.spawn(accept_loop(listener, session, sessions, counters));
   co_await acceptors.join();
-  co_await sessions.drain(state_->settings.drain);
+  co_await sessions.drain(settings.drain);
+}
+
+task<> server::run(std::span<tcp_listener> listeners) {
+  co_await state_->run(listeners, [this](any_stream peer) { return session(std::move(peer)); });
 }
 
 void server::on_access(std::function<void(const access_entry&)> note) {

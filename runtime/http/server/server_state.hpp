@@ -13,6 +13,9 @@ struct server::state {
   state(shard& on, handler by, const server_settings& how)
       : owner(on), answer(std::move(by)), settings(how) {}
 
+  /// Accepts until the stop, then drains.
+  task<> run(std::span<tcp_listener> listeners, std::function<task<>(any_stream)> session);
+
   /// Seconds since 1970. In a simulation they pass with its clock, so that runs are equal.
   std::int64_t wall_clock() const;
 

@@ -1,8 +1,8 @@
-// An HTTP/1.1 client for a shard: connections kept by origin, bodies streamed both ways, redirects,
-// a timeout for each phase, and a second try only where it is safe.
+// An HTTP/1.1 client for a shard: http and https, connections kept by origin, bodies streamed both
+// ways, redirects, a timeout for each phase, and a second try only where it is safe.
 //
 //   weir::http::client web(shard);
-//   auto got = co_await web.get("http://127.0.0.1:8080/hello");
+//   auto got = co_await web.get("https://example.org/");
 //   if (got.status() == 200) use(co_await got.body().read_all({.max = 64 * 1024}));
 #pragma once
 
@@ -24,12 +24,16 @@
 #include "weir/stream.hpp"
 #include "weir/task.hpp"
 
+namespace weir::tls {
+class client_context;
+}
+
 namespace weir::http {
 
 /// no_limit: none. with_timeout() bounds it all.
 struct client_settings {
-  duration connect_timeout = std::chrono::seconds(10);
-  duration write_timeout = std::chrono::seconds(30);  ///< for a peer that does not read
+  duration connect_timeout = std::chrono::seconds(10);  ///< names and handshakes included
+  duration write_timeout = std::chrono::seconds(30);    ///< for a peer that does not read
   duration head_timeout =
       std::chrono::seconds(30);  ///< from the request's end to the answer's head
   duration body_timeout = std::chrono::seconds(30);     ///< between two pieces of the answer's body
@@ -39,7 +43,7 @@ struct client_settings {
   std::size_t max_head = 64 * 1024;            ///< bytes
   std::size_t max_connections_per_origin = 8;  ///< more requests wait their turn
   std::size_t max_idle_connections = 64;       ///< kept, of all origins
-  /// Requests for http go to this proxy, which is given the whole URL.
+  /// Requests for http go to this proxy, which is given the whole URL; for https it opens a way.
   std::optional<endpoint> proxy = {};
 };
 
@@ -116,19 +120,24 @@ class client_answer {
 
 class client {
  public:
-  /// Opens the connection to a host, which may be a name. Without one, hosts are addresses, and
-  /// "localhost" is 127.0.0.1.
+  /// Opens the connection to a host, before it is secured. Without one it is weir::connect() where
+  /// names were built in; else hosts are addresses, and "localhost" is 127.0.0.1.
   using connector = std::function<task<any_stream>(shard&, const url& to)>;
 
   /// On the shard's thread, like everything here.
   explicit client(shard& owner, const client_settings& settings = {}, connector by = {});
+  /// With a context of its own for https, which outlives it; else what [tls] in the configuration
+  /// says is trusted.
+  client(shard& owner, tls::client_context& trust, const client_settings& settings = {},
+         connector by = {});
   ~client();
   client(const client&) = delete;
   client& operator=(const client&) = delete;
 
-  /// Throws io_error: what connecting throws, timed_out (what() names the phase), protocol_error
-  /// (the answer is malformed, too large, or a redirect that leads nowhere), error::end_of_stream;
-  /// std::invalid_argument for a URL that is none.
+  /// Throws io_error: what connecting throws (tls::tls_error says whom it does not trust),
+  /// timed_out (what() names the phase), protocol_error (the answer is malformed, too large, or a
+  /// redirect that leads nowhere), error::end_of_stream; std::invalid_argument for a URL that is
+  /// none, or that cannot be followed here (https where TLS was not built in).
   task<client_answer> get(std::string url);
   /// `asked` stays until the answer is there. A kept connection that has ended meanwhile is
   /// replaced once, where the method is idempotent (RFC 9110 9.2.2) and the body can be sent again.

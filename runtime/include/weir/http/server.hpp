@@ -17,6 +17,10 @@
 #include "weir/shard.hpp"
 #include "weir/stream.hpp"
 
+namespace weir::tls {
+class server_context;
+}
+
 namespace weir::http {
 
 /// no_limit: none.
@@ -41,6 +45,7 @@ struct server_settings {
 struct server_counters {
   std::uint64_t connections = 0;
   std::uint64_t refused_connections = 0;  ///< beyond max_connections
+  std::uint64_t failed_handshakes = 0;    ///< of TLS
   std::uint64_t requests = 0;             ///< that were handed to the handler
   std::uint64_t refused_requests = 0;     ///< that were not: malformed, too large, too slow
   std::uint64_t failures = 0;             ///< handlers that threw; 500
@@ -71,6 +76,14 @@ class server {
   task<> run(tcp_listener& listener) { return run(std::span(&listener, 1)); }
   /// One connection, to its end.
   task<> session(any_stream peer);
+
+  /// The same behind TLS: each connection begins with its handshake. Not there where weir was built
+  /// without TLS. Both may run at once, with limits of their own.
+  task<> run(std::span<tcp_listener> listeners, tls::server_context& with);
+  task<> run(tcp_listener& listener, tls::server_context& with) {
+    return run(std::span(&listener, 1), with);
+  }
+  task<> session(any_stream peer, tls::server_context& with);
 
   /// Called after each answer; must not throw.
   void on_access(std::function<void(const access_entry&)> note);
