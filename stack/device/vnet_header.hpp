@@ -9,7 +9,7 @@
 #include <optional>
 #include <span>
 
-#include "weir/stack/host.hpp"
+#include "weir/stack/packets.hpp"
 
 namespace weir::stack {
 

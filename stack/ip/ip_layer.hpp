@@ -14,7 +14,9 @@
 #include <variant>
 #include <vector>
 
-#include "weir/stack/host.hpp"
+#include "weir/stack/counters.hpp"
+#include "weir/stack/options.hpp"
+#include "weir/stack/packets.hpp"
 #include "wire/tcp.hpp"
 #include "wire/udp.hpp"
 

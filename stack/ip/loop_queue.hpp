@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/parts.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/packets.hpp"
 
 namespace weir::stack {
 

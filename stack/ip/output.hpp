@@ -13,7 +13,8 @@
 #include "ip/addresses.hpp"
 #include "ip/loop_queue.hpp"
 #include "weir/stack/counters.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/options.hpp"
+#include "weir/stack/packets.hpp"
 #include "wire/tcp.hpp"
 
 namespace weir::stack {

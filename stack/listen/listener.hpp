@@ -9,7 +9,9 @@
 #include <memory>
 
 #include "tcp/options_ref.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/info.hpp"
+#include "weir/stack/options.hpp"
+#include "weir/stack/sockets.hpp"
 
 namespace weir::stack {
 

@@ -15,6 +15,7 @@
 #include "base/hash_index.hpp"
 #include "share/flow_directory.hpp"
 #include "share/handover.hpp"
+#include "weir/stack/options.hpp"
 
 namespace weir::stack::share {
 

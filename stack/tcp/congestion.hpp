@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "tcp/hystart.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/tcp_options.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack::tcp {

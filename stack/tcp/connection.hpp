@@ -27,7 +27,10 @@
 #include "tcp/seq.hpp"
 #include "tcp/setbacks.hpp"
 #include "tcp/stamp.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/info.hpp"
+#include "weir/stack/result.hpp"
+#include "weir/stack/sockets.hpp"
+#include "weir/stack/tcp_options.hpp"
 
 namespace weir::stack::tcp {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "weir/stack/host.hpp"
+#include "weir/stack/tcp_options.hpp"
 
 namespace weir::stack::tcp {
 

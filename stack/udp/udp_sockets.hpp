@@ -13,7 +13,9 @@
 #include "base/slab.hpp"
 #include "buffer/chunk_pool.hpp"
 #include "weir/stack/counters.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/info.hpp"
+#include "weir/stack/options.hpp"
+#include "weir/stack/sockets.hpp"
 
 namespace weir::stack {
 

@@ -16,7 +16,7 @@
 #include <string>
 
 #include "transport/kernel/kernel_socket.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/info.hpp"
 
 namespace weir::detail::kernel {
 namespace {

@@ -10,7 +10,7 @@
 #include "observe/packet_tap.hpp"
 #include "weir/config.hpp"
 #include "weir/options.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/options.hpp"
 #include "weir/stack/shards.hpp"
 
 namespace weir::detail {

@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "observe/snapshot.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/sockets.hpp"
 
 namespace weir::detail {
 

@@ -21,7 +21,7 @@
 #include "transport/stack/dedicated/spsc_ring.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/shard.hpp"
-#include "weir/stack/host.hpp"
+#include "weir/stack/sockets.hpp"
 
 namespace weir::detail {
 

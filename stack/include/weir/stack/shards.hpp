@@ -11,7 +11,8 @@
 #include <memory>
 #include <vector>
 
-#include "weir/stack/host.hpp"
+#include "weir/stack/address.hpp"
+#include "weir/stack/sharing.hpp"
 
 namespace weir::stack {
 

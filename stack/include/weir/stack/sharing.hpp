@@ -13,4 +13,7 @@ enum class sharding_policy : std::uint8_t { hash, round_robin, least_loaded };
 /// What a listener does with a handshake that completes while its accept queue is full.
 enum class overflow_policy : std::uint8_t { drop, reset };
 
+/// Fixed by the first member of a sharing group; a listener without it cannot join.
+enum class owner_key : std::uint64_t { none = 0 };
+
 }  // namespace weir::stack
