@@ -31,7 +31,7 @@ listener_info listener::info() const {
   out.deferred = deferred;
   out.sharing = options.sharing;
   out.policy = options.policy;
-  out.has_key = options.key != owner_key::none;
+  out.has_owner_key = options.owner_key != owner_key::none;
   return out;
 }
 
@@ -56,7 +56,8 @@ bool listener_table::conflicts(const endpoint& local, const listen_options& opti
       continue;
     if (other.local.address == local.address) return true;
     if (!other.local.address.is_unspecified() && !local.address.is_unspecified()) continue;
-    const bool one_owner = options.key != owner_key::none && options.key == other.options.key;
+    const bool one_owner =
+        options.owner_key != owner_key::none && options.owner_key == other.options.owner_key;
     if (!one_owner) return true;
   }
   return false;

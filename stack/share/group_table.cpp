@@ -56,7 +56,7 @@ table::table(unsigned shards, const std::array<std::uint8_t, 32>& secret, std::s
       group_hash_(derive_key(secret, 102)),
       directory_(flows),
       slots_(shards) {
-  process_key_ = static_cast<owner_key>(derive_key(secret, 103).k0 | 1);
+  process_owner_key_ = static_cast<owner_key>(derive_key(secret, 103).k0 | 1);
   current_ = std::make_shared<const snapshot>(group_hash_, std::vector<placement>{});
 }
 
@@ -82,7 +82,7 @@ std::error_code table::refusal(unsigned shard, const endpoint& local,
     if (!same && !there.local.address.is_unspecified() && !local.address.is_unspecified()) continue;
     // Without the key nobody takes connections from those who are there, by joining or by standing
     // on a more specific address.
-    if (options.key == owner_key::none || options.key != there.key) return in_use;
+    if (options.owner_key == owner_key::none || options.owner_key != there.owner_key) return in_use;
     if (!same) continue;
     if (there.sharing == sharing_mode::exclusive || options.sharing == sharing_mode::exclusive)
       return in_use;
@@ -95,8 +95,8 @@ std::error_code table::refusal(unsigned shard, const endpoint& local,
 
 std::error_code table::join(unsigned shard, const endpoint& local, const listen_options& asked) {
   auto options = asked;
-  if (options.key == owner_key::none && options.sharing != sharing_mode::exclusive)
-    options.key = process_key_;
+  if (options.owner_key == owner_key::none && options.sharing != sharing_mode::exclusive)
+    options.owner_key = process_owner_key_;
   std::lock_guard lock(mutex_);
   if (auto error = refusal(shard, local, options)) return error;
   auto all = current_->all();
@@ -108,7 +108,7 @@ std::error_code table::join(unsigned shard, const endpoint& local, const listen_
     auto made = std::make_shared<group>();
     made->local = local;
     made->id = ++groups_made_;
-    made->key = options.key;
+    made->owner_key = options.owner_key;
     made->sharing = options.sharing;
     made->policy = options.policy;
     all.push_back({std::move(made), {static_cast<std::uint16_t>(shard)}});

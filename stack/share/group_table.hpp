@@ -24,7 +24,7 @@ namespace weir::stack::share {
 struct group {
   endpoint local;
   std::uint64_t id = 0;  ///< never used again, as the address may be
-  owner_key key = owner_key::none;
+  stack::owner_key owner_key = stack::owner_key::none;
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy = sharding_policy::hash;
   std::atomic<std::uint32_t> turn{0};       ///< round_robin: who is next
@@ -110,7 +110,7 @@ class table {
 
   std::array<std::uint8_t, 32> secret_;
   siphash_key flow_hash_, group_hash_;
-  owner_key process_key_;
+  owner_key process_owner_key_;
   flow_directory directory_;
   std::vector<slot> slots_;
   mutable std::mutex mutex_;

@@ -381,16 +381,17 @@ TEST_CASE("listen_syn_to_multicast_or_broadcast_is_silently_dropped") {
 // covers: MUST-41, b18
 TEST_CASE("listen_address_in_use_also_specific_against_wildcard") {
   script t;
-  t.listen(80, {.key = owner_key{1}});
+  t.listen(80, {.owner_key = owner_key{1}});
   CHECK(t.h().listen({t.us, 80}, {}).error() == std::errc::address_in_use);
-  CHECK(t.h().listen({t.us, 80}, {.key = owner_key{2}}).error() == std::errc::address_in_use);
-  CHECK(t.h().listen({ip_address(), 80}, {.allow_wildcard = true, .key = owner_key{2}}).error() ==
-        std::errc::address_in_use);
+  CHECK(t.h().listen({t.us, 80}, {.owner_key = owner_key{2}}).error() == std::errc::address_in_use);
+  CHECK(t.h()
+            .listen({ip_address(), 80}, {.allow_wildcard = true, .owner_key = owner_key{2}})
+            .error() == std::errc::address_in_use);
   CHECK(t.h().listen({t.us, 81}, {}));
   CHECK(t.h().listen({ip_address(), 82}, {.allow_wildcard = true}));
   CHECK(t.h().listen({t.us, 82}, {}).error() == std::errc::address_in_use);
   // One owner may have both, and the specific one is asked first.
-  CHECK(t.h().listen({ip_address(), 80}, {.allow_wildcard = true, .key = owner_key{1}}));
+  CHECK(t.h().listen({ip_address(), 80}, {.allow_wildcard = true, .owner_key = owner_key{1}}));
   t.in("S 0 <mss 1460>");
   t.out("S. 0 ack 1");
   CHECK(t.h().info_listener(t.listener)->syn_queue == 1);

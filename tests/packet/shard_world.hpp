@@ -20,7 +20,7 @@ inline listen_options sharded(sharding_policy policy = sharding_policy::hash,
   listen_options out;
   out.sharing = sharing_mode::sharded;
   out.policy = policy;
-  out.key = key;
+  out.owner_key = key;
   return out;
 }
 inline listen_options shared() {

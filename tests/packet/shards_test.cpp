@@ -110,11 +110,11 @@ TEST_CASE("a listener says who shares its address") {
   CHECK(info.sharing == sharing_mode::sharded);
   CHECK(info.policy == sharding_policy::round_robin);
   CHECK(info.members == 3);
-  CHECK(info.has_key);
+  CHECK(info.has_owner_key);
   net.shard(0).close(net.now(), all[0]);
   CHECK(net.shard(1).info_listener(all[1])->members == 2);
   const auto unkeyed = *net.shard(0).listen(at("10.0.0.3", 9), sharded());
-  CHECK_FALSE(net.shard(0).info_listener(unkeyed)->has_key);
+  CHECK_FALSE(net.shard(0).info_listener(unkeyed)->has_owner_key);
 }
 
 TEST_CASE("a listener without the owner's key gets address_in_use") {

@@ -46,7 +46,7 @@ listener_snapshot shown(const stack::listener_info& from) {
   out.sharing = name_of(from.sharing);
   if (from.sharing == stack::sharing_mode::sharded) out.policy = name_of(from.policy);
   out.members = from.members;
-  out.owner_key = from.has_key;
+  out.owner_key = from.has_owner_key;
   return out;
 }
 

@@ -27,8 +27,8 @@ stack::listen_options listen_options_from(const listen_options& options,
   out.policy = options.policy.value_or(defaults.policy);
   out.defer_accept =
       options.defer_accept.value_or(std::chrono::milliseconds(defaults.defer_accept_ms));
-  out.key = static_cast<stack::owner_key>(options.owner_key != 0 ? options.owner_key
-                                                                 : defaults.owner_key);
+  out.owner_key = static_cast<stack::owner_key>(options.owner_key != 0 ? options.owner_key
+                                                                       : defaults.owner_key);
   out.backlog = options.backlog.value_or(defaults.backlog);
   out.syn_backlog = options.syn_backlog.value_or(defaults.syn_backlog);
   out.overflow = options.overflow.value_or(defaults.overflow);

@@ -25,7 +25,7 @@ std::error_code stack_service::join_group(dedicated_group& g, const stack::liste
                                           const channel& c) const {
   using enum stack::sharing_mode;
   const auto in_use = std::make_error_code(std::errc::address_in_use);
-  if (options.key != g.options.key) return in_use;
+  if (options.owner_key != g.options.owner_key) return in_use;
   if (g.options.sharing == exclusive || options.sharing == exclusive) return in_use;
   if (std::any_of(g.members.begin(), g.members.end(), [&](const auto& m) { return m->home == &c; }))
     return in_use;

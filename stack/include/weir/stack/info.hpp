@@ -85,8 +85,8 @@ struct listener_info {
   std::uint64_t deferred = 0;      ///< handshakes that waited for data
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy = sharding_policy::hash;
-  std::uint32_t members = 1;  ///< listeners of the group, this one included
-  bool has_key = false;       ///< an owner key was given; which, is nobody's business
+  std::uint32_t members = 1;   ///< listeners of the group, this one included
+  bool has_owner_key = false;  ///< an owner key was given; which, is nobody's business
 };
 
 /// One UDP socket's numbers.

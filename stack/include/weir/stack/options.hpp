@@ -63,7 +63,7 @@ struct listen_options {
   sharding_policy policy =
       sharding_policy::hash;  ///< of a sharded group; the first member's counts
   /// Of the group's owner; none, where hosts share a device: that device's own, drawn at random.
-  owner_key key = owner_key::none;
+  stack::owner_key owner_key = stack::owner_key::none;
 };
 
 /// Settings of one UDP socket.
