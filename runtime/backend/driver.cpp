@@ -5,9 +5,14 @@
 
 #include <cerrno>
 
+#include "backend/watch.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {
+
+result<std::unique_ptr<watch>> driver::watch_descriptor(int, watch_client&) {
+  return std::errc::operation_not_supported;
+}
 
 std::uint64_t driver::draw_seed() {
   std::uint64_t out = 0;

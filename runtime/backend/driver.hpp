@@ -55,6 +55,9 @@ class packet_port {
   virtual const packet_port_counters& counters() const = 0;
 };
 
+class watch;
+class watch_client;
+
 class driver {
  public:
   virtual ~driver() = default;
@@ -73,6 +76,9 @@ class driver {
   /// one port, the simulated host's interface, and takes no descriptor.
   virtual result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                                 packet_receiver& receiver) = 0;
+  /// Tells `client`, which outlives the watch, when the descriptor is ready. It stays the caller's,
+  /// who ends the watch before closing it.
+  virtual result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client);
   /// 64 bits that nobody can foretell; of the simulator, of its seed, and so the same in each run.
   virtual std::uint64_t draw_seed();
   /// System calls made so far by this driver and its clients, as counted in the code.

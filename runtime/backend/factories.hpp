@@ -15,6 +15,7 @@
 
 namespace weir::detail {
 class driver;
+class local_transport;
 class transport;
 using family_ref = std::shared_ptr<shard_family>;
 
@@ -30,6 +31,10 @@ availability probe_asio(const config& settings);
 std::unique_ptr<driver> make_asio_driver(const config& settings);
 std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings,
                                                family_ref family = nullptr);
+
+// runtime/transport/watched: Unix sockets, pipes and character devices, with either driver.
+std::unique_ptr<local_transport> make_watched_transport(driver& completions, const config& settings,
+                                                        family_ref family);
 
 // runtime/transport/stack, on a TUN device; works with either driver. run/tun_probe.hpp has said
 // that a device can be had, and private_net was entered where it is set. The transport of shard

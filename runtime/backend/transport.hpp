@@ -15,7 +15,14 @@ namespace weir::detail {
 
 class datagram_transport;
 
-class transport : public stream_core, public listener_core {
+/// A home that listeners are at.
+class accepting_home : public stream_core, public listener_core {
+ public:
+  /// Of a listener; -1 where there is none.
+  virtual int native_listener(const listener_socket&) const noexcept { return -1; }
+};
+
+class transport : public accepting_home {
  public:
   /// Called once by the shard that owns this transport, before anything else.
   virtual void attach(weir::shard& owner) { set_owner(owner); }
@@ -61,9 +68,8 @@ class transport : public stream_core, public listener_core {
   }
 };
 
-/// A listener's home is a transport.
-inline transport& transport_of(const socket_base& listener) {
-  return static_cast<transport&>(*listener.at);
+inline accepting_home& home_of_listener(const socket_base& listener) {
+  return static_cast<accepting_home&>(*listener.at);
 }
 
 }  // namespace weir::detail

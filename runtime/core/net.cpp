@@ -10,6 +10,21 @@ namespace weir {
 
 namespace detail {
 
+namespace {
+int or_throw(int fd) {
+  if (fd < 0)
+    throw io_error(std::make_error_code(std::errc::operation_not_supported), "native_handle");
+  return fd;
+}
+}  // namespace
+
+int native_handle_of(const socket_base& stream) {
+  return or_throw(stream.at->native_handle(stream));
+}
+int native_handle_of(const listener_socket& listener) {
+  return or_throw(home_of_listener(listener).native_listener(listener));
+}
+
 void read_awaiter::begin(read_operation& op) noexcept {
   auto& s = *op.socket;
   assert(&op.owner() == &s.at->owner() && "a stream is used on the shard that owns it");
@@ -43,12 +58,12 @@ void accept_awaiter::begin() noexcept {
     stopped_ = true;
     return complete(canceled_error());
   }
-  transport_of(*socket).start_accept(*this);
+  home_of_listener(*socket).start_accept(*this);
 }
 
 void accept_awaiter::request_cancel(operation& op) noexcept {
   auto& self = static_cast<accept_operation&>(op);
-  transport_of(*self.socket).cancel_accept(self);
+  home_of_listener(*self.socket).cancel_accept(self);
 }
 
 void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
@@ -105,7 +120,7 @@ void tcp_stream::set_options(const stream_options& options) {
 void tcp_listener::close() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  detail::transport_of(s).close_listener(s);
+  detail::home_of_listener(s).close_listener(s);
 }
 
 }  // namespace weir

@@ -11,6 +11,13 @@
 
 namespace weir {
 
+int detail::native_handle_of(const datagram_socket& socket) {
+  const int fd = socket.owner->transport().datagrams()->native_handle(socket);
+  if (fd < 0)
+    throw io_error(std::make_error_code(std::errc::operation_not_supported), "native_handle");
+  return fd;
+}
+
 namespace {
 
 std::error_code code(std::errc e) { return std::make_error_code(e); }

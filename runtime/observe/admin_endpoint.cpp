@@ -12,10 +12,11 @@
 
 #include <fmt/format.h>
 
+#include "backend/adopts_sockets.hpp"
+#include "backend/transport.hpp"
 #include "core/log.hpp"
 #include "core/sockets/arguments.hpp"
 #include "observe/admin_session.hpp"
-#include "transport/kernel/adopts_listener.hpp"
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
@@ -49,8 +50,8 @@ config own_settings() {
 
 task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targets,
              process_facts facts, bool loopback) {
-  auto& sockets = dynamic_cast<kernel::adopts_listener&>(mine.transport());
-  auto adopted = sockets.adopt_listener(std::move(listening));
+  auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
+  auto adopted = sockets.adopt_listener(listening);
   if (!adopted) throw io_error(adopted.error(), "observe.listen");
   tcp_listener listener(**adopted);
   admin_site here(mine, std::move(targets));

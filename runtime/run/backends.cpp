@@ -17,6 +17,7 @@
 #include "backend/factories.hpp"
 #include "backend/family.hpp"
 #include "backend/limits.hpp"
+#include "backend/local_transport.hpp"
 #include "core/log.hpp"
 #include "run/backends.hpp"
 #include "run/offload_pool.hpp"
@@ -259,6 +260,11 @@ std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
   if (family == nullptr) family = std::make_shared<shard_family>();
   auto [driver, transport] = found->make(settings, index, family);
   auto made = std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
+#if WEIR_WITH_URING || WEIR_WITH_ASIO
+  std::shared_ptr locals = detail::make_watched_transport(made->driver(), settings, family);
+  locals->attach(*made);
+  made->around().locals = std::move(locals);
+#endif
   made->around().pool = family->inside().part<detail::program_pool>().of(settings);
   return made;
 }

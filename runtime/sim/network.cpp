@@ -8,6 +8,7 @@
 
 #include "driver/virtual/virtual_driver.hpp"
 #include "observe/pcapng.hpp"
+#include "sim/sim_local.hpp"
 #include "sim/sim_offload.hpp"
 #include "sim/sim_stack.hpp"
 #include "transport/stack/stack_transport.hpp"
@@ -194,6 +195,9 @@ host& network::add_host(std::string_view address, const host_options& options) {
   inside->transport = transport.get();
   inside->shard =
       std::make_unique<weir::shard>(index, settings, std::move(driver), std::move(transport));
+  auto locals = std::make_shared<detail::sim_local>(settings);
+  locals->attach(*inside->shard);
+  inside->shard->around().locals = std::move(locals);
   inside->shard->around().pool =
       std::make_shared<detail::sim_offload>(settings, options.offload_time);
   impl_->hosts.push_back(std::unique_ptr<host>(new host(std::move(inside))));

@@ -273,7 +273,41 @@ void run_in_simulation(coroutine subject, coroutine peer) {
 }
 #endif
 
+/// On a thread that can be given up when the case hangs.
+void run_on_a_thread(const weir::config& settings, lonely_coroutine body) {
+  weir::shard_thread judged(settings);
+  std::promise<std::exception_ptr> ended;
+  auto& s = judged.shard();
+  s.post([&] {
+    s.start(body(s), [&](std::exception_ptr failure) { ended.set_value(std::move(failure)); });
+  });
+  auto failure = ended.get_future();
+  if (failure.wait_for(patience) != std::future_status::ready) {
+    std::fprintf(stderr, "the case hangs\n");
+    std::abort();
+  }
+  if (auto what = failure.get()) std::rethrow_exception(what);
+}
+
 }  // namespace
+
+void run_alone(std::string_view variant, lonely_coroutine body) {
+  const std::string name(variant.substr(0, variant.find(' ')));
+#if WEIR_WITH_SIM
+  if (name == "sim") {
+    weir::sim::network net({.seed = 1});
+    net.start(net.add_host(sim_subject.to_string() + "/24"), body);
+    return net.run(600s);
+  }
+#endif
+  auto settings = settings_for(std::string(variant));
+  if (auto why = forbidden(settings); !why.empty()) {
+    std::printf("SKIPPED: %s: %s\n", name.c_str(), why.c_str());
+    return;
+  }
+  settings.stack.device = "weirl";
+  run_on_a_thread(settings, body);
+}
 
 void run_case(std::string_view variant, coroutine subject, coroutine peer) {
   const std::string name(variant.substr(0, variant.find(' ')));

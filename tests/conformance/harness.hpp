@@ -88,7 +88,22 @@ using coroutine = task<> (*)(side&);
 /// SKIPPED and why where the machine forbids the back end.
 void run_case(std::string_view variant, coroutine subject, coroutine peer);
 
+/// A case of one coroutine, both of whose ends are on the back end that is judged.
+using lonely_coroutine = task<> (*)(weir::shard&);
+void run_alone(std::string_view variant, lonely_coroutine body);
+
 }  // namespace conformance
+
+/// Registers task<> `name`(weir::shard&) for every back end that has Unix sockets: all of them, and
+/// io_uring as older kernels have it.
+#define UNIX_CONFORMANCE(name)                                                     \
+  TEST_CASE("uring: " #name) { conformance::run_alone("uring", &name); }           \
+  TEST_CASE("uring 5.19: " #name) { conformance::run_alone("uring 5.19", &name); } \
+  TEST_CASE("asio: " #name) { conformance::run_alone("asio", &name); }             \
+  TEST_CASE("stack: " #name) { conformance::run_alone("stack", &name); }           \
+  TEST_CASE("dedicated: " #name) { conformance::run_alone("dedicated", &name); }   \
+  TEST_CASE("sim: " #name) { conformance::run_alone("sim", &name); }               \
+  static_assert(true, "")
 
 /// Registers struct `name` { static task<> subject(side&); static task<> peer(side&); } for every
 /// back end, and for io_uring as older kernels have it; DATAGRAM_CONFORMANCE for those that have

@@ -1,10 +1,11 @@
 set(WEIR_TEST_HEADERS weir)
 # A shard among others: threads, descriptors, Unix sockets, files.
 if(WEIR_WITH_URING OR WEIR_WITH_ASIO)
-  weir_add_test(unit_outside PREFIX "unit.@." LIBS weir_internal SOURCES offload_test.cpp outside_docs_test.cpp)
+  weir_add_test(unit_outside PREFIX "unit.@." LIBS weir_internal SOURCES
+    descriptor_test.cpp offload_test.cpp outside_docs_test.cpp unix_test.cpp)
   if(TARGET unit_outside)
     target_compile_definitions(unit_outside PRIVATE "WEIR_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
   endif()
-  weir_add_allocation_test(unit_offload_allocation PREFIX unit.offload_allocation. LIBS weir_internal
-    SOURCES offload_allocation_test.cpp)
+  weir_add_allocation_test(unit_outside_allocation PREFIX unit.outside_allocation. LIBS weir_internal
+    SOURCES outside_allocation_test.cpp)
 endif()

@@ -2,6 +2,8 @@
 // does not stand here.
 #include <doctest/doctest.h>
 
+#include <unistd.h>
+
 #include <cctype>
 #include <coroutine>
 #include <fstream>
@@ -68,6 +70,32 @@ class foreign_answer {
   int answer_ = 0;
 };
 
+weir::task<> shout(weir::any_stream& terminal, weir::tcp_listener& listener) {
+  CHECK(terminal);
+  CHECK(listener.local_endpoint().port != 0);
+  co_return;
+}
+
+[[maybe_unused]] weir::task<> serve_inherited(weir::shard& shard) {
+  weir::unique_fd inherited(3);  // of whoever started us
+  auto listener = weir::adopt_listener(shard, std::move(inherited));
+  auto terminal = weir::adopt_pipe(shard, weir::unique_fd(::dup(STDIN_FILENO)));
+  co_await shout(terminal, listener);
+}
+
+weir::task<> ask_the_daemon(weir::shard& shard) {
+  auto listener = shard.listen(weir::unix_endpoint("@daemon"), {.backlog = 16});
+  auto client = co_await weir::connect(weir::unix_endpoint("@daemon"));
+  auto peer = co_await listener.accept();
+  if (peer->peer_credentials().uid != ::getuid()) co_return;  // whom the kernel vouches for
+  peer->expect_descriptors(1);
+  const int passed = STDERR_FILENO;
+  co_await client.write_with(std::as_bytes(std::span("log here", 8)), std::span(&passed, 1));
+  std::array<std::byte, 8> request;
+  co_await peer->read_exactly(request);
+  auto log = peer->take_descriptors();  // one, or none where the peer sent none
+}
+
 std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   REQUIRE_MESSAGE(in.good(), path);
@@ -115,6 +143,10 @@ TEST_CASE("offloaded_work_answers_a_client") {
     co_await client.read_exactly(line);
     CHECK(std::string(reinterpret_cast<char*>(line.data()), line.size()) == "7919\n");
   });
+}
+
+TEST_CASE("unix_sockets_as_the_page_shows_them") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> { co_await ask_the_daemon(s); });
 }
 
 TEST_CASE("an_awaiter_of_ones_own_resumes_on_the_shard") {

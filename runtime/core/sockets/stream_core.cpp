@@ -109,7 +109,7 @@ stream_core::gathered stream_core::gather(const socket_base& s,
                                           std::span<std::span<const std::byte>> into) {
   gathered out;
   for (auto* op = s.writers.front(); op != nullptr; op = s.writers.after(*op)) {
-    if (out.writes != 0 && !op->all) break;
+    if (out.writes != 0 && (!op->all || op->passes_descriptors)) break;
     const auto parts = op->parts();
     std::size_t i = op->part;
     for (auto offset = op->part_offset; i < parts.size() && out.parts < into.size(); ++i) {
@@ -119,7 +119,7 @@ stream_core::gathered stream_core::gather(const socket_base& s,
       out.bytes += part.size();
     }
     ++out.writes;
-    if (i < parts.size() || !op->all) break;
+    if (i < parts.size() || !op->all || op->passes_descriptors) break;
   }
   return out;
 }

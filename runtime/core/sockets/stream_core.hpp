@@ -76,7 +76,7 @@ class stream_core : public home {
   void fail(socket_base& s, std::error_code why);
 
   /// Of the waiting writes, the parts to send next; none behind or together with one that reports
-  /// what the first call took. Only what it gives is written to `into`.
+  /// what the first call took, or passes descriptors. Only what it gives is written to `into`.
   struct gathered {
     std::size_t parts = 0;
     std::size_t bytes = 0;

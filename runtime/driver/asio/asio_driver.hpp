@@ -28,6 +28,7 @@ class asio_driver final : public driver {
   void wake() noexcept override;
   result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                         packet_receiver& receiver) override;
+  result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client) override;
   std::uint64_t system_calls() const override { return system_calls_; }
 
   // --- For the clients of this driver.

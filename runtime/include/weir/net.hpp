@@ -44,6 +44,8 @@ class tcp_listener {
 
   void close() noexcept;
   endpoint local_endpoint() const { return socket().local; }
+  /// As any_stream's.
+  int native_handle() const { return detail::native_handle_of(socket()); }
 
  private:
   detail::listener_socket& socket() const {

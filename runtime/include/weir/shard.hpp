@@ -21,15 +21,18 @@
 #include "weir/detail/timer.hpp"
 #include "weir/options.hpp"
 #include "weir/task.hpp"
+#include "weir/unix_endpoint.hpp"
 
 namespace weir {
 
 struct config;
 class tcp_listener;
 class udp_socket;
+class unix_listener;
 
 namespace detail {
 class connect_awaiter;
+class unix_connect_awaiter;
 class driver;
 class timer_wheel;
 class transport;
@@ -93,6 +96,14 @@ class shard {
   /// network_unreachable, ...
   detail::request<detail::connect_awaiter> connect(const endpoint& remote,
                                                    const connect_options& options = {});
+
+  /// The same on a Unix socket (weir/unix.hpp). An unnamed one gets an abstract name that is free.
+  /// A file that a listener left behind, and on whose socket nobody listens, makes way. Throws
+  /// io_error: address_in_use, permission_denied, no_such_file_or_directory, invalid_argument (a
+  /// mode without a path), operation_not_supported.
+  unix_listener listen(const unix_endpoint& local, const unix_listen_options& options = {});
+  result<unix_listener> try_listen(const unix_endpoint& local,
+                                   const unix_listen_options& options = {});
 
   /// Binds a UDP socket; port 0 takes a free one. Throws io_error: address_in_use,
   /// address_not_available, permission_denied (a wildcard without allow_wildcard, a privileged

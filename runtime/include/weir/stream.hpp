@@ -99,6 +99,10 @@ class any_stream {
   endpoint local_endpoint() const { return socket().at->local_endpoint(socket()); }
   endpoint remote_endpoint() const { return socket().at->remote_endpoint(socket()); }
   shard& owner() const { return socket().at->owner(); }
+  /// The number of the descriptor behind it, which stays the stream's: for system calls that weir
+  /// has no word for. Throws operation_not_supported where there is none: on the stack, in a
+  /// simulation, for a layer (TLS).
+  int native_handle() const { return detail::native_handle_of(socket()); }
 
  protected:
   detail::socket_base& socket() const {

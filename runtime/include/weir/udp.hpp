@@ -105,6 +105,8 @@ class udp_socket {
   endpoint remote_endpoint() const { return socket().connected ? socket().remote : endpoint{}; }
   bool connected() const { return socket().connected; }
   shard& owner() const { return *socket().owner; }
+  /// As any_stream's.
+  int native_handle() const { return detail::native_handle_of(socket()); }
 
  private:
   detail::request<detail::receive_datagram_awaiter> receive(std::span<std::byte> into,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "weir/config.hpp"
+#include "weir/descriptor.hpp"
 #include "weir/error.hpp"
 #include "weir/net.hpp"
 #include "weir/offload.hpp"
@@ -15,4 +16,5 @@
 #include "weir/task.hpp"
 #include "weir/timing.hpp"
 #include "weir/udp.hpp"
+#include "weir/unix.hpp"
 #include "weir/when.hpp"

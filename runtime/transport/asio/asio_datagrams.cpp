@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "driver/asio/asio_driver.hpp"
+#include "transport/kernel/adopted.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
 #include "weir/shard.hpp"
@@ -169,12 +170,29 @@ result<datagram_socket*> asio_datagrams::open(const endpoint& local, const endpo
   auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::non_blocking);
   for (int calls = 0; calls < 4; ++calls) driver_.count_system_call();
   if (!fd) return fd.error();
+  return add(*fd);
+}
+
+result<datagram_socket*> asio_datagrams::adopt(unique_fd& bound) {
+  if (auto error = kernel::check_adopted(bound.get(), kernel::adopted::udp_socket)) return error;
+  if (auto error = kernel::set_mode(bound.get(), kernel::mode::non_blocking)) return error;
+  const int fd = bound.get();
+  auto made = add(bound);
+  if (made) kernel::fill_adopted(fd, **made);
+  return made;
+}
+
+int asio_datagrams::native_handle(const datagram_socket& s) const noexcept {
+  return static_cast<const socket&>(s).fd();
+}
+
+result<datagram_socket*> asio_datagrams::add(unique_fd& fd) {
   auto* made = new socket(*this);
-  if (auto error = made->assign(fd->get())) {
+  if (auto error = made->assign(fd.get())) {
     made->drop();
     return error;
   }
-  fd->release();
+  fd.release();
   made->local = kernel::local_endpoint_of(made->fd());
   return static_cast<datagram_socket*>(made);
 }

@@ -6,6 +6,7 @@
 #include "driver/asio/watched_descriptor.hpp"
 #include "observe/snapshot.hpp"
 #include "weir/config.hpp"
+#include "weir/descriptor.hpp"
 #include "weir/detail/datagram.hpp"
 
 namespace weir::detail {
@@ -29,15 +30,19 @@ class asio_datagrams final : public datagram_transport {
 
   result<datagram_socket*> open(const endpoint& local, const endpoint* remote,
                                 const udp_options& options) override;
+  /// One that somebody else opened. On an error it is still the caller's.
+  result<datagram_socket*> adopt(unique_fd& bound);
   std::error_code connect(datagram_socket& socket, const endpoint& remote) override;
   void start_receive(receive_datagram_operation& op) override;
   void start_send(send_datagram_operation& op) override;
   void cancel_receive(receive_datagram_operation& op) noexcept override;
   void cancel_send(send_datagram_operation& op) noexcept override;
   void close(datagram_socket& socket) noexcept override;
+  int native_handle(const datagram_socket& socket) const noexcept override;
 
  private:
   class socket;
+  result<datagram_socket*> add(unique_fd& fd);
 
   asio_driver& driver_;
   const config& settings_;

@@ -188,7 +188,7 @@ void asio_listener::serve() {
         if (++failures < failures_per_turn) continue;
         return wait_readable();
       case kernel::accept_failure::exhausted:
-        kernel::log_accept_exhausted(number, local, home().now(), last_logged_);
+        kernel::log_accept_exhausted(number, local.to_string(), home().now(), last_logged_);
         return home().wait_for_descriptor(*this);
       case kernel::accept_failure::fatal: home().fail_acceptors(*this, kernel::error_from(number));
     }

@@ -11,6 +11,7 @@
 #include "backend/factories.hpp"
 #include "backend/family.hpp"
 #include "driver/asio/asio_driver.hpp"
+#include "transport/kernel/adopted.hpp"
 
 namespace weir::detail {
 
@@ -44,15 +45,38 @@ result<listener_socket*> asio_transport::listen(const endpoint& local,
   };
   auto fd = how == sharing::shared ? groups().share(local, open) : open();
   if (!fd) return fd.error();
-  return add_listener(std::move(*fd), how);
+  return add_listener(*fd, how);
 }
 
-result<listener_socket*> asio_transport::adopt_listener(kernel::unique_fd listening) {
+result<listener_socket*> asio_transport::adopt_listener(kernel::unique_fd& listening) {
+  if (auto error = kernel::check_adopted(listening.get(), kernel::adopted::tcp_listener))
+    return error;
   if (auto error = kernel::set_mode(listening.get(), kernel::mode::non_blocking)) return error;
-  return add_listener(std::move(listening), sharing::exclusive);
+  return add_listener(listening, sharing::exclusive);
 }
 
-result<listener_socket*> asio_transport::add_listener(kernel::unique_fd listening, sharing how) {
+result<socket_base*> asio_transport::adopt_stream(kernel::unique_fd& connected) {
+  if (auto error = kernel::check_adopted(connected.get(), kernel::adopted::tcp_stream))
+    return error;
+  if (auto error = kernel::set_mode(connected.get(), kernel::mode::non_blocking)) return error;
+  auto* stream = new asio_stream(*this);
+  if (auto error = stream->assign(connected.get())) {
+    stream->drop();
+    return error;
+  }
+  stream->local_end = kernel::local_endpoint_of(connected.get());
+  stream->remote_end = kernel::remote_endpoint_of(connected.release());
+  return static_cast<socket_base*>(stream);
+}
+
+int asio_transport::native_handle(const socket_base& stream) const noexcept {
+  return static_cast<const asio_stream&>(stream).fd();
+}
+int asio_transport::native_listener(const listener_socket& listener) const noexcept {
+  return static_cast<const asio_listener&>(listener).fd();
+}
+
+result<listener_socket*> asio_transport::add_listener(kernel::unique_fd& listening, sharing how) {
   auto* listener = new asio_listener(*this, kernel::local_endpoint_of(listening.get()));
   if (auto error = listener->assign(listening.get())) {
     listener->drop();

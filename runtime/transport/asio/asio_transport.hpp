@@ -5,11 +5,11 @@
 #include <memory>
 #include <vector>
 
+#include "backend/adopts_sockets.hpp"
 #include "backend/transport.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/asio/asio_datagrams.hpp"
 #include "transport/asio/asio_socket.hpp"
-#include "transport/kernel/adopts_listener.hpp"
 #include "transport/kernel/listener_groups.hpp"
 
 namespace weir {
@@ -28,7 +28,7 @@ struct asio_transport_counters {
   std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
 };
 
-class asio_transport final : public transport, public kernel::adopts_listener, public observable {
+class asio_transport final : public transport, public adopts_sockets, public observable {
  public:
   asio_transport(asio_driver& completions, const config& settings,
                  std::shared_ptr<shard_family> family = nullptr);
@@ -52,7 +52,13 @@ class asio_transport final : public transport, public kernel::adopts_listener, p
   instant next_deadline() const override { return retry_at_; }
   std::size_t closing() const override { return closing_ + datagrams_.closing(); }
   void abandon() noexcept override;
-  result<listener_socket*> adopt_listener(kernel::unique_fd listening) override;
+  result<listener_socket*> adopt_listener(kernel::unique_fd& listening) override;
+  result<socket_base*> adopt_stream(kernel::unique_fd& connected) override;
+  result<datagram_socket*> adopt_datagrams(kernel::unique_fd& bound) override {
+    return datagrams_.adopt(bound);
+  }
+  int native_handle(const socket_base& stream) const noexcept override;
+  int native_listener(const listener_socket& listener) const noexcept override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   const asio_transport_counters& counters() const { return counters_; }
@@ -88,7 +94,7 @@ class asio_transport final : public transport, public kernel::adopts_listener, p
   static constexpr std::size_t lending_size = 64 * 1024;
   static constexpr std::size_t lending_limit = 64;
 
-  result<listener_socket*> add_listener(kernel::unique_fd listening, sharing how);
+  result<listener_socket*> add_listener(kernel::unique_fd& listening, sharing how);
   void bring_in(socket_base& s) override;
   bool lend(socket_base&, lent_bytes&) override { return false; }  // read_operation::lent is filled
   void forget_lending(socket_base& s) noexcept override;

@@ -59,6 +59,13 @@ std::error_code connect_datagram(int fd, const endpoint& remote) {
                                                           : datagram_error_from(errno);
 }
 
+void fill_adopted(int fd, datagram_socket& socket) {
+  socket.local = local_endpoint_of(fd);
+  socket.family = socket.local.address.family();
+  socket.remote = remote_endpoint_of(fd);
+  socket.connected = socket.remote != endpoint();
+}
+
 std::error_code datagram_error_from(int number) {
   if (number == EACCES) return std::make_error_code(std::errc::invalid_argument);
   return error_from(number);

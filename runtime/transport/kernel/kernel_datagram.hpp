@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "transport/kernel/kernel_socket.hpp"
+#include "weir/detail/datagram.hpp"
 
 namespace weir::detail::kernel {
 
@@ -18,6 +19,9 @@ result<unique_fd> open_datagram(const endpoint& local, const endpoint* remote,
 
 /// invalid_argument for a broadcast address, network_unreachable.
 std::error_code connect_datagram(int fd, const endpoint& remote);
+
+/// What a socket that was adopted knows of itself.
+void fill_adopted(int fd, datagram_socket& socket);
 
 /// error_from() for send and connect: the kernel answers EACCES where a broadcast address would
 /// take SO_BROADCAST.

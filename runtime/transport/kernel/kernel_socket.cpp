@@ -13,14 +13,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "transport/kernel/adopts_listener.hpp"
-
 namespace weir::detail::kernel {
-
-void unique_fd::reset(int fd) noexcept {
-  if (fd_ >= 0) ::close(fd_);
-  fd_ = fd;
-}
 
 socket_address::socket_address(const endpoint& where) {
   auto bytes = where.address.bytes();
@@ -242,11 +235,11 @@ accept_failure classify_accept_error(int number) {
   }
 }
 
-void log_accept_exhausted(int number, const endpoint& where, instant now, instant& last_logged) {
+void log_accept_exhausted(int number, const std::string& where, instant now, instant& last_logged) {
   if (last_logged != instant{} && now - last_logged < std::chrono::seconds(1)) return;
   last_logged = now;
-  std::fprintf(stderr, "weir: %s: no connection can be accepted for now: %s\n",
-               where.to_string().c_str(), error_from(number).message().c_str());
+  std::fprintf(stderr, "weir: %s: no connection can be accepted for now: %s\n", where.c_str(),
+               error_from(number).message().c_str());
 }
 
 }  // namespace weir::detail::kernel

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "weir/config.hpp"
+#include "weir/descriptor.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/result.hpp"
@@ -18,26 +19,7 @@
 
 namespace weir::detail::kernel {
 
-/// A file descriptor that closes itself.
-class unique_fd {
- public:
-  unique_fd() = default;
-  explicit unique_fd(int fd) : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  unique_fd& operator=(unique_fd&& other) noexcept {
-    if (this != &other) reset(std::exchange(other.fd_, -1));
-    return *this;
-  }
-  ~unique_fd() { reset(); }
-
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-  int release() { return std::exchange(fd_, -1); }
-  void reset(int fd = -1) noexcept;
-
- private:
-  int fd_ = -1;
-};
+using weir::unique_fd;
 
 /// An endpoint as the socket calls take it.
 struct socket_address {
@@ -65,6 +47,7 @@ std::error_code last_error();
 /// How the descriptor waits: epoll wants non_blocking, io_uring wants blocking (else it answers
 /// EAGAIN).
 enum class mode : std::uint8_t { blocking, non_blocking };
+std::error_code set_mode(int fd, mode how) noexcept;
 
 /// Checks the options, then opens, binds and listens. Unset options come from `settings.listen`;
 /// buffer sizes, nodelay and the congestion control of `settings.tcp` are set here, since accepted
@@ -98,6 +81,6 @@ accept_failure classify_accept_error(int number);
 inline constexpr duration accept_retry_delay = std::chrono::milliseconds(50);
 
 /// One line on stderr about an exhausted listener, at most one a second for each `last_logged`.
-void log_accept_exhausted(int number, const endpoint& where, instant now, instant& last_logged);
+void log_accept_exhausted(int number, const std::string& where, instant now, instant& last_logged);
 
 }  // namespace weir::detail::kernel

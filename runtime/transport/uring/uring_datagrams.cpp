@@ -10,6 +10,7 @@
 #include <new>
 #include <utility>
 
+#include "transport/kernel/adopted.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
 
@@ -53,13 +54,29 @@ result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endp
   auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::blocking);
   driver_.count_system_calls(4);
   if (!fd) return fd.error();
+  return static_cast<datagram_socket*>(&add(std::move(*fd)));
+}
+
+uring_datagrams::socket& uring_datagrams::add(unique_fd fd) {
   auto& s = *new socket;
   s.owner = owner_;
   s.home = this;
-  s.fd = fd->release();
+  s.fd = fd.release();
   s.local = kernel::local_endpoint_of(s.fd);
   all_.push_front(s);
+  return s;
+}
+
+result<datagram_socket*> uring_datagrams::adopt(unique_fd& bound) {
+  if (auto error = kernel::check_adopted(bound.get(), kernel::adopted::udp_socket)) return error;
+  if (auto error = kernel::set_mode(bound.get(), kernel::mode::blocking)) return error;
+  auto& s = add(std::move(bound));
+  kernel::fill_adopted(s.fd, s);
   return static_cast<datagram_socket*>(&s);
+}
+
+int uring_datagrams::native_handle(const datagram_socket& s) const noexcept {
+  return static_cast<const socket&>(s).fd;
 }
 
 void uring_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bounds) const {

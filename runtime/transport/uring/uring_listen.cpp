@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "backend/family.hpp"
+#include "transport/kernel/adopted.hpp"
 #include "transport/uring/uring_transport.hpp"
 #include "weir/shard.hpp"
 
@@ -31,9 +32,24 @@ result<listener_socket*> uring_transport::listen(const endpoint& local,
   return &add_listener(std::move(*opened), options.backlog.value_or(settings_.listen.backlog), how);
 }
 
-result<listener_socket*> uring_transport::adopt_listener(kernel::unique_fd listening) {
+result<listener_socket*> uring_transport::adopt_listener(kernel::unique_fd& listening) {
+  if (auto error = kernel::check_adopted(listening.get(), kernel::adopted::tcp_listener))
+    return error;
   if (auto error = kernel::set_mode(listening.get(), kernel::mode::blocking)) return error;
-  return &add_listener(std::move(listening), settings_.listen.backlog, sharing::exclusive);
+  auto& l = add_listener(std::move(listening), settings_.listen.backlog, sharing::exclusive);
+  l.adopted = true;
+  return &l;
+}
+
+result<socket_base*> uring_transport::adopt_stream(kernel::unique_fd& connected) {
+  if (auto error = kernel::check_adopted(connected.get(), kernel::adopted::tcp_stream))
+    return error;
+  if (auto error = kernel::set_mode(connected.get(), kernel::mode::blocking)) return error;
+  driver_.count_system_calls(9);
+  auto& s = new_stream(connected.release());
+  s.local = kernel::local_endpoint_of(s.fd);
+  s.remote = kernel::remote_endpoint_of(s.fd);
+  return static_cast<socket_base*>(&s);
 }
 
 uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::uint32_t backlog,
@@ -157,7 +173,7 @@ void uring_transport::accept_failed(uring_listener& l, int error) noexcept {
     case kernel::accept_failure::retry: return;
     case kernel::accept_failure::exhausted:
       ++counters_.accept_exhausted;
-      kernel::log_accept_exhausted(error, l.local, owner().now(), l.last_logged);
+      kernel::log_accept_exhausted(error, l.local.to_string(), owner().now(), l.last_logged);
       l.retry_at = owner().now() + kernel::accept_retry_delay;
       retry_at_ = std::min(retry_at_, l.retry_at);
       return;

@@ -89,12 +89,13 @@ struct uring_listener final : listener_socket, ring_client {
   bool withdrawing = false;
   bool closing = false;
   sharing how = sharing::exclusive;
+  bool adopted = false;  // whoever opened it may have it still, and listens on when this one goes
   std::uint64_t group_member = 0;       // in the family's groups; 0: alone
   instant retry_at = instant::never();  // descriptors ran out
   instant last_logged;
 
   /// Others accept from the same socket: none is taken in advance.
-  bool one_at_a_time() const { return how == sharing::shared; }
+  bool one_at_a_time() const { return adopted || how == sharing::shared; }
 };
 
 }  // namespace weir::detail

@@ -12,11 +12,11 @@
 #include <memory>
 #include <vector>
 
+#include "backend/adopts_sockets.hpp"
 #include "backend/transport.hpp"
 #include "core/sockets/socket_pool.hpp"
 #include "driver/uring/buffer_pool.hpp"
 #include "observe/snapshot.hpp"
-#include "transport/kernel/adopts_listener.hpp"
 #include "transport/kernel/listener_groups.hpp"
 #include "transport/uring/uring_datagrams.hpp"
 #include "transport/uring/uring_socket.hpp"
@@ -43,7 +43,7 @@ struct uring_transport_counters {
   std::uint64_t prompt_sends = 0;     ///< by send(2), for a writer that came right back
 };
 
-class uring_transport final : public transport, public kernel::adopts_listener, public observable {
+class uring_transport final : public transport, public adopts_sockets, public observable {
  public:
   struct limits {
     buffer_pool::shape buffers{.least_in_ring = 16};
@@ -76,7 +76,17 @@ class uring_transport final : public transport, public kernel::adopts_listener, 
   instant next_deadline() const override { return retry_at_; }
   std::size_t closing() const override { return closing_; }
   void abandon() noexcept override;
-  result<listener_socket*> adopt_listener(kernel::unique_fd listening) override;
+  result<listener_socket*> adopt_listener(kernel::unique_fd& listening) override;
+  result<socket_base*> adopt_stream(kernel::unique_fd& connected) override;
+  result<datagram_socket*> adopt_datagrams(kernel::unique_fd& bound) override {
+    return datagrams_.adopt(bound);
+  }
+  int native_handle(const socket_base& stream) const noexcept override {
+    return static_cast<const uring_stream&>(stream).fd;
+  }
+  int native_listener(const listener_socket& listener) const noexcept override {
+    return static_cast<const uring_listener&>(listener).fd;
+  }
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   const uring_transport_counters& counters() const { return counters_; }

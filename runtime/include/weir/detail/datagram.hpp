@@ -94,6 +94,11 @@ class datagram_transport {
   virtual void cancel_send(send_datagram_operation& op) noexcept = 0;
   /// No operation is pending (asserted by udp_socket). Its port is free when this returns.
   virtual void close(datagram_socket& socket) noexcept = 0;
+  /// -1 where there is none.
+  virtual int native_handle(const datagram_socket&) const noexcept { return -1; }
 };
+
+/// Of runtime/core/udp.cpp. Throws operation_not_supported.
+int native_handle_of(const datagram_socket& socket);
 
 }  // namespace weir::detail

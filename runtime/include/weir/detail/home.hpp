@@ -111,8 +111,9 @@ struct write_operation : operation, stack::queue_link<> {
 
   const bool all;
   const bool gathered;
-  bool owned = false;      // an owned_write_operation
-  std::uint32_t part = 0;  // the next byte to go is part_offset bytes into this one
+  bool owned = false;               // an owned_write_operation
+  bool passes_descriptors = false;  // a descriptor_write_operation
+  std::uint32_t part = 0;           // the next byte to go is part_offset bytes into this one
   socket_base* socket;
   union {
     std::span<const std::byte> single;
@@ -182,6 +183,8 @@ class home {
   /// The default endpoint where there is none.
   virtual endpoint local_endpoint(const socket_base&) const { return {}; }
   virtual endpoint remote_endpoint(const socket_base&) const { return {}; }
+  /// Of a stream; -1 where there is none.
+  virtual int native_handle(const socket_base&) const noexcept { return -1; }
   /// An option that cannot be honoured is operation_not_supported.
   virtual std::error_code set_options(socket_base&, const stream_options&) {
     return std::make_error_code(std::errc::operation_not_supported);
@@ -193,6 +196,10 @@ class home {
  private:
   weir::shard* owner_ = nullptr;
 };
+
+/// Of runtime/core/net.cpp. Throws operation_not_supported.
+int native_handle_of(const socket_base& stream);
+int native_handle_of(const listener_socket& listener);
 
 /// Of runtime/core/shard.cpp: a reader took from socket.rx_data.
 void note_spent(socket_base& socket) noexcept;

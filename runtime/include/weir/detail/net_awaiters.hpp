@@ -215,6 +215,7 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
 
  protected:
   result<std::optional<tcp_stream>> outcome();
+  bool stopped_ = false;
 
  private:
   struct stop_hook : detail::cancel_node {
@@ -227,7 +228,6 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
 
   friend struct stop_hook;
   stop_hook stop_hook_;
-  bool stopped_ = false;
 };
 
 /// connect().

@@ -8,8 +8,11 @@
 
 namespace weir::detail {
 
+class local_transport;
+
 struct surroundings {
   std::shared_ptr<offloader> pool;
+  std::shared_ptr<local_transport> locals;  ///< Unix sockets, pipes
 };
 
 }  // namespace weir::detail

@@ -1,0 +1,44 @@
+// Where Unix sockets, pipes and character devices live: the interface between a shard and what
+// carries them (the descriptors that a driver watches; the simulator's memory). One for each shard,
+// called from its thread only. Null where a shard has none.
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "backend/transport.hpp"
+#include "weir/descriptor.hpp"
+#include "weir/detail/unix_awaiters.hpp"
+
+namespace weir::detail {
+
+class local_transport : public accepting_home {
+ public:
+  virtual void attach(weir::shard& owner) { set_owner(owner); }
+
+  virtual result<listener_socket*> listen(const unix_endpoint& local,
+                                          const unix_listen_options& options) = 0;
+  virtual void start_connect(unix_connect_operation& op) = 0;
+  virtual void cancel_connect(unix_connect_operation& op) noexcept = 0;
+  virtual result<std::pair<socket_base*, socket_base*>> make_pair() = 0;
+
+  virtual unix_endpoint local_name(const socket_base& s) const = 0;
+  virtual unix_endpoint remote_name(const socket_base& s) const = 0;
+  virtual unix_endpoint listener_name(const listener_socket& l) const = 0;
+  virtual unix_credentials peer_of(const socket_base& s) const = 0;
+  virtual void keep_path(listener_socket&) {}
+
+  /// What only descriptors can.
+  virtual bool passes_descriptors() const { return false; }
+  virtual void expect_descriptors(socket_base&, std::size_t) {}
+  virtual std::vector<unique_fd> take_descriptors(socket_base&) { return {}; }
+  virtual result<listener_socket*> adopt_listener(unique_fd&) {
+    return std::errc::operation_not_supported;
+  }
+  virtual result<socket_base*> adopt_stream(unique_fd&) {
+    return std::errc::operation_not_supported;
+  }
+  virtual result<socket_base*> adopt_pipe(unique_fd&) { return std::errc::operation_not_supported; }
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,173 @@
+// Reading and writing, and the descriptors that travel with bytes.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/parts.hpp"
+#include "transport/kernel/kernel_socket.hpp"
+#include "transport/watched/watched_transport.hpp"
+#include "weir/shard.hpp"
+
+namespace weir::detail {
+
+namespace {
+watched_stream& stream_of(socket_base& s) { return static_cast<watched_stream&>(s); }
+
+/// Room for what one message may bring.
+struct control_room {
+  alignas(cmsghdr) std::byte bytes[CMSG_SPACE(sizeof(int) * 253)];
+};
+}  // namespace
+
+// --- Reading.
+
+void watched_transport::bring_in(socket_base& base) {
+  auto& s = stream_of(base);
+  auto& op = *s.reader;
+  if (s.waits_for_buffer) return;
+  do {
+    if (!s.maybe_readable) return s.waits->want_readable();
+    const auto room = op.lend ? lending_.take(s) : op.into.subspan(op.filled);
+    if (room.empty()) return;  // no buffer is left to lend
+    const auto n = receive_from(s, room);
+    const int error = n < 0 ? errno : 0;
+    if (n > 0) {
+      op.filled += static_cast<std::size_t>(n);
+      owner().spend_budget_on(static_cast<std::size_t>(n));
+    }
+    if (op.lend && n > 0)
+      op.lent = {room.data(), static_cast<std::uint32_t>(n), 0, room.data()};
+    else if (op.lend)
+      lending_.give_back(room.data());
+    if (error == EINTR) continue;
+    // Bytes with descriptors end a read, full or not; more may be behind them.
+    s.maybe_readable = n == static_cast<ssize_t>(room.size()) || s.descriptors_expected != 0;
+    if (error == EAGAIN) s.maybe_readable = false;
+    if (n <= 0 && error != EAGAIN)
+      return receiving_over(s, error == 0 ? std::error_code() : kernel::error_from(error));
+  } while (op.filled < op.minimum);
+  bytes_came(s);
+}
+
+ssize_t watched_transport::receive_from(watched_stream& s, std::span<std::byte> room) {
+  if (s.of == watched_stream::kind::pipe) return ::read(s.fd.get(), room.data(), room.size());
+  if (s.descriptors_expected == 0)
+    return ::recv(s.fd.get(), room.data(), room.size(), MSG_DONTWAIT);
+  control_room control;
+  iovec part{room.data(), room.size()};
+  msghdr header{};
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  header.msg_control = control.bytes;
+  header.msg_controllen = sizeof control.bytes;
+  const auto n = ::recvmsg(s.fd.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (n >= 0) keep_descriptors(s, header);
+  return n;
+}
+
+void watched_transport::keep_descriptors(watched_stream& s, const msghdr& header) {
+  auto& of = const_cast<msghdr&>(header);
+  for (auto* c = CMSG_FIRSTHDR(&of); c != nullptr; c = CMSG_NXTHDR(&of, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    const auto count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < count; ++i) {
+      int number;
+      std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
+      unique_fd came(number);
+      if (s.descriptors.size() < s.descriptors_expected) s.descriptors.push_back(std::move(came));
+    }
+  }
+}
+
+void watched_transport::expect_descriptors(socket_base& base, std::size_t most) {
+  auto& s = stream_of(base);
+  s.descriptors.reserve(most);
+  s.descriptors_expected = most;
+}
+
+std::vector<unique_fd> watched_transport::take_descriptors(socket_base& base) {
+  auto& s = stream_of(base);
+  std::vector<unique_fd> taken;
+  taken.swap(s.descriptors);
+  s.descriptors.reserve(s.descriptors_expected);
+  return taken;
+}
+
+void watched_transport::stream_readable(watched_stream& s) {
+  s.maybe_readable = true;
+  if (s.reader != nullptr) bytes_came(s);
+}
+
+void watched_transport::forget_lending(socket_base& s) noexcept { lending_.forget(stream_of(s)); }
+
+void watched_transport::release(lent_bytes& lent) noexcept {
+  lending_.give_back(lent.chunk);
+  while (auto* s = lending_.next_waiting()) bytes_came(*s);
+}
+
+// --- Writing.
+
+void watched_transport::take_out(socket_base& base) {
+  constexpr std::size_t parts_per_call = 64;
+  auto& s = stream_of(base);
+  stack::part_room<parts_per_call> parts;
+  std::array<iovec, parts_per_call> vectors;
+  while (!s.writers.empty()) {
+    const auto some = gather(s, parts.from(0));
+    for (std::size_t i = 0; i < some.parts; ++i)
+      vectors[i] = {const_cast<std::byte*>(parts[i].data()), parts[i].size()};
+    control_room control;
+    msghdr message{};
+    message.msg_iov = vectors.data();
+    message.msg_iovlen = some.parts;
+    const auto& first = *s.writers.front();
+    if (first.passes_descriptors && first.written == 0) {
+      const auto passed = static_cast<const descriptor_write_operation&>(first).descriptors;
+      message.msg_control = control.bytes;
+      message.msg_controllen = CMSG_SPACE(passed.size_bytes());
+      std::memset(control.bytes, 0, message.msg_controllen);
+      auto* c = CMSG_FIRSTHDR(&message);
+      c->cmsg_level = SOL_SOCKET;
+      c->cmsg_type = SCM_RIGHTS;
+      c->cmsg_len = CMSG_LEN(passed.size_bytes());
+      std::memcpy(CMSG_DATA(c), passed.data(), passed.size_bytes());
+    }
+    const auto n = s.of == watched_stream::kind::socket
+                       ? ::sendmsg(s.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT)
+                       : ::writev(s.fd.get(), vectors.data(), static_cast<int>(message.msg_iovlen));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return s.waits->want_writable();
+    if (n < 0 && (errno == EBADF || errno == ETOOMANYREFS) && first.passes_descriptors) {
+      // What was to be passed is at fault, not the stream.
+      const auto why = kernel::last_error();
+      s.writers.pop_front()->complete(why);
+      return writes_released(s);
+    }
+    if (n < 0) return sending_failed(s, kernel::last_error());
+    owner().spend_budget_on(static_cast<std::size_t>(n));
+    sent(s, static_cast<std::size_t>(n));
+    if (static_cast<std::size_t>(n) < some.bytes && !s.writers.empty())
+      return s.waits->want_writable();
+  }
+}
+
+std::error_code watched_transport::send_fin(socket_base& base) noexcept {
+  auto& s = stream_of(base);
+  if (s.of == watched_stream::kind::socket)
+    return ::shutdown(s.fd.get(), SHUT_WR) == 0 ? std::error_code() : kernel::last_error();
+  const int flags = ::fcntl(s.fd.get(), F_GETFL);
+  if (flags < 0 || (flags & O_ACCMODE) != O_WRONLY)
+    return std::make_error_code(std::errc::operation_not_supported);
+  // Of a pipe that is only written nothing is left then.
+  s.waits.reset();
+  s.fd.reset();
+  note_end(s);
+  return {};
+}
+
+}  // namespace weir::detail
