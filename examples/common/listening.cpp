@@ -45,10 +45,28 @@ std::string add_offer(std::vector<offer>& offers, const std::string& service,
   if (!where)
     return "must be an address and a port, such as 127.0.0.1:7 or [::1]:7 (names are not looked "
            "up)";
-  auto same = [&](const offer& other) { return other.where == *where && where->port != 0; };
+  auto same = [&](const offer& other) {
+    return !other.on_unix() && other.where == *where && where->port != 0;
+  };
   if (auto other = std::find_if(offers.begin(), offers.end(), same); other != offers.end())
     return "is given to " + other->service + " already";
   offers.push_back({service, *where});
+  return "";
+}
+
+std::string add_stream_offer(std::vector<offer>& offers, const std::string& service,
+                             std::string_view text) {
+  if (!text.starts_with("unix:")) {
+    const auto refused = add_offer(offers, service, text);
+    return refused.starts_with("must be") ? refused + ", or unix:/PATH or unix:@NAME" : refused;
+  }
+  const auto local = weir::unix_endpoint::parse(text);
+  if (!local || local->is_unnamed())
+    return "must be unix:/PATH or unix:@NAME, of at most 107 characters";
+  auto same = [&](const offer& other) { return other.local == *local; };
+  if (auto other = std::find_if(offers.begin(), offers.end(), same); other != offers.end())
+    return "is given to " + other->service + " already";
+  offers.push_back({service, {}, *local});
   return "";
 }
 
@@ -68,15 +86,23 @@ std::optional<weir::sharing> sharing_for(weir::shard& shard, const offer& what) 
 }
 
 listen_error cannot_listen(weir::shard& shard, const offer& what, std::error_code error) {
-  return listen_error(fmt::format("{} {}: cannot listen: {}{}", what.service,
-                                  what.where.to_string(), error.message(),
-                                  remedy(shard, what.where, error)));
+  return listen_error(fmt::format("{} {}: cannot listen: {}{}", what.service, what.place(),
+                                  error.message(),
+                                  what.on_unix() ? "" : remedy(shard, what.where, error)));
 }
 
 }  // namespace
 
 weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
   auto listener = shard.try_listen(what.where, {.sharing = sharing_for(shard, what)});
+  if (listener) return std::move(*listener);
+  throw cannot_listen(shard, what, listener.error());
+}
+
+weir::unix_listener listen_on_unix(weir::shard& shard, const offer& what) {
+  const bool several = shard.settings().shard_count() > 1;
+  auto listener = shard.try_listen(
+      what.local, {.sharing = several ? weir::sharing::shared : weir::sharing::exclusive});
   if (listener) return std::move(*listener);
   throw cannot_listen(shard, what, listener.error());
 }
@@ -90,12 +116,12 @@ weir::udp_socket bind_for(weir::shard& shard, const offer& what) {
 void announcement::shard_listens(weir::shard& shard, const std::vector<offer>& offers) {
   auto shards = shard.settings().shard_count();
   if (++shards_ready_ != shards) return;
-  for (const auto& [service, at] : offers) {
-    fmt::print("listening {} {} backend={} shards={}\n", service, at.to_string(), shard.backend(),
-               shards);
-    if (on_kernel_sockets(shard) && !at.address.is_loopback())
-      fmt::print(stderr, "{}: {} {} can be reached by other machines\n", program_, service,
-                 at.to_string());
+  for (const auto& each : offers) {
+    fmt::print("listening {} {} backend={} shards={}\n", each.service, each.place(),
+               shard.backend(), shards);
+    if (on_kernel_sockets(shard) && !each.on_unix() && !each.where.address.is_loopback())
+      fmt::print(stderr, "{}: {} {} can be reached by other machines\n", program_, each.service,
+                 each.place());
   }
   std::fflush(stdout);
 }

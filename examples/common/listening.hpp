@@ -16,11 +16,19 @@ namespace examples {
 struct offer {
   std::string service;  ///< "echo"
   weir::endpoint where;
+  weir::unix_endpoint local = {};  ///< instead of `where`, unless it is unnamed
+
+  bool on_unix() const { return !local.is_unnamed(); }
+  std::string place() const { return on_unix() ? local.to_string() : where.to_string(); }
 };
 
 /// Reads ADDR:PORT into `offers`; returns an error text or nothing.
 std::string add_offer(std::vector<offer>& offers, const std::string& service,
                       std::string_view text);
+
+/// The same, and unix:/run/x.sock or unix:@name, where the program can.
+std::string add_stream_offer(std::vector<offer>& offers, const std::string& service,
+                             std::string_view text);
 
 /// Listeners that cannot be. what() names the service, the address and the remedy.
 class listen_error : public std::runtime_error {
@@ -31,6 +39,9 @@ class listen_error : public std::runtime_error {
 /// Listens on this shard. With several shards, each has a listener of its own on the same address
 /// and port.
 weir::tcp_listener listen_for(weir::shard& shard, const offer& what);
+
+/// On a Unix socket all shards accept from the same one.
+weir::unix_listener listen_on_unix(weir::shard& shard, const offer& what);
 
 /// The same for a service on UDP.
 weir::udp_socket bind_for(weir::shard& shard, const offer& what);

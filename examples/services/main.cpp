@@ -24,14 +24,15 @@ struct settings {
   weir::duration drain = std::chrono::seconds(5);
 };
 
-weir::task<> session_of(const std::string& service, weir::tcp_stream peer, services::limits limit) {
+weir::task<> session_of(const std::string& service, weir::any_stream peer, services::limits limit) {
   if (service == "echo") return services::echo(std::move(peer), limit);
   if (service == "discard") return services::discard(std::move(peer), limit);
   return services::chargen(std::move(peer), limit);
 }
 
-weir::task<> accept_loop(weir::tcp_listener& listener, const std::string& service,
-                         services::limits limit, weir::scope& sessions) {
+template <class Listener>
+weir::task<> accept_loop(Listener& listener, const std::string& service, services::limits limit,
+                         weir::scope& sessions) {
   while (auto peer = co_await listener.accept())
     sessions.spawn(session_of(service, std::move(*peer), limit));
   listener.close();
@@ -39,11 +40,20 @@ weir::task<> accept_loop(weir::tcp_listener& listener, const std::string& servic
 
 weir::task<> serve(weir::shard& shard, const settings& wanted, examples::announcement& announce) {
   std::vector<weir::tcp_listener> listeners;
+  std::vector<weir::unix_listener> local_listeners;
   std::vector<weir::udp_socket> sockets;
+  std::vector<offer> tcp_offers, local_offers;
   std::vector<offer> offers;  // with the ports that they have got
   for (auto& one : wanted.offers) {
+    if (one.on_unix()) {
+      local_listeners.push_back(examples::listen_on_unix(shard, one));
+      local_offers.push_back(one);
+      offers.push_back(one);
+      continue;
+    }
     listeners.push_back(examples::listen_for(shard, one));
-    offers.push_back({one.service, listeners.back().local_endpoint()});
+    tcp_offers.push_back({one.service, listeners.back().local_endpoint()});
+    offers.push_back(tcp_offers.back());
   }
   for (auto& one : wanted.udp_offers) {
     sockets.push_back(examples::bind_for(shard, one));
@@ -54,7 +64,10 @@ weir::task<> serve(weir::shard& shard, const settings& wanted, examples::announc
   weir::scope sessions(shard, {.max = wanted.max_sessions});
   weir::scope acceptors(shard);
   for (std::size_t i = 0; i < listeners.size(); ++i)
-    acceptors.spawn(accept_loop(listeners[i], wanted.offers[i].service, wanted.limit, sessions));
+    acceptors.spawn(accept_loop(listeners[i], tcp_offers[i].service, wanted.limit, sessions));
+  for (std::size_t i = 0; i < local_listeners.size(); ++i)
+    acceptors.spawn(
+        accept_loop(local_listeners[i], local_offers[i].service, wanted.limit, sessions));
   for (auto& socket : sockets) acceptors.spawn(services::udp_echo(socket));
   co_await acceptors.join();
   auto ended = co_await sessions.drain(wanted.drain);
@@ -75,9 +88,9 @@ int main(int argc, char** argv) {
        {std::pair("echo", "send back what comes"), std::pair("discard", "read and say nothing"),
         std::pair("chargen", "send characters without end")})
     parser.repeated(fmt::format("--{}", service), "ADDR:PORT",
-                    fmt::format("{}; any number of times", what),
+                    fmt::format("{}; unix:/PATH too; any number of times", what),
                     [&wanted, name = std::string(service)](std::string_view text) {
-                      return examples::add_offer(wanted.offers, name, text);
+                      return examples::add_stream_offer(wanted.offers, name, text);
                     });
   parser.repeated("--udp-echo", "ADDR:PORT", "send back each datagram; any number of times",
                   [&wanted](std::string_view text) {

@@ -31,7 +31,7 @@ weir::owned_buffer pattern_to_send() {
 }
 
 /// discard() for a stream that somebody else owns.
-weir::task<> throw_away(weir::tcp_stream& peer, weir::duration idle) {
+weir::task<> throw_away(weir::any_stream& peer, weir::duration idle) {
   for (;;) {
     auto chunk = co_await peer.receive().timeout(idle);
     if (!chunk) co_return;
@@ -41,7 +41,7 @@ weir::task<> throw_away(weir::tcp_stream& peer, weir::duration idle) {
 /// Sends a lent chunk back. Lent bytes belong to all of a shard's connections: a peer that takes
 /// its time shall wait at its own session's expense, not at everybody's, so what it has not taken
 /// soon is copied and the buffer given back.
-weir::task<> send_back(weir::tcp_stream& peer, weir::lent_buffer& chunk, weir::duration idle) {
+weir::task<> send_back(weir::any_stream& peer, weir::lent_buffer& chunk, weir::duration idle) {
   auto sent = co_await peer.write_all(chunk.bytes()).timeout(lending_time).nothrow();
   if (!sent.ec) co_return;
   if (sent.ec != std::errc::timed_out) throw weir::io_error(sent.ec, "write_all");
@@ -53,7 +53,7 @@ weir::task<> send_back(weir::tcp_stream& peer, weir::lent_buffer& chunk, weir::d
 
 }  // namespace
 
-weir::task<> echo(weir::tcp_stream peer, limits limit) {
+weir::task<> echo(weir::any_stream peer, limits limit) {
   for (;;) {
     // Lent bytes: nothing is copied, and a session that waits owns no buffer. What it needs for
     // writing lives in a frame of its own, which an idle session does not have either.
@@ -80,9 +80,9 @@ std::string_view chargen_pattern() {
   return pattern;
 }
 
-weir::task<> discard(weir::tcp_stream peer, limits limit) { co_await throw_away(peer, limit.idle); }
+weir::task<> discard(weir::any_stream peer, limits limit) { co_await throw_away(peer, limit.idle); }
 
-weir::task<> chargen(weir::tcp_stream peer, limits limit) {
+weir::task<> chargen(weir::any_stream peer, limits limit) {
   weir::scope reading(peer.owner(), {.max = 1});
   reading.spawn(throw_away(peer, weir::no_limit));
   for (;;) {

@@ -14,12 +14,12 @@ struct limits {
 };
 
 /// Sends back what comes, until the peer ends its sending.
-weir::task<> echo(weir::tcp_stream peer, limits limit);
+weir::task<> echo(weir::any_stream peer, limits limit);
 /// Reads until the peer ends its sending, and says nothing.
-weir::task<> discard(weir::tcp_stream peer, limits limit);
+weir::task<> discard(weir::any_stream peer, limits limit);
 /// Sends lines of 72 characters out of 95, each line starting one further on, until the peer goes;
 /// what it sends is thrown away.
-weir::task<> chargen(weir::tcp_stream peer, limits limit);
+weir::task<> chargen(weir::any_stream peer, limits limit);
 
 /// Sends each datagram back, until the shard is asked to stop.
 weir::task<> udp_echo(weir::udp_socket& socket);

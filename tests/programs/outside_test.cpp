@@ -1,6 +1,13 @@
 // Examples of a shard among others, run from outside.
 #include <doctest/doctest.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
 
 #include <string>
 
@@ -18,4 +25,59 @@ ON_EVERY_BACKEND(factors_answers_easy_questions_while_it_thinks_about_hard_ones)
   CHECK(hard.receive(16) == "100000000000067\n");
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
+}
+
+namespace {
+
+/// Sends `text` to a Unix socket and reads as much back.
+std::string echoed(const std::string& path, const std::string& text) {
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  REQUIRE(::send(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size()));
+  std::string out(text.size(), '\0');
+  const auto n = ::recv(fd, out.data(), out.size(), MSG_WAITALL);
+  ::close(fd);
+  out.resize(n < 0 ? 0 : static_cast<std::size_t>(n));
+  return out;
+}
+
+/// The kernel lets go of the sockets of a ring a moment after its process was killed.
+void wait_until_nobody_listens(const std::string& path) {
+  const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);  // no listener's queue gets it
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  for (const auto end = std::chrono::steady_clock::now() + patience;
+       std::chrono::steady_clock::now() < end;) {
+    REQUIRE(::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0);
+    if (errno == ECONNREFUSED) break;
+    ::usleep(1000);
+  }
+  ::close(fd);
+}
+
+}  // namespace
+
+ON_EVERY_BACKEND(services_serve_unix_sockets_beside_tcp) {
+  const std::string path = "/tmp/weir-services-" + std::to_string(::getpid());
+  for (const auto* shards : {"1", "2"}) {
+    // (A device is made with as many queues as there are shards.)
+    if (on.name == "stack" && shards[0] == '1') continue;
+    process p(command_line(
+        services(), on,
+        {"--echo", "unix:" + path, "--echo", on.address + ":7012", "--shards", shards}));
+    (void)p.wait_line("listening echo unix:" + path + " backend=");
+    for (int i = 0; i < 4; ++i) CHECK(echoed(path, "by path") == "by path");
+    client tcp(on.address, 7012);
+    tcp.send("by address");
+    CHECK(tcp.receive(10) == "by address");
+    // Killed: its file stays, and the next one finds it.
+    p.signal(shards[0] == '1' ? SIGKILL : SIGTERM);
+    (void)p.wait();
+    if (shards[0] == '1') wait_until_nobody_listens(path);
+    CHECK((::access(path.c_str(), F_OK) == 0) == (shards[0] == '1'));
+  }
 }
