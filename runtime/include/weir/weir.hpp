@@ -8,6 +8,7 @@
 #include "weir/offload.hpp"
 #include "weir/options.hpp"
 #include "weir/reader.hpp"
+#include "weir/relay.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"
