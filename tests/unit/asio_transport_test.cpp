@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 
 #include "asio_world.hpp"
 #include "transport/kernel/kernel_socket.hpp"
+#include "unit/descriptor_shortage.hpp"
 
 using namespace std::chrono_literals;
 using asio_test::world;
@@ -48,6 +48,11 @@ task<> make_pair(shard& s, pair& into) {
                             auto peer = co_await l.accept();
                             out = std::move(*peer);
                           }(listener, into.server));
+}
+
+task<> receive_into(tcp_stream& from, std::size_t& size) {
+  auto lent = co_await from.receive();
+  size = lent.size();
 }
 
 task<> echo(tcp_stream peer) {
@@ -651,16 +656,10 @@ TEST_CASE("listener_that_closes_ends_a_waiting_accept") {
 
 TEST_CASE("accept_waits_out_a_lack_of_descriptors") {
   world w;
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
   w.run([&](shard& s) -> task<> {
     auto listener = s.listen({"127.0.0.1", 0});
     auto waiting = co_await weir::connect(listener.local_endpoint());
-    // From here on the process may have no more descriptors than it has.
-    int next = ::dup(0);
-    ::close(next);
-    rlimit tight{static_cast<rlim_t>(next), before.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    unit_test::no_more_descriptors tight;
     auto none = co_await weir::connect(listener.local_endpoint()).nothrow();
     CHECK(none.error() == std::errc::too_many_files_open);
     auto late = co_await listener.accept().nothrow().timeout(120ms);
@@ -674,27 +673,23 @@ TEST_CASE("accept_waits_out_a_lack_of_descriptors") {
     }(std::move(waiting)));
     auto peer = co_await listener.accept().timeout(10s);
     CHECK(peer.has_value());
-    ::setrlimit(RLIMIT_NOFILE, &before);
     co_await others.join();
   });
-  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_CASE("a_descriptor_that_becomes_free_wakes_an_acceptor_at_once") {
+  unit_test::what_is_closed_wakes_an_acceptor_at_once<world>();
 }
 
 TEST_CASE("listener_goes_while_it_waits_for_a_descriptor") {
   world w;
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
   w.run([&](shard& s) -> task<> {
     auto listener = s.listen({"127.0.0.1", 0});
     auto waiting = co_await weir::connect(listener.local_endpoint());
-    int next = ::dup(0);
-    ::close(next);
-    rlimit tight{static_cast<rlim_t>(next), before.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    unit_test::no_more_descriptors tight;
     auto late = co_await listener.accept().nothrow().timeout(1ms);
     CHECK(late.error() == std::errc::timed_out);
     listener.close();
-    ::setrlimit(RLIMIT_NOFILE, &before);
   });
   CHECK(w.transport().next_deadline().is_never());
 }
@@ -731,6 +726,35 @@ TEST_CASE("receive_waits_when_every_buffer_is_lent") {
     CHECK(held.front().bytes()[0] == std::byte{'x'});
   });
   CHECK(w.transport().lending().lent() == 0);
+}
+
+TEST_CASE("a_lending_reader_that_gave_up_and_closed_leaves_the_next_buffer_to_others") {
+  world w;
+  w.run([&](shard& s) -> task<> {
+    pair first, second;
+    co_await make_pair(s, first);
+    co_await make_pair(s, second);
+    std::vector<weir::lent_buffer> held;
+    for (int i = 0; i < 64; ++i) {
+      co_await first.client.write_all("x");
+      held.push_back(co_await first.server.receive());
+    }
+    co_await first.client.write_all("y");
+    co_await second.client.write_all("z");
+    weir::scope leaves(s), stays(s);
+    std::size_t unused = 0, got = 0;
+    const auto& lending = w.transport().lending();
+    leaves.spawn(receive_into(first.server, unused));
+    while (lending.starved() < 1) co_await weir::yield();
+    stays.spawn(receive_into(second.server, got));
+    while (lending.starved() < 2) co_await weir::yield();
+    co_await leaves.drain(0s);
+    CHECK(unused == 0);
+    first.server.close();
+    held.pop_back();
+    co_await stays.join();
+    CHECK(got == 1);
+  });
 }
 
 namespace {

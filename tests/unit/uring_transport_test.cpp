@@ -3,7 +3,6 @@
 // requests.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "unit/descriptor_shortage.hpp"
 #include "uring_world.hpp"
 
 using namespace std::chrono_literals;
@@ -100,6 +100,11 @@ task<std::size_t> expect_pattern_lent(tcp_stream& from) {
   }
   CHECK(wrong == 0);
   co_return got;
+}
+
+task<> receive_into(tcp_stream& from, std::size_t& size) {
+  auto lent = co_await from.receive();
+  size += lent.size();
 }
 
 /// The ordinary shape, one of a few tiny pieces, one of a kernel without the newer requests.
@@ -285,6 +290,36 @@ TEST_CASE("a_flooding_peer_is_held_back_until_its_reader_catches_up") {
   });
 }
 
+TEST_CASE("a_flooding_peer_is_held_back_again_and_again") {
+  if (!allowed()) return;
+  world w(with_buffers(64, 1024));
+  if (!w.driver().features().multishot_receive) return;
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    weir::scope flood(s);
+    constexpr std::size_t total = 1 << 20, part = 100'000;
+    flood.spawn(send_pattern(p.client, total, 4096));
+    std::size_t got = 0, wrong = 0;
+    auto& counters = w.transport().counters();
+    for (std::uint64_t round = 1; round <= 4; ++round) {
+      const auto before = counters.withdrawn;
+      for (const auto until_here = round * part; got < until_here;) {
+        std::array<std::byte, 700> some;
+        auto n = co_await p.server.read_some(some);
+        for (std::size_t i = 0; i < n; ++i) wrong += some[i] != pattern(got + i);
+        got += n;
+      }
+      co_await until([&] { return counters.withdrawn > before; });
+    }
+    std::vector<std::byte> rest(total - got);
+    co_await p.server.read_exactly(rest);
+    for (std::size_t i = 0; i < rest.size(); ++i) wrong += rest[i] != pattern(got + i);
+    CHECK(wrong == 0);
+    co_await flood.join();
+  });
+}
+
 TEST_CASE("a_lending_reader_waits_for_a_buffer_and_gets_the_first_that_comes_back") {
   if (!allowed()) return;
   for (bool oldest : {false, true}) {
@@ -318,6 +353,54 @@ TEST_CASE("a_lending_reader_waits_for_a_buffer_and_gets_the_first_that_comes_bac
     CHECK(outlives.bytes()[0] == std::byte{'x'});
     outlives.release();
     CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() == 4);
+  }
+}
+
+TEST_CASE("a_lending_reader_that_gave_up_and_closed_leaves_the_next_buffers_to_others") {
+  if (!allowed()) return;
+  for (bool oldest : {false, true}) {
+    CAPTURE(oldest);
+    auto form = with_buffers(4, 1024);
+    if (oldest) form.driver.rules = weir::detail::ring_rules::oldest();
+    world w(form);
+    w.run([&](shard& s) -> task<> {
+      pair first, second;
+      co_await make_pair(s, first);
+      co_await make_pair(s, second);
+      std::vector<weir::lent_buffer> held;
+      for (int i = 0; i < 4; ++i) {
+        co_await first.client.write_all("x");
+        held.push_back(co_await first.server.receive());
+      }
+      co_await first.client.write_all("y");
+      co_await second.client.write_all("z");
+      weir::scope leaves(s), stays(s);
+      std::size_t unused = 0, got = 0;
+      const auto& counters = w.transport().counters();
+      const auto before = counters.no_buffers;
+      leaves.spawn(receive_into(first.server, unused));
+      co_await weir::yield();
+      if (!oldest) co_await until([&] { return counters.no_buffers > before; });
+      stays.spawn(receive_into(second.server, got));
+      co_await weir::yield();
+      if (!oldest) co_await until([&] { return counters.no_buffers > before + 1; });
+      co_await leaves.drain(0s);
+      CHECK(unused == 0);
+      first.server.close();
+      first.client.close();
+      co_await until([&] { return w.transport().closing() == 0; });
+      // One of the next connection's ends is in the memory of the one that waited.
+      pair third;
+      co_await make_pair(s, third);
+      co_await third.client.write_all("a");
+      co_await third.server.write_all("b");
+      stays.spawn(receive_into(third.client, got));
+      stays.spawn(receive_into(third.server, got));
+      co_await weir::yield();
+      held.clear();
+      co_await stays.join();
+      CHECK(got == 3);
+    });
   }
 }
 
@@ -480,15 +563,10 @@ TEST_CASE("connections_that_nobody_accepted_are_reset_with_their_listener") {
 TEST_CASE("a_lack_of_descriptors_is_waited_out_without_spinning") {
   if (!allowed()) return;
   world w;
-  rlimit before{};
-  ::getrlimit(RLIMIT_NOFILE, &before);
   w.run([&](shard& s) -> task<> {
     auto listener = s.listen({"127.0.0.1", 0});
     auto waiting = co_await weir::connect(listener.local_endpoint());
-    int next = ::dup(0);
-    ::close(next);
-    rlimit tight{static_cast<rlim_t>(next), before.rlim_max};
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+    unit_test::no_more_descriptors tight;
     auto began = s.now();
     weir::scope others(s);
     tcp_stream peer;
@@ -509,9 +587,11 @@ TEST_CASE("a_lack_of_descriptors_is_waited_out_without_spinning") {
     }(std::move(waiting)));
     co_await others.join();
     CHECK(peer);
-    ::setrlimit(RLIMIT_NOFILE, &before);
   });
-  ::setrlimit(RLIMIT_NOFILE, &before);
+}
+
+TEST_CASE("a_descriptor_that_becomes_free_wakes_an_acceptor_at_once") {
+  if (allowed()) unit_test::what_is_closed_wakes_an_acceptor_at_once<world>();
 }
 
 TEST_CASE("read_to_the_end_and_close_is_no_reset") {

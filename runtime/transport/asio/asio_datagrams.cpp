@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "driver/asio/asio_driver.hpp"
+#include "transport/asio/asio_transport.hpp"
 #include "transport/kernel/adopted.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
@@ -232,6 +233,7 @@ void asio_datagrams::cancel_send(send_datagram_operation& op) noexcept {
 }
 void asio_datagrams::close(datagram_socket& socket_of_user) noexcept {
   static_cast<socket&>(socket_of_user).give_up();
+  home_.descriptor_freed();
 }
 
 }  // namespace weir::detail

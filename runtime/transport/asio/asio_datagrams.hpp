@@ -12,11 +12,12 @@
 namespace weir::detail {
 
 class asio_driver;
+class asio_transport;
 
 class asio_datagrams final : public datagram_transport {
  public:
-  asio_datagrams(asio_driver& driver, const config& settings)
-      : driver_(driver), settings_(settings) {}
+  asio_datagrams(asio_transport& home, asio_driver& driver, const config& settings)
+      : home_(home), driver_(driver), settings_(settings) {}
   ~asio_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
@@ -44,6 +45,7 @@ class asio_datagrams final : public datagram_transport {
   class socket;
   result<datagram_socket*> add(unique_fd& fd);
 
+  asio_transport& home_;
   asio_driver& driver_;
   const config& settings_;
   weir::shard* owner_ = nullptr;

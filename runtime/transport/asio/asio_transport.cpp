@@ -25,7 +25,7 @@ asio_transport::asio_transport(asio_driver& completions, const config& settings,
     : driver_(&completions),
       settings_(&settings),
       family_(family != nullptr ? std::move(family) : std::make_shared<shard_family>()),
-      datagrams_(completions, settings),
+      datagrams_(*this, completions, settings),
       now_(completions.now()) {}
 
 asio_transport::~asio_transport() {
@@ -185,7 +185,11 @@ void asio_transport::leave(asio_socket& socket) noexcept {
 
 void asio_transport::closing_begins() noexcept {
   ++closing_;
-  if (exhausted_ != nullptr) retry_at_ = now_;  // there will be a descriptor
+  descriptor_freed();
+}
+
+void asio_transport::descriptor_freed() noexcept {
+  if (exhausted_ != nullptr) retry_at_ = now_;
 }
 
 void asio_transport::wait_for_descriptor(asio_listener& listener) noexcept {

@@ -87,6 +87,8 @@ class asio_transport final : public transport, public adopts_sockets, public obs
   void enter(asio_socket& socket) noexcept { sockets_.push_front(socket); }
   void leave(asio_socket& socket) noexcept;
   void closing_begins() noexcept;
+  /// There is a descriptor again, or will be by the end of this turn.
+  void descriptor_freed() noexcept;
   void wait_for_descriptor(asio_listener& listener) noexcept;
   void forget_exhausted(asio_listener& listener) noexcept;
 

@@ -13,6 +13,7 @@
 #include "transport/kernel/adopted.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
+#include "transport/uring/uring_transport.hpp"
 
 namespace weir::detail {
 
@@ -46,7 +47,7 @@ struct uring_datagrams::send_request final : ring_client {
 
 uring_datagrams::~uring_datagrams() {
   // Sockets that outlived their shard's coroutines; nothing is under way on them.
-  while (!all_.empty()) close(*all_.front());
+  while (!all_.empty()) drop(*all_.front());
 }
 
 result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endpoint* remote,
@@ -98,8 +99,12 @@ std::error_code uring_datagrams::connect(datagram_socket& socket_of_user, const 
   return {};
 }
 
-void uring_datagrams::close(datagram_socket& socket_of_user) noexcept {
-  auto& s = static_cast<socket&>(socket_of_user);
+void uring_datagrams::close(datagram_socket& s) noexcept {
+  drop(static_cast<socket&>(s));
+  home_.descriptor_freed();
+}
+
+void uring_datagrams::drop(socket& s) noexcept {
   all_.remove(s);
   // At once and not through the ring: whoever binds this port next must find it free.
   driver_.count_system_calls();

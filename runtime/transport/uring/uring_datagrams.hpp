@@ -11,10 +11,12 @@
 
 namespace weir::detail {
 
+class uring_transport;
+
 class uring_datagrams final : public datagram_transport {
  public:
-  uring_datagrams(uring_driver& driver, const config& settings)
-      : driver_(driver), settings_(settings) {}
+  uring_datagrams(uring_transport& home, uring_driver& driver, const config& settings)
+      : home_(home), driver_(driver), settings_(settings) {}
   ~uring_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
@@ -42,9 +44,11 @@ class uring_datagrams final : public datagram_transport {
   static void received(ring_client& c, unsigned tag, std::int32_t result,
                        std::uint32_t flags) noexcept;
   static void sent(ring_client& c, unsigned tag, std::int32_t result, std::uint32_t flags) noexcept;
+  void drop(socket& s) noexcept;
   void submit(receive_request& r) noexcept;
   void submit(send_request& r) noexcept;
 
+  uring_transport& home_;
   uring_driver& driver_;
   const config& settings_;
   weir::shard* owner_ = nullptr;

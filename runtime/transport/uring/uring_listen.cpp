@@ -195,7 +195,6 @@ void uring_transport::retry_accepts(instant now) noexcept {
   }
 }
 
-/// A descriptor is about to be free: whoever waits for one need not wait for the clock.
 void uring_transport::descriptor_freed() noexcept {
   if (retry_at_.is_never()) return;
   for (auto& l : listeners_)

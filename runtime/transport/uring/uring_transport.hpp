@@ -93,6 +93,9 @@ class uring_transport final : public transport, public adopts_sockets, public ob
   const buffer_pool& buffers() const { return buffers_; }
   std::size_t open_sockets() const { return open_.size() + listeners_.size(); }
 
+  /// A descriptor is about to be free: whoever waits for one need not wait for the clock.
+  void descriptor_freed() noexcept;
+
  private:
   static constexpr std::uint8_t large_reads_in_row = 4;
 
@@ -124,7 +127,6 @@ class uring_transport final : public transport, public adopts_sockets, public ob
   void accept_failed(uring_listener& l, int error) noexcept;
   void take_connection(uring_listener& l, int fd) noexcept;
   void retry_accepts(instant now) noexcept;
-  void descriptor_freed() noexcept;
   void finish_listener(uring_listener& l) noexcept;
   void refuse(int fd) noexcept;
   void adopt(std::uint64_t member, const endpoint& local, int fd) noexcept;
