@@ -1,6 +1,6 @@
-// The stack on a thread of its own, serving shards on theirs: how they share an address, what
-// happens when a ring between two threads is full, and what is refused. What one shard sees of it
-// is judged by the conformance suite.
+// The stack on a thread of its own, serving shards on theirs: how they share an address (as inlined
+// shards do), what happens when a ring between two threads is full, and what is refused. What one
+// shard sees of it is judged by the conformance suite.
 #include <doctest/doctest.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -120,6 +120,47 @@ TEST_CASE("dedicated: a shared listener is one queue for all shards") {
     if (accepted[0] + accepted[1] != 50) return numbers({accepted[0], accepted[1]});
     return {};
   });
+}
+
+namespace {
+
+/// Waits a moment for a connection, often and in vain, and keeps listening.
+weir::task<> give_up_accepting(weir::shard& s, std::uint16_t port, std::latch& listening,
+                               std::latch& gave_up) {
+  auto listener = s.listen({address, port}, {.sharing = weir::sharing::shared});
+  listening.count_down();
+  for (int i = 0; i < 20; ++i) (void)co_await listener.accept().timeout(1ms).nothrow();
+  gave_up.count_down();
+  weir::event never;
+  co_await never.wait();
+}
+
+}  // namespace
+
+TEST_CASE("either placement: an accept that gave up takes no connection from other shards") {
+  for (const auto where : {weir::placement::inline_, weir::placement::dedicated}) {
+    for (const std::size_t first : {0u, 1u}) {
+      CAPTURE(static_cast<int>(where));
+      CAPTURE(first);  // to listen: it has the queue
+      run_in_private_network([&]() -> std::string {
+        std::latch one_listens(1), both_listen(1), gave_up(1);
+        std::atomic<int> accepted = 0;
+        world w(2, {}, where);
+        const auto start = [&](std::size_t i, std::latch& listening) {
+          w.start(i, [&, i](weir::shard& s) {
+            return i == 0 ? give_up_accepting(s, 7, listening, gave_up)
+                          : serve(s, 7, {.sharing = weir::sharing::shared}, accepted, listening);
+          });
+          listening.wait();
+        };
+        start(first, one_listens);
+        start(1 - first, both_listen);
+        gave_up.wait();
+        if (auto wrong = ask_many(7, 30); !wrong.empty()) return wrong;
+        return accepted == 30 ? "" : "accepted elsewhere: " + numbers({30 - accepted});
+      });
+    }
+  }
 }
 
 TEST_CASE("dedicated: who may join a listener is decided as on every stack") {

@@ -1,4 +1,5 @@
-// Shards on threads of their own that one dedicated stack serves, in the network of the process.
+// Shards on threads of their own on one stack, dedicated unless a test wants it otherwise, in the
+// network of the process.
 #pragma once
 
 #include <unistd.h>
@@ -32,12 +33,13 @@ auto call_on(weir::shard& where, F&& f) {
   return done.get_future().get();
 }
 
-/// Some shards that one dedicated stack serves. Whatever runs on them is cancelled at the end.
+/// Some shards on one stack. Whatever runs on them is cancelled at the end.
 class world {
  public:
-  explicit world(unsigned shards, weir::config settings = {}) {
+  explicit world(unsigned shards, weir::config settings = {},
+                 weir::placement where = weir::placement::dedicated) {
     settings.backend = "stack";
-    settings.stack.placement = weir::placement::dedicated;
+    settings.stack.placement = where;
     settings.shards = shards;
     for (unsigned i = 0; i < shards; ++i)
       threads_.push_back(std::make_unique<weir::shard_thread>(settings, i, family_));
