@@ -221,4 +221,39 @@ struct closed_sockets_leave_nothing_behind {
 };
 CONFORMANCE(closed_sockets_leave_nothing_behind);
 
+/// What a back end keeps for a connection is used again.
+struct connections_know_nothing_of_those_before {
+  static constexpr int rounds = 12;
+  static task<> use(tcp_stream& stream, int round) {
+    if (round % 3 == 0) {  // to its end
+      CHECK(co_await read_pattern(stream) == 5000);
+    } else if (round % 3 == 1) {  // in part: the rest is there, and unread
+      CHECK(co_await read_pattern(stream, 1000) == 1000);
+    } else {
+      co_await write_pattern(stream, 100);
+      stream.abort();
+    }
+  }
+  static task<> subject(side& s) {
+    for (int round = 0; round < rounds; ++round) {
+      auto stream = co_await s.connect();
+      co_await s.wait(1 + round);
+      co_await use(stream, round);
+    }
+  }
+  static task<> peer(side& s) {
+    auto listener = s.listen();
+    for (int round = 0; round < rounds; ++round) {
+      auto stream = co_await listener.accept();
+      REQUIRE(stream.has_value());
+      co_await stream->write_all(pattern(5000));
+      stream->shutdown_send();
+      s.signal(1 + round);
+      std::array<std::byte, 200> end;
+      (void)co_await stream->read_exactly(end).nothrow();
+    }
+  }
+};
+CONFORMANCE(connections_know_nothing_of_those_before);
+
 }  // namespace conformance

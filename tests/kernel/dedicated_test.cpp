@@ -301,6 +301,11 @@ TEST_CASE("dedicated: a full ring to a shard delays notes, is counted, and loses
       if (!w.reaches(w.stack(), "shard_rings_full", 1)) return "the ring did not fill";
       if (w.count(w.stack(), "shard_rings_depth") != weir::detail::channel::notes)
         return "a ring holds more or less than it is said to";
+      if (w.count(w.stack(), "shard_rings_peak") != weir::detail::channel::notes)
+        return "the peak is not what is there";
+      const auto put = w.count(w.stack(), "shard_rings_notes");  // those of the accepts too
+      if (put < weir::detail::channel::notes + crowd || put > 100 * crowd)
+        return "notes were not counted: " + std::to_string(put);
     }
     return read_crowd(clients);
   });
