@@ -520,6 +520,24 @@ TEST_CASE("cookies of one shard are good on another") {
   }
 }
 
+TEST_CASE("a cookie is good though the shard where its flow is at home does not listen") {
+  shard_net_options options;
+  options.delay = 20ms;
+  for (const auto policy : {sharding_policy::hash, sharding_policy::round_robin}) {
+    CAPTURE(static_cast<int>(policy));
+    world w(options);
+    auto how = sharded(policy);
+    how.syn_backlog = 1;
+    w.servers[1].listen(how);
+    w.servers[2].listen(how);
+    REQUIRE(w.run(400, 60s));
+    CHECK(w.net.total(counter::syn_cookies_accepted) > 100);
+    CHECK(w.clients.failed == 0);
+    w.net.run_for(300s);
+    CHECK(w.net.set().inside().directory().count() == 0);
+  }
+}
+
 TEST_CASE("connections that a shard opens are answered on it, whatever queue the answer takes") {
   shard_net_options options;
   options.queues = 1;
