@@ -81,3 +81,35 @@ ON_EVERY_BACKEND(services_serve_unix_sockets_beside_tcp) {
     CHECK((::access(path.c_str(), F_OK) == 0) == (shards[0] == '1'));
   }
 }
+
+ON_EVERY_BACKEND(forward_joins_its_clients_with_a_unix_socket) {
+  const std::string path = "/tmp/weir-forward-" + std::to_string(::getpid());
+  const auto kernel = backend_called(kernel_backend);
+  process behind(command_line(services(), kernel, {"--echo", "unix:" + path}));
+  (void)behind.wait_line("listening echo unix:");
+  process p(
+      command_line(WEIR_FORWARD, on, {"--from", on.address + ":7013", "--to", "unix:" + path}));
+  (void)p.wait_line("listening forward ");
+  client one(on.address, 7013), other(on.address, 7013);
+  const auto much = some_bytes(200'000);
+  one.send("small");
+  CHECK(one.receive(5) == "small");
+  other.send(much);
+  other.end_of_stream();
+  const bool same = other.receive_all() == much;  // the echo ends when its client has
+  CHECK(same);
+  p.signal(SIGTERM);
+  one.end_of_stream();
+  CHECK(one.receive_all().empty());
+  CHECK(p.wait() == 0);
+}
+
+ON_EVERY_BACKEND(forward_lets_a_client_go_whose_other_side_is_not_there) {
+  process p(
+      command_line(WEIR_FORWARD, on, {"--from", on.address + ":7014", "--to", "unix:/nowhere"}));
+  (void)p.wait_line("listening forward ");
+  client alone(on.address, 7014);
+  CHECK(alone.receive_all().empty());
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
+}
