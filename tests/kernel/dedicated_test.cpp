@@ -398,6 +398,35 @@ TEST_CASE("dedicated: members' queues and the listener's own are bounded by the 
   });
 }
 
+TEST_CASE("dedicated: a connect that was given up is given up by the stack too") {
+  run_in_private_network([]() -> std::string {
+    std::latch given_up(1), listening(1);
+    std::atomic<int> accepted = 0, otherwise = 0;
+    world w(1);
+    w.start(0, [&](weir::shard& s) -> weir::task<> {
+      for (int i = 0; i < 20; ++i) {  // before the stack hears of it, and when it is under way
+        const auto limit = i % 2 == 0 ? 0ms : 3ms;
+        auto got = co_await weir::connect({"198.18.0.77", 9}).timeout(limit).nothrow();
+        if (got.error() != std::errc::timed_out) ++otherwise;
+      }
+      given_up.count_down();
+      co_await serve(s, 7, {}, accepted, listening);
+    });
+    given_up.wait();
+    if (otherwise != 0) return "a connect to nobody ended otherwise";
+    const auto left = [&] {
+      return call_on(w.stack(),
+                     [&] { return weir::detail::take_snapshot(w.stack(), {}).connections_total; });
+    };
+    for (const auto until = std::chrono::steady_clock::now() + patience; left() != 0;) {
+      if (std::chrono::steady_clock::now() > until) return "the stack goes on connecting";
+      ::usleep(200);
+    }
+    listening.wait();
+    return ask_many(7, 30);
+  });
+}
+
 TEST_CASE("dedicated: a device that fails ends whatever waits, on the shard that waits") {
   run_in_private_network([]() -> std::string {
     world w(1);

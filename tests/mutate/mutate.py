@@ -124,14 +124,15 @@ class Bench:
     def configure(self):
         if run(["cmake", "--preset", "release"], 600, WORK / "configure.log", cwd=COPY) != 0:
             sys.exit(f"mutate: configuring failed, see {WORK}/configure.log")
+        # A precompiled header from the cache does not know this tree's headers again.
+        if not self.build(["weir_test_headers"], CCACHE_DISABLE="1"):
+            sys.exit(f"mutate: the tests' headers do not build, see {WORK}/build.log")
 
-    def build(self, programs, keep=False):
-        """True when they are built. What a mutant gave stays out of the compiler cache."""
-        environment = dict(os.environ, NINJA_STATUS="[%f/%t] ")
-        if not keep:
-            environment["CCACHE_READONLY"] = "1"
-        return run(["ninja", "-C", BUILD, f"-j{self.jobs}", *programs], BUILD_LIMIT_S,
-                   WORK / "build.log", env=environment) == 0
+    def build(self, targets, **environment):
+        """True when they are built."""
+        return run(["ninja", "-C", BUILD, f"-j{self.jobs}", *targets], BUILD_LIMIT_S,
+                   WORK / "build.log",
+                   env=dict(os.environ, NINJA_STATUS="[%f/%t] ", **environment)) == 0
 
     def failure(self, program):
         """None when the program passes, else what to say of it."""
@@ -152,7 +153,7 @@ class Bench:
         fresh = [p for p in programs if p not in self.usual]
         if not fresh:
             return
-        if not self.build(fresh, keep=True):
+        if not self.build(fresh):
             sys.exit(f"mutate: {' '.join(fresh)} do not build, see {WORK}/build.log")
         for program in fresh:
             before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -175,7 +176,8 @@ def judge(bench, site, steps):
         path.write_text("#undef NDEBUG\n#include <cassert>\n" + sites.apply(site, original))
         for step in steps:
             programs = [p for p in step if bench.usual[p] is not None]
-            if programs and not bench.build(programs):
+            # What a mutant gave stays out of the compiler cache.
+            if programs and not bench.build(programs, CCACHE_READONLY="1"):
                 return "invalid"
             for program in programs:
                 problem = bench.failure(program)
