@@ -1,6 +1,5 @@
 // forward: what connects here is connected to another place, and the two are joined. With
-// --backend stack and a Unix socket on the other side it joins weir's own network with the
-// kernel's.
+// --backend stack --network kernel it joins weir's own network with the machine's: a gateway.
 #include <chrono>
 #include <cstdio>
 #include <vector>
@@ -13,48 +12,55 @@ namespace {
 
 using namespace std::chrono_literals;
 
-weir::task<weir::any_stream> connect(const examples::offer& to) {
+struct program {
+  std::vector<examples::offer> from, to;
+  std::string network;  // of `to`
+};
+
+weir::task<weir::any_stream> connect(const program& wanted) {
+  const auto& to = wanted.to.front();
   if (to.on_unix()) {
     auto local = co_await weir::connect(to.local).timeout(10s);
     co_return std::move(local);
   }
-  auto remote = co_await weir::connect(to.where).timeout(10s);
+  auto remote = co_await weir::connect(to.where, {.network = wanted.network}).timeout(10s);
   co_return std::move(remote);
 }
 
-weir::task<> session(weir::tcp_stream client, const examples::offer& to) {
-  auto server = co_await connect(to);  // or the client's connection goes
+weir::task<> session(weir::tcp_stream client, const program& wanted) {
+  auto server = co_await connect(wanted);  // or the client's connection goes
   co_await weir::relay(std::move(client), std::move(server), {.idle = 1h});
 }
 
-weir::task<> serve(weir::shard& shard, examples::offer from, const examples::offer& to,
-                   examples::announcement& announce) {
+weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
+  auto from = wanted.from.front();
   auto listener = examples::listen_for(shard, from);
   from.where = listener.local_endpoint();
   announce.shard_listens(shard, {from});
   weir::scope sessions(shard, {.max = 10'000});
-  while (auto client = co_await listener.accept()) sessions.spawn(session(std::move(*client), to));
+  while (auto client = co_await listener.accept())
+    sessions.spawn(session(std::move(*client), wanted));
   co_await sessions.drain(5s);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::vector<examples::offer> from, to;
+  program wanted;
   weir::config_parser parser("forward", "Joins what connects here with another place.");
   parser.repeated("--from", "ADDR:PORT", "accept here", [&](std::string_view text) {
-    return examples::add_offer(from, "forward", text);
+    return examples::add_offer(wanted.from, "forward", text);
   });
   parser.repeated(
       "--to", "PLACE", "connect there: ADDR:PORT, unix:PATH",
-      [&](std::string_view text) { return examples::add_stream_offer(to, "to", text); });
+      [&](std::string_view text) { return examples::add_stream_offer(wanted.to, "to", text); });
+  parser.value("--network", "NAME", "connect from there: kernel; default: the back end's",
+               wanted.network);
   const auto settings = parser.parse_or_exit(argc, argv);
-  if (from.size() != 1 || to.size() != 1) {
+  if (wanted.from.size() != 1 || wanted.to.size() != 1) {
     std::fprintf(stderr, "forward: give --from and --to, each once\n\n%s", parser.help().c_str());
     return 2;
   }
   examples::announcement announce("forward");
-  return weir::run(settings, [&](weir::shard& shard) {
-    return serve(shard, from.front(), to.front(), announce);
-  });
+  return weir::run(settings, [&](weir::shard& shard) { return serve(shard, wanted, announce); });
 }

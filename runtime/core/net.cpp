@@ -75,11 +75,15 @@ void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
 
 void connect_awaiter::begin() noexcept {
   if (auto error = check_connect(remote, options_)) return complete(error);
-  owner().transport().start_connect(*this);
+  const auto network = owner().network(options_.network);
+  if (!network) return complete(network.error());
+  through = *network;
+  through->start_connect(*this);
 }
 
 void connect_awaiter::request_cancel(operation& op) noexcept {
-  op.owner().transport().cancel_connect(static_cast<connect_operation&>(op));
+  auto& self = static_cast<connect_operation&>(op);
+  self.through->cancel_connect(self);
 }
 
 }  // namespace detail

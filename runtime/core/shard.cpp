@@ -10,6 +10,7 @@
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
+#include "core/log.hpp"
 #include "core/sockets/arguments.hpp"
 #include "core/timer_wheel.hpp"
 #include "weir/config.hpp"
@@ -109,6 +110,8 @@ shard::~shard() {
   locals_.clear();  // what they close is settled like the rest
   settle();
   transport_->abandon();
+  for (auto& one : networks_)
+    if (one.made != nullptr) one.made->abandon();
   // Posted functions that never ran must still be freed; nothing else owns its message's memory.
   read_mailbox();
 }
@@ -129,9 +132,51 @@ result<tcp_listener> shard::try_listen(const endpoint& local, const listen_optio
   assert(on_this_thread());
   const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
   if (auto error = detail::check_local(local, any)) return error;
-  auto socket = transport_->listen(local, options);
+  const auto at = network(options.network);
+  if (!at) return at.error();
+  auto socket = (*at)->listen(local, options);
   if (!socket) return socket.error();
   return tcp_listener(**socket);
+}
+
+result<detail::transport*> shard::network(std::string_view name) noexcept try {
+  if (name.empty() || name == backend()) return transport_.get();
+  for (auto& one : networks_) {
+    if (one.name != name) continue;
+    if (one.make == nullptr) return transport_.get();
+    if (one.made == nullptr) {
+      auto made = one.make();
+      made->attach(*this);
+      one.made = std::move(made);
+    }
+    return one.made.get();
+  }
+  return std::errc::operation_not_supported;
+} catch (const std::system_error& error) {
+  detail::log_line("network " + std::string(name) + ": " + error.what());
+  return error.code();
+} catch (const std::exception& error) {
+  detail::log_line("network " + std::string(name) + ": " + error.what());
+  return std::errc::not_enough_memory;
+}
+
+void shard::offer_network(std::string_view name,
+                          std::function<std::unique_ptr<detail::transport>()> make) {
+  networks_.push_back({name, std::move(make), nullptr});
+}
+
+std::size_t shard::closing() const {
+  auto all = transport_->closing();
+  for (const auto& one : networks_)
+    if (one.made != nullptr) all += one.made->closing();
+  return all;
+}
+
+std::vector<std::pair<std::string_view, detail::transport*>> shard::other_networks() const {
+  std::vector<std::pair<std::string_view, detail::transport*>> all;
+  for (const auto& one : networks_)
+    if (one.made != nullptr) all.emplace_back(one.name, one.made.get());
+  return all;
 }
 
 detail::request<detail::connect_awaiter> shard::connect(const endpoint& remote,
@@ -269,14 +314,17 @@ bool shard::poll() {
   any |= run_ready();
   settle();
   transport_->before_wait(now_);
+  for (auto& one : networks_)
+    if (one.made != nullptr) one.made->before_wait(now_);
   return any || !ready_.empty();
 }
 
 instant shard::next_deadline() {
   if (!ready_.empty() || !mailbox_.empty()) return now_;
-  auto timer = timers_->next();
-  auto transport = transport_->next_deadline();
-  return timer < transport ? timer : transport;
+  auto first = std::min(timers_->next(), transport_->next_deadline());
+  for (const auto& one : networks_)
+    if (one.made != nullptr) first = std::min(first, one.made->next_deadline());
+  return first;
 }
 
 void shard::run_until(const std::function<bool()>& done) {

@@ -67,7 +67,7 @@ struct connection_snapshot {
 
 /// One counter or level of a shard, its driver, its transport or its device.
 struct counted {
-  std::string_view group;  ///< "shard", "driver", "transport", "device", "stack"; static
+  std::string_view group;  ///< "shard", "driver", "transport", "device", "stack", a network; static
   std::string_view name;   ///< static
   std::string_view help;   ///< static
   std::uint64_t value = 0;

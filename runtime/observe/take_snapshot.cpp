@@ -2,6 +2,8 @@
 #include "observe/take_snapshot.hpp"
 
 #include <cassert>
+#include <utility>
+#include <vector>
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
@@ -35,6 +37,18 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
       {"shard", "offload_queued", "offloaded functions that wait for a thread", pool.queued, true});
   c.push_back({"shard", "offload_running", "offloaded functions that run", pool.running, true});
   if (auto* shows = dynamic_cast<observable*>(&of.transport())) shows->observe(out, bounds);
+  for (const auto& [name, network] : of.other_networks()) {
+    auto* shows = dynamic_cast<observable*>(network);
+    if (shows == nullptr) continue;
+    auto before = std::exchange(c, {});
+    shows->observe(out, bounds);
+    for (auto& each : c) {
+      if (each.group != "transport") continue;  // the others are the back end's too
+      each.group = name;
+      before.push_back(each);
+    }
+    c = std::move(before);
+  }
   return out;
 }
 

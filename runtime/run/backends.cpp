@@ -145,6 +145,21 @@ availability probe_stack(const config& settings) {
 }
 #endif
 
+#if WEIR_WITH_STACK && (WEIR_WITH_URING || WEIR_WITH_ASIO)
+/// The machine's own sockets beside the stack's, through the same driver.
+std::unique_ptr<detail::transport> make_kernel(detail::driver& driver, const config& settings,
+                                               const detail::family_ref& family) {
+#if WEIR_WITH_URING
+  if (driver.name() == "uring") return detail::make_uring_transport(driver, settings, family);
+#endif
+#if WEIR_WITH_ASIO
+  return detail::make_asio_transport(driver, settings, family);
+#else
+  return nullptr;  // there is no other driver
+#endif
+}
+#endif
+
 #if WEIR_WITH_SIM
 availability probe_sim(const config&) { return {true, "in simulations only (weir/sim.hpp)"}; }
 pieces make_sim(const config&, unsigned, const detail::family_ref&) {
@@ -261,6 +276,13 @@ std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
   auto [driver, transport] = found->make(settings, index, family);
   auto made = std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
+#if WEIR_WITH_STACK
+  if (name == "stack")
+    made->offer_network("kernel", [&driver = made->driver(), &settings, family] {
+      return make_kernel(driver, settings, family);
+    });
+#endif
+  if (name == "uring" || name == "asio") made->offer_network("kernel");
   std::shared_ptr locals = detail::make_watched_transport(made->driver(), settings, family);
   locals->attach(*made);
   made->around().locals = std::move(locals);

@@ -23,7 +23,7 @@ class ending : private timer_node {
       late_ = false;
       return false;
     }
-    if (owner_.transport().closing() == 0 || late_) return true;
+    if (owner_.closing() == 0 || late_) return true;
     if (!armed())
       owner_.arm(*this, owner_.now() + std::chrono::milliseconds(owner_.settings().stop.linger_ms));
     return false;

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include <string>
+#include <vector>
 
 #include "programs/harness.hpp"
 
@@ -101,6 +102,33 @@ ON_EVERY_BACKEND(forward_joins_its_clients_with_a_unix_socket) {
   p.signal(SIGTERM);
   one.end_of_stream();
   CHECK(one.receive_all().empty());
+  CHECK(p.wait() == 0);
+}
+
+/// On the stack: through the device into weir's own network, and out through the kernel's.
+ON_EVERY_BACKEND(forward_joins_its_clients_with_the_kernels_network) {
+  const auto kernel = backend_called(kernel_backend);
+  process behind(command_line(services(), kernel, {"--echo", "127.0.0.1:7015"}));
+  (void)behind.wait_line("listening echo ");
+  process p(command_line(WEIR_FORWARD, on,
+                         {"--from", on.address + ":7016", "--to", "127.0.0.1:7015", "--network",
+                          "kernel", "--observe.listen", "127.0.0.1:7017"}));
+  (void)p.wait_line("listening forward ");
+  std::vector<client> clients;
+  for (int i = 0; i < 50; ++i) clients.emplace_back(on.address, std::uint16_t{7016});
+  for (std::size_t i = 0; i < clients.size(); ++i) clients[i].send(some_bytes(20'000, i + 1));
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    const bool same = clients[i].receive(20'000) == some_bytes(20'000, i + 1);
+    CHECK(same);
+  }
+  // Both ends of each are shown.
+  const auto shown = run({WEIR_SS, "127.0.0.1:7017"});
+  CHECK(shown.code == 0);
+  CHECK(shown.out.find("127.0.0.1:7015") != std::string::npos);
+  CHECK(shown.out.find(on.address + ":7016") != std::string::npos);
+  for (auto& each : clients) each.end_of_stream();
+  for (auto& each : clients) CHECK(each.receive_all().empty());
+  p.signal(SIGTERM);
   CHECK(p.wait() == 0);
 }
 

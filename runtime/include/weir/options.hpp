@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "weir/stack/address.hpp"
 #include "weir/stack/sharing.hpp"
@@ -32,6 +33,9 @@ struct listen_options {
   std::optional<duration> defer_accept = {};
   /// Who lacks it cannot join the listeners of an address (stack); 0: the configuration's.
   std::uint64_t owner_key = 0;
+  /// Where: empty is the back end; "kernel" is this machine's own sockets, on the stack's back ends
+  /// too, beside the stack's.
+  std::string_view network = {};
 };
 
 struct stream_options {
@@ -48,6 +52,7 @@ struct stream_options {
 struct connect_options {
   endpoint local = {};  ///< to bind to; unspecified and port 0: chosen by the back end
   stream_options stream = {};
+  std::string_view network = {};  ///< as listen_options::network
 };
 
 struct udp_options {

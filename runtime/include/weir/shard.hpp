@@ -12,6 +12,7 @@
 #include <memory>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "weir/detail/cancel.hpp"
@@ -20,7 +21,7 @@
 #include "weir/detail/ready.hpp"
 #include "weir/detail/timer.hpp"
 #include "weir/options.hpp"
-#include "weir/task.hpp"
+#include "weir/stack/result.hpp"
 #include "weir/unix_endpoint.hpp"
 
 namespace weir {
@@ -163,6 +164,16 @@ class shard {
 
   detail::driver& driver() { return *driver_; }
   detail::transport& transport() { return *transport_; }
+  /// The network so called, which is made when it is first asked for. Empty: the back end's.
+  /// operation_not_supported: there is none.
+  result<detail::transport*> network(std::string_view name) noexcept;
+  /// Without `make` it is another name of the back end's.
+  void offer_network(std::string_view name,
+                     std::function<std::unique_ptr<detail::transport>()> make = {});
+  /// Sockets of all networks that were given up and are not gone yet.
+  std::size_t closing() const;
+  /// Of the networks beside the back end's: those that were made.
+  std::vector<std::pair<std::string_view, detail::transport*>> other_networks() const;
   /// What the shard reaches beside its sockets: set by who makes it, before it runs.
   detail::surroundings& around() { return *around_; }
   detail::cancel_state& root_cancel() { return cancel_; }
@@ -198,6 +209,12 @@ class shard {
     std::shared_ptr<void> object;
   };
 
+  struct other_network {
+    std::string_view name;
+    std::function<std::unique_ptr<detail::transport>()> make;
+    std::unique_ptr<detail::transport> made;
+  };
+
   // Sent to this shard at most once each, from any thread.
   struct request : detail::message {
     request(void (*f)(detail::message&) noexcept, shard& s) : message(f), target(&s) {}
@@ -225,6 +242,7 @@ class shard {
   weir::poster poster_;
   std::unique_ptr<detail::driver> driver_;
   std::unique_ptr<detail::transport> transport_;
+  std::vector<other_network> networks_;
   std::unique_ptr<detail::surroundings> around_;
   std::vector<local_object> locals_;  // goes before the back end
 };

@@ -23,6 +23,7 @@ struct stream_options;
 namespace weir::detail {
 
 class home;
+class transport;
 struct read_operation;
 struct write_operation;
 struct accept_operation;
@@ -146,6 +147,7 @@ struct connect_operation : operation {
   endpoint remote;
   const connect_options* options;
   socket_base* connected = nullptr;
+  transport* through = nullptr;
   socket_base* attempt = nullptr;  // the home's own
 };
 
