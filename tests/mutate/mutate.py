@@ -58,7 +58,7 @@ def copy_tree():
 
 
 def rooms():
-    """folder -> steps, each a list of test programs."""
+    """folder -> steps, each a list of test programs, some with the cases wanted: PROGRAM:CASES."""
     out = {}
     for line in (HERE / "rooms.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
@@ -128,8 +128,9 @@ class Bench:
         if not self.build(["weir_test_headers"], CCACHE_DISABLE="1"):
             sys.exit(f"mutate: the tests' headers do not build, see {WORK}/build.log")
 
-    def build(self, targets, **environment):
+    def build(self, programs, **environment):
         """True when they are built."""
+        targets = {program.split(":")[0] for program in programs}
         return run(["ninja", "-C", BUILD, f"-j{self.jobs}", *targets], BUILD_LIMIT_S,
                    WORK / "build.log",
                    env=dict(os.environ, NINJA_STATUS="[%f/%t] ", **environment)) == 0
@@ -138,7 +139,9 @@ class Bench:
         """None when the program passes, else what to say of it."""
         cpu, clock = self.usual.get(program) or (60, 600)
         log = WORK / "run.log"
-        code = run([BUILD / "bin/tests" / program, "--abort-after=1", "--no-version"],
+        name, _, cases = program.partition(":")
+        wanted = [f"--test-case={cases}"] if cases else []
+        code = run([BUILD / "bin/tests" / name, "--abort-after=1", "--no-version", *wanted],
                    MORE_S + 10 * clock, log, MORE_CPU_S + int(5 * cpu), cwd=BUILD)
         if code == 0:
             return None
