@@ -8,8 +8,14 @@
 #include <exception>
 #include <functional>
 #include <limits>
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <variant>
 
 #include "weir/shard.hpp"
+#include "weir/sync.hpp"
 #include "weir/task.hpp"
 
 namespace weir {
@@ -64,7 +70,74 @@ class [[nodiscard]] drain_awaiter : public ready_node,
   duration limit_;
   drain_result outcome_;
 };
+
+/// Keeps a callable, with all that it captured, for as long as what it returned runs.
+template <class F>
+task<> call_and_keep(F f) {
+  co_await f();
+}
+
+/// What a started task and its handle share.
+template <class T>
+struct started_state {
+  event ended;
+  std::optional<std::conditional_t<std::is_void_v<T>, std::monostate, T>> value;
+  std::exception_ptr failure;
+  bool wanted = true;  // the handle is there
+};
+
+template <class T>
+task<> run_started(std::shared_ptr<started_state<T>> state, task<T> work) {
+  try {
+    if constexpr (std::is_void_v<T>) {
+      co_await std::move(work);
+      state->value.emplace();
+    } else {
+      auto got = co_await std::move(work);
+      state->value.emplace(std::move(got));
+    }
+  } catch (...) {
+    state->failure = std::current_exception();
+  }
+  state->ended.set();
+  // Nobody will ask: then it is the scope's, as any task's.
+  if (state->failure && !state->wanted) std::rethrow_exception(state->failure);
+}
 }  // namespace detail
+
+/// A task that runs in a scope, and its result to come. Move-only; the task goes on without it.
+template <class T>
+class started {
+ public:
+  started() = default;
+  explicit started(std::shared_ptr<detail::started_state<T>> state) : state_(std::move(state)) {}
+  started(started&&) noexcept = default;
+  started& operator=(started&& other) noexcept {
+    drop();
+    state_ = std::move(other.state_);
+    return *this;
+  }
+  ~started() { drop(); }
+
+  /// False: the scope refused it.
+  explicit operator bool() const { return state_ != nullptr; }
+  bool ended() const { return state_->ended.is_set(); }
+  /// Waits for its end, as an event (.timeout(d), .nothrow(), .until_stop()): it goes on when the
+  /// wait ends early.
+  auto wait() { return state_->ended.wait(); }
+  /// Of a task that has ended, once: what it returned, or throws what it threw.
+  T take() {
+    assert(ended() && "a started task's result is taken after its end");
+    if (state_->failure) std::rethrow_exception(state_->failure);
+    if constexpr (!std::is_void_v<T>) return std::move(*state_->value);
+  }
+
+ private:
+  void drop() {
+    if (state_ != nullptr) state_->wanted = false;
+  }
+  std::shared_ptr<detail::started_state<T>> state_;
+};
 
 /// Owns the tasks spawned into it. Await drain() or join() before it goes: a scope that goes early
 /// (an exception passed by) cancels its tasks and leaves them to the shard, which does not end
@@ -85,6 +158,22 @@ class scope {
   /// is full or cancelled; the task is destroyed without having run (a stream it held closes), and
   /// counted in refused().
   bool spawn(task<> child);
+  /// The same with what `f()` gives. The scope keeps `f` until that has ended: captures by value
+  /// are safe, as parameters are.
+  template <class F>
+    requires std::is_invocable_r_v<task<>, F&>
+  bool spawn(F f) {
+    return spawn(detail::call_and_keep(std::move(f)));
+  }
+
+  /// Starts a task and gives a handle on its result. What it throws goes to the handle, and to the
+  /// scope only where that has gone.
+  template <class T>
+  started<T> start(task<T> child) {
+    auto state = std::make_shared<detail::started_state<T>>();
+    if (!spawn(detail::run_started<T>(state, std::move(child)))) return {};
+    return started<T>(std::move(state));
+  }
 
   std::size_t size() const;  ///< tasks that run
   std::uint64_t refused() const;

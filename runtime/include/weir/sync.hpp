@@ -282,6 +282,12 @@ class channel {
   detail::request<get> receive() { return detail::request<get>({this}); }
   /// False when full or closed; `value` is then untouched.
   bool try_send(T& value) { return !closed_ && try_put(value); }
+  /// What is there; nothing where the channel is empty.
+  std::optional<T> try_receive() {
+    std::optional<T> item;
+    try_get(item);
+    return item;
+  }
 
   void close() {
     closed_ = true;

@@ -18,18 +18,30 @@ namespace detail {
 /// An operation that nothing completes: its timeout is its success.
 class [[nodiscard]] sleep_awaiter : public operation {
  public:
-  explicit sleep_awaiter(duration d) : operation(&hook<&sleep_awaiter::end>) { set_timeout(d); }
+  struct arguments {
+    duration time;
+  };
+  sleep_awaiter(const arguments& of, duration limit)
+      : operation(&hook<&sleep_awaiter::end>), cut_short_(limit < of.time) {
+    set_timeout(cut_short_ ? limit : of.time);
+  }
   bool await_ready() const noexcept { return false; }
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
     return suspend(waiter, [] {});
   }
-  /// Throws operation_canceled.
   void await_resume() {
-    if (!timed_out()) throw io_error(error(), "sleep");
+    if (auto why = outcome()) throw io_error(why, "sleep");
+  }
+
+ protected:
+  std::error_code outcome() const {
+    if (!timed_out()) return error();
+    return cut_short_ ? timeout_error() : std::error_code();
   }
 
  private:
+  bool cut_short_;
   static void end(operation& op) noexcept { op.complete(canceled_error()); }
 };
 
@@ -103,7 +115,9 @@ class [[nodiscard]] timeout_awaiter : private detail::timer_node {
 
 /// Waits for `d`; not at all where that is negative; until it is cancelled where it is no_limit.
 /// Throws operation_canceled when cancelled.
-inline detail::sleep_awaiter sleep_for(duration d) { return detail::sleep_awaiter(d); }
+inline detail::request<detail::sleep_awaiter> sleep_for(duration d) {
+  return detail::request<detail::sleep_awaiter>({d});
+}
 
 /// Lets every other coroutine that is ready run once.
 inline detail::yield_awaiter yield() { return {}; }

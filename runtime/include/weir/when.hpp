@@ -1,9 +1,10 @@
-// when_all and when_any: several tasks at once under one co_await, on this coroutine's shard. Both
-// wait for every task to end before they return, so nothing outlives the expression: when one fails
-// (all) or wins (any) the rest are cancelled and awaited.
+// when_all and when_any: several tasks or operations at once under one co_await, on this
+// coroutine's shard. Both wait for every one to end before they return, so nothing outlives the
+// expression: when one fails (all) or wins (any) the rest are cancelled and awaited.
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -17,6 +18,9 @@ namespace weir {
 
 /// In place of a task<>'s missing result.
 using none = std::monostate;
+
+template <class... Ts>
+class any_result;
 
 namespace detail {
 
@@ -65,6 +69,7 @@ class join_child : public completion {
     promise.on_done = this;
     frame_.resume();
   }
+  bool failed() const { return frame_.promise().failure != nullptr; }
   value_or_none<T> take() {
     if constexpr (std::is_void_v<T>) {
       frame_.promise().take();
@@ -145,6 +150,9 @@ class [[nodiscard]] all_of_tuple : public join_tuple<Ts...> {
 };
 
 template <class... Ts>
+class any_operation;
+
+template <class... Ts>
 class [[nodiscard]] any_of_tuple : public join_tuple<Ts...> {
  public:
   using value = std::variant<value_or_none<Ts>...>;
@@ -164,6 +172,61 @@ class [[nodiscard]] any_of_tuple : public join_tuple<Ts...> {
     return pickers[this->state_.winner](*this);
   }
 };
+
+/// when_any() of operations.
+template <class... Ts>
+class [[nodiscard]] any_operation : public join_tuple<Ts...> {
+ public:
+  explicit any_operation(task<Ts>... tasks) : join_tuple<Ts...>(true, std::move(tasks)...) {}
+  any_result<Ts...> await_resume() {
+    this->finish();
+    any_result<Ts...> out(this->state_.winner);
+    take(out, std::index_sequence_for<Ts...>{});
+    return out;
+  }
+
+ private:
+  template <std::size_t... Is>
+  void take(any_result<Ts...>& out, std::index_sequence<Is...>) {
+    // The first to end may have failed: that is thrown. The others failed since they were told to.
+    const auto one = [&](auto& child, auto& into, std::size_t index) {
+      if (index == out.index() || !child.failed()) into.emplace(child.take());
+    };
+    (one(std::get<Is>(this->children_), std::get<Is>(out.values_), Is), ...);
+  }
+};
+
+/// What co_await makes of an operation, as a task.
+template <class A>
+decltype(auto) awaiter_of(A&& a) {
+  if constexpr (requires { std::forward<A>(a).operator co_await(); })
+    return std::forward<A>(a).operator co_await();
+  else
+    return std::forward<A>(a);
+}
+template <class A>
+using awaited_t = std::remove_cvref_t<decltype(awaiter_of(std::declval<A>()).await_resume())>;
+
+template <class A>
+task<awaited_t<A>> as_task(A operation) {
+  co_return co_await std::move(operation);
+}
+template <class T>
+task<T> as_task(task<T> already) {
+  return already;
+}
+
+template <class T>
+inline constexpr bool is_task = false;
+template <class T>
+inline constexpr bool is_task<task<T>> = true;
+template <class T>
+inline constexpr bool is_request = false;
+template <class A>
+inline constexpr bool is_request<request<A>> = true;
+/// Tasks and operations, one operation at least.
+template <class... As>
+concept with_operations = ((is_task<As> || is_request<As>) && ...) && (is_request<As> || ...);
 
 template <class T>
 class [[nodiscard]] join_vector : public join_awaiter {
@@ -198,6 +261,28 @@ class [[nodiscard]] all_of_vector : public join_vector<T> {
 
 }  // namespace detail
 
+/// What when_any() of operations gave: which one ended first, and what each of them gave. A loser
+/// that had its result in spite of the cancellation (bytes that came at the same moment) tells it
+/// here, so that nothing is lost.
+template <class... Ts>
+class any_result {
+ public:
+  /// Which one was first.
+  std::size_t index() const { return index_; }
+  /// What number I gave; of a loser, mostly nothing.
+  template <std::size_t I>
+  auto& get() {
+    return std::get<I>(values_);
+  }
+
+ private:
+  friend class detail::any_operation<Ts...>;
+  explicit any_result(std::size_t index) : index_(index) {}
+
+  std::size_t index_;
+  std::tuple<std::optional<detail::value_or_none<Ts>>...> values_;
+};
+
 /// Runs all tasks; gives their results in order (none for void). The first failure cancels the
 /// others and is thrown when they have ended.
 template <class... Ts>
@@ -209,6 +294,13 @@ detail::all_of_vector<T> when_all(std::vector<task<T>> tasks) {
   return detail::all_of_vector<T>(std::move(tasks));
 }
 
+/// The same with operations among them: when_all(peer.read_some(a), other.read_some(b)).
+template <class... As>
+  requires detail::with_operations<As...>
+detail::all_of_tuple<detail::awaited_t<As>...> when_all(As... operations) {
+  return detail::all_of_tuple<detail::awaited_t<As>...>(detail::as_task(std::move(operations))...);
+}
+
 /// Runs all tasks until the first one ends, cancels the others and waits for them. Gives that one's
 /// result at its index of the variant, or throws what it threw. What the others return in spite of
 /// the cancellation is dropped.
@@ -216,6 +308,13 @@ template <class... Ts>
   requires(sizeof...(Ts) > 0)
 detail::any_of_tuple<Ts...> when_any(task<Ts>... tasks) {
   return detail::any_of_tuple<Ts...>(std::move(tasks)...);
+}
+/// The same with operations among them: when_any(peer.read_some(buffer), stop_requested()). Gives
+/// an any_result, or throws what the first to end threw.
+template <class... As>
+  requires detail::with_operations<As...>
+detail::any_operation<detail::awaited_t<As>...> when_any(As... operations) {
+  return detail::any_operation<detail::awaited_t<As>...>(detail::as_task(std::move(operations))...);
 }
 
 }  // namespace weir
