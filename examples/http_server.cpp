@@ -67,7 +67,10 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
     files =
         std::make_unique<http::file_root>(wanted.root, http::file_settings{wanted.precompressed});
     site.otherwise([&](http::request& asked) -> weir::task<http::response> {
-      co_return files->answer(asked);
+      auto find = [&] { return files->answer(asked); };  // asks the disk
+      auto found = co_await weir::offload(find).nothrow();
+      if (!found) co_return http::plain_status(503);
+      co_return std::move(*found);
     });
   }
   listeners plain, secured;

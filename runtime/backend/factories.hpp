@@ -15,6 +15,7 @@
 
 namespace weir::detail {
 class driver;
+class file_system;
 class local_transport;
 class transport;
 using family_ref = std::shared_ptr<shard_family>;
@@ -31,6 +32,9 @@ availability probe_asio(const config& settings);
 std::unique_ptr<driver> make_asio_driver(const config& settings);
 std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings,
                                                family_ref family = nullptr);
+
+// runtime/files
+std::shared_ptr<file_system> make_posix_files();
 
 // runtime/transport/watched: Unix sockets, pipes and character devices, with either driver.
 std::unique_ptr<local_transport> make_watched_transport(driver& completions, const config& settings,

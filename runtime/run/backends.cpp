@@ -287,6 +287,7 @@ std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
   locals->attach(*made);
   made->around().locals = std::move(locals);
 #endif
+  made->around().files = detail::make_posix_files();
   made->around().pool = family->inside().part<detail::program_pool>().of(settings);
   return made;
 }

@@ -8,6 +8,7 @@
 
 #include "driver/virtual/virtual_driver.hpp"
 #include "observe/pcapng.hpp"
+#include "sim/sim_disk.hpp"
 #include "sim/sim_local.hpp"
 #include "sim/sim_offload.hpp"
 #include "sim/sim_stack.hpp"
@@ -22,6 +23,7 @@ struct host::impl {
   config settings;
   detail::virtual_driver* driver = nullptr;
   detail::stack_transport* transport = nullptr;
+  std::shared_ptr<detail::sim_disk> disk;
   std::unique_ptr<weir::shard> shard;
   bool touched = true;  // something was given to it from outside its own loop
 };
@@ -29,6 +31,7 @@ struct host::impl {
 host::host(std::unique_ptr<impl> inside) : impl_(std::move(inside)) {}
 host::~host() = default;
 weir::shard& host::shard() { return *impl_->shard; }
+sim::disk host::disk() { return sim::disk(*impl_->disk); }
 stack::host& host::stack() { return impl_->transport->host(); }
 const std::string& host::name() const { return impl_->name; }
 const ip_address& host::address() const { return impl_->address; }
@@ -195,6 +198,8 @@ host& network::add_host(std::string_view address, const host_options& options) {
   inside->transport = transport.get();
   inside->shard =
       std::make_unique<weir::shard>(index, settings, std::move(driver), std::move(transport));
+  inside->disk = std::make_shared<detail::sim_disk>([this] { return impl_->wires.now(); });
+  inside->shard->around().files = inside->disk;
   auto locals = std::make_shared<detail::sim_local>(settings);
   locals->attach(*inside->shard);
   inside->shard->around().locals = std::move(locals);

@@ -1,5 +1,9 @@
 // Examples of a shard among others, run from outside.
+#include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -9,6 +13,9 @@
 #include <chrono>
 #include <cstring>
 
+#include <cstddef>
+#include <cstdlib>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -140,4 +147,134 @@ ON_EVERY_BACKEND(forward_lets_a_client_go_whose_other_side_is_not_there) {
   CHECK(alone.receive_all().empty());
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
+}
+
+namespace {
+
+/// A datagram socket with a name of the kernel's choice: where a program says how it is.
+class manager {
+ public:
+  manager() : fd_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un own{};
+    own.sun_family = AF_UNIX;
+    REQUIRE(::bind(fd_, reinterpret_cast<sockaddr*>(&own), sizeof own.sun_family) == 0);
+    socklen_t size = sizeof own;
+    REQUIRE(::getsockname(fd_, reinterpret_cast<sockaddr*>(&own), &size) == 0);
+    name_.assign(own.sun_path, size - offsetof(sockaddr_un, sun_path));
+    name_[0] = '@';
+  }
+  ~manager() { ::close(fd_); }
+  const std::string& name() const { return name_; }
+  /// The next state that is none of the watchdog's; fails the test when none comes.
+  std::string next() {
+    for (;;) {
+      pollfd ready{fd_, POLLIN, 0};
+      REQUIRE(::poll(&ready, 1, 30'000) == 1);
+      char text[256];
+      const auto n = ::recv(fd_, text, sizeof text, 0);
+      REQUIRE(n > 0);
+      const std::string state(text, static_cast<std::size_t>(n));
+      if (state != "WATCHDOG=1") return state;
+      ++watchdogs;
+    }
+  }
+  int watchdogs = 0;
+
+ private:
+  int fd_;
+  std::string name_;
+};
+
+/// Sockets that a manager opened, as descriptors 3 and 4 of the program.
+struct activation {
+  activation() {
+    tcp = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in v4{};
+    v4.sin_family = AF_INET;
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    REQUIRE(::bind(tcp, reinterpret_cast<sockaddr*>(&v4), sizeof v4) == 0);
+    REQUIRE(::listen(tcp, 16) == 0);
+    socklen_t size = sizeof v4;
+    REQUIRE(::getsockname(tcp, reinterpret_cast<sockaddr*>(&v4), &size) == 0);
+    port = ntohs(v4.sin_port);
+    local = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un named{};
+    named.sun_family = AF_UNIX;
+    std::memcpy(named.sun_path, path.c_str(), path.size() + 1);
+    REQUIRE(::bind(local, reinterpret_cast<sockaddr*>(&named), sizeof named) == 0);
+    REQUIRE(::listen(local, 16) == 0);
+  }
+  ~activation() {
+    ::close(tcp);
+    ::close(local);
+    ::unlink(path.c_str());
+  }
+  /// In the child.
+  void pass_on() const {
+    const int a = ::fcntl(tcp, F_DUPFD, 100), b = ::fcntl(local, F_DUPFD, 100);
+    ::dup2(a, 3);
+    ::dup2(b, 4);
+  }
+  /// The program, told of them: the shell knows the number of the process that it becomes.
+  static std::vector<std::string> command(const std::string& on, const std::string& greeting) {
+    return {"/bin/sh",
+            "-c",
+            "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=tcp:unix; exec \"$@\"",
+            "sh",
+            WEIR_SERVICE,
+            "--backend",
+            on,
+            "--greeting",
+            greeting};
+  }
+  int tcp, local;
+  std::uint16_t port;
+  std::string path = "/tmp/weir-service-" + std::to_string(::getpid());
+};
+
+void a_managed_life(const std::string& on) {
+  if (!own_network() || !usable(on)) return;
+  const std::string greeting = "/tmp/weir-greeting-" + std::to_string(::getpid());
+  std::ofstream(greeting) << "good morning\n";
+  manager there;
+  activation sockets;
+  process p(activation::command(on, greeting),
+            {.environment = {"NOTIFY_SOCKET=" + there.name(), "WATCHDOG_USEC=100000"},
+             .before_exec = [&] { sockets.pass_on(); }});
+  CHECK(there.next() == "READY=1");
+  client tcp("127.0.0.1", sockets.port);
+  tcp.send("you\n");
+  CHECK(tcp.receive(17) == "good morning you\n");
+  CHECK(echoed(sockets.path, "0123456789\n") == "good mornin");
+
+  std::ofstream(greeting) << "good evening\n";
+  p.signal(SIGHUP);
+  CHECK(there.next().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+  CHECK(there.next() == "READY=1");
+  CHECK(p.wait_line("greeting ") == "greeting good evening");
+  tcp.send("you\n");
+  CHECK(tcp.receive(17) == "good evening you\n");
+
+  p.signal(SIGTERM);
+  CHECK(there.next() == "STOPPING=1");
+  CHECK(there.watchdogs > 0);
+  CHECK(p.wait() == 0);
+  CHECK(::access(sockets.path.c_str(), F_OK) == 0);  // the manager's
+  // Its sockets listen still: who comes now waits for the next start.
+  client waiting("127.0.0.1", sockets.port);
+  waiting.send("patience\n");
+  process next(activation::command(on, greeting), {.before_exec = [&] { sockets.pass_on(); }});
+  CHECK(waiting.receive(22) == "good evening patience\n");
+  next.signal(SIGTERM);
+  CHECK(next.wait() == 0);
+  ::unlink(greeting.c_str());
+}
+
+}  // namespace
+
+TEST_CASE("a_service_is_activated_reloaded_and_started_again_by_its_manager.uring") {
+  a_managed_life("uring");
+}
+TEST_CASE("a_service_is_activated_reloaded_and_started_again_by_its_manager.asio") {
+  a_managed_life("asio");
 }

@@ -2,6 +2,7 @@
 // does not stand here.
 #include <doctest/doctest.h>
 
+#include <signal.h>
 #include <unistd.h>
 
 #include <cctype>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "unit/back_ends.hpp"
+#include "weir/sim.hpp"
 
 using namespace std::chrono_literals;
 using weir::shard;
@@ -96,6 +98,35 @@ weir::task<> ask_the_daemon(weir::shard& shard) {
   auto log = peer->take_descriptors();  // one, or none where the peer sent none
 }
 
+weir::task<> reload_on_hangup(weir::shard& shard, unsigned& reloads) {
+  weir::signal_watch hangups(shard, {SIGHUP});
+  for (;;) {
+    const auto came = co_await hangups.next().until_stop().nothrow();
+    if (!came) co_return;  // stopping
+    ++reloads;
+  }
+}
+
+weir::task<> managed(weir::shard& shard, weir::service_manager& manager) {
+  auto inherited = manager.take("web");
+  auto listener = inherited ? weir::adopt_listener(shard, std::move(inherited))
+                            : shard.listen({"127.0.0.1", 0});
+  weir::scope watched(shard);
+  watched.spawn(weir::keep_watchdog(manager));  // of this shard
+  (void)manager.notify("READY=1");
+  while (auto peer = co_await listener.accept()) peer->close();
+  (void)manager.notify("STOPPING=1");
+  watched.cancel();
+  co_await watched.join();
+}
+
+weir::task<> keep_note(std::string_view text) {
+  auto notes = co_await weir::open_file("notes.txt.new", {.write = true, .create = true});
+  co_await notes.append(text);
+  co_await notes.sync();  // survives a loss of power
+  co_await weir::rename_file("notes.txt.new", "notes.txt");
+}
+
 std::string read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   REQUIRE_MESSAGE(in.good(), path);
@@ -147,6 +178,30 @@ TEST_CASE("offloaded_work_answers_a_client") {
 
 TEST_CASE("unix_sockets_as_the_page_shows_them") {
   back_ends::on_kernel_back_ends([](shard& s) -> task<> { co_await ask_the_daemon(s); });
+}
+
+TEST_CASE("signals_the_manager_and_stops_as_the_page_shows_them") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    unsigned reloads = 0;
+    weir::service_manager nobody;
+    weir::scope tasks(s);
+    tasks.spawn(reload_on_hangup(s, reloads));
+    tasks.spawn(managed(s, nobody));
+    co_await weir::yield();
+    ::kill(::getpid(), SIGHUP);
+    while (reloads == 0) co_await weir::sleep_for(1ms);
+    s.request_stop();
+    co_await tasks.join();
+    CHECK(tasks.io_errors() == 0);
+  });
+}
+
+TEST_CASE("a_note_is_kept_as_the_page_shows_it") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24");
+  net.start(host, [](shard&) -> task<> { co_await keep_note("to keep"); });
+  net.run();
+  CHECK(*host.disk().contents("notes.txt") == "to keep");
 }
 
 TEST_CASE("an_awaiter_of_ones_own_resumes_on_the_shard") {

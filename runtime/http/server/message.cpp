@@ -1,6 +1,7 @@
 // Requests, answers and bodies as handlers see them (weir/http/body.hpp, request.hpp,
 // response.hpp).
 #include <errno.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -94,6 +95,12 @@ std::size_t open_file::read_at(std::uint64_t offset, std::span<std::byte> into) 
     if (n >= 0) return static_cast<std::size_t>(n);
     if (errno != EINTR) return 0;
   }
+}
+
+std::size_t open_file::read_now(std::uint64_t offset, std::span<std::byte> into) const {
+  const iovec part{into.data(), into.size()};
+  const auto n = ::preadv2(descriptor_, &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  return n > 0 ? static_cast<std::size_t>(n) : 0;
 }
 
 response& response::field(std::string_view name, std::string_view value) {

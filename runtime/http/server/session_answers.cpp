@@ -10,6 +10,8 @@
 #include "http/server/session.hpp"
 #include "http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
+#include "weir/offload.hpp"
+#include "weir/timing.hpp"
 
 namespace weir::http {
 namespace {
@@ -76,8 +78,19 @@ task<> session::send_file(response::file_part& part) {
   std::vector<std::byte> block(std::min<std::uint64_t>(file_block, part.length));
   while (body_sent_ < part.length) {
     const auto want = std::min<std::uint64_t>(block.size(), part.length - body_sent_);
-    const auto n = part.file.read_at(part.offset + body_sent_,
-                                     std::span(block).first(static_cast<std::size_t>(want)));
+    const auto room = std::span(block).first(static_cast<std::size_t>(want));
+    const auto offset = part.offset + body_sent_;
+    auto n = part.file.read_now(offset, room);
+    if (n == 0) {  // the disk has to be waited for: on another thread
+      auto read = [&] { return part.file.read_at(offset, room); };
+      auto got = co_await offload(read).nothrow();
+      while (!got && got.error() == std::errc::resource_unavailable_try_again) {
+        co_await sleep_for(std::chrono::milliseconds(5));  // many files at once: in turn
+        got = co_await offload(read).nothrow();
+      }
+      if (!got) throw io_error(got.error(), "file");
+      n = *got;
+    }
     // The length was promised: a file that shrank, or cannot be read, ends the connection and not
     // the answer.
     if (n == 0) throw io_error(std::make_error_code(std::errc::io_error), "file");

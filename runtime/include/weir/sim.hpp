@@ -20,6 +20,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,10 @@
 #include "weir/stack/host.hpp"
 #include "weir/stack/sim.hpp"
 #include "weir/task.hpp"
+
+namespace weir::detail {
+class sim_disk;
+}
 
 namespace weir::sim {
 
@@ -53,10 +58,31 @@ class stalled : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// A simulated host's files, in memory: what weir/file.hpp finds there. Every call keeps one of the
+/// host's virtual threads for host_options::offload_time. Paths that do not begin with a slash
+/// begin at the root.
+class disk {
+ public:
+  explicit disk(detail::sim_disk& inside) : inside_(&inside) {}
+
+  /// Makes a file, and the directories that lead to it; replaces what is there.
+  void put(const std::string& path, std::string contents);
+  /// Null where no file is.
+  const std::string* contents(const std::string& path) const;
+  /// All files together; beyond it writes are no_space_on_device.
+  void set_capacity(std::uint64_t bytes);
+  /// The next calls fail with this.
+  void fail_next(std::error_code error, unsigned times = 1);
+
+ private:
+  detail::sim_disk* inside_;
+};
+
 /// One simulated machine. Owned by its network.
 class host {
  public:
   weir::shard& shard();
+  sim::disk disk();
   /// For counters, tcp_info and listeners' queues.
   stack::host& stack();
   const std::string& name() const;

@@ -4,6 +4,7 @@
 #include "weir/config.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/error.hpp"
+#include "weir/file.hpp"
 #include "weir/net.hpp"
 #include "weir/offload.hpp"
 #include "weir/options.hpp"

@@ -8,10 +8,12 @@
 
 namespace weir::detail {
 
+class file_system;
 class local_transport;
 
 struct surroundings {
   std::shared_ptr<offloader> pool;
+  std::shared_ptr<file_system> files;
   std::shared_ptr<local_transport> locals;  ///< Unix sockets, pipes
 };
 

@@ -3,6 +3,7 @@
 // is taken apart and opened step by step; "..", hidden names and symbolic links are refused.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -50,9 +51,9 @@ class file_root {
   file_root& operator=(const file_root&) = delete;
   ~file_root();
 
-  /// A folder's path gives its index.html; without its last slash it is found as a folder. Opening
-  /// blocks the shard for as long as the disk takes, as reading does: this is for pages, not for an
-  /// archive.
+  /// A folder's path gives its index.html; without its last slash it is found as a folder. It
+  /// blocks for as long as the disk takes, as answer() does: on a shard they are called through
+  /// weir::offload(), and any number at once. (Bodies are read so by the server itself.)
   found open(const file_path& path, opened& into) const;
 
   /// The answer to GET and HEAD; 405 for other methods, 404, 301 to a folder's slash, 503 while
@@ -66,7 +67,7 @@ class file_root {
 
   int folder_ = -1;
   file_settings settings_;
-  std::uint64_t exhausted_ = 0;
+  std::atomic<std::uint64_t> exhausted_ = 0;
 };
 
 /// Which part of `size` bytes a Range field asks for (RFC 9110 14.1.2).

@@ -37,6 +37,8 @@ class open_file {
   int descriptor() const { return descriptor_; }
   /// Gives the number of bytes; 0 at the end or on an error.
   std::size_t read_at(std::uint64_t offset, std::span<std::byte> into) const;
+  /// The same of what is in memory, without waiting for a disk; 0 where that would take one, too.
+  std::size_t read_now(std::uint64_t offset, std::span<std::byte> into) const;
 
  private:
   int descriptor_ = -1;

@@ -1,0 +1,233 @@
+// Files: on the machine's disk through the pool, on every back end; and on a simulated one, which
+// is slow, full or broken as the test wants it.
+#include <doctest/doctest.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "unit/back_ends.hpp"
+#if WEIR_WITH_SIM
+#include "weir/sim.hpp"
+#endif
+
+using namespace std::chrono_literals;
+using weir::file_type;
+using weir::shard;
+using weir::task;
+
+namespace {
+
+std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+/// What every disk does alike, below an empty directory.
+task<> files_are_as_they_should(const std::string& below) {
+  const auto path = below + "/a.txt";
+  const auto missing = co_await weir::open_file(path).nothrow();
+  CHECK(missing.error() == std::errc::no_such_file_or_directory);
+  auto file = co_await weir::open_file(path, {.write = true, .create = true, .exclusive = true});
+  const auto again =
+      co_await weir::open_file(path, {.write = true, .create = true, .exclusive = true}).nothrow();
+  CHECK(again.error() == std::errc::file_exists);
+  auto n = co_await file.write_at("0123456789", 0);
+  CHECK(n == 10);
+  n = co_await file.write_at("xyz", 4);
+  CHECK(n == 3);
+  n = co_await file.append("the end");
+  CHECK(n == 7);
+  co_await file.sync();
+  std::array<std::byte, 64> buffer;
+  n = co_await file.read_at(buffer, 2);
+  CHECK(text_of(std::span(buffer).first(n)) == "23xyz789the end");
+  n = co_await file.read_at(buffer, 17);
+  CHECK(n == 0);
+  n = co_await file.read_at(buffer, 1000);
+  CHECK(n == 0);
+  auto about = co_await file.status();
+  CHECK(about.size == 17);
+  CHECK(about.type == file_type::regular);
+  co_await file.resize(3);
+  about = co_await weir::status_of(path);
+  CHECK(about.size == 3);
+  auto hole = co_await file.write_at("z", 9);
+  CHECK(hole == 1);
+  n = co_await file.read_at(buffer, 0);
+  CHECK(text_of(std::span(buffer).first(n)) == std::string("012\0\0\0\0\0\0z", 10));
+  file.close();
+
+  auto only_read = co_await weir::open_file(path);
+  const auto refused = co_await only_read.write_at("no", 0).nothrow();
+  CHECK(refused.error() == std::errc::bad_file_descriptor);
+  const auto neither = co_await weir::open_file(path, {.read = false}).nothrow();
+  CHECK(neither.error() == std::errc::invalid_argument);
+  const auto folder = co_await weir::open_file(below).nothrow();
+  CHECK(folder.error() == std::errc::is_a_directory);
+
+  co_await weir::make_directory(below + "/sub");
+  co_await weir::rename_file(path, below + "/sub/b.txt");
+  auto moved = co_await weir::open_file(path).nothrow();
+  CHECK(moved.error() == std::errc::no_such_file_or_directory);
+  auto entries = co_await weir::list_directory(below);
+  REQUIRE(entries.size() == 1);
+  CHECK(entries[0].name == "sub");
+  CHECK(entries[0].type == file_type::directory);
+  auto none = co_await weir::open_file(below + "/c", {.write = true, .create = true});
+  auto other = co_await weir::open_file(below + "/d", {.write = true, .create = true});
+  entries = co_await weir::list_directory(below);
+  CHECK(entries.size() == 3);
+  const auto many = co_await weir::list_directory(below, 2).nothrow();
+  CHECK(many.error() == weir::error::limit_exceeded);
+  const auto full = co_await weir::remove_file(below + "/sub").nothrow();
+  CHECK(full.error() == std::errc::directory_not_empty);
+  co_await weir::remove_file(below + "/sub/b.txt");
+  co_await weir::remove_file(below + "/sub");
+  n = co_await only_read.read_at(buffer, 0);  // open still
+  CHECK(n == 10);
+  co_await weir::remove_file(below + "/c");
+  co_await weir::remove_file(below + "/d");
+  const auto gone = co_await weir::status_of(below + "/d").nothrow();
+  CHECK(gone.error() == std::errc::no_such_file_or_directory);
+}
+
+task<> receive_all(weir::any_stream& from, std::string& into) {
+  std::array<std::byte, 4096> buffer;
+  for (;;) {
+    auto n = co_await from.read_some(buffer);
+    if (n == 0) break;
+    into += text_of(std::span(buffer).first(n));
+  }
+}
+
+/// Sends a part of `path` through a stream and compares.
+task<> send_a_part(shard& s, std::string path, std::string expected, std::uint64_t offset,
+                   std::uint64_t length) {
+  auto pair = weir::make_unix_pair(s);
+  std::string came;
+  weir::scope tasks(s);
+  tasks.spawn(receive_all(pair.second, came));
+  auto file = co_await weir::open_file(path);
+  auto sent = co_await weir::send_file(pair.first, file, offset, length);
+  pair.first.shutdown_send();
+  co_await tasks.join();
+  CHECK(sent == expected.size());
+  CHECK(came == expected);
+}
+
+struct temporary_directory {
+  temporary_directory() { REQUIRE(::mkdtemp(path.data()) != nullptr); }
+  ~temporary_directory() { ::rmdir(path.c_str()); }
+  std::string path = "/tmp/weir-files-XXXXXX";
+};
+
+}  // namespace
+
+TEST_CASE("files_on_a_real_disk") {
+  back_ends::on_kernel_back_ends([](shard&) -> task<> {
+    temporary_directory here;
+    co_await files_are_as_they_should(here.path);
+  });
+}
+
+TEST_CASE("what_is_no_file_is_not_opened_as_one") {
+  back_ends::on_kernel_back_ends([](shard&) -> task<> {
+    temporary_directory here;
+    const auto fifo = here.path + "/fifo";
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    const auto got = co_await weir::open_file(fifo).nothrow();  // and nobody waits for its writer
+    CHECK(got.error() == std::errc::invalid_seek);
+    ::unlink(fifo.c_str());
+    auto file = co_await weir::open_file("/proc/self/exe");
+    CHECK(file.native_handle() >= 0);
+  });
+}
+
+TEST_CASE("a_file_is_sent_to_a_stream") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/large";
+    std::string text;
+    for (int i = 0; i < 100'000; ++i) text += std::to_string(i);
+    {
+      auto file = co_await weir::open_file(path, {.write = true, .create = true});
+      co_await file.write_at(text, 0);
+    }
+    co_await send_a_part(s, path, text, 0, UINT64_MAX);
+    co_await send_a_part(s, path, text.substr(1000, 200'000), 1000, 200'000);
+    co_await send_a_part(s, path, "", text.size(), 10);
+    co_await weir::remove_file(path);
+  });
+}
+
+#if WEIR_WITH_SIM
+TEST_CASE("files_on_a_simulated_disk") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24");
+  host.disk().put("/data/here/x", "");
+  net.start(host, [](shard& s) -> task<> {
+    co_await weir::remove_file("/data/here/x");
+    co_await files_are_as_they_should("/data/here");
+    auto file = co_await weir::open_file("/data/y", {.write = true, .create = true});
+    co_await file.append("through a stream");
+    co_await send_a_part(s, "/data/y", "a stream", 8, 100);
+    CHECK_THROWS_AS((void)file.native_handle(), weir::io_error);
+  });
+  net.run();
+  CHECK(*host.disk().contents("data/y") == "through a stream");
+  CHECK(host.disk().contents("/data/here") == nullptr);
+}
+
+TEST_CASE("a_simulated_disk_is_slow_and_the_shard_is_not") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24", {.offload_time = 20ms});
+  host.disk().put("f", "contents");
+  net.start(host, [](shard& s) -> task<> {
+    auto file = co_await weir::open_file("f");
+    weir::scope tasks(s);
+    int ticks = 0;
+    tasks.spawn([&ticks]() -> task<> {
+      for (;;) {
+        co_await weir::sleep_for(1ms);
+        ++ticks;
+      }
+    });
+    std::array<std::byte, 8> buffer;
+    const auto before = s.now();
+    co_await file.read_at(buffer, 0);
+    CHECK(s.now() - before >= 20ms);
+    CHECK(s.now() - before < 21ms);
+    CHECK(ticks >= 19);  // others went on meanwhile
+    tasks.cancel();
+    co_await tasks.join();
+  });
+  net.run();
+}
+
+TEST_CASE("a_simulated_disk_is_full_and_broken_when_the_test_wants_it") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24");
+  auto disk = host.disk();
+  disk.put("f", "12345");
+  disk.set_capacity(8);
+  net.start(host, [&](shard&) -> task<> {
+    auto file = co_await weir::open_file("f", {.write = true});
+    const auto full = co_await file.append("6789").nothrow();
+    CHECK(full.error() == std::errc::no_space_on_device);
+    auto n = co_await file.append("678");
+    CHECK(n == 3);
+    disk.fail_next(std::make_error_code(std::errc::io_error), 2);
+    std::array<std::byte, 8> buffer;
+    auto broken = co_await file.read_at(buffer, 0).nothrow();
+    CHECK(broken.error() == std::errc::io_error);
+    const auto synced = co_await file.sync().nothrow();
+    CHECK(synced.error() == std::errc::io_error);
+    n = co_await file.read_at(buffer, 0);
+    CHECK(n == 8);
+  });
+  net.run();
+}
+#endif
