@@ -70,7 +70,8 @@ void trust(SSL_CTX& ssl, const tls::context_options& o) {
 
 int choose_alpn(SSL* ssl, const unsigned char** out, unsigned char* out_size,
                 const unsigned char* offered, unsigned size, void*) {
-  const auto& ours = tls_session::of(*ssl).state().alpn;
+  const auto& ours = tls_session::of(*ssl).protocols();
+  if (ours.empty()) return SSL_TLSEXT_ERR_NOACK;
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(&chosen, out_size, reinterpret_cast<const unsigned char*>(ours.data()),
                             static_cast<unsigned>(ours.size()), offered,
@@ -131,7 +132,7 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server) {
   if (server) {
     static constexpr unsigned char name[] = "weir";
     SSL_CTX_set_session_id_context(&ssl, name, sizeof(name) - 1);
-    if (!o.alpn.empty()) SSL_CTX_set_alpn_select_cb(&ssl, &choose_alpn, nullptr);
+    SSL_CTX_set_alpn_select_cb(&ssl, &choose_alpn, nullptr);
     // Tickets resume; a cache of sessions would grow with the peers.
     SSL_CTX_set_session_cache_mode(&ssl, SSL_SESS_CACHE_OFF);
   } else {

@@ -24,8 +24,9 @@ tls_handshake_awaiter::~tls_handshake_awaiter() {
 void tls_handshake_awaiter::begin() noexcept {
   try {
     session = &tls_session::make(std::move(of_.inner), *of_.state);
-    if (!of_.state->server)
-      if (auto error = session->prepare(of_.options, words)) return complete(error);
+    const auto error = of_.state->server ? session->offer(of_.options.alpn, words)
+                                         : session->prepare(of_.options, words);
+    if (error) return complete(error);
     session->handshake(*this);
   } catch (const std::bad_alloc&) {
     complete(std::make_error_code(std::errc::not_enough_memory));

@@ -102,18 +102,22 @@ std::error_code tls_session::prepare(const tls::connect_options& how, std::strin
     if (SSL_set1_host(ssl, peer_.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, peer_.c_str()) != 1)
       return no_name();
   }
-  if (!how.alpn.empty()) {
-    std::string list;
-    try {
-      list = alpn_list(how.alpn);
-    } catch (const config_error& e) {
-      words = e.what();
-      return std::make_error_code(std::errc::invalid_argument);
-    }
-    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(list.data()),
-                        static_cast<unsigned>(list.size()));
-  }
+  if (auto error = offer(how.alpn, words)) return error;
+  if (!alpn_.empty())
+    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn_.data()),
+                        static_cast<unsigned>(alpn_.size()));
   if (auto known = state_->resumable(peer_)) SSL_set_session(ssl, known.get());
+  return {};
+}
+
+std::error_code tls_session::offer(std::string_view alpn, std::string& words) {
+  if (alpn.empty() || !state_->alpn.empty()) return {};
+  try {
+    alpn_ = alpn_list(alpn);
+  } catch (const config_error& e) {
+    words = e.what();
+    return std::make_error_code(std::errc::invalid_argument);
+  }
   return {};
 }
 

@@ -22,6 +22,10 @@ class tls_session final : public layer_core, public stack::queue_link<> {
 
   /// Prepares a client's session. An error where the name cannot be used.
   std::error_code prepare(const tls::connect_options& how, std::string& words);
+  /// A server's protocols, where its context names none.
+  std::error_code offer(std::string_view alpn, std::string& words);
+  /// As the wire has them.
+  const std::string& protocols() const { return alpn_.empty() ? state_->alpn : alpn_; }
   /// `op` is completed when it is over.
   void handshake(tls_handshake& op);
   /// Nobody waits for it any longer.
@@ -82,7 +86,8 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   ssl_ptr ssl_;
   tls_handshake* handshake_ = nullptr;
   tls_close_awaiter* closer_ = nullptr;
-  std::string peer_;   // the name asked for
+  std::string peer_;  // the name asked for
+  std::string alpn_;
   std::string words_;  // why it broke
   lent_buffer chunk_;  // ciphertext
   std::size_t taken_ = 0;

@@ -216,6 +216,11 @@ struct connect_options {
   std::string_view alpn = {};
 };
 
+struct accept_options {
+  /// Protocols that are spoken, the best first, where the context names none.
+  std::string_view alpn = {};
+};
+
 }  // namespace weir::tls
 
 namespace weir::detail {
@@ -262,10 +267,10 @@ inline detail::request<detail::tls_handshake_awaiter> connect(any_stream peer, c
       {std::move(peer), &with.state(), how, "tls::connect"});
 }
 /// Secures a stream that was accepted.
-inline detail::request<detail::tls_handshake_awaiter> accept(any_stream peer,
-                                                             server_context& with) {
+inline detail::request<detail::tls_handshake_awaiter> accept(any_stream peer, server_context& with,
+                                                             const accept_options& how = {}) {
   return detail::request<detail::tls_handshake_awaiter>(
-      {std::move(peer), &with.state(), {}, "tls::accept"});
+      {std::move(peer), &with.state(), {.name = {}, .alpn = how.alpn}, "tls::accept"});
 }
 
 }  // namespace weir::tls
