@@ -67,6 +67,25 @@ if(weir_websocket AND NOT (WEIR_WSLAY_INCLUDE AND WEIR_WSLAY_LIBRARY AND ZLIB_FO
   message(FATAL_ERROR "WEIR_WITH_WEBSOCKET=ON: install libwslay-dev and zlib1g-dev")
 endif()
 
+# HTTP/2 is part of weir::http where nghttp2 is there with its limits on resets and continuations.
+set(weir_http2 OFF)
+if(NOT WEIR_WITH_HTTP2 STREQUAL "OFF")
+  pkg_check_modules(NGHTTP2 IMPORTED_TARGET libnghttp2>=1.52)
+  if(NGHTTP2_FOUND)
+    include(CheckLibraryExists)
+    check_library_exists(nghttp2 nghttp2_option_set_stream_reset_rate_limit "${NGHTTP2_LIBDIR}" weir_nghttp2_resets)
+    check_library_exists(nghttp2 nghttp2_option_set_max_continuations "${NGHTTP2_LIBDIR}" weir_nghttp2_continuations)
+    if(weir_nghttp2_resets AND weir_nghttp2_continuations)
+      set(weir_http2 ON)
+    endif()
+  endif()
+  if(NOT weir_http2 AND WEIR_WITH_HTTP2 STREQUAL "ON")
+    message(FATAL_ERROR "WEIR_WITH_HTTP2=ON: install libnghttp2-dev, with limits on resets and continuations")
+  elseif(NOT weir_http2)
+    message(STATUS "weir::http: without HTTP/2 (libnghttp2-dev, with limits on resets and continuations)")
+  endif()
+endif()
+
 # ldns, as the codec of DNS messages. Without it there is no weir::resolve, and the rest is whole.
 set(WEIR_BUILD_RESOLVE OFF)
 if(NOT WEIR_WITH_RESOLVE STREQUAL "OFF")

@@ -2,20 +2,20 @@
 #include <utility>
 
 #include "http/server/server_state.hpp"
-#include "http/server/session.hpp"
 #include "weir/tls.hpp"
 
 namespace weir::http {
 
 task<> server::session(any_stream peer, tls::server_context& with) {
-  auto made = co_await tls::accept(std::move(peer), with).until_stop().nothrow();
+  constexpr tls::accept_options how{.alpn = speaks_h2 ? "h2,http/1.1" : "http/1.1"};
+  auto made = co_await tls::accept(std::move(peer), with, how).until_stop().nothrow();
   if (!made) {
     ++state_->counters.failed_handshakes;
     co_return;
   }
+  const bool h2 = made->alpn() == "h2";
   any_stream secured = std::move(*made);
-  http::session conversation(secured, *state_);
-  co_await conversation.run();
+  co_await state_->converse(secured, h2);
   std::error_code ignored;
   if (secured) secured.shutdown_send(ignored);  // or the client would miss its goodbye
 }

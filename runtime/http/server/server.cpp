@@ -80,7 +80,8 @@ std::string common_log_line(const access_entry& entry, std::int64_t seconds_sinc
     append_escaped(out, entry.asked->method_name());
     out += ' ';
     append_escaped(out, entry.asked->target());
-    fmt::format_to(std::back_inserter(out), " HTTP/1.{}", entry.asked->minor_version());
+    fmt::format_to(std::back_inserter(out), " HTTP/{}.{}", entry.asked->major_version(),
+                   entry.asked->minor_version());
   } else {
     out += '-';
   }
@@ -95,9 +96,17 @@ server::server(shard& owner, handler answer, const server_settings& settings)
 
 server::~server() = default;
 
-task<> server::session(any_stream peer) {
-  http::session conversation(peer, *state_);
-  co_await conversation.run();
+task<> server::session(any_stream peer) { co_await state_->converse(peer, false); }
+
+task<> server::state::converse(any_stream& peer, bool h2) {
+  std::string early;
+  if (!h2) {
+    http::session conversation(peer, *this);
+    h2 = co_await conversation.run(early);
+  }
+#if WEIR_HTTP_WITH_H2
+  if (h2) co_await run_h2(peer, *this, std::move(early));
+#endif
 }
 
 task<> server::state::run(std::span<tcp_listener> listeners, serving session) {

@@ -3,16 +3,30 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
+#include <string_view>
 
 #include "http/wire/response.hpp"
 #include "weir/http/server.hpp"
 
 namespace weir::http {
 
+/// What an HTTP/2 client says first (RFC 9113 3.4).
+inline constexpr std::string_view h2_preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+#if WEIR_HTTP_WITH_H2
+inline constexpr bool speaks_h2 = true;
+#else
+inline constexpr bool speaks_h2 = false;
+#endif
+/// A connection that speaks HTTP/2, of which `early` has been read (http/h2).
+task<> run_h2(any_stream& peer, server::state& here, std::string early);
+
 struct server::state {
   state(shard& on, handler by, const server_settings& how)
       : owner(on), answer(std::move(by)), settings(how) {}
 
+  /// One connection, to its end; where `h2` is not said already, its first bytes tell.
+  task<> converse(any_stream& peer, bool h2);
   /// Accepts until the stop, then drains.
   task<> run(std::span<tcp_listener> listeners, std::function<task<>(any_stream)> session);
 

@@ -41,10 +41,28 @@ session::session(any_stream& peer, server::state& here)
       remote_(peer.remote_endpoint()),
       parser_(limits_of(here.settings)) {}
 
-task<> session::run() {
+task<bool> session::run(std::string& early) {
   auto what = next::request;
   while (what == next::request) what = co_await one_request();
   if (what == next::linger) co_await linger();
+  if (what != next::http2) co_return false;
+  early.assign(reinterpret_cast<const char*>(unread_.data()), unread_.size());
+  co_return true;
+}
+
+/// Whether a connection's first bytes are HTTP/2's; waits for as many as tell.
+task<bool> session::begins_http2() {
+  for (std::size_t have = unread_.size();;) {
+    const std::string_view text(reinterpret_cast<const char*>(buffer_.data()), have);
+    if (text.starts_with(h2_preface)) co_return true;
+    if (!h2_preface.starts_with(text)) co_return false;
+    const auto left = time_left(here_.settings.head_timeout, begun_, here_.owner.now());
+    const auto got =
+        co_await peer_.read_some(std::span(buffer_).subspan(have)).timeout(left).nothrow();
+    if (got.ec || got.n == 0) co_return false;
+    have += got.n;
+    unread_ = std::span<const std::byte>(buffer_).first(have);
+  }
 }
 
 task<transfer> session::read_more(duration limit, bool until_stop) {
@@ -75,7 +93,11 @@ task<session::next> session::read_head() {
         between ? here_.settings.idle_timeout : time_left(here_.settings.head_timeout, begun_, now);
     const auto got = co_await read_more(limit, between && answered_);
     if (got.ec || got.n == 0) co_return co_await after_silence(got, between);
-    if (between) begun_ = here_.owner.now();
+    if (!between) continue;
+    begun_ = here_.owner.now();
+    if (!speaks_h2 || answered_ || parser_.begun()) continue;
+    const bool other = co_await begins_http2();
+    if (other) co_return next::http2;
   }
 }
 

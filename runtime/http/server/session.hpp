@@ -22,8 +22,8 @@ class session final : private detail::body_source, private detail::body_sink {
  public:
   session(any_stream& peer, server::state& here);
 
-  /// Until the connection is to be closed.
-  task<> run();
+  /// Until the connection is to be closed. True: it speaks HTTP/2, and this was read of it.
+  task<bool> run(std::string& early);
 
  private:
   using outcome = wire::request_parser::outcome;
@@ -32,11 +32,13 @@ class session final : private detail::body_source, private detail::body_sink {
     request,  ///< it goes on
     linger,   ///< it ends, and an answer may still be on its way
     over,     ///< it ends at once
+    http2,    ///< it is somebody else's
   };
 
   // Requests.
   task<next> one_request();
   task<next> read_head();
+  task<bool> begins_http2();
   task<next> after_silence(const transfer& got, bool between);
   task<response> ask_handler(request& asked);
   task<std::span<const std::byte>> read_body() override;

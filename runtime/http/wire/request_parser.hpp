@@ -68,6 +68,8 @@ class request_parser {
   int refusal() const { return refusal_; }
   /// Nothing of a next request has come, but empty lines perhaps.
   bool idle() const { return at_ == at::between; }
+  /// It was given bytes of a next request, or empty lines before one.
+  bool begun() const { return begun_ && !splitter_.untouched(); }
 
  private:
   enum class at : std::uint8_t { between, in_head, in_body };

@@ -24,7 +24,7 @@ namespace detail {
 struct request_parts {
   http::method method = http::method::get;
   std::string_view method_name, target, path, query, host;
-  unsigned minor_version = 1;
+  unsigned major_version = 1, minor_version = 1;
   std::span<const http::field> fields;
 };
 
@@ -45,7 +45,8 @@ class request {
   std::string_view query() const { return parts_.query; }    ///< with its '?'; not decoded
   /// Which host is asked for, with its port if it was named: one valid host, or nothing (HTTP/1.0).
   std::string_view host() const { return parts_.host; }
-  unsigned minor_version() const { return parts_.minor_version; }  ///< of HTTP/1
+  unsigned major_version() const { return parts_.major_version; }  ///< of HTTP: 1 or 2
+  unsigned minor_version() const { return parts_.minor_version; }
 
   std::span<const http::field> fields() const { return parts_.fields; }
   /// The value of the first field of that name; empty where there is none.
