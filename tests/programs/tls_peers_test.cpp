@@ -89,6 +89,36 @@ ON_EVERY_BACKEND(curl_and_fetch_get_files_over_tls) {
   CHECK(server.wait() == 0);
 }
 
+#if WEIR_TEST_HTTP2
+ON_EVERY_BACKEND(http_2_is_spoken_where_it_is_agreed_on_and_where_it_is_known_before) {
+  folder f(on.address);
+  auto words = serving(on, f);
+  words.insert(words.end(), {"--http", on.address + ":80"});
+  process server(words);
+  const auto secured = place_of(server.wait_line("listening https "));
+  const auto plain = "http://" + on.address + ":80";
+  const std::vector<std::string> agreed = {"--http2", "-w", " %{http_version}"};
+  CHECK(curl(f, url_of(secured, "/plaintext"), agreed).out == "Hello, World! 2");
+  const auto known =
+      curl(f, plain + "/plaintext", {"--http2-prior-knowledge", "-w", " %{http_version}"});
+  CHECK(known.out == "Hello, World! 2");
+  const auto got = curl(f, url_of(secured, "/big.bin"), {"--http2"});
+  const bool same = got.out == some_bytes(3u << 20);
+  CHECK(same);
+  // More than the server takes: it says so, and hears it out.
+  const auto sent = curl(f, url_of(secured, "/plaintext"),
+                         {"--http2", "--data-binary", "@" + f.path + "/big.bin"});
+  CHECK_MESSAGE(sent.out.starts_with("413 "), sent.err);
+  if (::access("/usr/bin/h2load", X_OK) == 0) {
+    const auto load =
+        run({"/usr/bin/h2load", "-n", "300", "-c", "5", "-m", "20", url_of(secured, "/plaintext")});
+    CHECK(load.out.find("300 succeeded, 0 failed, 0 errored") != std::string::npos);
+  }
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+#endif
+
 TEST_CASE("who_does_not_trust_an_https_server_gets_nothing_of_it_and_is_told_why") {
   if (!own_network() || !usable(kernel_backend)) return;
   const auto on = backend_called(kernel_backend);
