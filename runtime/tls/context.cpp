@@ -32,34 +32,45 @@ bio_ptr open_pem(std::string_view key, const std::string& source) {
   return file;
 }
 
-void use_certificate(SSL_CTX& ssl, const tls::context_options& o) {
+/// Nothing where there is no (other) one. `library`: null for OpenSSL's own.
+x509_ptr read_certificate(BIO& from, OSSL_LIB_CTX* library) {
+  auto* into = X509_new_ex(library, nullptr);
+  if (into == nullptr) throw std::bad_alloc();
+  if (PEM_read_bio_X509(&from, &into, nullptr, nullptr) == nullptr) {
+    X509_free(into);
+    return nullptr;
+  }
+  return x509_ptr(into);
+}
+
+void use_certificate(SSL_CTX& ssl, const tls::context_options& o, OSSL_LIB_CTX* library) {
   auto pem = open_pem("certificate", o.certificate);
-  x509_ptr own(PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr));
+  const auto own = read_certificate(*pem, library);
   if (own == nullptr)
     refuse("certificate", "there is no PEM certificate in " + shown(o.certificate));
   if (SSL_CTX_use_certificate(&ssl, own.get()) != 1)
     refuse("certificate", "OpenSSL refuses it (a key too short, a digest too weak?)");
-  while (x509_ptr next{PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr)})
+  while (const auto next = read_certificate(*pem, library))
     SSL_CTX_add1_chain_cert(&ssl, next.get());
   ERR_clear_error();  // the end of the file
 
   const auto& place = o.key.empty() ? o.certificate : o.key;
   auto key_pem = open_pem("key", place);
   std::unique_ptr<EVP_PKEY, freed_by<EVP_PKEY_free>> key(
-      PEM_read_bio_PrivateKey(key_pem.get(), nullptr, nullptr, nullptr));
+      PEM_read_bio_PrivateKey_ex(key_pem.get(), nullptr, nullptr, nullptr, library, nullptr));
   if (key == nullptr) refuse("key", "there is no PEM private key in " + shown(place));
   if (SSL_CTX_use_PrivateKey(&ssl, key.get()) != 1 || SSL_CTX_check_private_key(&ssl) != 1)
     refuse("key", "it is not the key of the certificate");
 }
 
-void trust(SSL_CTX& ssl, const tls::context_options& o) {
+void trust(SSL_CTX& ssl, const tls::context_options& o, OSSL_LIB_CTX* library) {
   if (o.authorities.empty()) {
     SSL_CTX_set_default_verify_paths(&ssl);
     return;
   }
   auto pem = open_pem("authorities", o.authorities);
   std::size_t found = 0;
-  while (x509_ptr one{PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr)}) {
+  while (const auto one = read_certificate(*pem, library)) {
     X509_STORE_add_cert(SSL_CTX_get_cert_store(&ssl), one.get());
     SSL_CTX_add_client_CA(&ssl, one.get());
     ++found;
@@ -106,8 +117,9 @@ bio_ptr open_key_log(const std::string& file) {
   return opened;
 }
 
-ssl_context_ptr make_context(const tls::context_options& o, bool server) {
-  ssl_context_ptr made(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
+ssl_context_ptr make_context(const tls::context_options& o, bool server, OSSL_LIB_CTX* library) {
+  ssl_context_ptr made(
+      SSL_CTX_new_ex(library, nullptr, server ? TLS_server_method() : TLS_client_method()));
   if (made == nullptr) throw std::bad_alloc();
   auto& ssl = *made;
   SSL_CTX_set_min_proto_version(&ssl, number_of(o.minimum));
@@ -115,7 +127,7 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server) {
   SSL_CTX_set_options(&ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(&ssl, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   if (!o.certificate.empty())
-    use_certificate(ssl, o);
+    use_certificate(ssl, o, library);
   else if (server)
     refuse("certificate", "a server needs one, and its key");
   use_staples(ssl, server);
@@ -123,7 +135,7 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server) {
   const bool verifies = server ? o.ask != tls::client_certificates::none
                                : o.verify != tls::verification::none_insecure;
   if (verifies) {
-    trust(ssl, o);
+    trust(ssl, o, library);
     const int must =
         server && o.ask == tls::client_certificates::required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
     SSL_CTX_set_verify(&ssl, SSL_VERIFY_PEER | must, nullptr);
@@ -132,6 +144,10 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server) {
   if (server) {
     static constexpr unsigned char name[] = "weir";
     SSL_CTX_set_session_id_context(&ssl, name, sizeof(name) - 1);
+    if (!o.tickets) {
+      SSL_CTX_set_num_tickets(&ssl, 0);
+      SSL_CTX_set_options(&ssl, SSL_OP_NO_TICKET);
+    }
     SSL_CTX_set_alpn_select_cb(&ssl, &choose_alpn, nullptr);
     // Tickets resume; a cache of sessions would grow with the peers.
     SSL_CTX_set_session_cache_mode(&ssl, SSL_SESS_CACHE_OFF);
@@ -165,7 +181,9 @@ tls_state::tls_state(const tls::context_options& o, bool is_server) : server(is_
 
 void tls_state::reload(const tls::context_options& o) {
   auto protocols = alpn_list(o.alpn);
-  auto made = make_context(o, server);
+  // A seed stays: its generator goes on.
+  if (o.insecure_seed && library == nullptr) library = seeded_library(*o.insecure_seed);
+  auto made = make_context(o, server, library.get());
   auto says = load_staple(o.staple);
   auto log = open_key_log(o.key_log);
   ssl = std::move(made);

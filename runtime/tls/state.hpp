@@ -24,6 +24,7 @@ struct freed_by {
   }
 };
 using ssl_context_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
+using library_ptr = std::unique_ptr<OSSL_LIB_CTX, freed_by<OSSL_LIB_CTX_free>>;
 using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
 using ssl_session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
 using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free_all>>;
@@ -55,8 +56,9 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
 
   bool server;
   tls::context_options options;
-  std::string alpn;    // as the wire has it: each with its length before it
-  std::string staple;  // DER
+  std::string alpn;     // as the wire has it: each with its length before it
+  std::string staple;   // DER
+  library_ptr library;  // of what follows, and of the sessions; null: OpenSSL's own
   ssl_context_ptr ssl;
   bio_ptr key_log;  // outlived by no session: they have this state
   tls::context_counters counters;
@@ -69,6 +71,9 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   stack::intrusive_queue<tls_session> shaking_;  // a server's, the oldest first
   std::size_t shakes_ = 0;
 };
+
+/// Whose randomness is this seed's. Throws config_error.
+library_ptr seeded_library(std::uint64_t seed);
 
 /// OCSP staples: what a server gives, and what a client makes of it.
 void use_staples(SSL_CTX& ssl, bool server);

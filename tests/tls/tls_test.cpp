@@ -219,6 +219,59 @@ TEST_CASE("a_key_is_renewed_after_so_many_bytes_and_nobody_notices") {
   CHECK(w.renewed_keys == 8);
 }
 
+TEST_CASE("a_seed_makes_two_runs_the_same_byte_by_byte") {
+  authority issuer;
+  const auto certificate = issuer.issue();
+  const auto run = [&](std::uint64_t seed) {
+    world w({.delay = 5ms, .loss = 0.05}, 3);
+    w.use(certificate);
+    w.trusting.authorities = issuer.certificate();
+    w.serving.insecure_seed = seed;
+    w.serving.tickets = false;
+    w.trusting.insecure_seed = seed + 1;
+    std::string ciphertext;
+    auto& between = w.net.add_host("10.0.0.3/24");
+    w.net.link(w.client, between, {.delay = 5ms, .loss = 0.05});
+    w.net.link(w.server, between, {.delay = 5ms, .loss = 0.05});
+    w.net.start(between, [&](shard& s) -> task<> {
+      auto listener = s.listen({between.address(), 443});
+      auto here = co_await listener.accept();
+      auto there = co_await s.connect(w.where());
+      auto copy = [&](any_stream& from, any_stream& to) -> task<> {
+        for (;;) {
+          auto some = co_await from.receive();
+          if (!some) break;
+          ciphertext += text_of(some.bytes());
+          co_await to.write_all(some.bytes());
+        }
+        std::error_code ignored;
+        to.shutdown_send(ignored);
+      };
+      co_await weir::when_all(copy(*here, there), copy(there, *here));
+    });
+    w.net.start(w.server, [&](shard& s) -> task<> {
+      tls::server_context context(w.serving);
+      auto listener = s.listen(w.where());
+      auto peer = co_await listener.accept();
+      auto secure = co_await tls::accept(std::move(*peer), context);
+      co_await echo(secure);
+    });
+    w.net.start(w.client, [&](shard& s) -> task<> {
+      tls::client_context context(w.trusting);
+      auto plain = co_await s.connect({between.address(), 443});
+      auto secure = co_await tls::connect(std::move(plain), context, w.how);
+      co_await say_hello(secure);
+    });
+    w.net.run();
+    return ciphertext;
+  };
+  const auto first = run(7);
+  CHECK(first.size() > 1000);
+  const bool same = first == run(7), other = first == run(8);
+  CHECK(same);
+  CHECK_FALSE(other);
+}
+
 TEST_CASE("plain_http_to_a_tls_port_is_called_by_its_name") {
   world w;
   w.net.start(w.server, [&](shard& s) -> task<> {

@@ -56,6 +56,10 @@ struct context_options {
   std::size_t handshake_bytes = 128 * 1024;            ///< more from the peer ends a handshake
   std::size_t handshakes = 1024;  ///< servers: at once; one more ends the oldest, unfinished
   std::uint64_t key_bytes = std::uint64_t(64) << 30;  ///< sent under one key (TLS 1.3)
+  bool tickets = true;                                ///< servers: sessions can be resumed
+  /// All randomness from this seed, so that simulations are the same byte by byte (without tickets,
+  /// which tell the time): whoever knows it reads and forges everything. Kept by reload().
+  std::optional<std::uint64_t> insecure_seed = {};
   /// When certificates are to be valid, for tests and simulations; unset: now.
   std::optional<std::chrono::system_clock::time_point> at = {};
 };
