@@ -52,6 +52,42 @@ for protocol in -tls1_2 -tls1_3; do
     failed=1
   fi
 done
+# What a client says and hears, line by line: converse "LINES THAT ARE SAID" "WANTED LINE" COMMAND...
+# Everything that it printed goes to talk.log. Each line is said when the one before it was answered.
+converse() {
+  local said=$1 wanted=$2 line pid
+  shift 2
+  coproc talk { exec "$@" 2>&1; }
+  pid=$talk_PID
+  exec 7<&"${talk[0]}" 8>&"${talk[1]}"
+  : >talk.log
+  for word in $said; do
+    echo "$word" >&8
+    [ "$word" = K ] && word=KEYUPDATE # a command, which openssl takes only alone
+    while read -t 60 -r line <&7; do
+      echo "$line" >>talk.log
+      [ "$line" = "$word" ] && break
+    done
+  done
+  exec 8>&-
+  kill "$pid" 2>/dev/null
+  wait "$pid" 2>/dev/null
+  grep -q "$wanted" talk.log || { echo "FAILED: no '$wanted' from: $*"; cat talk.log; failed=1; }
+}
+common="-CAfile ca.pem -servername server.test -connect 127.0.0.1:7443"
+converse "one K two" "^KEYUPDATE" openssl s_client -tls1_3 $common
+grep -q "^two" talk.log || { echo "FAILED: nothing after a key update"; failed=1; }
+for protocol in -tls1_2 -tls1_3; do
+  converse "one" "^New, " openssl s_client $protocol -sess_out session.pem $common
+  converse "one" "^Reused, " openssl s_client $protocol -sess_in session.pem $common
+done
+if command -v gnutls-cli >/dev/null; then
+  for protocol in 1.2 1.3; do
+    converse "one" "^- Description: (TLS$protocol" gnutls-cli --x509cafile ca.pem \
+      --priority "NORMAL:-VERS-ALL:+VERS-TLS$protocol" --sni-hostname server.test \
+      --verify-hostname server.test -p 7443 127.0.0.1
+  done
+fi
 if echo R | timeout 30 openssl s_client -tls1_1 -connect 127.0.0.1:7443 >/dev/null 2>&1; then
   echo "FAILED: TLS 1.1 was spoken"
   failed=1
