@@ -109,7 +109,7 @@ weir::task<> serve(weir::shard& shard, const std::vector<examples::offer>& wante
 int main(int argc, char** argv) {
   std::vector<examples::offer> offers;
   weir::config_parser parser("chat", "What one says all hear, through WebSocket.");
-  parser.repeated("--http", "ADDR:PORT", "serve here; any number of times",
+  parser.repeated("--http.listen,--http", "ADDR:PORT", "serve here; any number of times",
                   [&](std::string_view text) { return examples::add_offer(offers, "http", text); });
   const auto settings = parser.parse_or_exit(argc, argv);
   if (offers.empty()) {

@@ -13,7 +13,6 @@
 #include <weir/weir.hpp>
 
 #include "common/listening.hpp"
-#include "common/options.hpp"
 
 namespace {
 
@@ -21,7 +20,6 @@ namespace http = weir::http;
 
 struct program {
   std::vector<examples::offer> offers;
-  http::server_settings settings;
   std::string root;
   bool precompressed = false, access_log = false, secured = false;
 };
@@ -82,14 +80,15 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
   }
   announce.shard_listens(shard, offers);
 
-  http::server server(shard, site, wanted.settings);
+  http::server server(shard, site);
   if (wanted.access_log)
     server.on_access([](const http::access_entry& entry) {
       std::puts(http::common_log_line(entry, ::time(nullptr)).c_str());
     });
   co_await run(shard, server, plain, secured);
   if (const auto n = server.counters().refused_connections; n != 0)
-    fmt::print(stderr, "http_server: {} connections were refused (see --max-connections)\n", n);
+    fmt::print(stderr, "http_server: {} connections were refused (see --http.max_connections)\n",
+               n);
   if (files && files->exhausted() != 0)
     fmt::print(stderr, "http_server: {} requests got 503: out of descriptors\n",
                files->exhausted());
@@ -106,7 +105,6 @@ std::string readable_folder(std::string_view text, std::string& into) {
 }
 
 void declare(weir::config_parser& parser, program& wanted) {
-  auto& s = wanted.settings;
   parser.repeated(
       "--http.listen,--http", "ADDR:PORT", "serve HTTP/1.1 here; any number of times",
       [&](std::string_view text) { return examples::add_offer(wanted.offers, "http", text); });
@@ -123,18 +121,6 @@ void declare(weir::config_parser& parser, program& wanted) {
   parser.flag("--precompressed", "answer with NAME.zst or NAME.gz where the client takes it",
               wanted.precompressed);
   parser.flag("--access-log", "a line for each answer, on stdout", wanted.access_log);
-  examples::number_option(parser, "--max-header", "BYTES", "of request line and header fields", 256,
-                          1u << 20, s.max_head);
-  examples::number_option(parser, "--max-body", "BYTES", "of a request's body", 0, 1u << 30,
-                          s.max_body);
-  examples::number_option(parser, "--max-connections", "N", "per shard; one more is closed at once",
-                          1, 10'000'000, s.max_connections);
-  examples::seconds_option(parser, "--request-timeout", "for a request's header, and for its body",
-                           s.head_timeout);
-  examples::seconds_option(parser, "--idle-timeout", "between requests", s.idle_timeout);
-  examples::seconds_option(parser, "--write-timeout", "for a client that does not read",
-                           s.write_timeout);
-  examples::seconds_option(parser, "--drain", "wait for connections after SIGTERM", s.drain);
 }
 
 }  // namespace
@@ -143,8 +129,7 @@ int main(int argc, char** argv) {
   program wanted;
   weir::config_parser parser("http_server", "HTTP/1.1 on any back end.");
   declare(parser, wanted);
-  auto settings = parser.parse_or_exit(argc, argv);
-  wanted.settings.body_timeout = wanted.settings.head_timeout;
+  const auto settings = parser.parse_or_exit(argc, argv);
   if (wanted.offers.empty()) {
     fmt::print(stderr, "http_server: nothing to serve: give --http ADDR:PORT\n\n{}", parser.help());
     return 2;

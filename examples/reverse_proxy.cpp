@@ -109,7 +109,7 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
     one.where = listeners.back().local_endpoint();
   }
   announce.shard_listens(shard, offers);
-  http::server_settings settings;
+  auto settings = http::settings_from(shard.settings().http);
   settings.max_body = UINT64_MAX;  // nothing is collected here
   http::server server(
       shard, [&](http::request& asked) { return forward(web, base, asked); }, settings);
@@ -122,7 +122,7 @@ int main(int argc, char** argv) {
   program wanted;
   weir::config_parser parser("reverse_proxy", "Passes HTTP requests to another server.");
   parser.repeated(
-      "--http", "ADDR:PORT", "serve here; any number of times",
+      "--http.listen,--http", "ADDR:PORT", "serve here; any number of times",
       [&](std::string_view text) { return examples::add_offer(wanted.offers, "http", text); });
   parser.value("--to", "URL", "http://ADDR:PORT of the server", wanted.to);
   const auto settings = parser.parse_or_exit(argc, argv);

@@ -365,6 +365,32 @@ std::vector<key> make_keys() {
                        "feature of io_uring to do without, by weir-probe's name (repeatable)",
                        [](auto& c) -> auto& { return c.uring.hide; }));
 
+  k.push_back(number("http.max_head", 256, 1u << 20, "",
+                     "bytes of a request's line and fields; beyond: 414, 431",
+                     [](auto& c) -> auto& { return c.http.max_head; }));
+  k.push_back(number("http.max_fields", 1, 10'000, "", "fields of a request; beyond: 431",
+                     [](auto& c) -> auto& { return c.http.max_fields; }));
+  k.push_back(number("http.max_body", 0, std::uint64_t(1) << 40, "",
+                     "bytes of a request's body; beyond: 413",
+                     [](auto& c) -> auto& { return c.http.max_body; }));
+  k.push_back(number("http.max_connections", 1, 10'000'000, "",
+                     "of an HTTP server's shard; one more is closed at once",
+                     [](auto& c) -> auto& { return c.http.max_connections; }));
+  k.push_back(number("http.head_timeout_ms", 0, 86'400'000, "",
+                     "for a request's head to come (0 = none); then 408",
+                     [](auto& c) -> auto& { return c.http.head_timeout_ms; }));
+  k.push_back(number("http.body_timeout_ms", 0, 86'400'000, "",
+                     "for a body that comes too slowly (0 = none); then 408",
+                     [](auto& c) -> auto& { return c.http.body_timeout_ms; }));
+  k.push_back(number("http.idle_timeout_ms", 0, 86'400'000, "", "between requests (0 = none)",
+                     [](auto& c) -> auto& { return c.http.idle_timeout_ms; }));
+  k.push_back(number("http.write_timeout_ms", 0, 86'400'000, "",
+                     "for a client that does not read (0 = none)",
+                     [](auto& c) -> auto& { return c.http.write_timeout_ms; }));
+  k.push_back(number("http.drain_ms", 0, 86'400'000, "",
+                     "wait for HTTP connections after the request to stop (0 = to their end)",
+                     [](auto& c) -> auto& { return c.http.drain_ms; }));
+
   k.push_back(text("tls.certificate", "FILE", "none", "a file name",
                    "our certificate and the chain behind it, PEM", is_anything,
                    [](auto& c) -> auto& { return c.tls.certificate; }));

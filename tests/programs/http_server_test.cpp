@@ -266,7 +266,7 @@ ON_EVERY_BACKEND(nothing_outside_the_root_is_served) {
 }
 
 ON_EVERY_BACKEND(wrong_requests_get_the_status_that_says_why) {
-  server s(on, {"--max-header", "1024", "--max-body", "100"});
+  server s(on, {"--http.max_head", "1024", "--http.max_body", "100"});
   struct wrong {
     std::string request, status;
   };
@@ -317,7 +317,7 @@ ON_EVERY_BACKEND(half_a_request_and_its_end_is_400) {
 }
 
 ON_EVERY_BACKEND(half_a_request_and_silence_is_408) {
-  server s(on, {"--request-timeout", "0.1"});
+  server s(on, {"--http.head_timeout_ms", "100", "--http.body_timeout_ms", "100"});
   CHECK(status_of(s.talk("GET /plaintext HTTP/1.1\r\nHo")) == "408");
   // A body that nobody wants is answered at once, and not waited for without end.
   CHECK(status_of(s.talk("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhe")) == "405");
@@ -325,7 +325,7 @@ ON_EVERY_BACKEND(half_a_request_and_silence_is_408) {
 }
 
 ON_EVERY_BACKEND(a_request_that_drips_is_408_however_busy_it_looks) {
-  server s(on, {"--request-timeout", "0.3"});
+  server s(on, {"--http.head_timeout_ms", "300", "--http.body_timeout_ms", "300"});
   auto c = s.connect();
   c.send("GET / HTTP/1.1\r\nHost: x\r\n");
   // Each byte comes in time; the whole does not. The deadline is the server's own, so this ends.
@@ -334,7 +334,7 @@ ON_EVERY_BACKEND(a_request_that_drips_is_408_however_busy_it_looks) {
 }
 
 ON_EVERY_BACKEND(silence_is_closed_without_a_word) {
-  server s(on, {"--idle-timeout", "0.1"});
+  server s(on, {"--http.idle_timeout_ms", "100"});
   CHECK(s.talk("").empty());
   auto c = s.connect();
   c.send(get("/plaintext"));
@@ -360,7 +360,7 @@ ON_EVERY_BACKEND(clients_that_disappear_in_the_middle_do_no_harm) {
 
 ON_EVERY_BACKEND(a_client_that_does_not_read_is_let_go) {
   folder f;
-  server s(on, {"--root", f.path, "--write-timeout", "0.3"});
+  server s(on, {"--root", f.path, "--http.write_timeout_ms", "300"});
   auto c = s.connect();
   std::string many;
   for (int i = 0; i < 20; ++i) many += get("/big.bin");  // more than any buffer takes
@@ -373,7 +373,7 @@ ON_EVERY_BACKEND(a_client_that_does_not_read_is_let_go) {
 }
 
 ON_EVERY_BACKEND(one_connection_too_many_is_closed) {
-  server s(on, {"--max-connections", "1"});
+  server s(on, {"--http.max_connections", "1"});
   auto first = s.connect();
   first.send(get("/plaintext"));
   CHECK(status_of(receive_answer(first)) == "200");
@@ -383,7 +383,7 @@ ON_EVERY_BACKEND(one_connection_too_many_is_closed) {
 }
 
 ON_EVERY_BACKEND(a_request_under_way_is_answered_after_the_first_signal) {
-  server s(on, {"--drain", "0"});
+  server s(on, {"--http.drain_ms", "0"});
   auto c = s.connect();
   c.send("GET /plaintext HTTP/1.1\r\n");
   auto other = s.connect();
@@ -401,7 +401,7 @@ ON_EVERY_BACKEND(a_request_under_way_is_answered_after_the_first_signal) {
 
 // The drain has no limit: only a server that does not wait for idle clients ends.
 ON_EVERY_BACKEND(idle_clients_do_not_hold_up_the_end) {
-  server s(on, {"--drain", "0"});
+  server s(on, {"--http.drain_ms", "0"});
   auto one = s.connect(), other = s.connect();
   for (auto* c : {&one, &other}) {
     c->send(get("/plaintext"));

@@ -73,7 +73,9 @@ std::string other_value(const detail::key& k) {
   auto shown = k.show(config{})[0];
   if (k.kind == detail::key_kind::boolean) return shown == "true" ? "false" : "true";
   if (k.kind == detail::key_kind::number)
-    return k.name == "stack.mtu" ? "1400" : k.name.ends_with("buffer") ? "65536" : "7";
+    return k.name == "stack.mtu" || k.name == "http.max_head" ? "1400"
+           : k.name.ends_with("buffer")                       ? "65536"
+                                                              : "7";
   return k.allowed.substr(k.allowed.rfind(' ') + 1);  // the last choice
 }
 

@@ -570,3 +570,20 @@ TEST_CASE("equal_seeds_give_equal_traces") {
   }
   CHECK(traces[0] == traces[1]);
 }
+
+TEST_CASE("an_empty_configuration_gives_the_default_settings") {
+  const auto made = settings_from(weir::config{}.http);
+  const server_settings defaults;
+  CHECK(made.max_head == defaults.max_head);
+  CHECK(made.max_fields == defaults.max_fields);
+  CHECK(made.max_body == defaults.max_body);
+  CHECK(made.max_connections == defaults.max_connections);
+  CHECK(made.head_timeout == defaults.head_timeout);
+  CHECK(made.body_timeout == defaults.body_timeout);
+  CHECK(made.idle_timeout == defaults.idle_timeout);
+  CHECK(made.write_timeout == defaults.write_timeout);
+  CHECK(made.drain == defaults.drain);
+  weir::config endless;
+  endless.http.idle_timeout_ms = 0;
+  CHECK(settings_from(endless.http).idle_timeout == weir::no_limit);
+}

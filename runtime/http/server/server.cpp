@@ -89,6 +89,26 @@ std::string common_log_line(const access_entry& entry, std::int64_t seconds_sinc
   return out;
 }
 
+server_settings settings_from(const config::http_section& section) {
+  const auto time = [](std::uint32_t ms) -> duration {
+    return ms == 0 ? no_limit : std::chrono::milliseconds(ms);
+  };
+  server_settings out;
+  out.max_head = section.max_head;
+  out.max_fields = section.max_fields;
+  out.max_body = section.max_body;
+  out.max_connections = section.max_connections;
+  out.head_timeout = time(section.head_timeout_ms);
+  out.body_timeout = time(section.body_timeout_ms);
+  out.idle_timeout = time(section.idle_timeout_ms);
+  out.write_timeout = time(section.write_timeout_ms);
+  out.drain = time(section.drain_ms);
+  return out;
+}
+
+server::server(shard& owner, handler answer)
+    : server(owner, std::move(answer), settings_from(owner.settings().http)) {}
+
 server::server(shard& owner, handler answer, const server_settings& settings)
     : state_(std::make_unique<state>(owner, std::move(answer), settings)) {
   state_->on_failure = &log_failure;

@@ -88,6 +88,19 @@ struct config {
     std::vector<std::string> hide;  ///< features to do without
   } uring;
 
+  /// What an http::server is given where a program gives it nothing; of a time, 0 = no limit.
+  struct http_section {
+    std::uint64_t max_head = 16 * 1024;  ///< bytes
+    std::uint64_t max_fields = 128;
+    std::uint64_t max_body = 1024 * 1024;  ///< bytes
+    std::uint64_t max_connections = 100'000;
+    std::uint32_t head_timeout_ms = 10'000;
+    std::uint32_t body_timeout_ms = 30'000;
+    std::uint32_t idle_timeout_ms = 60'000;
+    std::uint32_t write_timeout_ms = 30'000;
+    std::uint32_t drain_ms = 5'000;
+  } http;
+
   struct tls_section {
     std::string certificate;  ///< file; ours, and the chain behind it
     std::string key;          ///< file; empty = in the certificate's

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "weir/config.hpp"
 #include "weir/http/router.hpp"
 #include "weir/net.hpp"
 #include "weir/scope.hpp"
@@ -42,6 +43,9 @@ struct server_settings {
   duration drain = std::chrono::seconds(5);           ///< for connections after the request to stop
 };
 
+/// Configuration's [http] as settings.
+server_settings settings_from(const config::http_section& section);
+
 struct server_counters {
   std::uint64_t connections = 0;
   std::uint64_t refused_connections = 0;  ///< beyond max_connections
@@ -65,8 +69,10 @@ std::string common_log_line(const access_entry& entry, std::int64_t seconds_sinc
 
 class server {
  public:
-  /// `answer` is kept. On the shard's thread, like everything here.
-  server(shard& owner, handler answer, const server_settings& settings = {});
+  /// `answer` is kept. On the shard's thread, like everything here. Without settings of its own it
+  /// has those of the configuration.
+  server(shard& owner, handler answer);
+  server(shard& owner, handler answer, const server_settings& settings);
   ~server();
   server(const server&) = delete;
   server& operator=(const server&) = delete;
