@@ -587,3 +587,48 @@ TEST_CASE("an_empty_configuration_gives_the_default_settings") {
   endless.http.idle_timeout_ms = 0;
   CHECK(settings_from(endless.http).idle_timeout == weir::no_limit);
 }
+
+TEST_CASE("events_are_framed_whatever_stands_in_their_data") {
+  CHECK(event_text({.data = "one"}) == "data: one\n\n");
+  CHECK(event_text({.data = "a\nb\r\nc\rid: 7"}) == "data: a\ndata: b\ndata: c\ndata: id: 7\n\n");
+  CHECK(event_text({.data = "ends\n"}) == "data: ends\ndata: \n\n");
+  CHECK(event_text({.data = "x", .name = "tick", .id = "4", .retry = 1500ms}) ==
+        "event: tick\nid: 4\nretry: 1500\ndata: x\n\n");
+  CHECK(event_text({.data = "", .id = "4"}) == "id: 4\n\n");
+  CHECK_THROWS_AS(event_text({.data = ""}), std::invalid_argument);
+  CHECK_THROWS_AS(event_text({.data = "x", .name = "a\nb"}), std::invalid_argument);
+  CHECK_THROWS_AS(event_text({.data = "x", .id = "a\rdata: b"}), std::invalid_argument);
+}
+
+TEST_CASE("an_event_stream_goes_on_until_its_client_goes") {
+  world w;
+  int told = 0;
+  bool ended = false;
+  w.site.get("/ticks", [&](request&) -> task<response> {
+    co_return event_stream([&](event_writer& to) -> task<> {
+      struct leave {
+        bool& to;
+        ~leave() { to = true; }
+      } leaves{ended};
+      for (;; ++told) {
+        const auto text = "tick " + std::to_string(told);
+        const server_event next{.data = text};
+        co_await to.send(next);
+        co_await weir::sleep_for(1s);
+        co_await to.keep_alive();
+      }
+    });
+  });
+  w.run([&](shard& s) -> task<> {
+    auto peer = co_await w.connect(s);
+    co_await peer.write_all("GET /ticks HTTP/1.1\r\nHost: x\r\n\r\n");
+    auto got = co_await receive_until(peer, "data: tick 2\n\n");
+    CHECK(got.find("Content-Type: text/event-stream\r\n") != std::string::npos);
+    CHECK(got.find("data: tick 0\n\n") != std::string::npos);
+    peer.close();
+    co_await weir::sleep_for(5s);
+    CHECK(ended);
+  });
+  CHECK(told >= 2);
+  CHECK(told < 6);
+}

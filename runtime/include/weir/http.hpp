@@ -3,6 +3,7 @@
 
 #include "weir/http/body.hpp"
 #include "weir/http/client.hpp"
+#include "weir/http/events.hpp"
 #include "weir/http/files.hpp"
 #include "weir/http/message.hpp"
 #include "weir/http/request.hpp"
