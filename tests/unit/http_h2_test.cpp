@@ -359,6 +359,21 @@ TEST_CASE("heads_that_are_no_request_s_are_refused_by_status") {
   });
 }
 
+TEST_CASE("a_cookie_in_pieces_is_one_field") {
+  world w;
+  w.site.get("/cookie",
+             [](request& r) -> task<response> { co_return text(std::string(r.field("cookie"))); });
+  w.run([](weir::tcp_stream& peer, listener& heard) -> task<> {
+    const auto all =
+        hello + wire(headers_frame, end_headers | end_stream, 1,
+                     head_of("GET", "/cookie") + literal("cookie", "a=1") + literal("x", "y") +
+                         literal("cookie", "b=2") + literal("cookie", "c=3"));
+    co_await peer.write_all(all);
+    (void)co_await hear(peer, heard);
+    CHECK(heard.said == "1: 200 a=1; b=2; c=3. ");
+  });
+}
+
 TEST_CASE("a_head_beyond_its_limits_is_431") {
   world w;
   w.settings.max_head = 2000;

@@ -36,7 +36,17 @@ void h2_stream::add(std::string_view name, std::string_view value) {
     if (name == ":authority") authority_ = value;
     return;
   }
-  const auto& [key, text] = texts_.emplace_back(name, value);
+  if (!has_head && name == "cookie") {  // RFC 9113 8.2.3: browsers send it in pieces
+    const auto before = std::find_if(fields_.begin(), fields_.end(),
+                                     [](const auto& f) { return f.name == "cookie"; });
+    if (before != fields_.end()) {
+      cookie_->append("; ").append(value);
+      before->value = *cookie_;
+      return;
+    }
+  }
+  auto& [key, text] = texts_.emplace_back(name, value);
+  if (!has_head && key == "cookie") cookie_ = &text;
   (has_head ? trailer_fields_ : fields_).push_back({key, text});
 }
 

@@ -65,6 +65,7 @@ class h2_stream final : public detail::body_source, public detail::body_sink {
   h2_session& on_;
   // A deque: what a request gives refers to them.
   std::deque<std::pair<std::string, std::string>> texts_;
+  std::string* cookie_ = nullptr;  // of them
   std::vector<field> fields_, trailer_fields_;
   std::string method_, path_, authority_;
   http::method method_code_ = http::method::get;
