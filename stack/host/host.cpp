@@ -1,5 +1,4 @@
-// The facade: each public call finds its socket and hands on. See weir/stack/host.hpp and
-// host/impl.hpp.
+// The facade: each public call finds its socket and hands on.
 #include "weir/stack/host.hpp"
 
 #include "host/impl.hpp"
@@ -54,7 +53,7 @@ result<socket_id> host::accept(instant now, socket_id listener) {
   return impl_->accept(now, listener);
 }
 result<socket_id> host::accept(socket_id listener) {
-  return impl_->accept(impl_->latest_, listener);
+  return impl_->accept(impl_->core_.latest, listener);
 }
 result<socket_id> host::connect(instant now, const endpoint& remote, const endpoint& local,
                                 const tcp_options& options) {
@@ -63,30 +62,30 @@ result<socket_id> host::connect(instant now, const endpoint& remote, const endpo
 
 result<std::size_t> host::send(instant now, socket_id id,
                                std::span<const std::span<const std::byte>> parts, bool more) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   auto out = s->connection.send(ctx, parts, more);
-  impl_->settle(impl::index_of(id), now);
+  impl_->flows_.settle(index_of(id), now);
   return out;
 }
 
 result<std::size_t> host::receive(instant now, socket_id id, std::span<std::byte> into) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   return s->connection.receive(ctx, into);
 }
 
 std::span<const std::byte> host::peek(socket_id id) const {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   return s == nullptr ? std::span<const std::byte>{} : s->connection.peek();
 }
 
 void host::consume(instant now, socket_id id, std::size_t n) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return;
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   s->connection.consume(ctx, n);
 }
 
@@ -103,36 +102,36 @@ void host::release(instant now, const lent_chunk& lent) { impl_->release(now, le
 std::size_t host::lent_chunks() const { return impl_->lent_; }
 
 bool host::at_end(socket_id id) const {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   return s != nullptr && s->connection.at_end();
 }
 
 std::error_code host::error(socket_id id) const {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s != nullptr) return s->connection.error();
-  return impl_->find_listener(id) != nullptr ? std::error_code{} : bad_id();
+  return impl_->opens_.find(id) != nullptr ? std::error_code{} : bad_id();
 }
 
 std::error_code host::soft_error(socket_id id) const {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   return s == nullptr ? bad_id() : s->connection.soft_error();
 }
 
 std::error_code host::shutdown_send(instant now, socket_id id) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   const auto out = s->connection.shutdown_send(ctx);
-  impl_->settle(impl::index_of(id), now);
+  impl_->flows_.settle(index_of(id), now);
   return out;
 }
 
 std::error_code host::shutdown_receive(instant now, socket_id id) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   const auto out = s->connection.shutdown_receive(ctx);
-  impl_->settle(impl::index_of(id), now);
+  impl_->flows_.settle(index_of(id), now);
   return out;
 }
 
@@ -142,64 +141,87 @@ void host::reset_unfinished(instant now) { impl_->reset_unfinished(now); }
 void host::set_user(socket_id id, void* user) { impl_->set_user(id, user); }
 
 std::error_code host::set_options(instant now, socket_id id, const tcp_options& options) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   s->connection.set_options(ctx, tcp::options_ref(options));
-  impl_->settle(impl::index_of(id), now);
+  impl_->flows_.settle(index_of(id), now);
   return {};
 }
 
 result<tcp_options> host::get_options(socket_id id) const {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
   return *s->connection.options();
 }
 
 std::error_code host::set_cork(instant now, socket_id id, bool corked) {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
-  auto ctx = impl_->context(now);
+  auto ctx = impl_->core_.context(now);
   s->connection.set_cork(ctx, corked);
-  impl_->settle(impl::index_of(id), now);
+  impl_->flows_.settle(index_of(id), now);
   return {};
+}
+
+result<socket_id> host::udp_bind(const endpoint& local, const udp_options& options) {
+  return impl_->datagrams_.bind(local, options);
+}
+result<socket_id> host::udp_connect(const endpoint& remote, const endpoint& local,
+                                    const udp_options& options) {
+  return impl_->datagrams_.connect(remote, local, options);
+}
+std::error_code host::udp_connect(socket_id id, const endpoint& remote) {
+  return impl_->datagrams_.connect(id, remote);
+}
+result<std::size_t> host::udp_send(instant now, socket_id id, const endpoint* to,
+                                   std::span<const std::span<const std::byte>> payload) {
+  return impl_->datagrams_.send(now, id, to, payload);
+}
+result<received_datagram> host::udp_receive(socket_id id, std::span<std::byte> into) {
+  return impl_->datagrams_.receive(id, into);
+}
+result<udp_info> host::info_udp(socket_id id) const {
+  auto* s = impl_->datagrams_.find(id);
+  if (s == nullptr) return std::errc::bad_file_descriptor;
+  return s->info();
 }
 
 endpoint host::local_endpoint(socket_id id) const { return impl_->local_endpoint(id); }
 
 endpoint host::remote_endpoint(socket_id id) const {
-  if (auto* u = impl_->find_udp(id)) return u->remote;
-  auto* s = impl_->find(id);
+  if (auto* u = impl_->datagrams_.find(id)) return u->remote;
+  auto* s = impl_->flows_.find(id);
   return s == nullptr ? endpoint{} : s->connection.flow().remote;
 }
 
 result<tcp_info> host::info(socket_id id) const {
-  auto* s = impl_->find(id);
+  auto* s = impl_->flows_.find(id);
   if (s == nullptr) return bad_id();
   return s->connection.info();
 }
 
 result<listener_info> host::info_listener(socket_id id) const {
-  auto* l = impl_->find_listener(id);
+  auto* l = impl_->opens_.find(id);
   if (l == nullptr) return bad_id();
   return impl_->info_of(*l);
 }
 
 void host::for_each_listener(const std::function<void(const listener_info&)>& visit) const {
-  const auto& all = impl_->listeners_.all();
+  auto& all = impl_->opens_;
   for (std::uint32_t i = 0; i < all.capacity(); ++i)
     if (all.live(i)) visit(impl_->info_of(all[i]));
 }
 
 void host::for_each_connection(const std::function<void(const tcp_info&)>& visit) const {
-  const auto& all = impl_->sockets_;
+  const auto& all = impl_->flows_;
   for (std::uint32_t i = 0; i < all.capacity(); ++i)
     if (all.live(i)) visit(all[i].connection.info());
 }
 
 std::size_t host::visit_connections(
     std::size_t most, const std::function<void(const tcp_info&, void* user)>& visit) const {
-  const auto& all = impl_->sockets_;
+  const auto& all = impl_->flows_;
   for (std::uint32_t i = 0; most > 0 && i < all.capacity(); ++i) {
     if (!all.live(i)) continue;
     visit(all[i].connection.info(), all[i].owned ? all[i].user : nullptr);
@@ -208,11 +230,11 @@ std::size_t host::visit_connections(
   return all.size();
 }
 
-std::size_t host::half_open_entries() const { return impl_->half_open_count(); }
-std::size_t host::time_wait_entries() const { return impl_->time_wait_count(); }
+std::size_t host::half_open_entries() const { return impl_->flows_.handshakes(); }
+std::size_t host::time_wait_entries() const { return impl_->flows_.time_wait_entries(); }
 
-const host_counters& host::counters() const { return impl_->counters_; }
-const host_options& host::options() const { return impl_->options_; }
+const host_counters& host::counters() const { return impl_->core_.counters; }
+const host_options& host::options() const { return impl_->core_.options; }
 std::uint64_t host::memory_in_use() const { return impl_->memory_in_use(); }
 
 }  // namespace weir::stack

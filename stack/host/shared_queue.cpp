@@ -3,47 +3,40 @@
 // one that waited longest. A connection that completes on another member moves to the queue at
 // once; where the directory of flows has no room for it, it stays where its segments find it, for
 // an acceptor of that shard. A member counts which of its connections answer a wish of its own
-// (`reserved`). See host/impl.hpp.
+// (`reserved`).
 #include <algorithm>
 
-#include "host/impl.hpp"
+#include "host/shard_link.hpp"
 
 namespace weir::stack {
 
-bool host::impl::has_queue(const listener& l) {
+bool shard_link::has_queue(const listener& l) {
   return view().find(l.local)->members.front() == shard_;
 }
 
-/// What the members of a shared group have queued together is bounded as one queue is.
-bool host::impl::accept_full(const listener& l) const {
-  if (l.accept_full()) return true;
-  return l.group != nullptr && l.group->sharing == sharing_mode::shared &&
-         l.group->unaccepted.load(std::memory_order_relaxed) >= l.options.backlog;
+void shard_link::accept_wanted(instant now, std::uint32_t index) {
+  auto& l = opens_[index];
+  if (!l.shared) return;
+  clock_ = now;
+  ++l.shared->asked;
+  if (!has_queue(l) && l.accept_count > l.shared->reserved) return answer_here(index);
+  send_want(wish(share::handover::kind::want, l));
 }
 
-void host::impl::accept_wanted(instant now, socket_id id) {
-  auto* l = find_listener(id);
-  if (l == nullptr || !l->shared) return;
-  share_clock_ = now;
-  ++l->shared->asked;
-  if (!has_queue(*l) && l->accept_count > l->shared->reserved) return answer_here(index_of(id));
-  send_want(wish(share::handover::kind::want, *l));
-}
-
-void host::impl::accept_unwanted(instant now, socket_id id) {
-  auto* l = find_listener(id);
-  if (l == nullptr || !l->shared) return;
-  share_clock_ = now;
-  if (l->shared->asked > 0) {
-    --l->shared->asked;
-    return send_want(wish(share::handover::kind::unwant, *l));
+void shard_link::accept_unwanted(instant now, std::uint32_t index) {
+  auto& l = opens_[index];
+  if (!l.shared) return;
+  clock_ = now;
+  if (l.shared->asked > 0) {
+    --l.shared->asked;
+    return send_want(wish(share::handover::kind::unwant, l));
   }
   // The answer is here already, and nobody takes it.
-  if (l->shared->reserved > 0) --l->shared->reserved;
-  serve_shared(now, index_of(id));
+  if (l.shared->reserved > 0) --l.shared->reserved;
+  serve_shared(now, index);
 }
 
-share::handover host::impl::wish(share::handover::kind what, const listener& l) const {
+share::handover shard_link::wish(share::handover::kind what, const listener& l) const {
   share::handover out;
   out.what = what;
   out.listener = l.local;
@@ -53,31 +46,31 @@ share::handover host::impl::wish(share::handover::kind what, const listener& l) 
 }
 
 /// To the shard that has the queue, which may be this one.
-void host::impl::send_want(share::handover&& item) {
+void shard_link::send_want(share::handover&& item) {
   for (;;) {
     // A closed inbox took nothing: the item is still whole. Its shard has left the group before.
     // NOLINTNEXTLINE(bugprone-use-after-move)
     const auto* where = view().find(item.listener, item.group);
-    if (where == nullptr) return counters_.add(counter::handovers_outdated);
+    if (where == nullptr) return core_.counters.add(counter::handovers_outdated);
     const auto first = where->members.front();
-    if (first == shard_) return on_want(share_clock_, item);
+    if (first == shard_) return on_want(clock_, item);
     if (share_->inbox_of(first).post(std::move(item)) != share::posted::closed) return;
   }
 }
 
-void host::impl::on_want(instant now, share::handover& item) {
+void shard_link::on_want(instant now, share::handover& item) {
   const auto* where = view().find(item.listener, item.group);
-  if (where == nullptr) return counters_.add(counter::handovers_outdated);
+  if (where == nullptr) return core_.counters.add(counter::handovers_outdated);
   if (where->members.front() != shard_) return send_want(std::move(item));
-  const auto index = listeners_.exact(item.listener);
-  auto& wants = listeners_[index].shared->wants;
+  const auto index = opens_.exact(item.listener);
+  auto& wants = opens_[index].shared->wants;
   switch (item.what) {
     case share::handover::kind::want:
       wants.push_back(item.from);
       // This shard's own are served at the end of its turn: else it would empty the queue before
       // the others have heard of it.
       if (item.from == shard_ && where->members.size() > 1)
-        wants_due_.push_back(listener_id(index));
+        wants_due_.push_back(opens_.id_of(index));
       else
         serve_wants(now, index);
       return;
@@ -92,7 +85,7 @@ void host::impl::on_want(instant now, share::handover& item) {
 }
 
 /// The member goes: its wishes are forgotten, and those that waited on it wait on the next.
-void host::impl::leave_queue(const listener& l, bool had_queue) {
+void shard_link::leave_queue(const listener& l, bool had_queue) {
   if (!had_queue) return send_want(wish(share::handover::kind::forget, l));
   for (const auto from : l.shared->wants) {
     if (from == shard_) continue;
@@ -102,22 +95,20 @@ void host::impl::leave_queue(const listener& l, bool had_queue) {
   }
 }
 
-void host::impl::serve_due_wants(instant now) {
+void shard_link::serve_due_wants(instant now) {
   while (!wants_due_.empty()) {
     const auto id = wants_due_.back();
     wants_due_.pop_back();
-    if (find_listener(id) != nullptr) serve_wants(now, index_of(id));
+    if (opens_.find(id) != nullptr) serve_wants(now, index_of(id));
   }
 }
 
-/// Whether a connection in this queue may be taken without waiting for one's turn.
-bool host::impl::may_accept(const listener& l) {
+bool shard_link::may_accept(const listener& l) {
   if (!l.shared || l.shared->reserved > 0) return true;
   return !has_queue(l) || view().find(l.local)->members.size() == 1;
 }
 
-/// accept() takes one: of those that answer a wish, else for an acceptor that still waits.
-void host::impl::note_accepted(listener& l) {
+void shard_link::note_accepted(listener& l) {
   l.group->unaccepted.fetch_sub(1, std::memory_order_relaxed);
   if (l.shared->reserved > 0) {
     --l.shared->reserved;
@@ -128,20 +119,20 @@ void host::impl::note_accepted(listener& l) {
 }
 
 /// A connection of this member's queue is for an acceptor of this shard, who waits.
-void host::impl::answer_here(std::uint32_t index) {
-  auto& mine = *listeners_[index].shared;
+void shard_link::answer_here(std::uint32_t index) {
+  auto& mine = *opens_[index].shared;
   if (mine.asked > 0) --mine.asked;
   ++mine.reserved;
-  post_listener(index, ready::acceptable);
+  opens_.post(index, ready::acceptable);
 }
 
 /// The oldest connection to whoever waited longest.
-void host::impl::serve_wants(instant now, std::uint32_t index) {
-  auto& l = listeners_[index];
+void shard_link::serve_wants(instant now, std::uint32_t index) {
+  auto& l = opens_[index];
   auto& mine = *l.shared;
-  share_clock_ = now;
+  clock_ = now;
   while (!mine.wants.empty() && l.accept_count > mine.reserved) {
-    const auto oldest = accepted_at(index, mine.reserved);
+    const auto oldest = opens_.accepted_at(index, mine.reserved);
     const auto who = std::find_if(mine.wants.begin(), mine.wants.end(), [&](unsigned shard) {
       return shard == shard_ || may_move(oldest, shard);
     });
@@ -151,20 +142,20 @@ void host::impl::serve_wants(instant now, std::uint32_t index) {
     if (target == shard_)
       answer_here(index);
     else
-      move_connection(take_accepted(index, mine.reserved), *l.group, target, true);
+      move_connection(opens_.take(index, mine.reserved), *l.group, target, true);
   }
 }
 
 /// What lies in this member's queue and answers nobody here: to those who wait, or to the queue
 /// that all share.
-void host::impl::serve_shared(instant now, std::uint32_t index) {
-  auto& l = listeners_[index];
+void shard_link::serve_shared(instant now, std::uint32_t index) {
+  auto& l = opens_[index];
   if (has_queue(l)) return serve_wants(now, index);
-  share_clock_ = now;
+  clock_ = now;
   while (l.accept_count > l.shared->reserved) {
     const auto first = view().find(l.local)->members.front();
-    if (may_move(accepted_at(index, l.shared->reserved), first)) {
-      move_connection(take_accepted(index, l.shared->reserved), *l.group, first, false);
+    if (may_move(opens_.accepted_at(index, l.shared->reserved), first)) {
+      move_connection(opens_.take(index, l.shared->reserved), *l.group, first, false);
     } else if (l.shared->asked > 0) {
       answer_here(index);
       send_want(wish(share::handover::kind::unwant, l));
@@ -175,12 +166,12 @@ void host::impl::serve_shared(instant now, std::uint32_t index) {
 }
 
 /// Whether segments will find this connection on that shard.
-bool host::impl::may_move(std::uint32_t index, unsigned target) {
-  const auto& s = sockets_[index];
+bool shard_link::may_move(std::uint32_t index, unsigned target) {
+  const auto& s = flows_[index];
   if (!s.attached) return true;  // none are looked for any more
   const auto hash = share_->hash(s.connection.flow());
   if (share_->directory().assign(hash, target) || share_->home(hash) == target) return true;
-  counters_.add(counter::flow_directory_full);
+  core_.counters.add(counter::flow_directory_full);
   return false;
 }
 

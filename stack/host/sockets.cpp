@@ -1,5 +1,5 @@
-// The users' calls on sockets: listen, accept, connect, close, and how ids find their objects. See
-// host/impl.hpp.
+// The users' calls on sockets that take more than one part of the host: listen, accept, connect,
+// lend, close.
 #include <algorithm>
 #include <cassert>
 
@@ -7,119 +7,121 @@
 
 namespace weir::stack {
 
-listener* host::impl::find_listener(socket_id id) {
-  const auto raw = static_cast<std::uint64_t>(id);
-  if ((raw & listener_bit) == 0) return nullptr;
-  return listeners_.all().find(index_of(id), static_cast<std::uint32_t>(raw >> 32));
-}
-
 result<socket_id> host::impl::listen(const endpoint& local, const listen_options& options) {
   const bool wildcard = local.address.is_unspecified();
   if (wildcard && !options.allow_wildcard) return std::errc::permission_denied;
-  if (!wildcard && !ip_.is_local(local.address)) return std::errc::address_not_available;
-  if (listeners_.size() >= options_.limits.listeners) return std::errc::not_enough_memory;
+  if (!wildcard && !core_.ip.is_local(local.address)) return std::errc::address_not_available;
+  if (opens_.size() >= core_.options.limits.listeners) return std::errc::not_enough_memory;
   auto at = local;
   if (at.port == 0) {
     const auto port = ports_.choose(at.address, {}, [&](std::uint16_t p) {
       const endpoint there{at.address, p};
-      return share_ == nullptr ? !listeners_.conflicts(there, {}) : !share_->taken(there);
+      return link_.shares() ? !link_.taken(there) : !opens_.conflicts(there, {});
     });
     if (!port) return std::errc::address_in_use;
     at.port = *port;
   }
-  if (share_ == nullptr) {
-    if (listeners_.conflicts(at, options)) return std::errc::address_in_use;
-    return listener_id(add_listener(at, options));
+  if (link_.shares()) {
+    if (auto error = link_.join(at, options)) return error;
+  } else if (opens_.conflicts(at, options)) {
+    return std::errc::address_in_use;
   }
-  if (auto error = join_group(at, options)) return error;
-  const auto index = add_listener(at, options);
-  auto& l = listeners_[index];
-  l.group = view().find(at)->of;
-  if (options.sharing == sharing_mode::shared) l.shared = std::make_unique<shared_queue>();
-  return listener_id(index);
+  const auto index = opens_.add(at, options);
+  if (link_.shares()) link_.joined(index);
+  return opens_.id_of(index);
 }
 
-std::uint32_t host::impl::add_listener(const endpoint& at, const listen_options& options) {
-  const auto index = listeners_.add(at, options);
-  listeners_[index].tcp = options.tcp ? tcp::options_ref(*options.tcp) : accepted_options_;
-  return index;
+void host::impl::close_listener(instant now, std::uint32_t index) {
+  if (link_.shares()) link_.leave(now, index);
+  opens_.close(now, index);
+}
+
+listener_info host::impl::info_of(const listener& l) {
+  auto out = l.info();
+  out.members = link_.members(l.local);
+  return out;
 }
 
 result<socket_id> host::impl::accept(instant now, socket_id id) {
-  auto* l = find_listener(id);
+  auto* l = opens_.find(id);
   if (l == nullptr) return std::errc::bad_file_descriptor;
-  if (l->accept_head == none || !may_accept(*l)) return std::errc::operation_would_block;
-  if (l->shared) note_accepted(*l);
-  ++l->accepted;
-  const auto index = take_accepted(index_of(id));
-  auto& s = sockets_[index];
-  auto waited = s.queued.since.since(now);
-  // Shards read their clocks apart: who took over a connection may be behind who queued it.
-  if (waited > std::chrono::hours(24)) waited = duration{};
-  l->accept_wait += waited;
-  l->accept_wait_longest = std::max(l->accept_wait_longest, waited);
+  if (l->accept_head == listener::none || !link_.may_accept(*l))
+    return std::errc::operation_would_block;
+  if (l->shared) link_.note_accepted(*l);
+  const auto index = opens_.accept(now, index_of(id));
+  auto& s = flows_[index];
   s.owned = true;
   s.user = nullptr;
   if (const auto now_ready = s.connection.readiness(); now_ready != ready::none)
-    post(index, now_ready);
-  return id_of(index);
+    flows_.post(index, now_ready);
+  return flows_.id_of(index);
+}
+
+void host::impl::accept_wanted(instant now, socket_id id) {
+  if (opens_.find(id) != nullptr) link_.accept_wanted(now, index_of(id));
+}
+
+void host::impl::accept_unwanted(instant now, socket_id id) {
+  if (opens_.find(id) != nullptr) link_.accept_unwanted(now, index_of(id));
+}
+
+/// Where a connection to `remote` comes from: its address, and a port that nobody has.
+result<flow_key> host::impl::choose_flow(const endpoint& remote, const endpoint& local) {
+  flow_key flow{local, remote};
+  if (local.address.is_unspecified()) {
+    const auto source = core_.ip.source_for(remote.address);
+    if (!source) return std::errc::network_unreachable;
+    flow.local.address = *source;
+  } else if (local.address.family() != remote.address.family()) {
+    return std::errc::invalid_argument;
+  } else if (!core_.ip.is_local(local.address)) {
+    return std::errc::address_not_available;
+  }
+  if (flows_.full()) {
+    core_.counters.add(counter::connections_refused_limit);
+    return std::errc::not_enough_memory;
+  }
+  const auto taken = [&](const flow_key& wanted) {
+    return flows_.find(wanted) || link_.has(wanted);
+  };
+  if (flow.local.port != 0) {
+    if (taken(flow)) return std::errc::address_in_use;
+    return flow;
+  }
+  // Shards that share a device choose among different ports: those of the flows that are theirs.
+  const auto free = [&](const flow_key& wanted) {
+    if (!link_.shares()) return opens_.match(wanted.local) == passive_opens::none;
+    return link_.at_home(wanted) && !link_.listens(wanted.local);
+  };
+  const auto port = ports_.choose(flow.local.address, remote, [&](std::uint16_t p) {
+    const flow_key wanted{{flow.local.address, p}, remote};
+    return free(wanted) && !taken(wanted);
+  });
+  if (!port) return std::errc::address_in_use;
+  flow.local.port = *port;
+  return flow;
 }
 
 result<socket_id> host::impl::connect(instant now, const endpoint& remote, const endpoint& local,
                                       const tcp_options& options) {
   // RFC 9293 MUST-46.
-  if (remote.port == 0 || remote.address.is_unspecified() || !ip_.is_unicast(remote.address)) {
+  if (remote.port == 0 || remote.address.is_unspecified() || !core_.ip.is_unicast(remote.address))
     return std::errc::invalid_argument;
-  }
-  flow_key flow{local, remote};
-  if (local.address.is_unspecified()) {
-    const auto source = ip_.source_for(remote.address);
-    if (!source) return std::errc::network_unreachable;
-    flow.local.address = *source;
-  } else if (local.address.family() != remote.address.family()) {
-    return std::errc::invalid_argument;
-  } else if (!ip_.is_local(local.address)) {
-    return std::errc::address_not_available;
-  }
-  if (sockets_.size() >= options_.limits.connections) {
-    counters_.add(counter::connections_refused_limit);
-    return std::errc::not_enough_memory;
-  }
-  const auto taken = [&](std::uint16_t port) {
-    const flow_key wanted{{flow.local.address, port}, remote};
-    return find_flow(wanted) ||
-           (share_ != nullptr &&
-            share_->directory().find(share_->hash(wanted)) != share::flow_directory::none);
-  };
-  // Shards that share a device choose among different ports: those of the flows that are theirs.
-  const auto free = [&](std::uint16_t p) {
-    const endpoint own{flow.local.address, p};
-    if (share_ == nullptr) return listeners_.match(own) == listener_table::none;
-    return share_->home(share_->hash({own, remote})) == shard_ && view().match(own) == nullptr;
-  };
-  if (flow.local.port != 0) {
-    if (taken(flow.local.port)) return std::errc::address_in_use;
-  } else {
-    const auto port = ports_.choose(flow.local.address, remote,
-                                    [&](std::uint16_t p) { return free(p) && !taken(p); });
-    if (!port) return std::errc::address_in_use;
-    flow.local.port = *port;
-  }
+  const auto flow = choose_flow(remote, local);
+  if (!flow) return flow.error();
   // Found taken only now: another shard connects from there at this very moment.
-  if (const auto owner = claim_flow(flow, true);
-      owner != shard_ && owner != share::flow_directory::none)
+  if (const auto owner = claims_.claim(*flow, true);
+      owner != link_.shard() && owner != share::flow_claims::nobody)
     return std::errc::address_in_use;
-  const auto index = sockets_.emplace(flow, tcp::options_ref(options));
-  auto& s = sockets_[index];
-  s.timer.index = index;
-  s.owned = s.attached = true;
-  flows_.insert(flow, {flow_ref::kind::connection, index});
-  counters_.add(counter::active_opens);
-  auto ctx = context(now);
-  s.connection.open_active(ctx, isn_.next(now, flow), isn_.timestamp_offset(flow),
-                           ip_.path_mtu(now, remote.address));
-  settle(index, now);
-  return id_of(index);
+  const auto index = flows_.add(*flow, tcp::options_ref(options));
+  auto& s = flows_[index];
+  s.owned = true;
+  core_.counters.add(counter::active_opens);
+  auto ctx = core_.context(now);
+  s.connection.open_active(ctx, core_.isn.next(now, *flow), core_.isn.timestamp_offset(*flow),
+                           core_.ip.path_mtu(now, remote.address));
+  flows_.settle(index, now);
+  return flows_.id_of(index);
 }
 
 namespace {
@@ -132,24 +134,24 @@ constexpr std::size_t most_kept = 1u << 30;
 }  // namespace
 
 result<lent_chunk> host::impl::lend(instant now, socket_id id) {
-  auto* s = find(id);
+  auto* s = flows_.find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
   const auto bytes = s->connection.peek();
-  auto ctx = context(now);
+  auto ctx = core_.context(now);
   const auto chunk = s->connection.lend(ctx);
   if (!chunk) return chunk.error();
   if (*chunk == nullptr) return lent_chunk{};
   ++lent_;
-  (*chunk)->end = sockets_.generation(index_of(id));
+  (*chunk)->end = flows_.generation(index_of(id));
   return lent_chunk{bytes.data(), static_cast<std::uint32_t>(bytes.size()), index_of(id), *chunk};
 }
 
 result<lent_chunk> host::impl::keep(std::span<const std::byte> bytes,
                                     void (*when_done)(void*) noexcept, void* context) {
   if (bytes.empty()) return std::errc::invalid_argument;
-  if (bytes.size() > std::min<std::uint64_t>(most_kept, pool_.account().share()))
+  if (bytes.size() > std::min<std::uint64_t>(most_kept, core_.pool.account().share()))
     return std::errc::not_enough_memory;
-  auto* chunk = pool_.take_foreign(bytes.size(), when_done, context);
+  auto* chunk = core_.pool.take_foreign(bytes.size(), when_done, context);
   if (chunk == nullptr) return std::errc::not_enough_memory;
   ++lent_;
   return lent_chunk{bytes.data(), static_cast<std::uint32_t>(bytes.size()), kept, chunk};
@@ -157,14 +159,14 @@ result<lent_chunk> host::impl::keep(std::span<const std::byte> bytes,
 
 result<std::size_t> host::impl::send_lent(instant now, socket_id id, const lent_chunk& from,
                                           std::span<const std::byte> bytes, bool more) {
-  auto* s = find(id);
+  auto* s = flows_.find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
   assert(bytes.empty() ||
          (bytes.data() >= from.data && bytes.data() + bytes.size() <= from.data + from.size));
-  auto ctx = context(now);
+  auto ctx = core_.context(now);
   auto out = s->connection.send_kept(ctx, *static_cast<buffer::chunk*>(from.chunk), bytes,
                                      from.size, more);
-  settle(index_of(id), now);
+  flows_.settle(index_of(id), now);
   return out;
 }
 
@@ -172,72 +174,44 @@ void host::impl::release(instant now, const lent_chunk& lent) {
   if (lent.size == 0) return;
   --lent_;
   auto* chunk = static_cast<buffer::chunk*>(lent.chunk);
-  auto* s = lent.token == kept ? nullptr : sockets_.find(lent.token, chunk->end);
-  if (s == nullptr || !s->owned) return (void)pool_.let_go(chunk);
-  auto ctx = context(now);
+  auto* s = lent.token == kept ? nullptr : flows_.find(lent.token, chunk->end);
+  if (s == nullptr || !s->owned) return (void)core_.pool.let_go(chunk);
+  auto ctx = core_.context(now);
   s->connection.take_back(ctx, chunk, lent.size);
 }
 
 void host::impl::close(instant now, socket_id id) {
-  if (find_listener(id) != nullptr) {
-    close_listener(now, index_of(id));
-    return;
-  }
-  if (find_udp(id) != nullptr) return udp_close(id);
-  auto* s = find(id);
-  if (s == nullptr) return;
-  s->owned = false;
-  s->pending = ready::none;
-  s->connection.disown();
-  add_orphan(index_of(id));
-  auto ctx = context(now);
-  s->connection.close(ctx);
-  settle(index_of(id), now);
-  if (orphans_ > options_.limits.orphans) {
-    counters_.add(counter::orphans_over_limit);
-    reset_orphan(now, oldest_orphan_);
-  }
+  if (opens_.find(id) != nullptr) return close_listener(now, index_of(id));
+  if (datagrams_.find(id) != nullptr) return datagrams_.close(id);
+  if (flows_.find(id) != nullptr) flows_.close(now, index_of(id));
 }
 
 void host::impl::abort(instant now, socket_id id) {
-  if (find_listener(id) != nullptr) {
-    close_listener(now, index_of(id));
-    return;
-  }
-  if (find_udp(id) != nullptr) return udp_close(id);
-  if (find(id) != nullptr) abort_connection(now, index_of(id));
-}
-
-void host::impl::abort_connection(instant now, std::uint32_t index) {
-  auto& s = sockets_[index];
-  s.owned = false;
-  s.pending = ready::none;
-  s.connection.disown();
-  auto ctx = context(now);
-  s.connection.abort(ctx);
-  settle(index, now);
+  if (opens_.find(id) != nullptr) return close_listener(now, index_of(id));
+  if (datagrams_.find(id) != nullptr) return datagrams_.close(id);
+  if (flows_.find(id) != nullptr) flows_.abort(now, index_of(id));
 }
 
 void host::impl::reset_unfinished(instant now) {
-  for (std::uint32_t i = 0; i < sockets_.capacity(); ++i)
-    if (sockets_.live(i) && sockets_[i].connection.state() != tcp_state::fin_wait_2)
-      abort_connection(now, i);
+  for (std::uint32_t i = 0; i < flows_.capacity(); ++i)
+    if (flows_.live(i) && flows_[i].connection.state() != tcp_state::fin_wait_2)
+      flows_.abort(now, i);
   flush(now);
 }
 
 void host::impl::set_user(socket_id id, void* user) {
-  if (auto* s = find(id))
+  if (auto* s = flows_.find(id))
     s->user = user;
-  else if (auto* l = find_listener(id))
+  else if (auto* l = opens_.find(id))
     l->user = user;
-  else if (auto* u = find_udp(id))
+  else if (auto* u = datagrams_.find(id))
     u->user = user;
 }
 
 endpoint host::impl::local_endpoint(socket_id id) {
-  if (auto* s = find(id)) return s->connection.flow().local;
-  if (auto* l = find_listener(id)) return l->local;
-  if (auto* u = find_udp(id)) return u->local;
+  if (auto* s = flows_.find(id)) return s->connection.flow().local;
+  if (auto* l = opens_.find(id)) return l->local;
+  if (auto* u = datagrams_.find(id)) return u->local;
   return {};
 }
 

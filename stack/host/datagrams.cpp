@@ -1,9 +1,9 @@
-// UDP on the host: the users' calls, datagrams that arrive, and ICMP errors about what was sent.
-// The sockets themselves are udp/udp_sockets.hpp's. RFC 768, RFC 1122 4.1, RFC 8085 5.
+// The users' calls, datagrams that arrive, and ICMP errors about what was sent.
+#include "host/datagrams.hpp"
+
 #include <algorithm>
 
 #include "base/parts.hpp"
-#include "host/impl.hpp"
 #include "wire/ip.hpp"
 
 namespace weir::stack {
@@ -17,57 +17,55 @@ std::size_t largest_payload(const ip_address& to) {
 
 }  // namespace
 
-udp_socket* host::impl::find_udp(socket_id id) {
-  if (!is_udp(id)) return nullptr;
-  const auto raw = static_cast<std::uint64_t>(id);
-  return udp_.find(udp_index(id), static_cast<std::uint32_t>(raw >> 32));
-}
+datagrams::datagrams(host_core& core, event_queue& events, shard_set* shards, unsigned shard)
+    : core_(core),
+      events_(events),
+      shards_(shards),
+      shard_(shard),
+      sockets_(derive_key(core.options.secret, 6), core.pool),
+      ports_(derive_key(core.options.secret, 7)) {}
 
-void host::impl::post_udp(std::uint32_t index, ready what) {
-  auto& s = udp_[index];
-  s.pending = s.pending | what;
-  if (s.event_queued) return;
-  s.event_queued = true;
-  queue_event(udp_id(index));
+void datagrams::leave_all() {
+  if (shards_ != nullptr)
+    sockets_.for_each([&](const udp_socket& s) { groups().leave(shard_, s.bound); });
 }
 
 // --- What arrives.
 
 /// Where hosts share a device: true when another one has the socket, to which this goes. The kernel
 /// chooses the queue that a datagram comes by without knowing who is bound where.
-bool host::impl::hand_over_datagram(const flow_key& flow, share::handover&& item,
-                                    std::span<const std::byte> payload) {
-  auto& groups = shards_->datagrams();
-  if (udp_view_ == nullptr || groups.version() != udp_view_version_)
-    udp_view_ = groups.current(udp_view_version_);
-  const auto* where = udp_view_->match(flow.local);
+bool datagrams::hand_over(const flow_key& flow, share::handover&& item,
+                          std::span<const std::byte> payload) {
+  auto& all = groups();
+  if (view_ == nullptr || all.version() != view_version_) view_ = all.current(view_version_);
+  const auto* where = view_->match(flow.local);
   if (where == nullptr) return false;
-  const auto target = share::table::pick_by_hash(*where, groups.hash(flow));
+  const auto target = share::table::pick_by_hash(*where, all.hash(flow));
   if (target == shard_) return false;
   item.hops = 1;
-  switch (share_->inbox_of(target).post(std::move(item), payload)) {
+  switch (shards_->inside().inbox_of(target).post(std::move(item), payload)) {
     case share::posted::closed: return false;  // it goes this very moment
-    case share::posted::full: counters_.add(counter::handovers_dropped); break;
-    case share::posted::yes: counters_.add(counter::datagrams_handed_over); break;
+    case share::posted::full: core_.counters.add(counter::handovers_dropped); break;
+    case share::posted::yes: core_.counters.add(counter::datagrams_handed_over); break;
   }
   return true;
 }
 
-void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops) {
+void datagrams::on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops) {
   const endpoint local{datagram.destination, datagram.destination_port};
   const endpoint from{datagram.source, datagram.source_port};
-  if (share_ != nullptr && hops == 0) {
+  if (shards_ != nullptr && hops == 0) {
     share::handover item;
     item.what = share::handover::kind::datagram;
     item.datagram = datagram;
     item.datagram.payload = item.datagram.packet = {};
-    if (hand_over_datagram({local, from}, std::move(item), datagram.payload)) return;
+    if (hand_over({local, from}, std::move(item), datagram.payload)) return;
   }
-  const auto index = udp_.match(local, from);
+  const auto index = sockets_.match(local, from);
   if (index == udp_sockets::none) {
-    counters_.add(counter::drop_udp_no_socket);
+    core_.counters.add(counter::drop_udp_no_socket);
     // What was handed over had a socket a moment ago.
-    if (hops == 0) ip_.send_port_unreachable(now, datagram);
+    if (hops == 0) core_.ip.send_port_unreachable(now, datagram);
     return;
   }
   // A batch from a device is as many datagrams as it carries.
@@ -77,13 +75,15 @@ void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram, un
         left.first(datagram.gso_size == 0 ? left.size()
                                           : std::min<std::size_t>(left.size(), datagram.gso_size));
     left = left.subspan(one.size());
-    switch (udp_.push(index, from, one)) {
+    switch (sockets_.push(index, from, one)) {
       case udp_sockets::admission::queued:
-        counters_.add(counter::datagrams_received);
-        post_udp(index, ready::readable);
+        core_.counters.add(counter::datagrams_received);
+        post(index, ready::readable);
         break;
-      case udp_sockets::admission::queue_full: counters_.add(counter::drop_udp_queue_full); break;
-      case udp_sockets::admission::no_memory: counters_.add(counter::drop_udp_memory); break;
+      case udp_sockets::admission::queue_full:
+        core_.counters.add(counter::drop_udp_queue_full);
+        break;
+      case udp_sockets::admission::no_memory: core_.counters.add(counter::drop_udp_memory); break;
     }
   } while (!left.empty());
 }
@@ -91,16 +91,16 @@ void host::impl::on_datagram(instant now, const wire::udp_datagram& datagram, un
 // Nobody vouches for an ICMP error, and UDP has no sequence number to check: it must be about the
 // destination that this socket is connected to or sent to last, and no longer than what it sent
 // (RFC 8085 5.2).
-void host::impl::on_udp_icmp(instant now, const icmp_report& report, unsigned hops) {
-  if (share_ != nullptr && hops == 0) {
+void datagrams::on_icmp(instant now, const icmp_report& report, unsigned hops) {
+  if (shards_ != nullptr && hops == 0) {
     share::handover item;
     item.what = share::handover::kind::icmp;
     item.report = report;
-    if (hand_over_datagram({report.local, report.remote}, std::move(item), {})) return;
+    if (hand_over({report.local, report.remote}, std::move(item), {})) return;
   }
-  const auto index = udp_.sender(report.local);
+  const auto index = sockets_.sender(report.local);
   if (index == udp_sockets::none) return;
-  auto& s = udp_[index];
+  auto& s = sockets_[index];
   const bool sent_there = s.last_destination == report.remote && s.longest_packet != 0;
   if (!sent_there || (s.connected && s.remote != report.remote)) return;
   ++s.icmp_errors;
@@ -110,7 +110,7 @@ void host::impl::on_udp_icmp(instant now, const icmp_report& report, unsigned ho
     // What comes next is cut to fit; that one datagram was lost is nothing new to UDP.
     const bool plausible = report.quoted_length <= s.longest_packet &&
                            (report.mtu == 0 || report.mtu < report.quoted_length);
-    if (plausible) (void)ip_.lower_path_mtu(now, report);
+    if (plausible) (void)core_.ip.lower_path_mtu(now, report);
     return;
   }
   // As Linux does, hard errors reach connected sockets; the others are to be seen in info_udp().
@@ -118,89 +118,89 @@ void host::impl::on_udp_icmp(instant now, const icmp_report& report, unsigned ho
       report.kind == icmp_kind::port_unreachable || report.kind == icmp_kind::protocol_unreachable;
   if (!hard || !s.connected) return;
   s.error = std::make_error_code(std::errc::connection_refused);
-  post_udp(index, ready::readable);
+  post(index, ready::readable);
 }
 
 // --- The users' calls.
 
 /// RFC 8085 5.1: a port that an off-path attacker cannot guess. Each socket is a destination of its
 /// own to the allocator, so that one port tells nothing of the next.
-result<endpoint> host::impl::choose_udp_port(const ip_address& address) {
-  const endpoint label{ip_address::v4(udp_opened_++), 0};
-  const auto port = udp_ports_.choose(address, label, [&](std::uint16_t p) {
+result<endpoint> datagrams::choose_port(const ip_address& address) {
+  const endpoint label{ip_address::v4(opened_++), 0};
+  const auto port = ports_.choose(address, label, [&](std::uint16_t p) {
     const endpoint at{address, p};
-    return !udp_.conflicts(at) && (share_ == nullptr || !shards_->datagrams().taken(at));
+    return !sockets_.conflicts(at) && (shards_ == nullptr || !groups().taken(at));
   });
   if (!port) return std::errc::address_in_use;
   return endpoint{address, *port};
 }
 
-result<socket_id> host::impl::udp_bind(const endpoint& local, const udp_options& options) {
+result<socket_id> datagrams::bind(const endpoint& local, const udp_options& options) {
   const bool wildcard = local.address.is_unspecified();
   if (wildcard && !options.allow_wildcard) return std::errc::permission_denied;
-  if (!wildcard && !ip_.is_local(local.address)) return std::errc::address_not_available;
-  if (udp_.size() >= options_.limits.udp_sockets) return std::errc::not_enough_memory;
+  if (!wildcard && !core_.ip.is_local(local.address)) return std::errc::address_not_available;
+  if (sockets_.size() >= core_.options.limits.udp_sockets) return std::errc::not_enough_memory;
   auto at = local;
   if (at.port == 0) {
-    auto chosen = choose_udp_port(at.address);
+    auto chosen = choose_port(at.address);
     if (!chosen) return chosen.error();
     at = *chosen;
-  } else if (udp_.conflicts(at)) {
+  } else if (sockets_.conflicts(at)) {
     return std::errc::address_in_use;
   }
   if (options.sharing == sharing_mode::shared) return std::errc::operation_not_supported;
-  if (share_ != nullptr) {
+  if (shards_ != nullptr) {
     listen_options group;
     group.sharing = options.sharing;
-    if (auto error = shards_->datagrams().join(shard_, at, group)) return error;
+    if (auto error = groups().join(shard_, at, group)) return error;
   }
-  return udp_id(udp_.add(at, options));
+  return id_of(sockets_.add(at, options));
 }
 
-void host::impl::udp_close(socket_id id) {
-  if (share_ != nullptr) shards_->datagrams().leave(shard_, udp_[udp_index(id)].bound);
-  udp_.remove(udp_index(id));
+void datagrams::close(socket_id id) {
+  if (shards_ != nullptr) groups().leave(shard_, sockets_[place_of(id)].bound);
+  sockets_.remove(place_of(id));
 }
 
-std::error_code host::impl::check_destination(const ip_address& from, const endpoint& to) const {
+std::error_code datagrams::check_destination(const ip_address& from, const endpoint& to) const {
   if (from.family() != to.address.family())
     return std::make_error_code(std::errc::address_family_not_supported);
-  if (to.port == 0 || to.address.is_unspecified() || !ip_.is_unicast(to.address))
+  if (to.port == 0 || to.address.is_unspecified() || !core_.ip.is_unicast(to.address))
     return std::make_error_code(std::errc::invalid_argument);
   return {};
 }
 
-result<socket_id> host::impl::udp_connect(const endpoint& remote, const endpoint& local,
-                                          const udp_options& options) {
+result<socket_id> datagrams::connect(const endpoint& remote, const endpoint& local,
+                                     const udp_options& options) {
   auto at = local;
   if (local.address.is_unspecified()) {
-    const auto source = ip_.source_for(remote.address);
+    const auto source = core_.ip.source_for(remote.address);
     if (!source) return std::errc::network_unreachable;
     at.address = *source;
   }
   if (auto error = check_destination(at.address, remote)) return error;
-  auto id = udp_bind(at, options);
-  if (id) udp_.connect(udp_index(*id), at.address, remote);
+  auto id = bind(at, options);
+  if (id) sockets_.connect(place_of(*id), at.address, remote);
   return id;
 }
 
-std::error_code host::impl::udp_connect(socket_id id, const endpoint& remote) {
-  auto* s = find_udp(id);
+std::error_code datagrams::connect(socket_id id, const endpoint& remote) {
+  auto* s = find(id);
   if (s == nullptr) return std::make_error_code(std::errc::bad_file_descriptor);
   if (auto error = check_destination(s->local.address, remote)) return error;
   auto source = s->local.address;
   if (source.is_unspecified()) {
-    const auto chosen = ip_.source_for(remote.address);
+    const auto chosen = core_.ip.source_for(remote.address);
     if (!chosen) return std::make_error_code(std::errc::network_unreachable);
     source = *chosen;
   }
-  udp_.connect(udp_index(id), source, remote);
+  sockets_.connect(place_of(id), source, remote);
   return {};
 }
 
-result<std::size_t> host::impl::udp_send(instant now, socket_id id, const endpoint* to,
-                                         std::span<const std::span<const std::byte>> payload) {
-  auto* s = find_udp(id);
+result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* to,
+                                    std::span<const std::span<const std::byte>> payload) {
+  auto* s = find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
   if (s->error) return std::exchange(s->error, {});
   if (to == nullptr && !s->connected) return std::errc::not_connected;
@@ -211,7 +211,7 @@ result<std::size_t> host::impl::udp_send(instant now, socket_id id, const endpoi
   wire::udp_datagram out;
   out.source = s->local.address;
   if (out.source.is_unspecified()) {
-    const auto source = ip_.source_for(remote.address);
+    const auto source = core_.ip.source_for(remote.address);
     if (!source) return std::errc::network_unreachable;
     out.source = *source;
   }
@@ -227,45 +227,20 @@ result<std::size_t> host::impl::udp_send(instant now, socket_id id, const endpoi
   }
   const auto headers =
       wire::udp_header + (remote.address.is_v4() ? wire::min_ipv4_header : wire::ipv6_header);
-  const auto packet = std::min<std::size_t>(headers + size, ip_.path_mtu(now, remote.address));
+  const auto packet = std::min<std::size_t>(headers + size, core_.ip.path_mtu(now, remote.address));
   s->longest_packet = std::max(s->longest_packet, static_cast<std::uint32_t>(packet));
-  if (!ip_.send_udp(now, out, payload, s->options.ttl)) return std::errc::no_buffer_space;
+  if (!core_.ip.send_udp(now, out, payload, s->options.ttl)) return std::errc::no_buffer_space;
   ++s->sent;
-  counters_.add(counter::datagrams_sent);
+  core_.counters.add(counter::datagrams_sent);
   return size;
 }
 
-result<received_datagram> host::impl::udp_receive(socket_id id, std::span<std::byte> into) {
-  auto* s = find_udp(id);
+result<received_datagram> datagrams::receive(socket_id id, std::span<std::byte> into) {
+  auto* s = find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
   if (s->error) return std::exchange(s->error, {});
   if (s->queued == 0) return std::errc::operation_would_block;
-  return udp_.pop(udp_index(id), into);
-}
-
-// --- The facade's.
-
-result<socket_id> host::udp_bind(const endpoint& local, const udp_options& options) {
-  return impl_->udp_bind(local, options);
-}
-result<socket_id> host::udp_connect(const endpoint& remote, const endpoint& local,
-                                    const udp_options& options) {
-  return impl_->udp_connect(remote, local, options);
-}
-std::error_code host::udp_connect(socket_id id, const endpoint& remote) {
-  return impl_->udp_connect(id, remote);
-}
-result<std::size_t> host::udp_send(instant now, socket_id id, const endpoint* to,
-                                   std::span<const std::span<const std::byte>> payload) {
-  return impl_->udp_send(now, id, to, payload);
-}
-result<received_datagram> host::udp_receive(socket_id id, std::span<std::byte> into) {
-  return impl_->udp_receive(id, into);
-}
-result<udp_info> host::info_udp(socket_id id) const {
-  auto* s = impl_->find_udp(id);
-  if (s == nullptr) return std::errc::bad_file_descriptor;
-  return s->info();
+  return sockets_.pop(place_of(id), into);
 }
 
 }  // namespace weir::stack
