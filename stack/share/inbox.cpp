@@ -28,6 +28,10 @@ posted inbox::post(handover&& item, std::span<const std::byte> payload) {
   return posted::yes;
 }
 
+// Whoever was woken has taken the wake-up back by a read-modify-write before it looks here. What
+// was posted with a wake-up that this one swallowed is then seen: a plain store instead could
+// become visible after this load (store before load, which aarch64 reorders and x86 does not), and
+// the poster would see a wake-up under way that has looked already: hand-overs would stop for good.
 void inbox::take(batch& into) {
   if (pending() == 0) return;
   std::lock_guard lock(mutex_);

@@ -173,7 +173,10 @@ void stack_transport::wake() noexcept {
 void stack_transport::on_handover(message& m) noexcept {
   auto& note = static_cast<handover_note&>(m);
   auto& self = *note.home;
-  note.sent = false;  // before the look: what comes after it sends another note
+  // Before the look: what comes after it sends another note. An exchange, as bell::heard() does:
+  // the inbox is looked at by a relaxed load, which may overtake a store (inbox::take()). No test
+  // can show it on x86, whose store is an exchange anyway.
+  note.sent.exchange(false, std::memory_order_seq_cst);
   self.host_.take_handovers(self.clock());
   self.drain_events();
 }
