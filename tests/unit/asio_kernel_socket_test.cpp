@@ -8,6 +8,7 @@
 
 #include "core/sockets/arguments.hpp"
 #include "transport/kernel/kernel_socket.hpp"
+#include "transport/kernel/listener_groups.hpp"
 
 using namespace weir::detail::kernel;
 using weir::config;
@@ -167,4 +168,22 @@ TEST_CASE("failures_of_accept_are_told_apart") {
   CHECK(classify_accept_error(ENFILE) == accept_failure::exhausted);
   CHECK(classify_accept_error(ENOMEM) == accept_failure::exhausted);
   CHECK(classify_accept_error(EBADF) == accept_failure::fatal);
+}
+
+TEST_CASE("a_shared_socket_whose_listener_does_not_come_about_listens_no_more") {
+  listener_groups groups;
+  const auto open_at = [](const endpoint& where) {
+    return [where] { return open_listener(where, {}, {}, mode::non_blocking); };
+  };
+  endpoint where;
+  {
+    listener_groups::hold first;
+    auto failing = groups.share(any_port, open_at(any_port), first);
+    REQUIRE(failing.has_value());
+    where = local_endpoint_of(failing->get());
+    // Another shard comes meanwhile, and does not get further either.
+    listener_groups::hold second;
+    CHECK(groups.share(where, open_at(where), second).has_value());
+  }
+  CHECK(!listen_error(where, {}));  // else: address_in_use, and clients wait in a dead queue
 }

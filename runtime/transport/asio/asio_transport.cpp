@@ -43,7 +43,8 @@ result<listener_socket*> asio_transport::listen(const endpoint& local,
   const auto open = [&] {
     return kernel::open_listener(local, options, *settings_, kernel::mode::non_blocking);
   };
-  auto fd = how == sharing::shared ? groups().share(local, open) : open();
+  kernel::listener_groups::hold until_joined;
+  auto fd = how == sharing::shared ? groups().share(local, open, until_joined) : open();
   if (!fd) return fd.error();
   return add_listener(*fd, how);
 }

@@ -12,13 +12,20 @@
 namespace weir::detail::kernel {
 
 result<unique_fd> listener_groups::share(const endpoint& local,
-                                         const std::function<result<unique_fd>()>& open) {
+                                         const std::function<result<unique_fd>()>& open,
+                                         hold& until_joined) {
+  const auto held = [&](shared_socket& s) {
+    ++s.holds;
+    until_joined.of_ = this;
+    until_joined.local_ = s.local;
+  };
   std::lock_guard lock(mutex_);
   const auto found = std::find_if(sockets_.begin(), sockets_.end(),
                                   [&](const shared_socket& s) { return s.local == local; });
   if (found != sockets_.end()) {
     unique_fd copy(::fcntl(found->fd.get(), F_DUPFD_CLOEXEC, 0));
     if (!copy) return last_error();
+    held(*found);
     return copy;
   }
   auto opened = open();
@@ -27,7 +34,23 @@ result<unique_fd> listener_groups::share(const endpoint& local,
   if (!kept) return last_error();
   const auto at = local_endpoint_of(opened->get());
   sockets_.push_back({at, std::move(kept)});
+  held(sockets_.back());
   return opened;
+}
+
+void listener_groups::let_go(const endpoint& local) {
+  std::lock_guard lock(mutex_);
+  for (auto& s : sockets_)
+    if (s.local == local) --s.holds;
+  close_unused(local);
+}
+
+// Locked.
+void listener_groups::close_unused(const endpoint& local) {
+  if (std::none_of(members_.begin(), members_.end(),
+                   [&](const member& m) { return m.local == local; }))
+    std::erase_if(sockets_,
+                  [&](const shared_socket& s) { return s.local == local && s.holds == 0; });
 }
 
 std::uint64_t listener_groups::join(const endpoint& local, shard& owner,
@@ -44,9 +67,7 @@ void listener_groups::leave(std::uint64_t number) {
   if (found == members_.end()) return;
   const auto local = found->local;
   members_.erase(found);
-  if (std::none_of(members_.begin(), members_.end(),
-                   [&](const member& m) { return m.local == local; }))
-    std::erase_if(sockets_, [&](const shared_socket& s) { return s.local == local; });
+  close_unused(local);
 }
 
 std::size_t listener_groups::count(const endpoint& local) {

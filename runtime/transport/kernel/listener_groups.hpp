@@ -18,9 +18,26 @@ namespace weir::detail::kernel {
 
 class listener_groups {
  public:
+  /// Keeps a shared socket open until its listener has joined. If it does not come so far, the last
+  /// to let go leaves nothing behind that listens without anybody to accept.
+  class hold {
+   public:
+    hold() = default;
+    hold(const hold&) = delete;
+    hold& operator=(const hold&) = delete;
+    ~hold() {
+      if (of_ != nullptr) of_->let_go(local_);
+    }
+
+   private:
+    friend class listener_groups;
+    listener_groups* of_ = nullptr;
+    endpoint local_;
+  };
   /// A descriptor of the one socket on `local`: a copy where it is open already, else what `open`
   /// gives.
-  result<unique_fd> share(const endpoint& local, const std::function<result<unique_fd>()>& open);
+  result<unique_fd> share(const endpoint& local, const std::function<result<unique_fd>()>& open,
+                          hold& until_joined);
 
   /// From now on `adopt` gets, on `owner`, the connections that others of the address leave. Gives
   /// the member's number.
@@ -48,7 +65,11 @@ class listener_groups {
   struct shared_socket {
     endpoint local;
     unique_fd fd;
+    unsigned holds = 0;
   };
+
+  void let_go(const endpoint& local);
+  void close_unused(const endpoint& local);
 
   std::mutex mutex_;
   std::vector<member> members_;

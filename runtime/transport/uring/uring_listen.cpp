@@ -27,7 +27,8 @@ result<listener_socket*> uring_transport::listen(const endpoint& local,
   const auto open = [&] {
     return kernel::open_listener(local, options, settings_, kernel::mode::blocking);
   };
-  auto opened = how == sharing::shared ? groups().share(local, open) : open();
+  kernel::listener_groups::hold until_joined;
+  auto opened = how == sharing::shared ? groups().share(local, open, until_joined) : open();
   if (!opened) return opened.error();
   return &add_listener(std::move(*opened), options.backlog.value_or(settings_.listen.backlog), how);
 }
