@@ -280,6 +280,7 @@ class connection {
   void emit_syn(context& ctx);
   void emit_ack(context& ctx);
   void emit_reset(context& ctx);
+  seq bare_sequence() const;
   wire::tcp_segment base_segment(context& ctx, std::uint8_t flags, seq sequence);
   void acknowledged_now(context& ctx);
   void after_user_call(context& ctx);

@@ -241,8 +241,17 @@ void connection::acknowledged_now(context&) {
   if (auto* s = setbacks_.get()) s->duplicate_from = s->duplicate_to;
 }
 
+// The number of a segment that carries nothing. Where the peer has moved its window's edge back
+// below what was sent, SND.NXT lies beyond the window: the segment would be dropped, and with it
+// its acknowledgement or its reset (RFC 9293 3.10.7.4; Linux's tcp_acceptable_seq). What the
+// scale's rounding takes off a window has not moved its edge.
+seq connection::bare_sequence() const {
+  const auto edge = una_ + snd_wnd_;
+  return syn_acked_ && edge + ((1u << snd_shift_) - 1) < nxt_ ? edge : nxt_;
+}
+
 void connection::emit_ack(context& ctx) {
-  auto segment = base_segment(ctx, wire::ack, nxt_);
+  auto segment = base_segment(ctx, wire::ack, bare_sequence());
   write_sack(segment.options, sack_blocks(0));
   if (user_timeout_due_ && segment.options.sack_count == 0) {
     segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
@@ -261,7 +270,9 @@ void connection::emit_control(context& ctx, std::uint8_t flags, seq sequence) {
   ctx.out.send_segment(ctx.now, segment, {}, options_->ttl);
 }
 
-void connection::emit_reset(context& ctx) { emit_control(ctx, wire::rst | wire::ack, nxt_); }
+void connection::emit_reset(context& ctx) {
+  emit_control(ctx, wire::rst | wire::ack, bare_sequence());
+}
 
 void connection::emit_syn(context& ctx) {
   const bool answering = state_ == tcp_state::syn_received;

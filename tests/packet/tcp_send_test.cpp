@@ -259,6 +259,34 @@ TEST_CASE("shrunken_to_zero_with_data_out_does_not_time_out_while_the_peer_answe
   CHECK(t.info().send_queued == 0);
 }
 
+// covers: MUST-34, b45
+TEST_CASE("what_carries_nothing_stays_within_a_window_that_was_shrunk") {
+  // SND.NXT is beyond the window then: the peer would drop the acknowledgement, or the reset.
+  using text = std::pair<std::string, std::string>;
+  for (const auto& [window, number] : {text("0", "1001"), text("700", "1701")}) {
+    CAPTURE(window);
+    script t;
+    t.establish("<mss 1000>", 5000);
+    CHECK(t.send(3000u).value() == 3000);
+    t.skip();
+    t.in("P. 1:11 ack 1001 win " + window);
+    t.out(". " + number + " ack 11");
+    t.h().abort(t.now(), t.socket);
+    t.out("R. " + number + " ack 11");
+  }
+}
+
+// covers: MUST-34
+TEST_CASE("a_window_that_only_seems_shrunk_by_its_scale_changes_no_number") {
+  script t;
+  t.establish("<mss 1000,wscale 7>", 40);
+  CHECK(t.send(5000u).value() == 5000);
+  t.skip();
+  // 4992 where 5000 are out: less than what the scale can say.
+  t.in("P. 1:11 ack 1 win 39");
+  t.out(". 5001 ack 11");
+}
+
 // covers: 9293-E14
 TEST_CASE("window_update_needs_a_newer_segment") {
   script t;
