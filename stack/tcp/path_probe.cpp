@@ -26,7 +26,7 @@ void connection::cut_to(std::uint16_t mtu) {
 void connection::start_path_search() {
   // RFC 4821 7.2: with suspicion from the start, the search begins at a size that nearly every path
   // carries.
-  if (options_->probing != path_probing::always || !sack_ok_) return;
+  if (options_->probing != path_probing::always) return;
   const auto least = flow_.local.address.is_v4() ? least_v4 : least_v6;
   const auto base = std::min(std::max(options_->probe_base, least), mtu_);
   setbacks_.change().path.begin(base, mtu_);
@@ -34,8 +34,8 @@ void connection::start_path_search() {
 }
 
 void connection::send_path_probe(context& ctx) {
-  const bool calm = congestion_state_ == congestion_state::open && sack_ok_ && !fin_sent_ &&
-                    board_.sacked() == 0 && board_.lost() == 0 && !has_sack() && may_send() &&
+  const bool calm = congestion_state_ == congestion_state::open && !fin_sent_ &&
+                    board_.sacked() + reno_sacked_ == 0 && board_.lost() == 0 && !has_sack() && may_send() &&
                     congestion_.window() >= least_window * mss_ && setbacks_->pace_at <= ctx.now;
   if (!calm || setbacks_->path.probing()) return;
   // RFC 8201 5.4: never beyond what the peer takes.

@@ -140,8 +140,9 @@ bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
   // RFC 6582 3.2 step 2: one reduction for one window, whatever duplicates the retransmissions
   // cause.
   if (una_ <= recover_) return false;
-  (void)mark_front_lost(ctx);
-  return true;
+  // What is known to be lost, as a probe is of which three duplicates told, says nothing new.
+  if (board_.empty() || board_[0].has(sent_record::lost)) return false;
+  return mark_front_lost(ctx);
 }
 
 // Whether it shows a further loss.
@@ -163,8 +164,9 @@ bool connection::reno_on_advance(context& ctx, std::uint32_t advanced, ack_outco
 // False: it was known, and is on its way again.
 bool connection::mark_front_lost(context& ctx) {
   if (board_.empty() || board_[0].has(sent_record::retransmitted)) return false;
-  if (board_[0].length > mss_ && !board_[0].has(sent_record::lost))
-    (void)board_.split(ctx.pool, 0, mss_);
+  // A probe is one packet, however long: all of it is lost.
+  const bool whole = board_[0].has(sent_record::lost) || board_[0].has(sent_record::probe);
+  if (board_[0].length > mss_ && !whole) (void)board_.split(ctx.pool, 0, mss_);
   board_.mark_lost(0);
   // Never more gone than is out.
   const auto out = span_of(una_, nxt_);

@@ -257,17 +257,22 @@ TEST_CASE("short_segments_that_are_lost_are_no_black_hole") {
 
 // covers: 4821-4
 TEST_CASE("an_outage_that_looked_like_a_black_hole_leaves_full_segments_behind") {
-  black_hole b(1500);
-  (void)b.transfer(100'000);
-  b.limit = 0;
-  const std::string text(20'000, 'x');
-  CHECK(send_text(b.net.a(), b.net.now(), b.client, text).value() == text.size());
-  b.net.run_for(8s);
-  CHECK(b.info().path_mtu < 1500);
-  b.limit = 1500;
-  CHECK(b.net.run_until([&] { return b.info().unacknowledged == 0; }, 60s));
-  (void)b.transfer(20'000);
-  CHECK(b.info().path_mtu == 1500);
+  for (const bool sack : {true, false}) {
+    CAPTURE(sack);
+    host_options options;
+    options.tcp.sack = sack;
+    black_hole b(1500, options);
+    (void)b.transfer(100'000);
+    b.limit = 0;
+    const std::string text(20'000, 'x');
+    CHECK(send_text(b.net.a(), b.net.now(), b.client, text).value() == text.size());
+    b.net.run_for(8s);
+    CHECK(b.info().path_mtu < 1500);
+    b.limit = 1500;
+    CHECK(b.net.run_until([&] { return b.info().unacknowledged == 0; }, 60s));
+    (void)b.transfer(20'000);
+    CHECK(b.info().path_mtu == 1500);
+  }
 }
 
 // covers: 4821-1
@@ -337,6 +342,38 @@ TEST_CASE("lost_probe_alone_is_no_congestion_and_a_larger_mtu_does_not_raise_the
   u.in(". 1 ack 11301");
   CHECK(u.info().send_mss == 1460);
   CHECK(u.info().congestion_window <= before + 1460);
+}
+
+// covers: 4821-2
+TEST_CASE("lost_probe_alone_is_no_congestion_without_SACK_either") {
+  script t(probing(path_probing::always));
+  t.establish("<mss 1460>");
+  CHECK(t.info().send_mss == 984);
+  CHECK(t.send(984u * 10).value() == 9840);
+  t.skip();
+  t.in(". 1 ack 9841");
+  CHECK(t.send(40'000u).value() == 40'000);
+  const auto probe = t.take();
+  CHECK(probe.payload.size() == 1460);
+  t.skip();
+  const auto window = t.info().congestion_window;
+  // Three duplicates tell of the whole packet; those that follow tell of nothing else.
+  for (int i = 0; i < 2; ++i) t.arrive(". 1 ack 9841");
+  t.flush();
+  t.skip();
+  for (int i = 0; i < 3; ++i) t.arrive(". 1 ack 9841");
+  t.flush();
+  const auto again = t.take();
+  CHECK(again.sequence == probe.sequence);
+  CHECK(again.payload.size() == 984);
+  CHECK(t.take().payload.size() == 476);
+  t.skip();
+  t.in(". 1 ack 9841");
+  CHECK(t.info().congestion_window >= window);
+  CHECK(t.info().fast_retransmits == 0);
+  CHECK(t.info().slow_start_threshold > 1u << 20);
+  CHECK(t.count(counter::path_probes_lost) == 1);
+  CHECK(t.info().timeouts == 0);
 }
 
 // covers: 4821-2
