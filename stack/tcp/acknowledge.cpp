@@ -53,7 +53,7 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     on_new_ack(ctx, ack, segment, outcome);
     if (state_ == tcp_state::closed || state_ == tcp_state::time_wait) return true;
   }
-  if (timer_ == timer_mode::persist && !orphaned_) {
+  if (timers_.runs(timer::persist) && !orphaned_) {
     // RFC 9293 MUST-37: a probe that is answered keeps the connection, unless the application has
     // said for how long (RFC 6429 3): a peer that never reads must not hold memory for ever.
     attempts_ = 0;
@@ -77,9 +77,8 @@ void connection::update_send_window(const wire::tcp_segment& segment, seq ack) {
   wl1_ = sequence;
   wl2_ = ack;
   max_wnd_ = std::max(max_wnd_, window);
-  if (timer_ == timer_mode::persist && window > 0) {
-    timer_ = timer_mode::off;
-    timer_at_ = instant::never();
+  if (timers_.runs(timer::persist) && window > 0) {
+    timers_.stop_about_sent();
     attempts_ = 0;
     backoff_ = 0;
   }
@@ -125,8 +124,7 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   progress_at_ = stamp(ctx.now);
   // RFC 6298 5.2 and 5.3. A restart only moves the deadline: the wheel is not touched.
   if (una_ == nxt_) {
-    timer_ = timer_mode::off;
-    timer_at_ = instant::never();
+    timers_.stop_about_sent();
   } else {
     arm_retransmit(ctx);
   }
@@ -166,7 +164,10 @@ void connection::on_fin_acked(context& ctx) {
   switch (state_) {
     case tcp_state::fin_wait_1:
       state_ = tcp_state::fin_wait_2;
-      keep_at_ = orphaned_ ? ctx.now + options_->fin_wait_2 : instant::never();
+      if (orphaned_)
+        timers_.arm(timer::keep, ctx.now + options_->fin_wait_2);
+      else
+        timers_.disarm(timer::keep);
       break;
     case tcp_state::closing: finish(ctx, tcp_state::time_wait); break;
     case tcp_state::last_ack: finish(ctx, tcp_state::closed); break;

@@ -107,8 +107,7 @@ void connection::become_established(context& ctx) {
   reorder_round_ = una_ - 1;
   last_sent_ = tune_at_ = ctx.now;
   progress_at_ = last_received_ = stamp(ctx.now);
-  timer_ = timer_mode::off;
-  timer_at_ = instant::never();
+  timers_.stop_about_sent();
   if (ecn_ok_) ctx.counters.add(counter::ecn_connections);
   // RFC 5482 3.2: a SYN may have been dropped, or answered from a cookie, so it is said again.
   user_timeout_due_ = options_->user_timeout_option;
@@ -326,14 +325,14 @@ void connection::close(context& ctx) {
   if (!fin_queued_) (void)shutdown_send(ctx);
   // From here on the timer is the patience with a peer that takes nothing more, or sends no FIN; a
   // keep-alive that was armed before must not end what is still being delivered.
-  keep_at_ =
-      ctx.now + (state_ == tcp_state::fin_wait_2 ? options_->fin_wait_2 : options_->orphan_timeout);
+  timers_.arm(timer::keep, ctx.now + (state_ == tcp_state::fin_wait_2 ? options_->fin_wait_2
+                                                                      : options_->orphan_timeout));
 }
 
 duration connection::stalled_for(instant now) const {
   // A closed window whose probes are answered is no progress, whatever progress_at_ says.
   if (!out_.empty())
-    return timer_ == timer_mode::persist ? now - last_sent_ : progress_at_.since(now);
+    return timers_.runs(timer::persist) ? now - last_sent_ : progress_at_.since(now);
   return in_.readable() > 0 ? now - tune_at_ : duration(0);
 }
 
@@ -399,8 +398,7 @@ void connection::finish(context& ctx, tcp_state state) {
   out_.clear(ctx.pool);
   board_.clear(ctx.pool);
   reno_sacked_ = 0;
-  timer_ = timer_mode::off;
-  timer_at_ = ack_at_ = keep_at_ = instant::never();
+  timers_.stop_all();
   set_cork_end(instant::never());
   paced_out_ = false;
   if (state == tcp_state::closed) {

@@ -27,6 +27,7 @@
 #include "tcp/seq.hpp"
 #include "tcp/setbacks.hpp"
 #include "tcp/stamp.hpp"
+#include "tcp/timer_table.hpp"
 #include "weir/stack/info.hpp"
 #include "weir/stack/result.hpp"
 #include "weir/stack/sockets.hpp"
@@ -167,7 +168,6 @@ class connection {
  private:
   friend struct connection_probe;  // tests that need 2^31 bytes of history without sending them
   enum class ack_need : std::uint8_t { none, delayed, now };
-  enum class timer_mode : std::uint8_t { off, retransmit, persist, tail_probe, reorder };
   // reduced: an ECN mark, not a loss, is shrinking the window.
   enum class congestion_state : std::uint8_t { open, reduced, recovery, loss };
   enum class transmission : std::uint8_t { fresh, again, window_probe, path_probe };
@@ -285,6 +285,8 @@ class connection {
   void acknowledged_now(context& ctx);
   void after_user_call(context& ctx);
   // timers.cpp
+  void on_delayed_ack_timer(context& ctx);
+  void on_cork_timer(context& ctx);
   void arm_retransmit(context& ctx);
   void arm_persist(context& ctx);
   void on_retransmit_timer(context& ctx);
@@ -338,7 +340,6 @@ class connection {
   tcp_state state_ = tcp_state::closed;
   ready events_ = ready::none;
   ack_need ack_ = ack_need::none;
-  timer_mode timer_ = timer_mode::off;
   congestion_state congestion_state_ = congestion_state::open;
   bool output_due_ : 1 = false;
   bool orphaned_ : 1 = false;
@@ -371,6 +372,7 @@ class connection {
   bool path_news_ : 1 = false;             // the host has not heard of mtu_ yet
   bool path_suspect_ : 1 = false;  // cut after timeouts; nothing of that size has arrived yet
   std::uint16_t remote_user_timeout_ = 0;  // RFC 5482, as it came; 0: none
+  std::uint8_t quick_acks_ = 16;           // so many acknowledgements go at once
 
   // --- Send sequence space (RFC 9293 3.3.1).
   seq iss_, una_, nxt_, wl1_, wl2_;
@@ -380,18 +382,15 @@ class connection {
   seq reorder_round_;  // RFC 8985 6.2: the window for reordering grows once per round trip
   seq peak_end_;       // a round trip is over when this is acknowledged
   std::uint32_t peak_flight_ = 0;  // what was out at most in it (RFC 7661)
+  stamp validated_at_;             // RFC 7661: when half of the congestion window was last in use
   std::uint32_t snd_wnd_ = 0, max_wnd_ = 0;
   std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4,
                 mtu_ = 1500;  // mss_: payload bytes, fixed options taken off
   std::uint8_t snd_shift_ = 0, rcv_shift_ = 0;
-  std::uint8_t attempts_ = 0;  // retransmission timeouts, or probes, in a row
-  std::uint8_t backoff_ = 0;
   std::uint8_t duplicate_acks_ = 0;
-  std::uint8_t keep_probes_ = 0;
   std::uint8_t syn_retransmissions_ = 0;
   std::uint8_t reorder_steps_ = 1;  // RFC 8985 6.2: reo_wnd_mult
   std::uint8_t reorder_persist_ = 0;
-  std::uint8_t quick_acks_ = 16;
 
   // --- Receive sequence space.
   seq irs_, rcv_nxt_, rcv_edge_;  // edge: right end of what was ever advertised
@@ -422,18 +421,21 @@ class connection {
   std::uint32_t rack_rtt_us_ = 0;
 
   // --- Time.
-  instant timer_at_ = instant::never();  // what timer_ says
-  instant ack_at_ = instant::never();
-  instant keep_at_ = instant::never();  // keep-alive, or the end of an orphan's patience
   instant last_sent_, tune_at_;
 
   // --- Statistics.
   std::uint64_t bytes_sent_ = 0;
   std::uint32_t segments_sent_ = 0, segments_received_ = 0;
 
+  // --- Timers. Two that few connections need, the end of a cork and the pause of a paced window,
+  // are with the setbacks. The words after the table begin in its last one.
+  [[no_unique_address]] timer_table timers_;
+  std::uint8_t attempts_ = 0;  // retransmission timeouts, or probes, in a row
+  std::uint8_t backoff_ = 0;
+  std::uint8_t keep_probes_ = 0;
+
   // --- Time, coarse. Last: what the host keeps of a connection fills the rest of these words.
   stamp last_received_, last_data_, challenge_at_, progress_at_;
-  stamp validated_at_;  // RFC 7661: when half of the congestion window was last in use
 };
 
 }  // namespace weir::stack::tcp

@@ -43,10 +43,7 @@ void connection::on_congestion_echo(context& ctx, std::uint32_t flight_before) {
     note_reduction();
     const auto next = ctx.now + current_rto();
     setbacks_.change().pace_at = next;
-    if (una_ != nxt_) {
-      timer_ = timer_mode::retransmit;
-      timer_at_ = next;
-    }
+    if (una_ != nxt_) timers_.arm(timer::retransmit, next);
     return;
   }
   auto& s = setbacks_.change();

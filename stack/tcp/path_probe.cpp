@@ -35,8 +35,9 @@ void connection::start_path_search() {
 
 void connection::send_path_probe(context& ctx) {
   const bool calm = congestion_state_ == congestion_state::open && !fin_sent_ &&
-                    board_.sacked() + reno_sacked_ == 0 && board_.lost() == 0 && !has_sack() && may_send() &&
-                    congestion_.window() >= least_window * mss_ && setbacks_->pace_at <= ctx.now;
+                    board_.sacked() + reno_sacked_ == 0 && board_.lost() == 0 && !has_sack() &&
+                    may_send() && congestion_.window() >= least_window * mss_ &&
+                    setbacks_->pace_at <= ctx.now;
   if (!calm || setbacks_->path.probing()) return;
   // RFC 8201 5.4: never beyond what the peer takes.
   const auto fixed = static_cast<std::uint16_t>(headers() - (timestamps_ ? 12 : 0));
@@ -65,8 +66,8 @@ void connection::send_path_probe(context& ctx) {
   setbacks_.change().path.sent(static_cast<std::uint16_t>(size), from);
   ctx.counters.add(counter::path_probes_sent);
   emit_data(ctx, from, bytes, false, transmission::path_probe);
-  if (timer_ == timer_mode::off || timer_ == timer_mode::persist ||
-      timer_ == timer_mode::tail_probe)
+  const auto runs = timers_.about_sent();
+  if (runs == timer::none || runs == timer::persist || runs == timer::tail_probe)
     arm_retransmit(ctx);
 }
 

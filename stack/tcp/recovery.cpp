@@ -209,7 +209,7 @@ duration connection::reorder_window() const {
 connection::losses connection::rack_detect(context& ctx) {
   losses lost;
   if (board_.empty()) {  // the usual case: all that was out has arrived
-    if (timer_ == timer_mode::reorder) arm_retransmit(ctx);
+    if (timers_.runs(timer::reorder)) arm_retransmit(ctx);
     return lost;
   }
   auto wait = duration(0);
@@ -236,12 +236,10 @@ connection::losses connection::rack_detect(context& ctx) {
       wait = std::max(wait, remaining);
     }
   }
-  if (wait.count() > 0 && timer_ != timer_mode::persist) {
-    timer_ = timer_mode::reorder;
-    timer_at_ = ctx.now + wait;
-  } else if (timer_ == timer_mode::reorder) {
+  if (wait.count() > 0 && !timers_.runs(timer::persist))
+    timers_.arm(timer::reorder, ctx.now + wait);
+  else if (timers_.runs(timer::reorder))
     arm_retransmit(ctx);
-  }
   return lost;
 }
 

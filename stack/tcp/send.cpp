@@ -58,8 +58,8 @@ void connection::output(context& ctx) {
   }
   if (ack_ == ack_need::now) {
     emit_ack(ctx);
-  } else if (ack_ == ack_need::delayed && ack_at_.is_never()) {
-    ack_at_ = ctx.now + options_->delayed_ack;
+  } else if (ack_ == ack_need::delayed && !timers_.runs(timer::delayed_ack)) {
+    timers_.arm(timer::delayed_ack, ctx.now + options_->delayed_ack);
   }
 }
 
@@ -126,9 +126,9 @@ void connection::send_new_data(context& ctx) {
     if (unsent == 0 && !with_fin) return;
     if (!board_.reserve(ctx.pool)) return;
     emit_new(ctx, n, with_fin);
-    if (timer_ == timer_mode::off || timer_ == timer_mode::persist)
-      arm_retransmit(ctx);
-    else if (timer_ == timer_mode::tail_probe || tail_probe_allowed())
+    const auto runs = timers_.about_sent();
+    if (runs == timer::none || runs == timer::persist || runs == timer::tail_probe ||
+        tail_probe_allowed())
       arm_retransmit(ctx);
     if (with_fin) return;
   }
@@ -167,7 +167,7 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
   if (congestion_state_ != congestion_state::open) s.undo_bytes += bytes;
   ctx.counters.add(counter::retransmissions, segments);
   emit_data(ctx, r.start, bytes, with_fin, transmission::again);
-  if (timer_ == timer_mode::off || timer_ == timer_mode::persist) arm_retransmit(ctx);
+  if (timers_.runs(timer::none) || timers_.runs(timer::persist)) arm_retransmit(ctx);
   return true;
 }
 
@@ -236,7 +236,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
 
 void connection::acknowledged_now(context&) {
   ack_ = ack_need::none;
-  ack_at_ = instant::never();
+  timers_.disarm(timer::delayed_ack);
   last_ack_sent_ = rcv_nxt_;
   if (auto* s = setbacks_.get()) s->duplicate_from = s->duplicate_to;
 }

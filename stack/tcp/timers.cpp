@@ -24,7 +24,7 @@ constexpr duration probe_without_estimate = std::chrono::seconds(1);
 }  // namespace
 
 instant connection::deadline() const {
-  const auto nearest = std::min({timer_at_, ack_at_, keep_at_, setbacks_->cork_at});
+  const auto nearest = std::min(timers_.next(), setbacks_->cork_at);
   return paced_out_ ? std::min(nearest, setbacks_->pace_at) : nearest;
 }
 
@@ -38,39 +38,42 @@ duration connection::current_rto() const {
 }
 
 void connection::on_timer(context& ctx) {
-  if (ack_at_ <= ctx.now) {
-    ack_at_ = instant::never();
-    if (ack_ != ack_need::none) {
-      ctx.counters.add(counter::delayed_acks);
-      ack_ = ack_need::now;
-      output_due_ = true;
-    }
-  }
-  if (setbacks_->cork_at <= ctx.now) {
-    // RFC-less, as Linux: a cork does not hold a piece for more than 200 ms.
-    set_cork_end(instant::never());
-    if (corked_ || more_follows_) {
-      const bool corked = corked_;
-      corked_ = more_follows_ = false;
-      output(ctx);
-      corked_ = corked;
-    }
-    raise_writable();  // after a send that found the host's memory full
-  }
+  if (timers_.due(timer::delayed_ack, ctx.now)) on_delayed_ack_timer(ctx);
+  if (setbacks_->cork_at <= ctx.now) on_cork_timer(ctx);
   if (paced_out_ && setbacks_->pace_at <= ctx.now) {
     paced_out_ = false;
     output_due_ = true;
   }
-  if (timer_at_ <= ctx.now) {
-    switch (timer_) {
-      case timer_mode::retransmit: on_retransmit_timer(ctx); break;
-      case timer_mode::persist: on_persist_timer(ctx); break;
-      case timer_mode::tail_probe: on_tail_probe_timer(ctx); break;
-      case timer_mode::reorder: on_reorder_timer(ctx); break;
-      case timer_mode::off: timer_at_ = instant::never(); break;
+  if (const auto which = timers_.about_sent(); timers_.due(which, ctx.now)) {
+    switch (which) {
+      case timer::retransmit: on_retransmit_timer(ctx); break;
+      case timer::persist: on_persist_timer(ctx); break;
+      case timer::tail_probe: on_tail_probe_timer(ctx); break;
+      case timer::reorder: on_reorder_timer(ctx); break;
+      default: break;
     }
   }
-  if (state_ != tcp_state::closed && keep_at_ <= ctx.now) on_keep_timer(ctx);
+  if (state_ != tcp_state::closed && timers_.due(timer::keep, ctx.now)) on_keep_timer(ctx);
+}
+
+void connection::on_delayed_ack_timer(context& ctx) {
+  timers_.disarm(timer::delayed_ack);
+  if (ack_ == ack_need::none) return;
+  ctx.counters.add(counter::delayed_acks);
+  ack_ = ack_need::now;
+  output_due_ = true;
+}
+
+void connection::on_cork_timer(context& ctx) {
+  // RFC-less, as Linux: a cork does not hold a piece for more than 200 ms.
+  set_cork_end(instant::never());
+  if (corked_ || more_follows_) {
+    const bool corked = corked_;
+    corked_ = more_follows_ = false;
+    output(ctx);
+    corked_ = corked;
+  }
+  raise_writable();  // after a send that found the host's memory full
 }
 
 bool connection::tail_probe_allowed() const {
@@ -81,30 +84,26 @@ bool connection::tail_probe_allowed() const {
 }
 
 void connection::arm_retransmit(context& ctx) {
-  const auto rto = current_rto();
-  timer_ = timer_mode::retransmit;
-  timer_at_ = ctx.now + rto;
+  auto due = ctx.now + current_rto();
   if (const auto limit = user_timeout(); limit.count() > 0 && synchronized()) {
     // Not past the moment at which the connection is given up (RFC 9293 3.10.8).
     const auto left = limit - progress_at_.since(ctx.now);
-    if (left.count() > 0) timer_at_ = std::min(timer_at_, ctx.now + left);
+    if (left.count() > 0) due = std::min(due, ctx.now + left);
   }
-  if (!tail_probe_allowed()) return;
+  if (!tail_probe_allowed()) return timers_.arm(timer::retransmit, due);
   // RFC 8985 7.2: two round trips, and the peer's delayed acknowledgement if one segment is out;
   // instead of the timeout where that would come first.
   auto wait = probe_without_estimate;
   if (rtt_.measured())
     wait = rtt_.smoothed() * 2 + (span_of(una_, nxt_) <= mss_ ? longest_delayed_ack : duration(0));
-  timer_ = timer_mode::tail_probe;
-  timer_at_ = std::min(timer_at_, ctx.now + wait);
+  timers_.arm(timer::tail_probe, std::min(due, ctx.now + wait));
 }
 
 void connection::arm_persist(context& ctx) {
-  if (timer_ == timer_mode::persist) return;
-  timer_ = timer_mode::persist;
+  if (timers_.runs(timer::persist)) return;
   attempts_ = 0;
   backoff_ = 0;
-  timer_at_ = probe_time(ctx);  // RFC 9293 SHLD-29
+  timers_.arm(timer::persist, probe_time(ctx));  // RFC 9293 SHLD-29
 }
 
 // When the next window probe is due: not past the moment at which the connection is given up.
@@ -198,11 +197,7 @@ void connection::on_retransmit_timer(context& ctx) {
     on_syn_timer(ctx);
     return;
   }
-  if (una_ == nxt_) {
-    timer_ = timer_mode::off;
-    timer_at_ = instant::never();
-    return;
-  }
+  if (una_ == nxt_) return timers_.stop_about_sent();
   // RFC 5681 3.1: the threshold is held only while the same segment is sent again and again.
   const bool progress = attempts_ == 0;
   if (attempts_ < 255) ++attempts_;
@@ -255,7 +250,7 @@ void connection::on_persist_timer(context& ctx) {
   ++setbacks_.change().window_probes;
   ctx.counters.add(counter::zero_window_probes);
   if (backoff_ < 20) ++backoff_;  // SHLD-30
-  timer_at_ = probe_time(ctx);
+  timers_.arm(timer::persist, probe_time(ctx));
   const auto unsent = span_of(nxt_, data_end());
   const auto n = std::min({snd_wnd_, unsent, std::uint32_t{mss_}});
   if (n > 0 && board_.reserve(ctx.pool)) {
@@ -275,16 +270,10 @@ void connection::on_persist_timer(context& ctx) {
 
 void connection::on_tail_probe_timer(context& ctx) {
   // RFC 8985 7.3: new data if the window lets it, else the last segment again.
-  if (una_ == nxt_) {
-    timer_ = timer_mode::off;
-    timer_at_ = instant::never();
-    return;
-  }
+  if (una_ == nxt_) return timers_.stop_about_sent();
   if (!undisturbed() || board_.sacked() > 0) {
     // Since it was armed, selective acknowledgements came: recovery is at work (RFC 8985 7.2).
-    timer_ = timer_mode::retransmit;
-    timer_at_ = ctx.now + current_rto();
-    return;
+    return timers_.arm(timer::retransmit, ctx.now + current_rto());
   }
   tail_probe_out_ = true;
   tail_probe_ready_ = tail_probe_duplicate_ = false;
@@ -311,8 +300,7 @@ void connection::on_tail_probe_timer(context& ctx) {
     }
   }
   setbacks_.change().tail_probe_end = nxt_;
-  timer_ = timer_mode::retransmit;  // RFC 8985 7.3: then the timeout
-  timer_at_ = ctx.now + current_rto();
+  timers_.arm(timer::retransmit, ctx.now + current_rto());  // RFC 8985 7.3: then the timeout
 }
 
 void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment, bool duplicate,
@@ -348,7 +336,10 @@ void connection::on_reorder_timer(context& ctx) {
 
 void connection::arm_keep(context& ctx) {
   if (orphaned_) return;
-  keep_at_ = options_->keep_alive ? ctx.now + keep_idle() : instant::never();
+  if (options_->keep_alive)
+    timers_.arm(timer::keep, ctx.now + keep_idle());
+  else
+    timers_.disarm(timer::keep);
 }
 
 void connection::on_keep_timer(context& ctx) {
@@ -357,32 +348,24 @@ void connection::on_keep_timer(context& ctx) {
     const bool delivers = state_ != tcp_state::fin_wait_2;
     if (const auto idle = progress_at_.since(ctx.now);
         delivers && idle < options_->orphan_timeout) {
-      keep_at_ = ctx.now + (options_->orphan_timeout - idle);
-      return;
+      return timers_.arm(timer::keep, ctx.now + (options_->orphan_timeout - idle));
     }
-    const bool unanswered = una_ != nxt_ && !timer_at_.is_never();  // not behind a closed window
+    const bool unanswered =
+        una_ != nxt_ && !timers_.runs(timer::none);  // not behind a closed window
     if (delivers && unanswered && attempts_ < least_orphan_attempts) {
-      keep_at_ = std::max(timer_at_, ctx.now + std::chrono::seconds(1));
-      return;
+      const auto next = timers_.at(timers_.about_sent());
+      return timers_.arm(timer::keep, std::max(next, ctx.now + std::chrono::seconds(1)));
     }
     ctx.counters.add(counter::orphans_reaped);
     if (delivers) emit_reset(ctx);
     finish(ctx, tcp_state::closed);
     return;
   }
-  if (!options_->keep_alive || !synchronized()) {
-    keep_at_ = instant::never();
-    return;
-  }
+  if (!options_->keep_alive || !synchronized()) return timers_.disarm(timer::keep);
   // RFC 9293 MUST-26: only when idle.
-  if (una_ != nxt_ || !out_.empty()) {
-    keep_at_ = ctx.now + keep_idle();
-    return;
-  }
-  if (const auto idle = last_received_.since(ctx.now); idle < keep_idle() && keep_probes_ == 0) {
-    keep_at_ = ctx.now + (keep_idle() - idle);
-    return;
-  }
+  if (una_ != nxt_ || !out_.empty()) return timers_.arm(timer::keep, ctx.now + keep_idle());
+  if (const auto idle = last_received_.since(ctx.now); idle < keep_idle() && keep_probes_ == 0)
+    return timers_.arm(timer::keep, ctx.now + (keep_idle() - idle));
   if (keep_probes_ >= options_->keep_alive_probes) {
     emit_reset(ctx);
     fail(ctx, std::errc::timed_out);
@@ -390,7 +373,7 @@ void connection::on_keep_timer(context& ctx) {
   }
   ++keep_probes_;
   emit_control(ctx, wire::ack, una_ - 1);
-  keep_at_ = ctx.now + options_->keep_alive_interval;
+  timers_.arm(timer::keep, ctx.now + options_->keep_alive_interval);
 }
 
 void connection::on_icmp(context& ctx, const icmp_report& report) {
