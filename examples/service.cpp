@@ -1,6 +1,7 @@
 // A service as a service manager runs it: its sockets may be handed to it ("tcp" and "unix" by
 // name), it says when it is ready, reloading and stopping, keeps a watchdog fed, and reads its
-// greeting again on SIGHUP. Each line that comes is sent back behind the greeting.
+// greeting again on SIGHUP. Each line that comes is sent back behind the greeting. Started again
+// with the same --handover name, it takes the sockets over from the one that runs, which then ends.
 #include <cstdio>
 #include <string>
 
@@ -17,6 +18,7 @@ struct settings {
   std::string tcp = "127.0.0.1:7011";
   std::string unix_name = "@weir-service";
   std::string greeting_file;
+  std::string handover;
 };
 
 struct service {
@@ -62,8 +64,10 @@ weir::task<> reload_on_hangup(weir::shard& shard, service& here) {
 weir::task<> session(weir::any_stream peer, const service& here) {
   std::array<std::byte, 1024> storage;
   weir::buffered_reader lines(peer, storage);
-  for (;;) {
-    const auto line = co_await lines.read_until("\n").timeout(60s).until_stop().nothrow();
+  for (bool first = true;; first = false) {
+    // Who has just connected is owed an answer, also when the stop comes before the question.
+    const auto line = first ? co_await lines.read_until("\n").timeout(60s).nothrow()
+                            : co_await lines.read_until("\n").timeout(60s).until_stop().nothrow();
     if (!line) co_return;
     std::string answer = here.greeting + " ";
     answer.append(reinterpret_cast<const char*>(line->data()), line->size());
@@ -76,10 +80,26 @@ weir::task<> accept_loop(Listener& listener, weir::scope& sessions, const servic
   while (auto peer = co_await listener.accept()) sessions.spawn(session(std::move(*peer), here));
 }
 
+/// Until another one of us takes over.
+weir::task<> give_way(weir::shard& shard, const service& here, weir::tcp_listener& tcp,
+                      weir::unix_listener& local) {
+  if (here.wanted.handover.empty()) co_return;
+  weir::handover next(shard, weir::unix_endpoint(here.wanted.handover));
+  next.add("tcp", tcp);
+  next.add("unix", local);
+  std::printf("can be replaced\n");
+  std::fflush(stdout);
+  co_await next.done();
+  shard.request_stop();
+}
+
 weir::task<> serve(weir::shard& shard, service here) {
   if (shard.index() != 0) co_return;  // the sockets are one of each
-  auto tcp_fd = here.manager.take("tcp");
-  auto unix_fd = here.manager.take("unix");
+  std::optional<weir::inheritance> before;
+  if (!here.wanted.handover.empty())
+    before = co_await weir::take_over(weir::unix_endpoint(here.wanted.handover));
+  auto tcp_fd = before ? before->take("tcp") : here.manager.take("tcp");
+  auto unix_fd = before ? before->take("unix") : here.manager.take("unix");
   auto tcp = tcp_fd ? weir::adopt_listener(shard, std::move(tcp_fd))
                     : shard.listen(weir::endpoint::parse(here.wanted.tcp).value());
   auto local = unix_fd ? weir::adopt_unix_listener(shard, std::move(unix_fd))
@@ -97,6 +117,8 @@ weir::task<> serve(weir::shard& shard, service here) {
               local.local_endpoint().to_string().c_str());
   std::fflush(stdout);
   (void)here.manager.notify("READY=1");
+  if (before) co_await before->serving();  // the one that ran before accepts no more
+  others.spawn(give_way(shard, here, tcp, local));
   co_await weir::stop_requested();
   (void)here.manager.notify("STOPPING=1");
   co_await others.join();
@@ -116,6 +138,7 @@ int main(int argc, char** argv) {
   options.value("--unix-listen", "NAME", "a path, or @NAME, unless a socket is given",
                 wanted.unix_name);
   options.value("--greeting", "FILE", "its first line, read again on SIGHUP", wanted.greeting_file);
+  options.value("--handover", "NAME", "a path, or @NAME, by which it is replaced", wanted.handover);
   const auto parsed = options.parse_or_exit(argc, argv);
   if (!weir::endpoint::parse(wanted.tcp))
     return std::fputs("service: --tcp-listen: must be ADDR:PORT\n", stderr), 2;

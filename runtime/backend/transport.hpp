@@ -20,6 +20,8 @@ class accepting_home : public stream_core, public listener_core {
  public:
   /// Of a listener; -1 where there is none.
   virtual int native_listener(const listener_socket&) const noexcept { return -1; }
+  /// As tcp_listener says it.
+  virtual bool leave_to_others(listener_socket&) noexcept { return true; }
 };
 
 class transport : public accepting_home {

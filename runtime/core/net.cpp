@@ -25,6 +25,10 @@ int native_handle_of(const listener_socket& listener) {
   return or_throw(home_of_listener(listener).native_listener(listener));
 }
 
+bool leave_to_others(listener_socket& listener) noexcept {
+  return home_of_listener(listener).leave_to_others(listener);
+}
+
 void read_awaiter::begin(read_operation& op) noexcept {
   auto& s = *op.socket;
   assert(&op.owner() == &s.at->owner() && "a stream is used on the shard that owns it");

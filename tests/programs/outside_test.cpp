@@ -9,14 +9,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
-
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <vector>
 
 #include "programs/harness.hpp"
@@ -277,4 +280,84 @@ TEST_CASE("a_service_is_activated_reloaded_and_started_again_by_its_manager.urin
 }
 TEST_CASE("a_service_is_activated_reloaded_and_started_again_by_its_manager.asio") {
   a_managed_life("asio");
+}
+
+namespace {
+
+/// Asks again and again, each time on a connection of its own, until it is told to end.
+struct load {
+  explicit load(std::uint16_t to) : port(to), thread([this] { run(); }) {}
+  ~load() {
+    if (thread.joinable()) end();
+  }
+  void end() {
+    ends = true;
+    thread.join();
+  }
+  void run() {
+    while (!ends) {
+      if (ask())
+        ++answered;
+      else
+        ++failed;
+    }
+  }
+  bool ask() const {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    char answer[8] = {};
+    const bool good = ::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) == 0 &&
+                      ::send(fd, "x\n", 2, MSG_NOSIGNAL) == 2 &&
+                      ::recv(fd, answer, sizeof answer, MSG_WAITALL) == sizeof answer &&
+                      std::string_view(answer, sizeof answer) == "hello x\n";
+    ::close(fd);
+    return good;
+  }
+
+  std::uint16_t port;
+  std::atomic<bool> ends{false};
+  std::atomic<std::uint64_t> answered{0}, failed{0};
+  std::thread thread;
+};
+
+void a_line_of_successors(const std::string& on) {
+  if (!own_network() || !usable(on)) return;
+  const std::string name = "@weir-handover-" + std::to_string(::getpid());
+  const std::string path = "/tmp/weir-successors-" + std::to_string(::getpid());
+  const std::vector<std::string> command = {WEIR_SERVICE,   "--backend",      on,
+                                            "--tcp-listen", "127.0.0.1:7013", "--unix-listen",
+                                            path,           "--handover",     name};
+  auto current = std::make_unique<process>(command);
+  (void)current->wait_line("can be replaced");
+  load clients(7013), more(7013);
+  constexpr int replacements = 8;
+  for (int i = 0; i < replacements; ++i) {
+    const auto before = clients.answered.load();
+    auto next = std::make_unique<process>(command);
+    (void)next->wait_line("can be replaced");
+    CHECK(current->wait() == 0);  // it drained, and ended by itself
+    current = std::move(next);
+    while (clients.answered == before && clients.failed == 0) ::usleep(1000);
+  }
+  CHECK(echoed(path, "by path\n") == "hello by");
+  clients.end();
+  more.end();
+  CHECK(clients.failed == 0);
+  CHECK(more.failed == 0);
+  CHECK(clients.answered >= replacements);
+  current->signal(SIGTERM);
+  CHECK(current->wait() == 0);
+  ::unlink(path.c_str());
+}
+
+}  // namespace
+
+TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.uring") {
+  a_line_of_successors("uring");
+}
+TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.asio") {
+  a_line_of_successors("asio");
 }

@@ -120,6 +120,34 @@ weir::task<> managed(weir::shard& shard, weir::service_manager& manager) {
   co_await watched.join();
 }
 
+weir::task<> accept_all(weir::tcp_listener& listener) {
+  while (auto peer = co_await listener.accept()) co_await peer->write_all("served");
+}
+
+/// Whether the shard was asked to stop before somebody took over.
+weir::task<bool> until_replaced(weir::handover& next) {
+  try {
+    co_await next.done();
+  } catch (const weir::io_error&) {
+    co_return true;
+  }
+  co_return false;
+}
+
+weir::task<> replaceable(weir::shard& shard, weir::unix_endpoint where) {
+  auto before = co_await weir::take_over(where);  // empty: nobody runs
+  auto listener =
+      before ? weir::adopt_listener(shard, before->take("web")) : shard.listen({"127.0.0.1", 0});
+  weir::scope sessions(shard);
+  sessions.spawn(accept_all(listener));    // serve...
+  if (before) co_await before->serving();  // ...and only then the old one stops
+  weir::handover next(shard, where);
+  next.add("web", listener);
+  const auto stopped = co_await until_replaced(next);
+  if (!stopped) shard.request_stop();
+  co_await sessions.drain(5s);
+}
+
 weir::task<> keep_note(std::string_view text) {
   auto notes = co_await weir::open_file("notes.txt.new", {.write = true, .create = true});
   co_await notes.append(text);
@@ -193,6 +221,37 @@ TEST_CASE("signals_the_manager_and_stops_as_the_page_shows_them") {
     s.request_stop();
     co_await tasks.join();
     CHECK(tasks.io_errors() == 0);
+  });
+}
+
+TEST_CASE("two_generations_as_the_page_shows_them") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    const weir::unix_endpoint where("@weir-docs-handover-" + std::to_string(::getpid()));
+    weir::shard_thread other(s.settings(), 1);
+    bool ended = false;
+    other.shard().post([&] {
+      auto& there = other.shard();
+      there.start(replaceable(there, where),
+                  [&](std::exception_ptr) { s.post([&] { ended = true; }); });
+    });
+    weir::scope tasks(s);
+    while (!ended) {  // the first one ends once this shard has taken over
+      auto before = co_await weir::take_over(where);
+      if (!before) {
+        co_await weir::sleep_for(1ms);
+        continue;
+      }
+      auto listener = weir::adopt_listener(s, before->take("web"));
+      const auto at = listener.local_endpoint();
+      tasks.spawn(accept_all(listener));
+      co_await before->serving();
+      while (!ended) co_await weir::sleep_for(1ms);
+      auto client = co_await weir::connect(at);
+      std::array<std::byte, 6> answer;
+      co_await client.read_exactly(answer);
+      tasks.cancel();
+      co_await tasks.join();
+    }
   });
 }
 

@@ -144,3 +144,81 @@ TEST_CASE("a_watchdog_hears_of_the_shard_twice_in_its_time") {
   CHECK(none.watchdog() == weir::no_limit);
 }
 #endif
+
+namespace {
+
+weir::task<> talk_nonsense(weir::shard& s, weir::unix_endpoint where) {
+  auto listener = s.listen(where);
+  auto peer = co_await listener.accept();
+  co_await peer->write_all("what?\n\n");
+}
+
+/// Until a successor serves; the error where the wait ends otherwise.
+weir::task<> wait_for_successor(weir::handover& here, bool& replaced) {
+  co_await here.done();
+  replaced = true;
+}
+
+}  // namespace
+
+TEST_CASE("a_handover_is_bounded_and_refuses_names_twice") {
+  back_ends::on_kernel_back_ends([](weir::shard& s) -> weir::task<> {
+    weir::handover here(s, weir::unix_endpoint());
+    auto listener = s.listen({"127.0.0.1", 0});
+    for (std::size_t i = 0; i < weir::handover::most_listeners; ++i)
+      here.add("name" + std::to_string(i), listener);
+    CHECK_THROWS_AS(here.add("one-more", listener), weir::io_error);
+    weir::handover other(s, weir::unix_endpoint());
+    other.add("a", listener);
+    CHECK_THROWS_AS(other.add("a", listener), weir::io_error);
+    CHECK_THROWS_AS(other.add("", listener), weir::io_error);
+    CHECK_THROWS_AS(other.add("a b", listener), weir::io_error);
+    co_return;
+  });
+}
+
+TEST_CASE("a_successor_that_ends_before_it_serves_is_forgotten") {
+  back_ends::on_kernel_back_ends([](weir::shard& s) -> weir::task<> {
+    const weir::unix_endpoint where("@weir-forgotten-" + std::to_string(::getpid()));
+    auto nobody = co_await weir::take_over(where);
+    CHECK_FALSE(nobody.has_value());
+    auto listener = s.listen({"127.0.0.1", 0});
+    bool replaced = false;
+    weir::scope tasks(s);
+    weir::handover here(s, where);
+    here.add("web", listener);
+    tasks.spawn(wait_for_successor(here, replaced));
+    {
+      auto first = co_await weir::take_over(where);
+      REQUIRE(first.has_value());
+      CHECK(first->take("web"));
+      CHECK_FALSE(first->take("web"));
+    }
+    CHECK_FALSE(replaced);
+    {
+      auto second = co_await weir::take_over(where);
+      REQUIRE(second.has_value());
+      co_await second->serving();
+    }
+    co_await tasks.join();
+    CHECK(replaced);
+    auto again = s.listen(where);  // its name is free
+  });
+}
+
+TEST_CASE("what_is_no_handover_is_refused") {
+  back_ends::on_kernel_back_ends([](weir::shard& s) -> weir::task<> {
+    const weir::unix_endpoint where("@weir-nonsense-" + std::to_string(::getpid()));
+    weir::scope tasks(s);
+    tasks.spawn(talk_nonsense(s, where));
+    co_await weir::yield();
+    std::error_code refused;
+    try {
+      (void)co_await weir::take_over(where);
+    } catch (const weir::io_error& error) {
+      refused = error.code();
+    }
+    CHECK(refused == std::errc::protocol_error);
+    co_await tasks.join();
+  });
+}

@@ -46,6 +46,10 @@ class tcp_listener {
   endpoint local_endpoint() const { return socket().local; }
   /// As any_stream's.
   int native_handle() const { return detail::native_handle_of(socket()); }
+  /// Another process accepts from the same socket: from now on none is taken in advance, and the
+  /// socket listens on when this handle goes. True when nothing is left that was taken before;
+  /// until then go on accepting, and ask again. On kernel sockets; elsewhere nothing changes.
+  bool leave_to_others() noexcept { return detail::leave_to_others(socket()); }
 
  private:
   detail::listener_socket& socket() const {

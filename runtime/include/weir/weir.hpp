@@ -5,6 +5,7 @@
 #include "weir/descriptor.hpp"
 #include "weir/error.hpp"
 #include "weir/file.hpp"
+#include "weir/handover.hpp"
 #include "weir/net.hpp"
 #include "weir/offload.hpp"
 #include "weir/options.hpp"

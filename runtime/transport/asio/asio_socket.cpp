@@ -227,7 +227,7 @@ void asio_listener::give_up() noexcept {
       kernel::reset_on_close(fd);
     }
     adopted_.clear();
-    if (how_ == sharing::sharded) groups.give_away_queue(local, fd());
+    if (how_ == sharing::sharded && !left_to_others_) groups.give_away_queue(local, fd());
   }
   asio_socket::give_up();
 }

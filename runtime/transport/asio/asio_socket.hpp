@@ -76,6 +76,7 @@ class asio_listener final : public listener_socket, public asio_socket {
   /// A connection that another shard's listener left to this one.
   void adopt(int fd);
   std::uint64_t group_member() const { return group_member_; }
+  void leave_to_others() noexcept { left_to_others_ = true; }
 
   /// Accepts for those who wait.
   void serve();
@@ -99,7 +100,8 @@ class asio_listener final : public listener_socket, public asio_socket {
   std::uint64_t group_member_ = 0;  // 0: alone
   sharing how_ = sharing::exclusive;
   std::deque<int> adopted_;
-  std::uint64_t taken_ = 0;  // connections that were accepted
+  bool left_to_others_ = false;  // another process accepts from the same socket
+  std::uint64_t taken_ = 0;      // connections that were accepted
   instant last_logged_;
 };
 

@@ -58,6 +58,10 @@ class asio_transport final : public transport, public adopts_sockets, public obs
     return datagrams_.adopt(bound);
   }
   int native_handle(const socket_base& stream) const noexcept override;
+  bool leave_to_others(listener_socket& listener) noexcept override {
+    static_cast<asio_listener&>(listener).leave_to_others();
+    return true;
+  }
   int native_listener(const listener_socket& listener) const noexcept override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 

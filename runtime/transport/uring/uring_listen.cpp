@@ -67,6 +67,14 @@ uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::
   return l;
 }
 
+bool uring_transport::leave_to_others(listener_socket& socket) noexcept {
+  auto& l = static_cast<uring_listener&>(socket);
+  // The multishot accept ends; a single one follows where somebody waits.
+  if (!l.one_at_a_time()) withdraw_accept(l);
+  l.adopted = true;
+  return l.accepted.empty() && !l.withdrawing;
+}
+
 /// A connection that another shard's listener left to this one.
 void uring_transport::adopt(std::uint64_t member, const endpoint& local, int fd) noexcept {
   for (auto& l : listeners_)
@@ -79,7 +87,7 @@ void uring_transport::leave_group(uring_listener& l) noexcept {
   auto& all = groups();
   all.leave(l.group_member);
   while (!l.accepted.empty() && all.give_away(l.local, l.accepted.front())) l.accepted.pop_front();
-  if (!l.one_at_a_time()) all.give_away_queue(l.local, l.fd);
+  if (!l.one_at_a_time()) all.give_away_queue(l.local, l.fd);  // else others accept from it
 }
 
 void uring_transport::listener_completed(ring_client& c, unsigned tag, std::int32_t result,

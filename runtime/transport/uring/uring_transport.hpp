@@ -84,6 +84,7 @@ class uring_transport final : public transport, public adopts_sockets, public ob
   int native_handle(const socket_base& stream) const noexcept override {
     return static_cast<const uring_stream&>(stream).fd;
   }
+  bool leave_to_others(listener_socket& listener) noexcept override;
   int native_listener(const listener_socket& listener) const noexcept override {
     return static_cast<const uring_listener&>(listener).fd;
   }

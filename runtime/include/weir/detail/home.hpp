@@ -202,6 +202,7 @@ class home {
 /// Of runtime/core/net.cpp. Throws operation_not_supported.
 int native_handle_of(const socket_base& stream);
 int native_handle_of(const listener_socket& listener);
+bool leave_to_others(listener_socket& listener) noexcept;
 
 /// Of runtime/core/shard.cpp: a reader took from socket.rx_data.
 void note_spent(socket_base& socket) noexcept;
