@@ -41,7 +41,8 @@ weir::task<http::response> page(http::request&) { co_return http::html(front_pag
 
 using listeners = std::vector<weir::tcp_listener>;
 
-weir::task<> run(weir::shard& shard, http::server& server, listeners& plain, listeners& secured) {
+weir::task<> run([[maybe_unused]] weir::shard& shard, http::server& server, listeners& plain,
+                 [[maybe_unused]] listeners& secured) {
 #if HTTP_SERVER_TLS
   if (!secured.empty()) {
     weir::tls::server_context ours(shard.settings().tls);

@@ -278,8 +278,8 @@ std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
 #if WEIR_WITH_STACK
   if (name == "stack")
-    made->offer_network("kernel", [&driver = made->driver(), &settings, family] {
-      return make_kernel(driver, settings, family);
+    made->offer_network("kernel", [&completions = made->driver(), &settings, family] {
+      return make_kernel(completions, settings, family);
     });
 #endif
   if (name == "uring" || name == "asio") made->offer_network("kernel");
