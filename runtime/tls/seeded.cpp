@@ -93,13 +93,23 @@ int initialize(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATC
 
 }  // namespace
 
+void library_free::operator()(OSSL_LIB_CTX* library) const noexcept {
+  for (auto* provider : {seeded, standard})
+    if (provider != nullptr) OSSL_PROVIDER_unload(provider);
+  OSSL_LIB_CTX_free(library);
+}
+
 library_ptr seeded_library(std::uint64_t seed) {
   library_ptr made(OSSL_LIB_CTX_new());
   if (made == nullptr) throw std::bad_alloc();
   seed_of_provider = seed;
+  const auto load = [&made](OSSL_PROVIDER*& into, const char* name) {
+    into = OSSL_PROVIDER_load(made.get(), name);
+    return into != nullptr;
+  };
   const bool good = OSSL_PROVIDER_add_builtin(made.get(), "weir-seeded", &initialize) == 1 &&
-                    OSSL_PROVIDER_load(made.get(), "weir-seeded") != nullptr &&
-                    OSSL_PROVIDER_load(made.get(), "default") != nullptr &&
+                    load(made.get_deleter().seeded, "weir-seeded") &&
+                    load(made.get_deleter().standard, "default") &&
                     RAND_set_DRBG_type(made.get(), algorithm, nullptr, nullptr, nullptr) == 1;
   if (!good) throw config_error("tls: this OpenSSL takes no randomness from a seed");
   return made;

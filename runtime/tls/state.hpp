@@ -24,7 +24,13 @@ struct freed_by {
   }
 };
 using ssl_context_ptr = std::unique_ptr<SSL_CTX, freed_by<SSL_CTX_free>>;
-using library_ptr = std::unique_ptr<OSSL_LIB_CTX, freed_by<OSSL_LIB_CTX_free>>;
+/// With the providers that were loaded into it, which do not go by themselves.
+struct library_free {
+  OSSL_PROVIDER* seeded = nullptr;
+  OSSL_PROVIDER* standard = nullptr;
+  void operator()(OSSL_LIB_CTX* library) const noexcept;
+};
+using library_ptr = std::unique_ptr<OSSL_LIB_CTX, library_free>;
 using ssl_ptr = std::unique_ptr<SSL, freed_by<SSL_free>>;
 using ssl_session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>;
 using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free_all>>;
