@@ -3,16 +3,17 @@
 #include <doctest/doctest.h>
 
 #include <array>
-#include <cctype>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <vector>
 
 #include "asio_world.hpp"
+#include "doc_blocks.hpp"
 
 using namespace std::chrono_literals;
 using asio_test::world;
+using doc_blocks::cpp_blocks;
+using doc_blocks::read_file;
+using doc_blocks::without_space;
 
 namespace lifetimes {
 
@@ -153,32 +154,6 @@ weir::task<> make_pair(weir::shard& s, pair& into) {
   into.client = co_await weir::connect(listener.local_endpoint());
   auto peer = co_await listener.accept();
   into.server = std::move(*peer);
-}
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  REQUIRE_MESSAGE(in.good(), path);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string without_space(const std::string& text) {
-  std::string out;
-  for (char c : text)
-    if (!std::isspace(static_cast<unsigned char>(c))) out += c;
-  return out;
-}
-
-std::vector<std::string> cpp_blocks(const std::string& page) {
-  std::vector<std::string> blocks;
-  const std::string open = "```cpp\n", close = "\n```";
-  for (auto at = page.find(open); at != std::string::npos; at = page.find(open, at)) {
-    at += open.size();
-    auto end = page.find(close, at);
-    if (end == std::string::npos) break;
-    blocks.push_back(page.substr(at, end - at));
-    at = end;
-  }
-  return blocks;
 }
 
 }  // namespace

@@ -5,19 +5,20 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cctype>
 #include <coroutine>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "unit/back_ends.hpp"
+#include "unit/doc_blocks.hpp"
 #include "weir/sim.hpp"
 
 using namespace std::chrono_literals;
+using doc_blocks::cpp_blocks;
+using doc_blocks::read_file;
+using doc_blocks::without_space;
 using weir::shard;
 using weir::task;
 
@@ -153,32 +154,6 @@ weir::task<> keep_note(std::string_view text) {
   co_await notes.append(text);
   co_await notes.sync();  // survives a loss of power
   co_await weir::rename_file("notes.txt.new", "notes.txt");
-}
-
-std::string read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  REQUIRE_MESSAGE(in.good(), path);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-std::string without_space(const std::string& text) {
-  std::string out;
-  for (char c : text)
-    if (!std::isspace(static_cast<unsigned char>(c))) out += c;
-  return out;
-}
-
-std::vector<std::string> cpp_blocks(const std::string& page) {
-  std::vector<std::string> blocks;
-  const std::string open = "```cpp\n", close = "\n```";
-  for (auto at = page.find(open); at != std::string::npos; at = page.find(open, at)) {
-    at += open.size();
-    auto end = page.find(close, at);
-    if (end == std::string::npos) break;
-    blocks.push_back(page.substr(at, end - at));
-    at = end;
-  }
-  return blocks;
 }
 
 }  // namespace

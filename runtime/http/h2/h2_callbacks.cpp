@@ -1,4 +1,5 @@
-// See h2_callbacks.hpp.
+// What nghttp2 reports of a connection, handed to its session: frames, header fields, body bytes,
+// ends of streams.
 #include "http/h2/h2_callbacks.hpp"
 
 #include <memory>

@@ -1,4 +1,4 @@
-// See adopted.hpp.
+// Whether a descriptor that is handed in is what it is to become: getsockopt(2) and fcntl(2).
 #include "transport/kernel/adopted.hpp"
 
 #include <netinet/in.h>

@@ -1,4 +1,4 @@
-// See unix_address.hpp.
+// unix_endpoint to sockaddr_un and back, and what became of a path that a listener left behind.
 #include "transport/watched/unix_address.hpp"
 
 #include <fcntl.h>
