@@ -22,6 +22,14 @@ class accepting_home : public stream_core, public listener_core {
   virtual int native_listener(const listener_socket&) const noexcept { return -1; }
   /// As tcp_listener says it.
   virtual bool leave_to_others(listener_socket&) noexcept { return true; }
+
+ protected:
+  /// A socket of this home's.
+  template <class Socket>
+  Socket& at_home(Socket& s) {
+    s.at = this;
+    return s;
+  }
 };
 
 class transport : public accepting_home {
@@ -52,12 +60,6 @@ class transport : public accepting_home {
   virtual std::error_code failure() const noexcept { return {}; }
 
  protected:
-  /// A socket of this transport's.
-  template <class Socket>
-  Socket& at_home(Socket& s) {
-    s.at = this;
-    return s;
-  }
   /// The connection is made. One that met itself (a port of our own that happened to be chosen as
   /// the local one) is refused: nobody listens there.
   void connected(connect_operation& op, socket_base& s) {

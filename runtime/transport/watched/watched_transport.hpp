@@ -91,11 +91,7 @@ class watched_transport final : public local_transport {
   void stream_readable(watched_stream& s);
   void stream_writable(watched_stream& s) { writes_released(s); }
   void serve(watched_listener& l);
-  template <class Socket>
-  Socket& at_home(Socket& s) {
-    s.at = this;
-    return s;
-  }
+  using accepting_home::at_home;
 
  private:
   static constexpr std::size_t lending_size = 16 * 1024;
