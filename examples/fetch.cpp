@@ -18,6 +18,7 @@ namespace http = weir::http;
 
 struct program {
   std::string url, data;
+  http::client_settings settings;
   bool head = false, quiet = false, fields = false;
   int code = 0;
 };
@@ -37,8 +38,15 @@ std::optional<std::uint64_t> said_length(const http::client_answer& got) {
   return std::strtoull(text.c_str(), nullptr, 10);
 }
 
+std::string read_http2(std::string_view when, http::http2_use& into) {
+  if (when == "never") return into = http::http2_use::never, "";
+  if (when == "agreed") return into = http::http2_use::where_agreed, "";
+  if (when == "always") return into = http::http2_use::always, "";
+  return "must be never, agreed or always";
+}
+
 weir::task<> fetch(weir::shard& shard, program& wanted) {
-  http::client web(shard);
+  http::client web(shard, wanted.settings);
   http::client_request asked(wanted.head           ? http::method::head
                              : wanted.data.empty() ? http::method::get
                                                    : http::method::post,
@@ -46,7 +54,8 @@ weir::task<> fetch(weir::shard& shard, program& wanted) {
   if (!wanted.data.empty()) asked.body(wanted.data);
   auto got = co_await web.send(asked);
   if (wanted.head || wanted.fields) {
-    fmt::print("HTTP {} {}\n", got.status(), http::reason_phrase(got.status()));
+    fmt::print("HTTP/{} {} {}\n", got.major_version(), got.status(),
+               http::reason_phrase(got.status()));
     for (const auto& f : got.fields()) fmt::print("{}: {}\n", f.name, f.value);
   }
   const bool progress = !wanted.quiet && ::isatty(STDERR_FILENO) != 0;
@@ -74,6 +83,8 @@ int main(int argc, char** argv) {
   parser.value("--data", "TEXT", "POST it", wanted.data);
   parser.flag("--head", "HEAD: the fields alone", wanted.head);
   parser.flag("--include", "print the fields as well", wanted.fields);
+  parser.value("--http2", "WHEN", "never, agreed (over TLS) or always: in the clear too", "agreed",
+               [&](std::string_view when) { return read_http2(when, wanted.settings.http2); });
   parser.flag("--quiet", "no progress", wanted.quiet);
   // The URL may stand alone.
   std::vector<char*> words(argv, argv + argc);

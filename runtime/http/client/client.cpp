@@ -8,6 +8,10 @@
 #include <fmt/format.h>
 
 #include "http/client/exchange.hpp"
+#include "http/client/h1_exchange.hpp"
+#if WEIR_HTTP_WITH_H2
+#include "http/h2/h2_exchange.hpp"
+#endif
 #include "weir/error.hpp"
 #include "weir/http/response.hpp"
 #include "weir/timing.hpp"
@@ -16,9 +20,25 @@ namespace weir::http {
 namespace {
 
 constexpr std::size_t most_origins = 1024;  // remembered while nothing is kept of them
+constexpr unsigned most_repeats = 3;
 
 bool can_follow(const url& to) {
   return to.scheme == "http" || (to.scheme == "https" && detail::can_secure());
+}
+
+/// Sends a request until a server has processed it: one that ends a connection with HTTP/2 says
+/// which requests it has not.
+task<std::unique_ptr<detail::exchange>> perform(client::state& by, const client_request& asked,
+                                                const url& to, method as, bool with_body,
+                                                bool keep_user) {
+  for (unsigned tries = 0;; ++tries) {
+    auto exchange = co_await by.begin(to);
+    const bool processed = co_await exchange->perform(asked, as, with_body, keep_user);
+    if (processed) co_return exchange;
+    if (tries == most_repeats)
+      throw io_error(std::make_error_code(std::errc::connection_reset), "http: " + to.origin());
+    ++by.counters.repeated;
+  }
 }
 
 bool is_redirect(int status) {
@@ -38,19 +58,19 @@ client_request& client_request::field(std::string_view name, std::string_view va
 
 // --- Connections.
 
-detail::client_origin& client::state::origin_of(const url& to) {
+std::shared_ptr<detail::client_origin> client::state::origin_of(const url& to) {
   const bool shared = settings.proxy && to.scheme == "http";
   const auto key = shared ? settings.proxy->to_string() : to.origin();
   auto found = origins.find(key);
-  if (found != origins.end()) return *found->second;
+  if (found != origins.end()) return found->second;
   if (origins.size() >= most_origins)
     std::erase_if(origins, [&](const auto& one) {
-      return one.second->idle.empty() &&
+      return one.second->idle.empty() && one.second.use_count() == 1 &&
              one.second->permits.available() == settings.max_connections_per_origin;
     });
-  auto made = std::make_unique<detail::client_origin>(
+  auto made = std::make_shared<detail::client_origin>(
       std::max<std::size_t>(settings.max_connections_per_origin, 1));
-  return *origins.emplace(key, std::move(made)).first->second;
+  return origins.emplace(key, std::move(made)).first->second;
 }
 
 task<std::unique_ptr<detail::client_connection>> client::state::take_idle(
@@ -69,11 +89,35 @@ task<std::unique_ptr<detail::client_connection>> client::state::take_idle(
   co_return nullptr;
 }
 
-task<std::unique_ptr<detail::client_connection>> client::state::open(const url& to) {
-  auto opening = reach(to);
-  auto stream = co_await with_timeout(settings.connect_timeout, std::move(opening));
+task<detail::reached> client::state::open(const url& to, bool h2) {
+  auto opening = reach(to, h2);
+  auto made = co_await with_timeout(settings.connect_timeout, std::move(opening));
   ++counters.connections;
-  co_return std::make_unique<detail::client_connection>(std::move(stream));
+  co_return made;
+}
+
+bool client::state::may_speak_h2([[maybe_unused]] const url& to) const {
+#if WEIR_HTTP_WITH_H2
+  if (to.scheme == "https") return settings.http2 != http2_use::never;
+  return settings.http2 == http2_use::always && !settings.proxy;
+#else
+  return false;
+#endif
+}
+
+task<std::unique_ptr<detail::exchange>> client::state::begin(const url& to) {
+  auto origin = origin_of(to);
+  std::unique_ptr<detail::client_connection> opened;
+#if WEIR_HTTP_WITH_H2
+  if (may_speak_h2(to) && !origin->speaks_h1) {
+    auto made = co_await begin_h2(origin, to, opened);
+    if (made != nullptr) co_return made;
+  }
+#endif
+  if (opened == nullptr) co_await origin->permits.acquire();
+  std::unique_ptr<detail::exchange> out =
+      std::make_unique<detail::h1_exchange>(*this, std::move(origin), to, std::move(opened));
+  co_return out;
 }
 
 void client::state::keep(detail::client_origin& of,
@@ -92,6 +136,7 @@ client_answer& client_answer::operator=(client_answer&&) noexcept = default;
 client_answer::~client_answer() = default;
 
 int client_answer::status() const { return exchange_->head().status; }
+unsigned client_answer::major_version() const { return exchange_->major_version(); }
 std::span<const http::field> client_answer::fields() const { return exchange_->head().fields; }
 std::string_view client_answer::field(std::string_view name) const {
   const auto* found = find_field(fields(), name);
@@ -129,10 +174,7 @@ task<client_answer> client::send(client_request& asked) {
   bool with_body = true, keep_user = true;
   const bool once = std::holds_alternative<client_request::stream_part>(asked.body());
   for (unsigned followed = 0;; ++followed) {
-    auto& origin = state_->origin_of(*to);
-    co_await origin.permits.acquire();
-    auto exchange = std::make_unique<detail::exchange>(*state_, origin, *to);
-    co_await exchange->perform(asked, as, with_body, keep_user);
+    auto exchange = co_await perform(*state_, asked, *to, as, with_body, keep_user);
     const int status = exchange->head().status;
     const auto* location = find_field(exchange->head().fields, "location");
     if (!is_redirect(status) || location == nullptr || followed >= state_->settings.max_redirects)
@@ -155,7 +197,12 @@ task<client_answer> client::send(client_request& asked) {
 }
 
 void client::close_idle() {
-  for (auto& [key, one] : state_->origins) one->idle.clear();
+  for (auto& [key, one] : state_->origins) {
+    one->idle.clear();
+#if WEIR_HTTP_WITH_H2
+    if (one->link != nullptr) one->link->end_when_idle();
+#endif
+  }
   state_->idle = 0;
 }
 

@@ -1,4 +1,5 @@
-// One request and its answer on one connection, and the connections that are kept between them.
+// Requests and their answers as the client has them, and the connections that are kept between
+// them.
 #pragma once
 
 #include <array>
@@ -9,10 +10,12 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "http/wire/response_parser.hpp"
 #include "weir/http/client.hpp"
+#include "weir/scope.hpp"
 #include "weir/sync.hpp"
 
 namespace weir::http {
@@ -33,25 +36,63 @@ struct client_connection {
   std::array<std::byte, 16 * 1024> buffer;
 };
 
+class h2_link;
+
 /// The connections of one origin: those that are kept, and the right to open more.
 struct client_origin {
   explicit client_origin(std::size_t most) : permits(most) {}
   semaphore permits;
   std::vector<std::unique_ptr<client_connection>> idle;
+  // HTTP/2: one connection for all requests, as long as it takes more.
+  std::shared_ptr<h2_link> link;
+  semaphore opening{1};    // until it is known what the origin speaks
+  bool speaks_h1 = false;  // it was asked, and has no HTTP/2
+};
+
+/// Gives a permit back, unless somebody else has it.
+class permit_guard {
+ public:
+  explicit permit_guard(semaphore& of) : of_(&of) {}
+  ~permit_guard() {
+    if (of_ != nullptr) of_->release();
+  }
+  permit_guard(const permit_guard&) = delete;
+  permit_guard& operator=(const permit_guard&) = delete;
+  void keep() { of_ = nullptr; }
+
+ private:
+  semaphore* of_;
+};
+
+/// A stream to an origin, and what it has agreed to speak.
+struct reached {
+  any_stream stream;
+  bool h2 = false;
 };
 
 }  // namespace detail
 
 struct client::state {
   state(shard& on, const client_settings& how, connector by)
-      : owner(on), settings(how), connect(std::move(by)) {}
+      : owner(on), settings(how), connect(std::move(by)), links(on) {
+    links.on_failure([](const std::exception_ptr&) {});  // of a connection: its requests hear it
+  }
 
-  detail::client_origin& origin_of(const url& to);
+  std::shared_ptr<detail::client_origin> origin_of(const url& to);
   /// A kept connection that still stands, or none.
   task<std::unique_ptr<detail::client_connection>> take_idle(detail::client_origin& of);
-  task<std::unique_ptr<detail::client_connection>> open(const url& to);
-  task<any_stream> reach(const url& to);
-  task<any_stream> secure(any_stream plain, const url& to);
+  /// With `h2`, HTTP/2 is offered.
+  task<detail::reached> open(const url& to, bool h2);
+  task<detail::reached> reach(const url& to, bool h2);
+  task<detail::reached> secure(any_stream plain, const url& to, bool h2);
+  /// Finds a connection, or the right to one.
+  task<std::unique_ptr<detail::exchange>> begin(const url& to);
+  /// The same in HTTP/2; null where the origin has none, and then `opened` may be a connection,
+  /// whose permit is the caller's.
+  task<std::unique_ptr<detail::exchange>> begin_h2(
+      const std::shared_ptr<detail::client_origin>& origin, const url& to,
+      std::unique_ptr<detail::client_connection>& opened);
+  bool may_speak_h2(const url& to) const;
   tls::client_context& trusted();
   void keep(detail::client_origin& of, std::unique_ptr<detail::client_connection> one);
 
@@ -61,63 +102,39 @@ struct client::state {
   tls::client_context* trust = nullptr;
   std::shared_ptr<tls::client_context> own_trust;
   client_counters counters;
-  std::map<std::string, std::unique_ptr<detail::client_origin>> origins;
+  std::map<std::string, std::shared_ptr<detail::client_origin>> origins;
   std::size_t idle = 0;  // connections, of all origins
+  scope links;           // the tasks of HTTP/2 connections
 };
 
 namespace detail {
 
-/// Has a connection, and the permit of its origin for it, until the answer was read to its end.
-class exchange final : private body_source, private body_sink {
+/// One request and its answer, until the answer was read to its end.
+class exchange {
  public:
-  exchange(client::state& of, client_origin& origin, http::url to)
-      : client_(of), origin_(origin), to_(std::move(to)), parser_({.head = of.settings.max_head}) {}
+  explicit exchange(http::url to) : to_(std::move(to)) {}
   exchange(const exchange&) = delete;
   exchange& operator=(const exchange&) = delete;
-  ~exchange() { leave(); }
+  virtual ~exchange() = default;
 
-  /// Finds a connection, sends the request and reads the answer's head.
-  task<> perform(const client_request& asked, method as, bool with_body, bool keep_user);
+  /// Sends the request and reads the answer's head. False: no server has processed it, and it may
+  /// be sent again, on another connection.
+  virtual task<bool> perform(const client_request& asked, method as, bool with_body,
+                             bool keep_user) = 0;
+  virtual const wire::response_head& head() const = 0;
+  virtual unsigned major_version() const = 0;
+  virtual body_reader body() = 0;
   /// Reads what is left of a body that nobody wants, if it is small.
   task<> drop_body();
-
-  const wire::response_head& head() const { return parser_.head(); }
   const http::url& to() const { return to_; }
-  body_reader body() { return body_reader(static_cast<body_source&>(*this)); }
 
- private:
-  void leave();
-  task<> connect(bool kept);
-  task<std::error_code> attempt(const client_request& asked, method as);
-  void write_head(const client_request& asked, method as, bool keep_user);
-  task<std::error_code> send_body(const client_request& asked);
-  task<> send_beside(const client_request& asked);
-  task<> read_beside();
-  task<std::error_code> read_head(duration limit);
-  task<std::error_code> send(std::span<const std::byte> bytes);
-
-  task<std::span<const std::byte>> read_body() override;
-  std::span<const field> body_trailers() const override { return parser_.trailers(); }
-  task<> write_body(std::span<const std::byte> bytes) override;
-  void add_trailer(std::string_view name, std::string_view value) override;
-
-  client::state& client_;
-  client_origin& origin_;
+ protected:
   http::url to_;
-  wire::response_parser parser_;
-  std::unique_ptr<client_connection> connection_;
-  std::span<const std::byte> unread_;
-  std::string head_, trailers_;
-  event may_send_body_;
-  std::error_code sent_, read_;
-  bool permitted_ = true;
-  bool kept_ = false;  // the connection has had a request before
-  bool with_body_ = true;
-  bool chunked_ = false;
-  bool all_sent_ = false;
-  bool head_read_ = false;
-  bool complete_ = false;  // the answer's last byte was taken
 };
+
+/// RFC 9110 9.2.2.
+bool is_idempotent(method what);
+bool names_a_user(std::string_view field);
 
 }  // namespace detail
 

@@ -89,31 +89,35 @@ tls::client_context& client::state::trusted() {
   return *trust;
 }
 
-task<any_stream> client::state::secure(any_stream plain, const url& to) {
+task<detail::reached> client::state::secure(any_stream plain, const url& to, bool h2) {
   auto& context = trusted();
-  any_stream secured =
-      co_await tls::connect(std::move(plain), context, {.name = to.host, .alpn = "http/1.1"});
-  co_return secured;
+  tls::tls_stream secured = co_await tls::connect(
+      std::move(plain), context, {.name = to.host, .alpn = h2 ? "h2,http/1.1" : "http/1.1"});
+  detail::reached out;
+  out.h2 = secured.alpn() == "h2";
+  out.stream = std::move(secured);
+  co_return out;
 }
 
 #else
 
-task<any_stream> client::state::secure(any_stream, const url& to) {
+task<detail::reached> client::state::secure(any_stream, const url& to, bool) {
   throw refused(std::errc::operation_not_supported, to.origin() + ": built without TLS");
-  co_return any_stream();
+  co_return detail::reached();
 }
 
 #endif
 
-task<any_stream> client::state::reach(const url& to) {
-  any_stream stream;
+task<detail::reached> client::state::reach(const url& to, bool h2) {
+  detail::reached out;
   if (settings.proxy)
-    stream = co_await owner.connect(*settings.proxy);
+    out.stream = co_await owner.connect(*settings.proxy);
   else
-    stream = co_await connect(owner, to);
-  if (to.scheme != "https") co_return stream;
-  if (settings.proxy) co_await open_tunnel(stream, to, settings.max_head);
-  auto secured = co_await secure(std::move(stream), to);
+    out.stream = co_await connect(owner, to);
+  out.h2 = h2;
+  if (to.scheme != "https") co_return out;
+  if (settings.proxy) co_await open_tunnel(out.stream, to, settings.max_head);
+  auto secured = co_await secure(std::move(out.stream), to, h2);
   co_return secured;
 }
 

@@ -33,7 +33,8 @@ task<> h2_session::serve(std::shared_ptr<h2_stream> stream) {
     with = plain_status(refusal);
   } else {
     ++here_.counters.requests;
-    with = co_await ask_handler(asked);
+    auto how = server::state::outcome::answered;
+    with = co_await here_.ask(asked, how);
   }
   const bool given = co_await give(*stream, with, asked);
   note(refusal != 0 ? nullptr : &asked, *stream, with.status(), begun);
@@ -56,23 +57,6 @@ task<> h2_session::drop_body(h2_stream& stream) {
     if (error) break;
   }
   if (!stream.all_came) reset(stream, NGHTTP2_NO_ERROR);
-}
-
-/// The handler's answer, or the one for what it threw.
-task<response> h2_session::ask_handler(request& asked) {
-  int status = 500;
-  try {
-    auto made = co_await here_.answer(asked);
-    co_return made;
-  } catch (const status_error& refusal) {
-    status = refusal.status();
-  } catch (const std::exception& failure) {
-    const auto* io = dynamic_cast<const io_error*>(&failure);
-    if (io != nullptr && io->code() == std::errc::operation_canceled) throw;
-    ++here_.counters.failures;
-    if (here_.on_failure) here_.on_failure(std::current_exception(), asked);
-  }
-  co_return plain_status(status);
 }
 
 /// False: it broke off in the middle, and the client sees that it did.

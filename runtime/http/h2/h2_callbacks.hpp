@@ -1,4 +1,5 @@
-// Between nghttp2 and a connection: its callbacks, of which none throws, and fields as it has them.
+// Between nghttp2 and a connection, a server's or a client's: its callbacks, of which none throws,
+// fields as it has them, and bodies on their way.
 #pragma once
 
 #include <nghttp2/nghttp2.h>
@@ -6,17 +7,54 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
+
+#include "weir/sync.hpp"
 
 namespace weir::http {
 
-class h2_session;
+/// What nghttp2 reports of a connection. Throws std::bad_alloc, which ends that, and nothing else.
+class h2_events {
+ public:
+  /// Its header alone has come.
+  virtual void frame_begins(const nghttp2_frame_hd& header) = 0;
+  virtual void head_begins(const nghttp2_frame& frame) = 0;
+  virtual void field_came(const nghttp2_frame& frame, std::string_view name,
+                          std::string_view value) = 0;
+  virtual void frame_came(const nghttp2_frame& frame) = 0;
+  virtual void data_came(std::int32_t id, std::span<const std::byte> bytes) = 0;
+  virtual void stream_closed(std::int32_t id, std::uint32_t why) = 0;
+  /// The next bytes of a body, with nghttp2's flags for their frame; none: later.
+  virtual std::size_t body_goes(std::int32_t id, std::span<std::byte> into,
+                                std::uint32_t& flags) = 0;
+
+ protected:
+  ~h2_events() = default;
+};
+
+/// A body on its way, piece by piece, and the trailers behind it.
+struct h2_outgoing {
+  std::size_t give(nghttp2_session& frames, std::int32_t id, std::span<std::byte> into,
+                   std::uint32_t& flags);
+
+  std::span<const std::byte> out;
+  bool all_given = false;  // nothing comes behind `out`
+  bool end_gone = false;   // and that has been said
+  std::uint64_t sent = 0;
+  std::vector<std::pair<std::string, std::string>> trailers;
+  event taken;
+};
+
+enum class h2_side : std::uint8_t { server, client };
 
 struct h2_callbacks {
-  /// Throws std::bad_alloc.
-  static nghttp2_session* make_session(h2_session& of, std::size_t most_acks);
+  /// Throws std::bad_alloc. Pings and settings of the peer that wait to be acknowledged are at most
+  /// `most_acks`.
+  static nghttp2_session* make_session(h2_events& of, h2_side which, std::size_t most_acks);
   /// The next bytes of an answer's body.
   static ssize_t give_body(nghttp2_session*, std::int32_t id, std::uint8_t* into, std::size_t size,
                            std::uint32_t* flags, nghttp2_data_source*, void* self) noexcept;

@@ -5,7 +5,6 @@
 #include <new>
 #include <utility>
 
-#include "http/h2/h2_callbacks.hpp"
 #include "weir/error.hpp"
 
 namespace weir::http {
@@ -19,7 +18,7 @@ h2_session::h2_session(any_stream& peer, server::state& here)
       since_(here.owner.now()) {
   handlers_.on_failure([](const std::exception_ptr&) {});  // the client's own; others are served
   reading_.on_failure([](const std::exception_ptr&) {});
-  frames_ = h2_callbacks::make_session(*this, most_acks);
+  frames_ = h2_callbacks::make_session(*this, h2_side::server, most_acks);
   const std::array<nghttp2_settings_entry, 3> settings = {{
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, most_requests},
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, static_cast<std::uint32_t>(window)},
@@ -54,9 +53,8 @@ task<> h2_session::run(std::string early) {
   peer_.shutdown_send(ignored);
   const auto until = here_.owner.now() + here_.settings.linger;
   while (here_.owner.now() < until) {
-    const auto got =
-        co_await peer_.read_some(buffer_).timeout(here_.settings.linger_silence).nothrow();
-    if (got.ec || got.n == 0) break;
+    auto got = co_await peer_.receive().timeout(here_.settings.linger_silence).nothrow();
+    if (!got || !*got) break;
   }
 }
 
@@ -82,17 +80,18 @@ void h2_session::say_last() {
 
 task<> h2_session::read_loop() {
   while (!over()) {
-    const auto got = co_await read_some();
-    if (got.ec == std::errc::operation_canceled && here_.owner.stop_requested() && !last_said_) {
+    auto got = co_await receive();
+    const auto error = got ? std::error_code() : got.error();
+    if (error == std::errc::operation_canceled && here_.owner.stop_requested() && !last_said_) {
       say_last();
       continue;
     }
-    if (got.ec == std::errc::timed_out) {
+    if (error == std::errc::timed_out) {
       if (time_left() > duration(0)) continue;  // there was something to do meanwhile
       say_last();
     }
-    if (got.ec || got.n == 0) break;
-    if (!feed(std::span<const std::byte>(buffer_).first(got.n))) break;
+    if (error || !*got) break;
+    if (!feed(got->bytes())) break;
   }
 }
 
@@ -105,13 +104,13 @@ duration h2_session::time_left() const {
   return std::max(since_ + limit - here_.owner.now(), duration(0));
 }
 
-task<transfer> h2_session::read_some() {
-  auto read = peer_.read_some(buffer_).timeout(time_left());
-  transfer got;
-  if (last_said_)
-    got = co_await std::move(read).nothrow();
-  else
-    got = co_await std::move(read).until_stop().nothrow();
+task<result<lent_buffer>> h2_session::receive() {
+  auto read = peer_.receive().timeout(time_left());
+  if (last_said_) {
+    auto got = co_await std::move(read).nothrow();
+    co_return got;
+  }
+  auto got = co_await std::move(read).until_stop().nothrow();
   co_return got;
 }
 
@@ -120,7 +119,7 @@ bool h2_session::feed(std::span<const std::byte> bytes) {
   const auto taken = nghttp2_session_mem_recv(
       frames_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   kick();
-  if (taken < 0) {
+  if (taken < 0 || misused_) {
     ++here_.counters.refused_requests;
     nghttp2_session_terminate_session(
         frames_, taken == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
@@ -132,6 +131,23 @@ bool h2_session::feed(std::span<const std::byte> bytes) {
 h2_stream* h2_session::find(std::int32_t id) const {
   const auto found = streams_.find(id);
   return found == streams_.end() ? nullptr : found->second.get();
+}
+
+/// nghttp2 passes over a stream that an earlier one should have been, as if it had been reset.
+void h2_session::frame_begins(const nghttp2_frame_hd& header) {
+  const auto id = static_cast<std::uint32_t>(header.stream_id);
+  if (header.type != NGHTTP2_HEADERS || id % 2 == 0) return;
+  if (id < next_id_) {
+    misused_ = misused_ || std::any_of(skipped_.begin(), skipped_.end(), [id](const auto& some) {
+                 return id >= some.first && id < some.second;
+               });
+    return;
+  }
+  if (id != next_id_) {
+    if (skipped_.size() == most_skips) skipped_.erase(skipped_.begin());
+    skipped_.emplace_back(next_id_, id);
+  }
+  next_id_ = id + 2;
 }
 
 void h2_session::head_begins(const nghttp2_frame& frame) {
@@ -165,7 +181,8 @@ void h2_session::frame_came(const nghttp2_frame& frame) {
     stream->came.set();
   }
   if (!head) return;
-  if (!stream->has_head)
+  // Here, not where its handler begins: everything may have come at once.
+  if (!std::exchange(stream->has_head, true))
     request_came(*stream);
   else if (stream->too_long)
     reset(*stream, NGHTTP2_ENHANCE_YOUR_CALM);  // its trailers
@@ -206,7 +223,7 @@ void h2_session::go_on(h2_stream& stream) {
   kick();
 }
 
-void h2_session::stream_closed(std::int32_t id) {
+void h2_session::stream_closed(std::int32_t id, std::uint32_t) {
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
   found->second->closed = true;
@@ -252,24 +269,7 @@ void h2_session::gather() {
 std::size_t h2_session::body_goes(std::int32_t id, std::span<std::byte> into,
                                   std::uint32_t& flags) {
   auto* stream = find(id);
-  if (stream == nullptr) return 0;
-  const auto n = std::min(into.size(), stream->out.size());
-  std::copy_n(stream->out.begin(), n, into.begin());
-  stream->out = stream->out.subspan(n);
-  stream->sent += n;
-  if (!stream->out.empty()) return n;
-  if (stream->all_given) {
-    flags |= NGHTTP2_DATA_FLAG_EOF;
-    stream->end_gone = true;
-    if (!stream->trailers.empty()) {
-      flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-      h2_fields last;
-      for (const auto& [name, value] : stream->trailers) last.add(name, value);
-      nghttp2_submit_trailer(frames_, id, last.data(), last.size());
-    }
-  }
-  stream->taken.set();
-  return n;
+  return stream == nullptr ? 0 : stream->give(*frames_, id, into, flags);
 }
 
 task<> run_h2(any_stream& peer, server::state& here, std::string early) {

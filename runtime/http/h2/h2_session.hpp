@@ -5,16 +5,19 @@
 
 #include <nghttp2/nghttp2.h>
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "http/h2/h2_callbacks.hpp"
 #include "http/h2/h2_stream.hpp"
 #include "http/server/server_state.hpp"
+#include "weir/buffers.hpp"
 #include "weir/http/response.hpp"
 #include "weir/scope.hpp"
 #include "weir/stream.hpp"
@@ -22,7 +25,7 @@
 
 namespace weir::http {
 
-class h2_session {
+class h2_session final : private h2_events {
  public:
   h2_session(any_stream& peer, server::state& here);
   h2_session(const h2_session&) = delete;
@@ -45,11 +48,12 @@ class h2_session {
   static constexpr std::uint32_t most_requests = 100;
   static constexpr std::int32_t window = 64 * 1024;   // of a request's body, unread
   static constexpr std::size_t most_acks = 100;       // of pings and settings that wait to go
+  static constexpr std::size_t most_skips = 64;       // of ids, remembered
   static constexpr std::size_t most_out = 64 * 1024;  // bytes at once
 
   task<> send_loop();
   task<> read_loop();
-  task<transfer> read_some();
+  task<result<lent_buffer>> receive();
   duration time_left() const;
   bool feed(std::span<const std::byte> bytes);
   void gather();
@@ -58,7 +62,6 @@ class h2_session {
   bool over() const { return last_said_ && streams_.empty() && handlers_.size() == 0; }
 
   task<> serve(std::shared_ptr<h2_stream> stream);
-  task<response> ask_handler(request& asked);
   task<> drop_body(h2_stream& stream);
   task<bool> give(h2_stream& stream, response& with, const request& asked);
   task<> answer(h2_stream& stream, response& with, bool head_only);
@@ -68,14 +71,15 @@ class h2_session {
   void note(const request* asked, const h2_stream& stream, int status, instant begun);
 
   h2_stream* find(std::int32_t id) const;
-  void head_begins(const nghttp2_frame& frame);
-  void field_came(const nghttp2_frame& frame, std::string_view name, std::string_view value);
-  void frame_came(const nghttp2_frame& frame);
+  void frame_begins(const nghttp2_frame_hd& header) override;
+  void head_begins(const nghttp2_frame& frame) override;
+  void field_came(const nghttp2_frame& frame, std::string_view name,
+                  std::string_view value) override;
+  void frame_came(const nghttp2_frame& frame) override;
   void request_came(h2_stream& stream);
-  void data_came(std::int32_t id, std::span<const std::byte> bytes);
-  void stream_closed(std::int32_t id);
-  std::size_t body_goes(std::int32_t id, std::span<std::byte> into, std::uint32_t& flags);
-  friend struct h2_callbacks;
+  void data_came(std::int32_t id, std::span<const std::byte> bytes) override;
+  void stream_closed(std::int32_t id, std::uint32_t why) override;
+  std::size_t body_goes(std::int32_t id, std::span<std::byte> into, std::uint32_t& flags) override;
 
   any_stream& peer_;
   server::state& here_;
@@ -87,10 +91,13 @@ class h2_session {
   std::string out_;
   instant since_;  // the last whole frame or answer, or the beginning of the head that is coming
   bool in_head_ = false;  // a request's head has begun to come
+  // Ids that later ones have passed over (RFC 9113 5.1.1), each with the first behind it.
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> skipped_;
+  std::uint32_t next_id_ = 1;
+  bool misused_ = false;  // one of them came after all
   bool last_said_ = false;
   bool finished_ = false;  // nothing is added to what is to be sent
   bool broken_ = false;
-  std::array<std::byte, 16 * 1024> buffer_;
 };
 
 }  // namespace weir::http

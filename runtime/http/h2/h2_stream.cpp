@@ -53,7 +53,6 @@ void h2_stream::add(std::string_view name, std::string_view value) {
 /// What nghttp2 does not look at: it has refused pseudo-fields that are missing, twice or unknown,
 /// fields of a connection, and bodies of another length than was said.
 int h2_stream::read_head() {
-  has_head = true;
   if (too_long) return 431;
   method_code_ = method_of(method_);
   if (method_code_ == method::connect || method_.empty()) return 501;

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "http/h2/h2_callbacks.hpp"
 #include "weir/http/body.hpp"
 #include "weir/http/request.hpp"
 #include "weir/sync.hpp"
@@ -18,7 +19,7 @@ namespace weir::http {
 
 class h2_session;
 
-class h2_stream final : public detail::body_source, public detail::body_sink {
+class h2_stream final : public detail::body_source, public detail::body_sink, public h2_outgoing {
  public:
   h2_stream(h2_session& on, std::int32_t number) : id(number), on_(on) {}
 
@@ -52,14 +53,7 @@ class h2_stream final : public detail::body_source, public detail::body_sink {
   bool closed = false;   // by the client, or with the connection
   event came;
 
-  // Going.
-  std::span<const std::byte> out;
-  bool all_given = false;  // nothing comes behind `out`
-  bool end_gone = false;   // and that has been said
-  std::optional<std::uint64_t> left;
-  std::uint64_t sent = 0;
-  std::vector<std::pair<std::string, std::string>> trailers;
-  event taken;
+  std::optional<std::uint64_t> left;  // to be written, where its length was said
 
  private:
   h2_session& on_;

@@ -129,6 +129,24 @@ task<> server::state::converse(any_stream& peer, bool h2) {
 #endif
 }
 
+task<response> server::state::ask(request& asked, outcome& how) {
+  int status = 500;
+  try {
+    auto made = co_await answer(asked);
+    co_return made;
+  } catch (const status_error& refusal) {
+    how = outcome::refused;
+    status = refusal.status();
+  } catch (const std::exception& failure) {
+    const auto* io = dynamic_cast<const io_error*>(&failure);
+    if (io != nullptr && io->code() == std::errc::operation_canceled) throw;
+    how = outcome::failed;
+    ++counters.failures;
+    if (on_failure) on_failure(std::current_exception(), asked);
+  }
+  co_return plain_status(status);
+}
+
 task<> server::state::run(std::span<tcp_listener> listeners, serving session) {
   scope sessions(owner, {.max = settings.max_connections});
   sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the others are served

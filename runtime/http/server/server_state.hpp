@@ -27,6 +27,9 @@ struct server::state {
 
   /// One connection, to its end; where `h2` is not said already, its first bytes tell.
   task<> converse(any_stream& peer, bool h2);
+  enum class outcome : std::uint8_t { answered, refused, failed };
+  /// The handler's answer, or the one for what it threw: a refusal, or a failure of its own.
+  task<response> ask(request& asked, outcome& how);
   /// Accepts until the stop, then drains.
   task<> run(std::span<tcp_listener> listeners, std::function<task<>(any_stream)> session);
 

@@ -131,7 +131,10 @@ task<session::next> session::one_request() {
   request asked(here_.owner, remote_, parts_of(head),
                 body_reader(static_cast<detail::body_source&>(*this)));
   if (!head.has_body()) (void)co_await read_body();
-  auto with = co_await ask_handler(asked);
+  auto how = server::state::outcome::answered;
+  auto with = co_await here_.ask(asked, how);
+  if (how == server::state::outcome::refused) keep_alive_ = keep_alive_ && request_over_;
+  if (how == server::state::outcome::failed) keep_alive_ = false;
   // A client that was not told to go on may send its body or not: there is no telling what comes.
   if (may_continue_ && !request_over_) keep_alive_ = false;
   if (here_.owner.stop_requested()) keep_alive_ = false;
@@ -152,25 +155,6 @@ task<session::next> session::one_request() {
   answered_at_ = begun_ = here_.owner.now();
   const bool whole = co_await drop_body();
   co_return whole ? next::request : next::linger;
-}
-
-/// The handler's answer, or the one for what it threw.
-task<response> session::ask_handler(request& asked) {
-  int status = 500;
-  try {
-    auto made = co_await here_.answer(asked);
-    co_return made;
-  } catch (const status_error& refusal) {
-    status = refusal.status();
-    keep_alive_ = keep_alive_ && request_over_;
-  } catch (const std::exception& failure) {
-    const auto* io = dynamic_cast<const io_error*>(&failure);
-    if (io != nullptr && io->code() == std::errc::operation_canceled) throw;
-    ++here_.counters.failures;
-    keep_alive_ = false;
-    if (here_.on_failure) here_.on_failure(std::current_exception(), asked);
-  }
-  co_return plain_status(status);
 }
 
 /// False: it broke off in the middle, and the client must see that it did.

@@ -40,7 +40,6 @@ class session final : private detail::body_source, private detail::body_sink {
   task<next> read_head();
   task<bool> begins_http2();
   task<next> after_silence(const transfer& got, bool between);
-  task<response> ask_handler(request& asked);
   task<std::span<const std::byte>> read_body() override;
   std::span<const field> body_trailers() const override { return parser_.trailers(); }
   task<bool> drop_body();

@@ -1,5 +1,6 @@
-// An HTTP/1.1 client for a shard: http and https, connections kept by origin, bodies streamed both
-// ways, redirects, a timeout for each phase, and a second try only where it is safe.
+// An HTTP client for a shard: http and https, HTTP/1.1 and HTTP/2, connections kept by origin,
+// bodies streamed both ways, redirects, a timeout for each phase, and a second try only where it is
+// safe.
 //
 //   weir::http::client web(shard);
 //   auto got = co_await web.get("https://example.org/");
@@ -30,6 +31,13 @@ class client_context;
 
 namespace weir::http {
 
+/// When HTTP/2 is spoken (RFC 9113), where it was built in.
+enum class http2_use : std::uint8_t {
+  never,
+  where_agreed,  ///< over TLS, where the server takes it (ALPN)
+  always,        ///< the same, and in the clear, with servers that are known to take it
+};
+
 /// no_limit: none. with_timeout() bounds it all.
 struct client_settings {
   duration connect_timeout = std::chrono::seconds(10);  ///< names and handshakes included
@@ -41,8 +49,9 @@ struct client_settings {
   duration idle_timeout = std::chrono::seconds(30);     ///< a kept connection is not used after it
   unsigned max_redirects = 10;                 ///< followed; the next one is given as it is
   std::size_t max_head = 64 * 1024;            ///< bytes
-  std::size_t max_connections_per_origin = 8;  ///< more requests wait their turn
+  std::size_t max_connections_per_origin = 8;  ///< more requests wait; HTTP/2 takes one
   std::size_t max_idle_connections = 64;       ///< kept, of all origins
+  http2_use http2 = http2_use::where_agreed;
   /// Requests for http go to this proxy, which is given the whole URL; for https it opens a way.
   std::optional<endpoint> proxy = {};
 };
@@ -50,8 +59,8 @@ struct client_settings {
 struct client_counters {
   std::uint64_t requests = 0;     ///< sent, redirected and repeated ones as well
   std::uint64_t connections = 0;  ///< opened
-  std::uint64_t reused = 0;       ///< requests on a connection that was kept
-  std::uint64_t repeated = 0;     ///< since the kept connection had ended meanwhile
+  std::uint64_t reused = 0;       ///< requests on a connection that had one before
+  std::uint64_t repeated = 0;     ///< since the connection ended before they were processed
   std::uint64_t redirects = 0;    ///< followed
 };
 
@@ -106,6 +115,7 @@ class client_answer {
   ~client_answer();
 
   int status() const;
+  unsigned major_version() const;  ///< 1 or 2
   std::span<const http::field> fields() const;
   std::string_view field(std::string_view name) const;
   /// Whose answer it is, after redirects.
