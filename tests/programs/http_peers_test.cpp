@@ -90,7 +90,7 @@ ON_EVERY_BACKEND(fetch_gets_what_http_server_gives) {
   CHECK(same);
   CHECK(fetch(url_of(where, "/none")).code == 22);
   const auto head = fetch(url_of(where, "/big.bin"), {"--head"});
-  CHECK(head.out.starts_with("HTTP 200 OK\n"));
+  CHECK(head.out.starts_with("HTTP/1 200 OK\n"));
   CHECK(head.out.find("Content-Length: 3145728\n") != std::string::npos);
   CHECK(fetch("http://" + where.address + ":1/").code == 1);
   server.signal(SIGTERM);

@@ -117,6 +117,133 @@ ON_EVERY_BACKEND(http_2_is_spoken_where_it_is_agreed_on_and_where_it_is_known_be
   server.signal(SIGTERM);
   CHECK(server.wait() == 0);
 }
+
+TEST_CASE("fetch_speaks_http_2_with_nghttpd_and_with_http_server") {
+  if (!own_network() || !usable(kernel_backend)) return;
+  const auto on = backend_called(kernel_backend);
+  folder f("127.0.0.1");
+  const auto get = [&](const std::string& url, std::vector<std::string> words = {}) {
+    words.insert(words.begin(), {WEIR_FETCH, "--backend", kernel_backend, "--tls.authorities",
+                                 f.path + "/ca.pem", "--include"});
+    words.push_back(url);
+    return run(words);
+  };
+  const auto check = [&](const finished& got) {
+    CHECK_MESSAGE(got.code == 0, got.err);
+    CHECK(got.out.starts_with("HTTP/2 200 OK\n"));
+    CHECK(got.out.ends_with(some_bytes(3u << 20)));
+  };
+  if (::access("/usr/sbin/nghttpd", X_OK) == 0 || ::access("/usr/bin/nghttpd", X_OK) == 0) {
+    const std::string program =
+        ::access("/usr/sbin/nghttpd", X_OK) == 0 ? "/usr/sbin/nghttpd" : "/usr/bin/nghttpd";
+    process secured({program, "-a", "127.0.0.1", "-d", f.path, "8443", f.path + "/own.key",
+                     f.path + "/own.pem"});
+    process plain({program, "-a", "127.0.0.1", "-d", f.path, "--no-tls", "8081"});
+    for (const std::string url :
+         {"https://127.0.0.1:8443/big.bin", "http://127.0.0.1:8081/big.bin"}) {
+      finished got;
+      for (int tries = 0; tries < 500; ++tries) {  // until it listens
+        got = get(url, {"--http2", "always"});
+        if (got.code == 0) break;
+        ::usleep(20'000);
+      }
+      check(got);
+    }
+    secured.signal(SIGTERM);
+    plain.signal(SIGTERM);
+    (void)secured.wait();
+    (void)plain.wait();
+  } else {
+    std::printf("SKIPPED: no nghttpd\n");
+  }
+  auto words = serving(on, f);
+  words.insert(words.end(), {"--http", on.address + ":80"});
+  process server(words);
+  const auto where = place_of(server.wait_line("listening https "));
+  check(get(url_of(where, "/big.bin")));
+  check(get("http://" + on.address + "/big.bin", {"--http2", "always"}));
+  const auto old = get(url_of(where, "/big.bin"), {"--http2", "never"});
+  CHECK(old.out.starts_with("HTTP/1 200 OK\n"));
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+
+// python3-h2 keeps to the letter of the RFC and ends where a server does not; then it sends what it
+// should not, with its own checks switched off.
+ON_EVERY_BACKEND(pythons_h2_finds_no_fault_and_its_faults_are_found) {
+  if (run({"/usr/bin/python3", "-c", "import h2"}).code != 0) {
+    std::printf("SKIPPED: no h2 for python3\n");
+    return;
+  }
+  folder f(on.address);
+  process server(command_line(http_server(), on, {"--http", on.address + ":80", "--root", f.path}));
+  const auto where = place_of(server.wait_line("listening http "));
+  const std::string script = R"(
+import socket, sys, h2.connection, h2.config, h2.events, h2.errors
+address, port = sys.argv[1], int(sys.argv[2])
+def open(**how):
+    peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, **how))
+    wire = socket.create_connection((address, port), 20)
+    wire.settimeout(20)
+    peer.initiate_connection()
+    wire.sendall(peer.data_to_send())
+    return peer, wire
+def head(path, *more):
+    return [(':method', 'GET'), (':scheme', 'http'), (':path', path), (':authority', address)] + list(more)
+# Sixty requests at once, a file beyond every window, pings and priorities between them.
+peer, wire = open()
+bodies, ended, pongs = {}, set(), 0
+wanted = [peer.get_next_available_stream_id() + 2 * i for i in range(61)]
+for i, stream in enumerate(wanted):
+    peer.send_headers(stream, head('/big.bin' if i == 60 else '/plaintext'), end_stream=True)
+    peer.prioritize(stream, weight=16)
+    if i % 10 == 0:
+        peer.ping(b'%08d' % i)
+wire.sendall(peer.data_to_send())
+while len(ended) < len(wanted) or pongs < 7:
+    got = wire.recv(65536)
+    assert got, 'ended'
+    for event in peer.receive_data(got):  # raises where the server breaks a rule
+        if isinstance(event, h2.events.DataReceived):
+            bodies[event.stream_id] = bodies.get(event.stream_id, b'') + event.data
+            peer.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded):
+            ended.add(event.stream_id)
+        elif isinstance(event, h2.events.PingAckReceived):
+            pongs += 1
+        assert not isinstance(event, (h2.events.StreamReset, h2.events.ConnectionTerminated)), event
+    wire.sendall(peer.data_to_send())
+assert all(bodies[s] == b'Hello, World!' for s in wanted[:-1])
+assert len(bodies[wanted[-1]]) == 3 << 20
+peer.close_connection()
+wire.sendall(peer.data_to_send())
+while wire.recv(65536):
+    pass
+# Heads that are none.
+loose = dict(validate_outbound_headers=False, normalize_outbound_headers=False)
+for fields in ([('Upper', 'x')], [('connection', 'close')], [('te', 'gzip')], [(':path', '/')], [('x', 'a\nb')],
+               [('a', 'b'), (':late', 'x')]):
+    peer, wire = open(**loose)
+    peer.send_headers(1, head('/plaintext', *fields), end_stream=True)
+    peer.send_headers(3, head('/plaintext'), end_stream=True)
+    wire.sendall(peer.data_to_send())
+    reset = done = False
+    while not (reset and done):
+        got = wire.recv(65536)
+        assert got, fields
+        for event in peer.receive_data(got):
+            reset = reset or (isinstance(event, h2.events.StreamReset) and event.stream_id == 1)
+            done = done or (isinstance(event, h2.events.StreamEnded) and event.stream_id == 3)
+            assert not isinstance(event, h2.events.ResponseReceived) or event.stream_id == 3, fields
+    wire.close()
+print('done')
+)";
+  const auto done =
+      run({"/usr/bin/python3", "-c", script, where.address, std::to_string(where.port)});
+  CHECK_MESSAGE(done.out == "done\n", done.err);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
 #endif
 
 TEST_CASE("who_does_not_trust_an_https_server_gets_nothing_of_it_and_is_told_why") {
