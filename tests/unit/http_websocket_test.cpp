@@ -4,6 +4,7 @@
 
 #include <array>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -137,6 +138,7 @@ std::string closed_with(int code) {
 
 }  // namespace
 
+// covers: 6455-7
 TEST_CASE("the_rfcs_own_key_is_accepted_as_the_rfc_says") {  // RFC 6455 1.3
   CHECK(weir::http::detail::websocket_accept("dGhlIHNhbXBsZSBub25jZQ==") ==
         "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -145,6 +147,7 @@ TEST_CASE("the_rfcs_own_key_is_accepted_as_the_rfc_says") {  // RFC 6455 1.3
   CHECK(weir::http::detail::base64(digest) == "KR6abGaZSUm1e6XmUDYemPw2sbo=");
 }
 
+// covers: 6455-29, 6455-35
 TEST_CASE("messages_of_every_size_come_back_plain_and_compressed") {
   for (bool compress : {false, true}) {
     world w;
@@ -171,6 +174,7 @@ TEST_CASE("messages_of_every_size_come_back_plain_and_compressed") {
   }
 }
 
+// covers: 6455-5, 6455-6
 TEST_CASE("a_request_that_is_no_handshake_gets_a_status") {
   const std::string key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
   const std::string rest = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
@@ -198,6 +202,7 @@ TEST_CASE("a_request_that_is_no_handshake_gets_a_status") {
   }
 }
 
+// covers: 6455-21, 6455-29, 6455-30, 6455-33, 6455-51, 6455-53
 TEST_CASE("fragments_are_one_message_and_a_ping_between_them_is_answered") {
   world w;
   w.run([&](tcp_stream& peer) -> task<> {
@@ -222,6 +227,8 @@ TEST_CASE("fragments_are_one_message_and_a_ping_between_them_is_answered") {
   CHECK(w.ended == "1000bye");
 }
 
+// covers: 6455-22, 6455-24, 6455-25, 6455-27, 6455-31, 6455-32, 6455-34
+// covers: 6455-52, 6455-55, 6455-56, 6455-57
 TEST_CASE("a_breach_of_the_protocol_is_closed_with_its_code") {
   const auto unmasked = std::string("\x81\x02hi");
   const std::pair<std::string, int> cases[] = {
@@ -345,6 +352,7 @@ TEST_CASE("a_reader_that_stops_does_not_hold_its_sender_for_ever") {
   CHECK(held < 12s);
 }
 
+// covers: 6455-54
 TEST_CASE("an_end_without_a_closing_is_no_closing") {
   world w;
   std::error_code error;
@@ -367,6 +375,7 @@ TEST_CASE("an_end_without_a_closing_is_no_closing") {
   CHECK(error == weir::error::end_of_stream);
 }
 
+// covers: 6455-3, 6455-4
 TEST_CASE("a_client_refuses_a_server_that_does_not_switch_as_agreed") {
   const std::string good =
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
@@ -444,5 +453,270 @@ TEST_CASE("the_compression_is_agreed_on_as_rfc_7692_says") {
     if (size == 0) continue;
     CHECK_FALSE(weir::http::detail::inflate(weir::http::detail::deflate(text), size - 1, too_long));
     CHECK(too_long);
+  }
+}
+
+namespace {
+
+/// A server that keeps to the handshake, and behind it to what the test writes.
+void with_server(std::function<task<>(tcp_stream&)> server,
+                 std::function<task<>(websocket&)> client,
+                 const websocket_settings& settings = {.compress = false}) {
+  weir::sim::network net;
+  auto& there = net.add_host("10.0.0.1/24");
+  auto& here = net.add_host("10.0.0.2/24");
+  net.link(there, here);
+  net.start(there, [&](shard& s) -> task<> {
+    auto listener = s.listen({"10.0.0.1", 80});
+    auto peer = co_await listener.accept();
+    auto head = co_await receive_head(*peer);
+    for (auto* field :
+         {"GET /chat?a=b HTTP/1.1\r\n", "\r\nHost: 10.0.0.1\r\n", "\r\nUpgrade: websocket\r\n",
+          "\r\nConnection: Upgrade\r\n", "\r\nSec-WebSocket-Version: 13\r\n"})
+      CHECK(head.find(field) != std::string::npos);
+    const auto key = head.substr(head.find("Sec-WebSocket-Key: ") + 19, 24);
+    CHECK(key.ends_with("=="));
+    const auto text =
+        "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
+        weir::http::detail::websocket_accept(key) + "\r\n\r\n";
+    co_await peer->write_all(text);
+    co_await server(*peer);
+  });
+  net.start(here, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect({"10.0.0.1", 80});
+    const auto to = url::parse("http://10.0.0.1/chat?a=b");
+    auto made = co_await open_websocket(std::move(peer), *to, settings);
+    co_await client(made);
+  });
+  net.run();
+}
+
+struct seen {
+  int first = 0;
+  bool masked = false;
+  std::size_t length_octets = 0;
+  std::string mask, data;
+};
+/// One frame; its first byte is 0 at the end.
+task<> read_frame(tcp_stream& peer, seen& into) {
+  into = {};
+  auto head = co_await receive(peer, 2);
+  if (head.size() < 2) co_return;
+  into.first = static_cast<unsigned char>(head[0]);
+  into.masked = (head[1] & 0x80) != 0;
+  std::uint64_t size = head[1] & 0x7f;
+  into.length_octets = size == 126 ? 2 : size == 127 ? 8 : 0;
+  if (into.length_octets != 0) {
+    auto length = co_await receive(peer, into.length_octets);
+    size = 0;
+    for (const char c : length) size = size << 8 | static_cast<unsigned char>(c);
+  }
+  if (into.masked) into.mask = co_await receive(peer, 4);
+  into.data = co_await receive(peer, size);
+  for (std::size_t i = 0; i < into.data.size() && into.masked; ++i)
+    into.data[i] = static_cast<char>(into.data[i] ^ into.mask[i % 4]);
+}
+
+std::string plain(int first, const std::string& data) {
+  return std::string(1, static_cast<char>(first)) + static_cast<char>(data.size()) + data;
+}
+
+}  // namespace
+
+// covers: 6455-1, 6455-20, 6455-26, 6455-28, 6455-50
+TEST_CASE("a_client_masks_each_frame_anew_and_writes_short_lengths") {
+  const std::size_t sizes[] = {0, 1, 125, 126, 65'535, 65'536};
+  std::set<std::string> masks;
+  const auto check_frames = [&](tcp_stream& peer) -> task<> {
+    seen got;
+    for (const auto size : sizes) {
+      co_await read_frame(peer, got);
+      CHECK(got.first == 0x82);
+      CHECK(got.masked);
+      CHECK(got.length_octets == (size < 126 ? 0 : size < 65'536 ? 2 : 8));
+      CHECK(got.data == std::string(size, 'x'));
+      masks.insert(got.mask);
+    }
+    co_await read_frame(peer, got);
+    CHECK(got.first == 0x88);
+    CHECK(got.masked);
+    masks.insert(got.mask);
+    co_await read_frame(peer, got);
+    CHECK(got.first == 0);  // nothing behind a closing
+  };
+  const auto talk = [&](websocket& peer) -> task<> {
+    for (const auto size : sizes) {
+      const std::string data(size, 'x');
+      co_await peer.send_binary(std::as_bytes(std::span(data)));
+    }
+    co_await peer.close();
+    std::error_code error;
+    try {
+      co_await peer.send("late");
+    } catch (const weir::io_error& failure) {
+      error = failure.code();
+    }
+    CHECK(error == std::errc::broken_pipe);
+  };
+  with_server(check_frames, talk);
+  CHECK(masks.size() == 7);
+}
+
+// covers: 6455-2
+TEST_CASE("each_handshake_has_a_key_of_its_own") {
+  std::set<std::string> keys;
+  for (int i = 0; i < 4; ++i) {
+    weir::sim::network net;
+    auto& there = net.add_host("10.0.0.1/24");
+    auto& here = net.add_host("10.0.0.2/24");
+    net.link(there, here);
+    net.start(there, [&](shard& s) -> task<> {
+      auto listener = s.listen({"10.0.0.1", 80});
+      auto peer = co_await listener.accept();
+      auto head = co_await receive_head(*peer);
+      keys.insert(head.substr(head.find("Sec-WebSocket-Key: ") + 19, 24));
+    });
+    net.start(here, [&](shard& s) -> task<> {
+      auto peer = co_await s.connect({"10.0.0.1", 80});
+      const auto to = url::parse("http://10.0.0.1/");
+      try {
+        auto made = co_await open_websocket(std::move(peer), *to);
+      } catch (const weir::io_error&) {
+      }
+    });
+    net.run();
+  }
+  CHECK(keys.size() == 4);
+}
+
+// covers: 6455-21, 6455-26
+TEST_CASE("a_server_masks_nothing_and_writes_short_lengths") {
+  world w;
+  w.settings.compress = false;
+  const std::size_t sizes[] = {0, 1, 125, 126, 65'535, 65'536};
+  w.run([&](tcp_stream& peer) -> task<> {
+    auto all = handshake + "\r\n";
+    for (const auto size : sizes) all += frame(0x82, std::string(size, 'x'));
+    co_await peer.write_all(all);
+    co_await receive_head(peer);
+    seen got;
+    for (const auto size : sizes) {
+      co_await read_frame(peer, got);
+      CHECK(got.first == 0x82);
+      CHECK_FALSE(got.masked);
+      CHECK(got.length_octets == (size < 126 ? 0 : size < 65'536 ? 2 : 8));
+      CHECK(got.data == std::string(size, 'x'));
+    }
+  });
+}
+
+// covers: 6455-23, 6455-24, 6455-25, 6455-27, 6455-31, 6455-32, 6455-34
+// covers: 6455-52, 6455-55, 6455-56, 6455-57
+TEST_CASE("a_client_closes_on_a_breach_and_takes_nothing_behind_it") {
+  const std::pair<std::string, int> cases[] = {
+      {frame(0x81, "masked"), 1002},
+      {plain(0xc1, "rsv1"), 1002},
+      {plain(0x91, "rsv3"), 1002},
+      {plain(0x85, "reserved"), 1002},
+      {plain(0x80, "no beginning"), 1002},
+      {plain(0x01, "a") + plain(0x81, "b"), 1002},
+      {plain(0x81, "\xc3\x28"), 1007},
+      {plain(0x01, "\xe2\x82") + plain(0x80, "x"), 1007},
+      {plain(0x88, "\x03\xe7"), 1002},
+      {plain(0x88, "\x03\xed"), 1002},
+      {plain(0x88, "\x03\xee"), 1002},
+      {plain(0x88, "\x03\xf7"), 1002},
+      {plain(0x88, "\x03\xe8\xff"), 1007},
+      {std::string("\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff", 10), 0},
+      {plain(0x09, "a ping in fragments"), 0},
+      {std::string("\x89\x7e\0\x7e", 4) + std::string(126, 'x'), 0},
+      {plain(0x88, "\x03"), 0},
+  };
+  for (const auto& [bytes, code] : cases) {
+    CAPTURE(bytes.substr(0, 30));
+    seen got;
+    const auto all = bytes + plain(0x81, "never read");
+    int messages = 0;
+    const auto server = [&](tcp_stream& peer) -> task<> {
+      co_await peer.write_all(all);
+      co_await read_frame(peer, got);
+      seen end;
+      co_await read_frame(peer, end);
+      CHECK(end.first == 0);
+    };
+    const auto client = [&](websocket& peer) -> task<> {
+      auto said = co_await peer.receive();
+      messages += said.has_value();
+      co_await peer.close();
+    };
+    with_server(server, client);
+    CHECK(messages == 0);
+    CHECK(got.first == 0x88);
+    CHECK(got.data == (code == 0 ? std::string() : closed_with(code).substr(2)));
+  }
+}
+
+// covers: 6455-29, 6455-30, 6455-33, 6455-35, 6455-51
+TEST_CASE("a_client_takes_fragments_answers_pings_between_them_and_the_closing") {
+  const auto first = plain(0x01, "hel") + plain(0x89, "ping") + plain(0x00, "l");
+  const auto rest = plain(0x80, "o") + plain(0x82, "\xff") +
+                    plain(0x88,
+                          "\x03\xe8"
+                          "bye");
+  const auto server = [&](tcp_stream& peer) -> task<> {
+    co_await peer.write_all(first);
+    seen got;
+    co_await read_frame(peer, got);
+    CHECK(got.first == 0x8a);
+    CHECK(got.data == "ping");
+    co_await peer.write_all(rest);
+    co_await read_frame(peer, got);
+    CHECK(got.first == 0x88);
+    CHECK(got.data ==
+          "\x03\xe8"
+          "bye");
+  };
+  const auto client = [&](websocket& peer) -> task<> {
+    auto said = co_await peer.receive();
+    REQUIRE(said);
+    CHECK(said->is_text);
+    CHECK(said->data == "hello");
+    said = co_await peer.receive();
+    REQUIRE(said);
+    CHECK_FALSE(said->is_text);
+    CHECK(said->data == "\xff");
+    said = co_await peer.receive();
+    CHECK_FALSE(said);
+    CHECK(peer.close_code() == 1000);
+    CHECK(peer.close_reason() == "bye");
+    co_await peer.close();
+  };
+  with_server(server, client);
+}
+
+// covers: 6455-52, 6455-54
+TEST_CASE("a_closing_without_a_code_is_1005_and_answered_without_one") {
+  world w;
+  const auto out = answer_to(w, frame(0x88, ""));
+  CHECK(out == std::string("\x88\0", 2));
+  CHECK(w.ended == "1005");
+}
+
+// covers: 6455-55
+TEST_CASE("codes_that_stand_in_no_frame_are_refused_where_they_are_given") {
+  for (const std::uint16_t code : {0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000}) {
+    CAPTURE(code);
+    world w;
+    bool refused = false;
+    w.talk([&](websocket& peer) -> task<> {
+      try {
+        co_await peer.close(code);
+      } catch (const std::invalid_argument&) {
+        refused = true;
+      }
+      co_await peer.close(3000, "own");
+    });
+    CHECK(refused);
+    CHECK(w.ended == "3000own");
   }
 }

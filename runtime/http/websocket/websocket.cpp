@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <stdexcept>
 #include <utility>
 
 #include "http/websocket/deflate.hpp"
@@ -17,6 +18,12 @@ namespace detail {
 namespace {
 
 constexpr std::size_t longest_reason = 123;  // RFC 6455 5.5
+
+/// RFC 6455 7.4: what may stand in a frame.
+bool is_code(std::uint16_t code) {
+  if (code >= 3000) return code < 5000;
+  return code >= 1000 && code <= 1014 && (code < 1004 || code > 1006);
+}
 
 }  // namespace
 
@@ -169,6 +176,7 @@ task<> websocket_state::send(std::uint8_t opcode, std::string_view data) {
 }
 
 task<> websocket_state::close(std::uint16_t code, std::string_view reason) {
+  if (!is_code(code)) throw std::invalid_argument("a WebSocket's closing has no such code");
   if (broken_) co_return;
   if (!::wslay_event_get_close_sent(events_)) {
     reason = reason.substr(0, longest_reason);

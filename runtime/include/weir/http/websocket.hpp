@@ -66,7 +66,8 @@ class websocket {
   task<> send(std::string_view text);
   task<> send_binary(std::span<const std::byte> bytes);
   /// Says goodbye and waits for the peer's answer, while nobody receives. A reason has at most 123
-  /// bytes.
+  /// bytes, a code is 1000 to 1014 without 1004 to 1006, or 3000 to 4999. Throws
+  /// std::invalid_argument, io_error.
   task<> close(std::uint16_t code = 1000, std::string reason = {});
 
   /// What the peer closed with: 1005 where it named no code, 1006 where it said nothing.
