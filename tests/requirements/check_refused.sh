@@ -15,7 +15,9 @@ fail() {
 }
 # The tree as it should be; each case then breaks one thing.
 tree() {
-  rm -f docs/conformance.md
+  rm -f docs/*
+  printf '## Web\n\n| id | requirement |\n|---|---|\n| 88-1 | M fifth |\n' >tests/requirements/http_rows.md
+  printf '| row | why |\n|---|---|\n' >tests/requirements/http_not_done.md
   cat >tests/requirements/rows.md <<'END'
 ## Part one
 
@@ -70,9 +72,17 @@ has '| 77-2 | v6: MN third | must not | deliberately not done | for a reason |'
 grep -qF 'another, "quoted"<br>[packet/some_test](../tests/packet/some_test.cpp) a_name |' \
   docs/conformance.md || fail "three tests of one row"
 
+grep -qxF '| 88-1 | fifth | must | open |  |' docs/conformance-http.md || fail "the other page's row"
+grep -q 88-1 docs/conformance.md && fail "a row stands on the wrong page"
+
 echo '// covers: 77-1
 TEST_CASE("new") {}' >>tests/packet/some_test.cpp
-refused 'is stale' --check
+refused 'conformance.md: is stale' --check
+tree
+sh "$script" >/dev/null
+echo '// covers: 88-1
+TEST_CASE("new") {}' >>tests/packet/some_test.cpp
+refused 'conformance-http.md: is stale' --check
 tree
 echo '// covers: MUST-2
 TEST_CASE("new") {}' >>tests/packet/some_test.cpp

@@ -1,5 +1,6 @@
-# Writes docs/conformance.md from rows.md, not_done.md and the tests that conformance.sh lists, in this order. Anything
-# wrong - an unknown row, a "covers:" above no test, a row both tested and not done - goes to stderr and ends with 1.
+# Writes a page of docs/ from the rows and omissions of all pages and the tests that conformance.sh lists, in this order;
+# `page` is the name of the rows' file that is written of. Anything wrong - an unknown row, a "covers:" above no test, a
+# row both tested and not done - goes to stderr and ends with 1.
 # Plain awk: mawk, gawk and busybox run it.
 
 function complain(where, what) {
@@ -57,7 +58,7 @@ kind == "rows" && /^##+ / {
   title = $0
   sub(/^#+ /, "", title)
   if (/^## /) part = title
-  if (/^## /) parts[++part_count] = title
+  if (/^## / && FILENAME ~ "/" page "$") parts[++part_count] = title
   next
 }
 kind == "rows" && /^\| *[^ |]+ *\|/ && !/^\| *(id|-)/ {
@@ -65,6 +66,7 @@ kind == "rows" && /^\| *[^ |]+ *\|/ && !/^\| *(id|-)/ {
   id = trim(cell[2])
   if (id in known) complain(FILENAME ":" FNR, "row " id " stands here twice")
   known[id] = 1
+  if (FILENAME !~ "/" page "$") next
   row_id[++row_count] = id
   row_part[id] = part
   text = trim(cell[3])
@@ -79,6 +81,7 @@ kind == "not done" && /^\| *[^ |]+ *\|/ && !/^\| *(row|-)/ {
   if (!(id in known)) complain(FILENAME ":" FNR, "no row is called " id)
   if (id in reason) complain(FILENAME ":" FNR, "row " id " stands here twice")
   reason[id] = trim(cell[3])
+  not_done_in[id] = FILENAME
   if (reason[id] == "") complain(FILENAME ":" FNR, "no reason for " id)
   next
 }
@@ -124,8 +127,8 @@ function print_counts(title, counts) {
 }
 END {
   if (waiting) complain(last_covers, "covers: stands above no test")
-  if (row_count == 0) complain("rows.md", "holds no rows")
-  for (id in reason) if (id in tests) complain("not_done.md", id " is tested, so it is done")
+  if (row_count == 0) complain(page, "holds no rows")
+  for (id in reason) if (id in tests) complain(not_done_in[id], id " is tested, so it is done")
   if (wrong) exit 1
   for (i = 1; i <= row_count; ++i) {
     id = row_id[i]
@@ -134,9 +137,9 @@ END {
     ++total[state_of(id)]
     ++total["all"]
   }
-  print "# Conformance"
+  print "# Conformance" (page == "rows.md" ? "" : " of HTTP/2 and WebSocket")
   print ""
-  print "Each row of [tests/requirements/rows.md](../tests/requirements/rows.md) and the tests that prove it. Made by"
+  print "Each row of [tests/requirements/" page "](../tests/requirements/" page ") and the tests that prove it. Made by"
   print "`./dev conformance` from the tests themselves: do not edit. The tests run in CI, so a row that says *tested* has"
   print "tests that pass."
   print ""

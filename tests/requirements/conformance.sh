@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes docs/conformance.md from the rows, the omissions and the tests; see conformance.awk.
+# Makes docs/conformance.md and docs/conformance-http.md from the rows, the omissions and the tests; see conformance.awk.
 #
-#   conformance.sh           rewrites it
-#   conformance.sh --check   fails when it is stale, or when a test names a row that does not exist
+#   conformance.sh           rewrites them
+#   conformance.sh --check   fails when one is stale, or when a test names a row that does not exist
 #
 # WEIR_ROOT is another tree to work in; this script's own tests use it.
 set -eu
@@ -23,22 +23,29 @@ find tests -name '*.cpp' | sort | while read -r file; do
     exit 1
   }
 done
-find tests -name '*.cpp' | sort |
-  xargs awk -f "$scripts/conformance.awk" tests/requirements/rows.md tests/requirements/not_done.md >"$made"
-case ${1:-} in
-  "")
-    cp "$made" docs/conformance.md
-    grep '^| \*\*all' docs/conformance.md |
-      awk -F'|' '{ print "docs/conformance.md:" $3 "rows," $4 "tested," $5 "deliberately not done," $6 "open" }'
-    ;;
-  --check)
-    if ! cmp -s "$made" docs/conformance.md; then
-      echo "docs/conformance.md: is stale, run ./dev conformance" >&2
-      exit 1
-    fi
-    ;;
-  *)
-    echo "conformance.sh: unknown argument $1" >&2
-    exit 2
-    ;;
-esac
+# page ROWS DOCUMENT: makes the document from its rows, or compares it with them.
+page() {
+  find tests -name '*.cpp' | sort |
+    xargs awk -v page="$1" -f "$scripts/conformance.awk" tests/requirements/rows.md tests/requirements/http_rows.md \
+      tests/requirements/not_done.md tests/requirements/http_not_done.md >"$made"
+  case $mode in
+    "")
+      cp "$made" "docs/$2"
+      grep '^| \*\*all' "docs/$2" | awk -F'|' -v of="docs/$2" \
+        '{ print of ":" $3 "rows," $4 "tested," $5 "deliberately not done," $6 "open" }'
+      ;;
+    --check)
+      if ! cmp -s "$made" "docs/$2"; then
+        echo "docs/$2: is stale, run ./dev conformance" >&2
+        exit 1
+      fi
+      ;;
+    *)
+      echo "conformance.sh: unknown argument $mode" >&2
+      exit 2
+      ;;
+  esac
+}
+mode=${1:-}
+page rows.md conformance.md
+page http_rows.md conformance-http.md
