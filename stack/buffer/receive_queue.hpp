@@ -2,7 +2,7 @@
 // what is missing (RFC 9293 SHLD-31). Each byte is copied once, to its place in the stream, so that
 // reassembly never moves data and what peek() showed stays where it is. The first copy of a byte
 // wins. Bounded in bytes and in ranges; it owns no chunk when empty. What it lends stays charged to
-// it until it is taken back. Windows and acknowledgements are tcp/receive.cpp's.
+// it until it is taken back. Windows are tcp/receiver.hpp's.
 #pragma once
 
 #include <cstddef>

@@ -11,18 +11,16 @@ namespace weir::stack::tcp {
 bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
   const auto ack = seq(segment.acknowledgment);
   if (state_ == tcp_state::syn_received) {
-    if (ack <= una_ || ack > nxt_) {
+    if (ack <= snd_.una || ack > snd_.nxt) {
       emit_control(ctx, wire::rst, ack);
       ctx.counters.add(counter::drop_tcp_bad_ack);
       return false;
     }
-    una_ = ack;
+    snd_.una = ack;
     syn_acked_ = true;
     // The window of a SYN is never scaled (RFC 7323 2.2).
-    snd_wnd_ = max_wnd_ = std::uint32_t{segment.window}
-                          << (segment.has(wire::syn) ? 0 : snd_shift_);
-    wl1_ = seq(segment.sequence);
-    wl2_ = ack;
+    snd_.open_window(std::uint32_t{segment.window} << (segment.has(wire::syn) ? 0 : snd_.shift),
+                     seq(segment.sequence), ack);
     become_established(ctx);
     if (fin_queued_) state_ = tcp_state::fin_wait_1;
     raise(ready::connected | ready::writable);
@@ -30,26 +28,26 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
     return true;
   }
   if (state_ == tcp_state::time_wait) return true;
-  if (!plausible(ack)) {
+  if (!snd_.plausible(ack)) {
     ctx.counters.add(counter::drop_tcp_bad_ack);
     challenge(ctx);
     return false;
   }
-  if (ack < una_) return true;  // old news; its data may still be new
+  if (ack < snd_.una) return true;  // old news; its data may still be new
 
-  const auto before = una_;
+  const auto before = snd_.una;
   const auto flight_before = flight();
   ack_outcome outcome;
   outcome.any_sacked = board_.sacked() > 0;
   outcome.highest_sacked = board_.highest_sacked();
   if (sack_ok_ && segment.options.sack_count > 0) take_sacks(ctx, segment, outcome);
-  const auto window = std::uint32_t{segment.window} << snd_shift_;
+  const auto window = std::uint32_t{segment.window} << snd_.shift;
   // RFC 5681 2: a duplicate carries nothing, moves nothing and changes no window, while something
   // is out.
-  const bool duplicate = ack == una_ && una_ != nxt_ && segment.payload.empty() &&
-                         !segment.has(wire::fin) && window == snd_wnd_;
+  const bool duplicate = ack == snd_.una && !snd_.idle() && segment.payload.empty() &&
+                         !segment.has(wire::fin) && window == snd_.wnd;
   update_send_window(segment, ack);
-  if (ack > una_) {
+  if (ack > snd_.una) {
     on_new_ack(ctx, ack, segment, outcome);
     if (state_ == tcp_state::closed || state_ == tcp_state::time_wait) return true;
   }
@@ -67,16 +65,8 @@ bool connection::on_ack(context& ctx, const wire::tcp_segment& segment) {
 }
 
 void connection::update_send_window(const wire::tcp_segment& segment, seq ack) {
-  // RFC 9293 3.10.7.4: SND.WL1 and SND.WL2 keep an old segment from granting an old window.
-  const auto sequence = seq(segment.sequence);
-  const auto window = std::uint32_t{segment.window} << snd_shift_;
-  const bool newer =
-      ack > una_ || wl1_ < sequence || (wl1_ == sequence && (wl2_ < ack || window > snd_wnd_));
-  if (!newer && !(wl1_ == sequence && wl2_ == ack)) return;
-  snd_wnd_ = window;
-  wl1_ = sequence;
-  wl2_ = ack;
-  max_wnd_ = std::max(max_wnd_, window);
+  const auto window = std::uint32_t{segment.window} << snd_.shift;
+  if (!snd_.update_window(window, seq(segment.sequence), ack)) return;
   if (timers_.runs(timer::persist) && window > 0) {
     timers_.stop_about_sent();
     attempts_ = 0;
@@ -89,8 +79,8 @@ void connection::take_sacks(context& ctx, const wire::tcp_segment& segment, ack_
   for (std::size_t i = 0; i < segment.options.sack_count; ++i) {
     const auto left = seq(segment.options.sack[i].left);
     const auto right = seq(segment.options.sack[i].right);
-    if (right <= left || right > nxt_) continue;
-    if (left < later(ack, una_)) {
+    if (right <= left || right > snd_.nxt) continue;
+    if (left < later(ack, snd_.una)) {
       // RFC 2883: a D-SACK lies below this packet's own acknowledgement, or inside the second
       // block.
       if (i == 0 && right <= ack) on_duplicate_report(ctx, left, right);
@@ -107,11 +97,11 @@ void connection::take_sacks(context& ctx, const wire::tcp_segment& segment, ack_
 
 void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment,
                             ack_outcome& outcome) {
-  const auto acked = span_of(una_, ack);
-  const bool fin_acked = fin_sent_ && ack == nxt_;
+  const auto acked = span_of(snd_.una, ack);
+  const bool fin_acked = fin_sent_ && ack == snd_.nxt;
   board_.acknowledge(ctx.pool, ack, outcome);
   out_.consume(ctx.pool, std::min(acked - (fin_acked ? 1u : 0u), out_.size()));
-  una_ = ack;
+  snd_.una = ack;
   measure(ctx, segment, outcome, acked);
   refresh_marks();
   attempts_ = 0;
@@ -123,12 +113,12 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
   }
   progress_at_ = stamp(ctx.now);
   // RFC 6298 5.2 and 5.3. A restart only moves the deadline: the wheel is not touched.
-  if (una_ == nxt_) {
+  if (snd_.idle()) {
     timers_.stop_about_sent();
   } else {
     arm_retransmit(ctx);
   }
-  if (options_->report_sent && una_ == nxt_ && out_.empty()) raise(ready::sent);
+  if (options_->report_sent && snd_.idle() && out_.empty()) raise(ready::sent);
   if (want_writable_) raise_writable();
   if (fin_acked) on_fin_acked(ctx);
 }
@@ -136,16 +126,16 @@ void connection::on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segm
 void connection::refresh_marks() {
   // Numbers that were passed long ago must stay behind: 2^31 bytes later they would seem to lie
   // ahead.
-  small_end_ = later(small_end_, una_);
-  if (recover_ < una_) recover_ = una_ - 1;
-  if (reduced_end_ < una_) reduced_end_ = una_ - 1;
-  if (reorder_round_ < una_) reorder_round_ = una_ - 1;
+  small_end_ = later(small_end_, snd_.una);
+  if (recover_ < snd_.una) recover_ = snd_.una - 1;
+  if (reduced_end_ < snd_.una) reduced_end_ = snd_.una - 1;
+  rack_.refresh(snd_.una);
 }
 
 void connection::measure(context& ctx, const wire::tcp_segment& segment, const ack_outcome& outcome,
                          std::uint32_t acked) {
   // RFC 7323 4.2 and G: the more samples a round trip brings, the less each of them counts.
-  const auto out = span_of(una_, nxt_) + acked;
+  const auto out = snd_.out() + acked;
   const auto expected = out < 2u * mss_ ? 1 : out / (2u * mss_) + 1;
   if (outcome.clean_sent.ns() >= 0) {
     rtt_.sample(ctx.now - outcome.clean_sent, ctx.now, expected);

@@ -8,7 +8,6 @@
 namespace weir::stack::tcp {
 namespace {
 
-constexpr std::uint32_t initial_receive_space = 65536;
 constexpr std::uint32_t initial_send_space = 256u << 10;
 constexpr duration cork_limit = std::chrono::milliseconds(200);
 /// With the host's memory full and nothing queued, no acknowledgement will say when to try again:
@@ -48,14 +47,13 @@ void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offs
                              std::uint16_t mtu) {
   active_ = true;
   state_ = tcp_state::syn_sent;
-  iss_ = una_ = recover_ = reduced_end_ = iss;
-  nxt_ = iss + 1;
+  snd_.begin(iss, iss + 1);
+  recover_ = reduced_end_ = iss;
   ts_offset_ = timestamp_offset;
   mtu_ = mtu;
-  rcv_space_ =
-      std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
-  rcv_shift_ =
-      options_->window_scaling ? window_shift_for(options_->receive_buffer) : std::uint8_t{0};
+  rcv_.prepare(options_->receive_buffer, options_->window_scaling
+                                             ? window_shift_for(options_->receive_buffer)
+                                             : std::uint8_t{0});
   last_sent_ = ctx.now;
   progress_at_ = last_received_ = stamp(ctx.now);
   emit_syn(ctx);
@@ -64,18 +62,14 @@ void connection::open_active(context& ctx, seq iss, std::uint32_t timestamp_offs
 
 void connection::open_passive(context& ctx, const handshake& agreed) {
   state_ = tcp_state::established;
-  iss_ = agreed.iss;
-  una_ = nxt_ = agreed.iss + 1;
+  snd_.begin(agreed.iss, agreed.iss + 1);
+  snd_.una = snd_.nxt;
   recover_ = reduced_end_ = agreed.iss;
   syn_acked_ = true;
-  irs_ = agreed.irs;
-  rcv_nxt_ = last_ack_sent_ = agreed.irs + 1;
-  rcv_space_ =
-      std::max<std::uint32_t>(1, std::min(options_->receive_buffer, initial_receive_space));
-  rcv_edge_ = rcv_nxt_ + agreed.our_window;
   scaling_ = agreed.scaling;
-  snd_shift_ = scaling_ ? std::min(agreed.peer_shift, max_window_shift) : std::uint8_t{0};
-  rcv_shift_ = scaling_ ? agreed.our_shift : std::uint8_t{0};
+  rcv_.prepare(options_->receive_buffer, scaling_ ? agreed.our_shift : std::uint8_t{0});
+  rcv_.begin(agreed.irs, agreed.our_window);
+  snd_.shift = scaling_ ? std::min(agreed.peer_shift, max_window_shift) : std::uint8_t{0};
   sack_ok_ = agreed.sack;
   timestamps_ = agreed.timestamps;
   ecn_ok_ = agreed.ecn;
@@ -84,9 +78,7 @@ void connection::open_passive(context& ctx, const handshake& agreed) {
   ts_recent_at_ = seconds(ctx.now);
   peer_mss_ = agreed.peer_mss;
   mtu_ = agreed.mtu;
-  snd_wnd_ = max_wnd_ = agreed.peer_window;
-  wl1_ = agreed.irs;
-  wl2_ = una_;
+  snd_.open_window(agreed.peer_window, agreed.irs, snd_.una);
   syn_retransmissions_ = agreed.retransmissions;
   if (agreed.rtt.count() > 0) rtt_.sample(agreed.rtt, ctx.now);
   become_established(ctx);
@@ -99,13 +91,13 @@ void connection::become_established(context& ctx) {
   set_mss(peer_mss_);
   // RFC 6928 2; a handshake that lost more than one SYN starts with one segment (RFC 5681 3.1).
   congestion_.start(options_->congestion, mss_, syn_retransmissions_ > 1 ? mss_ : initial_window());
-  rcv_mss_ = std::min<std::uint32_t>(mss_, rcv_space_);
+  rcv_.start(mss_, ctx.now);
   attempts_ = 0;
   backoff_ = 0;
   soft_error_ = {};
-  small_end_ = una_;
-  reorder_round_ = una_ - 1;
-  last_sent_ = tune_at_ = ctx.now;
+  small_end_ = snd_.una;
+  rack_.start(snd_.una);
+  last_sent_ = ctx.now;
   progress_at_ = last_received_ = stamp(ctx.now);
   timers_.stop_about_sent();
   if (ecn_ok_) ctx.counters.add(counter::ecn_connections);
@@ -176,7 +168,7 @@ result<std::size_t> connection::send(context& ctx,
   for (auto part : parts) offered += part.size();
   if (offered == 0) return std::size_t{0};
   more_follows_ = more;
-  const auto was_idle = una_ == nxt_ && out_.empty();
+  const auto was_idle = snd_.idle() && out_.empty();
   const auto taken = *room == 0 ? 0 : out_.append(ctx.pool, parts, *room);
   return queued(ctx, taken, offered, was_idle);
 }
@@ -188,7 +180,7 @@ result<std::size_t> connection::send_kept(context& ctx, buffer::chunk& keeper,
   if (!room) return room.error();
   if (bytes.empty()) return std::size_t{0};
   more_follows_ = more;
-  const auto was_idle = una_ == nxt_ && out_.empty();
+  const auto was_idle = snd_.idle() && out_.empty();
   const auto n = std::min<std::size_t>(bytes.size(), *room);
   // A little is cheaper copied than kept, and a small part of a large chunk would keep all of it.
   const auto cost = std::uint64_t{keeper.true_size()} +
@@ -236,48 +228,49 @@ void connection::raise_writable() {
 
 // Why nothing is there to be read; no error: the end of the stream.
 std::error_code connection::nothing_readable() const {
-  if (fin_received_ || receive_shut_) return {};
+  if (rcv_.ended() || receive_shut_) return {};
   if (error_ != std::errc{}) return error();
   return std::make_error_code(state_ == tcp_state::closed ? std::errc::not_connected
                                                           : std::errc::operation_would_block);
 }
 
+void connection::was_read(context& ctx, std::size_t n) {
+  rcv_.note_read(ctx, n, rtt_.smoothed(), options_->receive_buffer);
+}
+
 result<std::size_t> connection::receive(context& ctx, std::span<std::byte> into) {
-  if (in_.readable() == 0) {
+  if (rcv_.queue().readable() == 0) {
     if (const auto why = nothing_readable()) return why;
     return std::size_t{0};
   }
-  const auto n = in_.read(ctx.pool, into);
-  tune_taken_ += static_cast<std::uint32_t>(n);
-  tune_receive_buffer(ctx);
+  const auto n = rcv_.queue().read(ctx.pool, into);
+  was_read(ctx, n);
   emit_window_update(ctx);
   return n;
 }
 
 result<buffer::chunk*> connection::lend(context& ctx) {
-  const auto n = in_.peek().size();
+  const auto n = rcv_.queue().peek().size();
   if (n == 0) {
     if (const auto why = nothing_readable()) return why;
     return nullptr;
   }
-  auto* chunk = in_.lend(ctx.pool);
+  auto* chunk = rcv_.queue().lend(ctx.pool);
   // It was read, but nothing is free yet: the window moves when it comes back.
-  tune_taken_ += static_cast<std::uint32_t>(n);
-  tune_receive_buffer(ctx);
+  was_read(ctx, n);
   return chunk;
 }
 
 void connection::take_back(context& ctx, buffer::chunk* chunk, std::uint32_t n) {
-  in_.take_back(ctx.pool, chunk, n);
+  rcv_.queue().take_back(ctx.pool, chunk, n);
   emit_window_update(ctx);
 }
 
 void connection::consume(context& ctx, std::size_t n) {
-  n = std::min<std::size_t>(n, in_.readable());
+  n = std::min<std::size_t>(n, rcv_.queue().readable());
   if (n == 0) return;
-  in_.consume(ctx.pool, static_cast<std::uint32_t>(n));
-  tune_taken_ += static_cast<std::uint32_t>(n);
-  tune_receive_buffer(ctx);
+  rcv_.queue().consume(ctx.pool, static_cast<std::uint32_t>(n));
+  was_read(ctx, n);
   emit_window_update(ctx);
 }
 
@@ -287,7 +280,7 @@ std::error_code connection::shutdown_send(context& ctx) {
   if (!may_send() && state_ != tcp_state::syn_received)
     return std::make_error_code(std::errc::not_connected);
   // What begins to wait now gets the user timeout of its own.
-  if (una_ == nxt_ && out_.empty()) progress_at_ = stamp(ctx.now);
+  if (snd_.idle() && out_.empty()) progress_at_ = stamp(ctx.now);
   fin_queued_ = true;
   corked_ = more_follows_ = false;
   set_cork_end(instant::never());
@@ -303,7 +296,7 @@ std::error_code connection::shutdown_receive(context& ctx) {
   if (!syn_acked_) return std::make_error_code(std::errc::not_connected);
   if (receive_shut_) return {};
   receive_shut_ = true;
-  in_.consume(ctx.pool, in_.readable());
+  rcv_.queue().consume(ctx.pool, rcv_.queue().readable());
   raise(ready::readable);
   emit_window_update(ctx);
   return {};
@@ -317,7 +310,7 @@ void connection::close(context& ctx) {
     finish(ctx, tcp_state::closed);
     return;
   }
-  if (in_.readable() > 0) {
+  if (rcv_.queue().readable() > 0) {
     // RFC 9293 SHLD-3: the peer must learn that bytes it sent were not read.
     abort(ctx);
     return;
@@ -333,14 +326,14 @@ duration connection::stalled_for(instant now) const {
   // A closed window whose probes are answered is no progress, whatever progress_at_ says.
   if (!out_.empty())
     return timers_.runs(timer::persist) ? now - last_sent_ : progress_at_.since(now);
-  return in_.readable() > 0 ? now - tune_at_ : duration(0);
+  return rcv_.queue().readable() > 0 ? now - rcv_.tuned_at() : duration(0);
 }
 
 void connection::give_up(context& ctx, std::errc why) {
   emit_reset(ctx);
   ctx.counters.add(counter::connections_aborted);
   fail(ctx, why);
-  in_.clear(ctx.pool);
+  rcv_.queue().clear(ctx.pool);
 }
 
 void connection::abort(context& ctx) {
@@ -363,7 +356,7 @@ void connection::abort(context& ctx) {
   orphaned_ = true;
   ctx.counters.add(counter::connections_aborted);
   finish(ctx, tcp_state::closed);
-  in_.clear(ctx.pool);
+  rcv_.queue().clear(ctx.pool);
 }
 
 void connection::set_options(context& ctx, options_ref options) {
@@ -410,12 +403,12 @@ void connection::finish(context& ctx, tcp_state state) {
 void connection::release(buffer::chunk_pool& pool) {
   out_.clear(pool);
   board_.clear(pool);
-  in_.clear(pool);
+  rcv_.queue().clear(pool);
 }
 
 ready connection::readiness() const {
   auto out = ready::none;
-  if (in_.readable() > 0 || fin_received_ || receive_shut_) out = out | ready::readable;
+  if (rcv_.queue().readable() > 0 || rcv_.ended() || receive_shut_) out = out | ready::readable;
   if (error_ != std::errc{}) out = out | ready::failed | ready::readable;
   return out;
 }
@@ -436,9 +429,9 @@ tcp_info connection::info() const {
   out.local = flow_.local;
   out.remote = flow_.remote;
   out.send_mss = mss_;
-  out.receive_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(rcv_mss_, 65535));
-  out.send_window_shift = snd_shift_;
-  out.receive_window_shift = rcv_shift_;
+  out.receive_mss = static_cast<std::uint16_t>(std::min<std::uint32_t>(rcv_.mss(), 65535));
+  out.send_window_shift = snd_.shift;
+  out.receive_window_shift = rcv_.shift();
   out.sack = sack_ok_;
   out.timestamps = timestamps_;
   out.ecn = ecn_ok_;
@@ -451,25 +444,25 @@ tcp_info connection::info() const {
   if (options_->pacing) out.pacing_rate = pacing_rate();
   out.congestion_window = congestion_.window();
   out.slow_start_threshold = congestion_.threshold();
-  out.send_window = snd_wnd_;
-  out.receive_window = window_left();
+  out.send_window = snd_.wnd;
+  out.receive_window = rcv_.window();
   out.send_queued = out_.size();
-  out.unacknowledged = synchronized() ? std::min(span_of(una_, nxt_), out_.size()) : 0;
-  out.receive_queued = in_.readable();
-  out.lent = in_.lent();
-  out.out_of_order = in_.out_of_order();
+  out.unacknowledged = synchronized() ? std::min(snd_.out(), out_.size()) : 0;
+  out.receive_queued = rcv_.queue().readable();
+  out.lent = rcv_.queue().lent();
+  out.out_of_order = rcv_.queue().out_of_order();
   out.memory = charged();
   out.send_limit = send_limit();
-  out.receive_limit = rcv_space_;
+  out.receive_limit = rcv_.space();
   out.congestion = options_->congestion;
   out.phase = phase();
   out.lost = board_.lost();
   out.sacked = board_.sacked() + reno_sacked_;
   out.retransmitted = board_.retransmitted();
-  out.reordering = reordering_seen_;
+  out.reordering = rack_.reordering();
   if (sack_ok_ && rtt_.measured()) out.reorder_window = reorder_window();
   out.bytes_sent = bytes_sent_;
-  out.bytes_received = in_.next_offset();
+  out.bytes_received = rcv_.queue().next_offset();
   out.bytes_retransmitted = setbacks_->bytes_retransmitted;
   out.segments_sent = segments_sent_;
   out.segments_received = segments_received_;

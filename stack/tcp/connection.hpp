@@ -1,7 +1,9 @@
 // One TCP connection (RFC 9293): pure. A segment, a timer or a user call goes in with the instant;
 // segments leave through the context, and events, deadlines and the need to acknowledge are read
 // off afterwards. It performs no I/O, reads no clock, draws no random number, and nothing that
-// arrives can assert or make it allocate without bound. connection.cpp: opening, closing, user
+// arrives can assert or make it allocate without bound. Its parts: the send sequence space
+// (send_space.hpp) with its scoreboard and RACK, the receiver, the congestion control, the round
+// trip's estimator, the timers. connection.cpp: opening, closing, user
 // calls. receive.cpp, acknowledge.cpp: what arrives. send.cpp: what leaves. recovery.cpp: losses.
 // timers.cpp: time. ecn.cpp: congestion marks. pacing.cpp: how fast a window leaves.
 // path_probe.cpp: what the path carries.
@@ -16,14 +18,16 @@
 #include <utility>
 
 #include "base/flow_key.hpp"
-#include "buffer/receive_queue.hpp"
 #include "buffer/send_queue.hpp"
 #include "ip/ip_layer.hpp"
 #include "tcp/congestion.hpp"
 #include "tcp/context.hpp"
 #include "tcp/options_ref.hpp"
+#include "tcp/rack.hpp"
+#include "tcp/receiver.hpp"
 #include "tcp/rtt.hpp"
 #include "tcp/scoreboard.hpp"
+#include "tcp/send_space.hpp"
 #include "tcp/seq.hpp"
 #include "tcp/setbacks.hpp"
 #include "tcp/stamp.hpp"
@@ -84,7 +88,7 @@ class connection {
   /// An ICMP error whose quoted sequence number has not been checked yet (RFC 5927 4.1).
   void on_icmp(context& ctx, const icmp_report& report);
   /// Whether `sequence` is in flight: only then a report about it is believed.
-  bool in_flight(seq sequence) const { return una_ <= sequence && sequence < nxt_; }
+  bool in_flight(seq sequence) const { return snd_.in_flight(sequence); }
   /// The path carries less from now on; what is queued is cut again.
   void on_path_mtu(context& ctx, std::uint16_t mtu);
 
@@ -108,10 +112,10 @@ class connection {
   /// Takes what peek() shows out of the queue, with its chunk; null: the end of the stream.
   result<buffer::chunk*> lend(context& ctx);
   void take_back(context& ctx, buffer::chunk* chunk, std::uint32_t n);
-  void disown() { in_.disown(); }
-  std::span<const std::byte> peek() const { return in_.peek(); }
+  void disown() { rcv_.queue().disown(); }
+  std::span<const std::byte> peek() const { return rcv_.queue().peek(); }
   void consume(context& ctx, std::size_t n);
-  bool at_end() const { return (fin_received_ || receive_shut_) && in_.readable() == 0; }
+  bool at_end() const { return (rcv_.ended() || receive_shut_) && rcv_.queue().readable() == 0; }
   std::error_code error() const {
     return error_ == std::errc{} ? std::error_code{} : std::make_error_code(error_);
   }
@@ -154,12 +158,14 @@ class connection {
   tcp_info info() const;
   /// For how long what is queued has found no taker: the peer's, or this side's reader.
   duration stalled_for(instant now) const;
-  std::uint32_t charged() const { return out_.charged() + in_.charged() + board_.charged(); }
+  std::uint32_t charged() const {
+    return out_.charged() + rcv_.queue().charged() + board_.charged();
+  }
   // For a TIME_WAIT entry:
-  seq send_next() const { return nxt_; }
-  seq receive_next() const { return rcv_nxt_; }
+  seq send_next() const { return snd_.nxt; }
+  seq receive_next() const { return rcv_.next(); }
   std::uint16_t last_window_field() const {
-    return static_cast<std::uint16_t>(window_left() >> rcv_shift_);
+    return static_cast<std::uint16_t>(rcv_.window() >> rcv_.shift());
   }
   std::uint32_t recent_timestamp() const { return ts_recent_; }
   std::uint32_t timestamp_offset() const { return ts_offset_; }
@@ -177,7 +183,6 @@ class connection {
   void on_expected(context& ctx, const wire::tcp_segment& segment);
   void on_syn_sent(context& ctx, const wire::tcp_segment& segment);
   bool check_timestamps(context& ctx, const wire::tcp_segment& segment);
-  bool acceptable(seq sequence, std::uint32_t length) const;
   void note_timestamp(context& ctx, const wire::tcp_segment& segment, seq sequence);
   void note_life(context& ctx);
   void on_unacceptable(context& ctx, const wire::tcp_segment& segment);
@@ -189,24 +194,13 @@ class connection {
   void note_segment_size(const wire::tcp_segment& segment);
   void schedule_ack(std::uint32_t bytes, std::uint32_t segments);
   void challenge(context& ctx);
-  std::uint32_t window_left() const { return span_of(rcv_nxt_, later(rcv_nxt_, rcv_edge_)); }
-  std::uint32_t free_space() const;
-  std::uint32_t select_window(const context& ctx);
   void emit_window_update(context& ctx);
-  void tune_receive_buffer(context& ctx);
   void note_duplicate(seq from, seq to);
-  void report_first(seq at);
-  std::size_t range_of(seq at) const;
-  bool has_duplicate() const { return setbacks_->duplicate_from != setbacks_->duplicate_to; }
-  bool has_sack() const { return sack_ok_ && (in_.out_of_order() > 0 || has_duplicate()); }
+  bool has_sack() const { return sack_ok_ && (rcv_.has_gap() || setbacks_->has_duplicate()); }
   std::size_t sack_blocks(std::uint32_t payload) const;
-  void write_sack(wire::tcp_option_set& options, std::size_t room) const;
   std::uint32_t data_mss() const;
-  std::pair<seq, seq> held_part(seq at, std::size_t length) const;
   // acknowledge.cpp
   bool on_ack(context& ctx, const wire::tcp_segment& segment);
-  /// RFC 5961 5.2: neither of what was never sent nor older than any window.
-  bool plausible(seq ack) const { return ack <= nxt_ && ack >= una_ - std::max(max_wnd_, 1u); }
   void on_new_ack(context& ctx, seq ack, const wire::tcp_segment& segment, ack_outcome& outcome);
   void update_send_window(const wire::tcp_segment& segment, seq ack);
   void take_sacks(context& ctx, const wire::tcp_segment& segment, ack_outcome& outcome);
@@ -221,13 +215,8 @@ class connection {
   bool reno_on_duplicate(context& ctx, ack_outcome& outcome);
   bool reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome);
   bool mark_front_lost(context& ctx);
-  void rack_update(context& ctx, const ack_outcome& outcome);
-  struct losses {
-    bool any = false;
-    bool retransmission = false;  ///< one that was sent within this recovery
-  };
-  losses rack_detect(context& ctx);
-  duration reorder_window() const;
+  losses detect_losses(context& ctx);
+  duration reorder_window() const { return rack_.window(board_, rtt_, mss_, undisturbed()); }
   void on_duplicate_report(context& ctx, seq left, seq right);
   void check_spurious_timeout(context& ctx, const wire::tcp_segment& segment,
                               const ack_outcome& outcome, std::uint32_t advanced);
@@ -266,7 +255,6 @@ class connection {
   void pace(const context& ctx, std::uint32_t bytes);
   std::uint32_t flight() const;
   std::uint32_t flight_size() const;
-  bool three_segments_sacked() const;
   // send.cpp
   void send_new_data(context& ctx);
   void retransmit_lost(context& ctx);
@@ -280,7 +268,7 @@ class connection {
   void emit_syn(context& ctx);
   void emit_ack(context& ctx);
   void emit_reset(context& ctx);
-  seq bare_sequence() const;
+  seq bare_sequence() const { return syn_acked_ ? snd_.bare() : snd_.nxt; }
   wire::tcp_segment base_segment(context& ctx, std::uint8_t flags, seq sequence);
   void acknowledged_now(context& ctx);
   void after_user_call(context& ctx);
@@ -322,8 +310,9 @@ class connection {
   std::uint32_t share_of(const buffer::memory_account& memory) const;
   result<std::size_t> queued(context& ctx, std::size_t taken, std::size_t offered, bool was_idle);
   std::error_code nothing_readable() const;
+  void was_read(context& ctx, std::size_t n);
   void set_mss(std::uint16_t mss);
-  seq data_end() const { return (syn_acked_ ? una_ : una_ + 1) + out_.size(); }
+  seq data_end() const { return (syn_acked_ ? snd_.una : snd_.una + 1) + out_.size(); }
   bool may_send() const {
     return state_ == tcp_state::established || state_ == tcp_state::close_wait;
   }
@@ -349,15 +338,12 @@ class connection {
   bool want_writable_ : 1 = false;
   bool fin_queued_ : 1 = false;  // FIN follows what is in the queue
   bool fin_sent_ : 1 = false;
-  bool fin_received_ : 1 = false;  // and everything before it
-  bool fin_seen_ : 1 = false;      // beyond a gap: at fin_at_
   bool syn_acked_ : 1 = false;
   bool scaling_ : 1 = false;
   bool sack_ok_ : 1 = false;
   bool timestamps_ : 1 = false;
   bool active_ : 1 = false;          // opened by us (RFC 9293 MUST-11)
   bool window_limited_ : 1 = false;  // the congestion window was what stopped the last output
-  bool reordering_seen_ : 1 = false;
   bool tail_probe_out_ : 1 = false;
   bool probe_was_retransmission_ : 1 = false;
   bool tail_probe_duplicate_ : 1 = false;  // a D-SACK says that the original arrived too
@@ -371,42 +357,30 @@ class connection {
   bool user_timeout_due_ : 1 = false;      // RFC 5482: the peer has not been told
   bool path_news_ : 1 = false;             // the host has not heard of mtu_ yet
   bool path_suspect_ : 1 = false;  // cut after timeouts; nothing of that size has arrived yet
-  std::uint16_t remote_user_timeout_ = 0;  // RFC 5482, as it came; 0: none
-  std::uint8_t quick_acks_ = 16;           // so many acknowledgements go at once
 
   // --- Send sequence space (RFC 9293 3.3.1).
-  seq iss_, una_, nxt_, wl1_, wl2_;
-  seq small_end_;      // end of the last segment under an MSS (Minshall's Nagle)
-  seq recover_;        // RFC 6582: recovery ends when this is acknowledged
-  seq reduced_end_;    // RFC 3168 6.1.2: one reduction until more than this is acknowledged
-  seq reorder_round_;  // RFC 8985 6.2: the window for reordering grows once per round trip
-  seq peak_end_;       // a round trip is over when this is acknowledged
+  [[no_unique_address]] send_space snd_;  // and three bytes within its last word
+  std::uint8_t syn_retransmissions_ = 0;
+  std::uint16_t mtu_ = 1500;
+  seq small_end_;    // end of the last segment under an MSS (Minshall's Nagle)
+  seq recover_;      // RFC 6582: recovery ends when this is acknowledged
+  seq reduced_end_;  // RFC 3168 6.1.2: one reduction until more than this is acknowledged
+  seq peak_end_;     // a round trip is over when this is acknowledged
   std::uint32_t peak_flight_ = 0;  // what was out at most in it (RFC 7661)
   stamp validated_at_;             // RFC 7661: when half of the congestion window was last in use
-  std::uint32_t snd_wnd_ = 0, max_wnd_ = 0;
-  std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4,
-                mtu_ = 1500;  // mss_: payload bytes, fixed options taken off
-  std::uint8_t snd_shift_ = 0, rcv_shift_ = 0;
-  std::uint8_t duplicate_acks_ = 0;
-  std::uint8_t syn_retransmissions_ = 0;
-  std::uint8_t reorder_steps_ = 1;  // RFC 8985 6.2: reo_wnd_mult
-  std::uint8_t reorder_persist_ = 0;
+  std::uint16_t peer_mss_ = 0, mss_ = default_mss_v4;  // payload bytes, fixed options taken off
 
-  // --- Receive sequence space.
-  seq irs_, rcv_nxt_, rcv_edge_;  // edge: right end of what was ever advertised
-  seq last_ack_sent_;             // what the peer has been told of (RFC 7323 4.3: Last.ACK.sent)
-  seq fin_at_;
-  std::uint32_t rcv_space_ = 65536;  // the receive buffer as tuned so far
-  std::uint32_t rcv_mss_ =
-      536;  // the largest segment seen: the estimate behind "every second segment"
+  // --- Timestamps (RFC 7323 4.3).
   std::uint32_t ts_recent_ = 0, ts_offset_ = 0;
-  std::uint32_t ts_recent_at_ = 0;  // in seconds, as it matters after weeks
-  // Receive buffer tuning: bytes the reader took within one round trip.
-  std::uint32_t tune_taken_ = 0;
 
-  // --- Queues.
+  stamp progress_at_, last_received_;
+
+  // --- What comes in, what goes out, and what of it is in flight.
+  [[no_unique_address]] receiver rcv_;     // and seven bytes within its last word
+  std::uint8_t quick_acks_ = 16;           // so many acknowledgements go at once
+  std::uint16_t remote_user_timeout_ = 0;  // RFC 5482, as it came; 0: none
+  std::uint32_t ts_recent_at_ = 0;         // in seconds, as it matters after weeks
   buffer::send_queue out_;
-  buffer::receive_queue in_;
   scoreboard board_;
 
   setbacks_ref setbacks_;
@@ -416,12 +390,11 @@ class connection {
   std::uint32_t reno_sacked_ =
       0;  // bytes that duplicate acknowledgements say have left the network
   congestion_control congestion_;
-  instant rack_sent_;
-  seq rack_end_;
-  std::uint32_t rack_rtt_us_ = 0;
+  [[no_unique_address]] rack rack_;  // and a byte within its last word
+  std::uint8_t duplicate_acks_ = 0;
 
   // --- Time.
-  instant last_sent_, tune_at_;
+  instant last_sent_;
 
   // --- Statistics.
   std::uint64_t bytes_sent_ = 0;
@@ -435,7 +408,7 @@ class connection {
   std::uint8_t keep_probes_ = 0;
 
   // --- Time, coarse. Last: what the host keeps of a connection fills the rest of these words.
-  stamp last_received_, last_data_, challenge_at_, progress_at_;
+  stamp last_data_, challenge_at_;
 };
 
 }  // namespace weir::stack::tcp

@@ -28,14 +28,14 @@ void connection::note_marks(context& ctx, const wire::tcp_segment& segment) {
 
 void connection::note_reduction() {
   // RFC 3168 6.1.2: whatever the reason was, the peer is told with the next new data.
-  reduced_end_ = nxt_;
+  reduced_end_ = snd_.nxt;
   cwr_due_ = ecn_ok_;
 }
 
 void connection::on_congestion_echo(context& ctx, std::uint32_t flight_before) {
   // Once per window: the echo goes on until our CWR has arrived, which rides on what follows
   // reduced_end_.
-  if (una_ <= reduced_end_ || flight_before == 0) return;
+  if (snd_.una <= reduced_end_ || flight_before == 0) return;
   ctx.counters.add(counter::ecn_reductions);
   if (congestion_.window() <= mss_) {
     // RFC 3168 6.1.2, RFC 9438 4.6: a window of one segment cannot shrink, so the rate does: the
@@ -43,7 +43,7 @@ void connection::on_congestion_echo(context& ctx, std::uint32_t flight_before) {
     note_reduction();
     const auto next = ctx.now + current_rto();
     setbacks_.change().pace_at = next;
-    if (una_ != nxt_) timers_.arm(timer::retransmit, next);
+    if (!snd_.idle()) timers_.arm(timer::retransmit, next);
     return;
   }
   auto& s = setbacks_.change();
@@ -51,7 +51,7 @@ void connection::on_congestion_echo(context& ctx, std::uint32_t flight_before) {
   s.prr_delivered = s.prr_out = 0;
   const auto target = congestion_.on_mark(ctx.now, flight_before);
   note_reduction();
-  if (target < congestion_.threshold() || target < spread_from * mss_ || una_ == nxt_) {
+  if (target < congestion_.threshold() || target < spread_from * mss_ || snd_.idle()) {
     congestion_.set_window(target);
     return;
   }

@@ -44,10 +44,10 @@ void connection::send_path_probe(context& ctx) {
   const auto limit = static_cast<std::uint16_t>(std::min<std::uint32_t>(
       ctx.out.path_limit(ctx.now, flow_.remote.address), std::uint32_t{peer_mss_} + fixed));
   std::uint32_t size = setbacks_.change().path.next(ctx.now, rtt_.smoothed(), limit);
-  const auto edge = una_ + snd_wnd_;
-  if (size == 0 || edge <= nxt_) return;
+  const auto edge = snd_.una + snd_.wnd;
+  if (size == 0 || edge <= snd_.nxt) return;
   // What is there to be sent may be less than the search asks for: a smaller step is one too.
-  const auto there = std::min(span_of(nxt_, data_end()), span_of(nxt_, edge));
+  const auto there = std::min(span_of(snd_.nxt, data_end()), span_of(snd_.nxt, edge));
   if (there < followers * mss_) return;
   size = std::min(size, there - followers * mss_ + headers());
   const auto step =
@@ -58,11 +58,11 @@ void connection::send_path_probe(context& ctx) {
   // One packet: its bytes must not be scattered over more parts than one can gather.
   std::array<std::span<const std::byte>, ip_layer::max_parts> parts;
   std::size_t count = 0;
-  if (out_.gather(span_of(una_, nxt_), bytes, parts, count) < bytes) return;
+  if (out_.gather(snd_.out(), bytes, parts, count) < bytes) return;
   if (!board_.reserve(ctx.pool)) return;
-  const auto from = nxt_;
+  const auto from = snd_.nxt;
   board_.push(from, bytes, ctx.now, false, true);
-  nxt_ += bytes;
+  snd_.nxt += bytes;
   setbacks_.change().path.sent(static_cast<std::uint16_t>(size), from);
   ctx.counters.add(counter::path_probes_sent);
   emit_data(ctx, from, bytes, false, transmission::path_probe);

@@ -10,22 +10,20 @@
 namespace weir::stack::tcp {
 namespace {
 
-constexpr std::uint8_t duplicate_threshold = 3;   // RFC 5681 3.2
-constexpr std::uint8_t reorder_persistence = 16;  // RFC 8985 6.2
 /// RFC 7661 4.4: a window that nobody used is remembered for so long.
 constexpr duration unvalidated_limit = std::chrono::minutes(5);
 
 }  // namespace
 
 std::uint32_t connection::flight() const {
-  const auto out = span_of(una_, nxt_) + board_.retransmitted();
+  const auto out = snd_.out() + board_.retransmitted();
   const auto gone = board_.sacked() + board_.lost() + reno_sacked_;
   return out > gone ? out - gone : 0;
 }
 
 std::uint32_t connection::flight_size() const {
   // RFC 5681 3.2: FlightSize, but not what limited transmit sent beyond the window meanwhile.
-  const auto out = span_of(una_, nxt_);
+  const auto out = snd_.out();
   const auto arrived = std::min(out, board_.sacked() + reno_sacked_);
   return std::max(std::min(out, std::max(congestion_.window(), out - arrived)), 1u);
 }
@@ -33,11 +31,11 @@ std::uint32_t connection::flight_size() const {
 void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, seq before,
                                 std::uint32_t flight_before, bool duplicate, bool echo,
                                 ack_outcome& outcome) {
-  const auto advanced = span_of(before, una_);
+  const auto advanced = span_of(before, snd_.una);
   losses lost;
   if (sack_ok_) {
-    rack_update(ctx, outcome);
-    if (outcome.delivered > 0 || outcome.newly_sacked > 0) lost = rack_detect(ctx);
+    rack_.update(outcome, ctx.now, rtt_);
+    if (outcome.delivered > 0 || outcome.newly_sacked > 0) lost = detect_losses(ctx);
   } else if (advanced > 0) {
     lost.any = reno_on_advance(ctx, advanced, outcome);
   } else if (duplicate) {
@@ -62,7 +60,7 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
       if (lost.any) {
         enter_recovery(ctx, outcome.delivered);
         reduce_by_rate(outcome.delivered, safe);
-      } else if (una_ >= reduced_end_) {
+      } else if (snd_.una >= reduced_end_) {
         congestion_.finish_recovery();
         congestion_state_ = congestion_state::open;
       } else {
@@ -83,7 +81,7 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
       }
       // RFC 5681 4.3: the loss of what was sent again, and losses in a second window, are a second
       // indication of congestion.
-      if (una_ >= recover_) {
+      if (snd_.una >= recover_) {
         // RFC 5681 3.1: slow start began with the one segment of the timeout and goes on. However
         // much is acknowledged, it may have arrived long ago (RFC 3465 2.3).
         if (congestion_state_ == congestion_state::loss && advanced > 0 && !echo)
@@ -108,11 +106,12 @@ void connection::grow_window(context& ctx, std::uint32_t advanced, std::uint32_t
   const auto window = congestion_.window();
   const auto used = std::max(flight_before, peak_flight_);
   const auto measured = outcome.clean_sent.ns() >= 0 ? ctx.now - outcome.clean_sent : duration(0);
-  congestion_.on_round_trip(una_, nxt_, static_cast<std::uint32_t>(measured.count() / 1000));
+  congestion_.on_round_trip(snd_.una, snd_.nxt,
+                            static_cast<std::uint32_t>(measured.count() / 1000));
   const bool limited = window_limited_ || paced_out_ || used + mss_ > window ||
                        (congestion_.in_slow_start() && used > window / 2);
   if (limited) congestion_.on_ack(ctx.now, advanced, rtt_.smoothed());
-  if (!limited || (una_ == nxt_ && out_.empty())) congestion_.pause(ctx.now);
+  if (!limited || (snd_.idle() && out_.empty())) congestion_.pause(ctx.now);
   validate_window(ctx, limited || used >= window / 2);
 }
 
@@ -130,7 +129,7 @@ void connection::validate_window(const context& ctx, bool used) {
 bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
   // Each duplicate says that one segment has left the network: that alone lets new data out on the
   // first two (limited transmit, RFC 3042) and during recovery (RFC 5681's inflation).
-  const auto out = span_of(una_, nxt_);
+  const auto out = snd_.out();
   const auto most = out > mss_ ? out - mss_ : 0;
   const auto fresh = std::min<std::uint32_t>(mss_, most > reno_sacked_ ? most - reno_sacked_ : 0);
   reno_sacked_ += fresh;
@@ -139,7 +138,7 @@ bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
   if (!undisturbed() || duplicate_acks_ < duplicate_threshold) return false;
   // RFC 6582 3.2 step 2: one reduction for one window, whatever duplicates the retransmissions
   // cause.
-  if (una_ <= recover_) return false;
+  if (snd_.una <= recover_) return false;
   // What is known to be lost, as a probe is of which three duplicates told, says nothing new.
   if (board_.empty() || board_[0].has(sent_record::lost)) return false;
   return mark_front_lost(ctx);
@@ -147,7 +146,7 @@ bool connection::reno_on_duplicate(context& ctx, ack_outcome& outcome) {
 
 // Whether it shows a further loss.
 bool connection::reno_on_advance(context& ctx, std::uint32_t advanced, ack_outcome& outcome) {
-  if (congestion_state_ == congestion_state::recovery && una_ < recover_) {
+  if (congestion_state_ == congestion_state::recovery && snd_.una < recover_) {
     // A partial acknowledgement: the retransmission arrived and what follows is the next hole (RFC
     // 6582 3.2 step 3).
     const auto known = std::min(reno_sacked_, advanced > mss_ ? advanced - mss_ : 0);
@@ -169,73 +168,20 @@ bool connection::mark_front_lost(context& ctx) {
   if (board_[0].length > mss_ && !whole) (void)board_.split(ctx.pool, 0, mss_);
   board_.mark_lost(0);
   // Never more gone than is out.
-  const auto out = span_of(una_, nxt_);
+  const auto out = snd_.out();
   reno_sacked_ = std::min(reno_sacked_, out > board_.lost() ? out - board_.lost() : 0);
   return true;
 }
 
 // --- With SACK: RACK (RFC 8985 6.2).
 
-void connection::rack_update(context& ctx, const ack_outcome& outcome) {
-  if (outcome.reordered) reordering_seen_ = true;
-  if (outcome.newest_sent.ns() < 0) return;
-  const auto took = ctx.now - outcome.newest_sent;
-  // A retransmission "acknowledged" sooner than any round trip: it was the original that arrived.
-  if (outcome.newest_retransmitted && rtt_.measured() && took < rtt_.minimum()) return;
-  rack_rtt_us_ =
-      static_cast<std::uint32_t>(std::clamp<std::int64_t>(took.count() / 1000, 0, 1 << 30));
-  if (outcome.newest_sent > rack_sent_ ||
-      (outcome.newest_sent == rack_sent_ && outcome.newest_end > rack_end_)) {
-    rack_sent_ = outcome.newest_sent;
-    rack_end_ = outcome.newest_end;
-  }
-}
-
-bool connection::three_segments_sacked() const {
-  if (board_.sacked() >= duplicate_threshold * std::uint32_t{mss_}) return true;
-  // Smaller ones count as well: a record is at least one segment.
-  std::uint32_t segments = 0;
-  for (std::uint32_t i = 0; i < board_.count() && board_.sacked() > 0; ++i)
-    if (board_[i].has(sent_record::sacked) && ++segments >= duplicate_threshold) return true;
-  return false;
-}
-
-duration connection::reorder_window() const {
-  // RFC 8985 6.2: no room for reordering that was never seen once the losses are plain.
-  if (!reordering_seen_ && (!undisturbed() || three_segments_sacked())) return duration(0);
-  return std::min(rtt_.minimum() / 4 * reorder_steps_, rtt_.smoothed());
-}
-
-connection::losses connection::rack_detect(context& ctx) {
-  losses lost;
+losses connection::detect_losses(context& ctx) {
   if (board_.empty()) {  // the usual case: all that was out has arrived
     if (timers_.runs(timer::reorder)) arm_retransmit(ctx);
-    return lost;
+    return {};
   }
   auto wait = duration(0);
-  const auto round_trip = std::chrono::microseconds(rack_rtt_us_);
-  const auto window = reorder_window();
-  for (std::uint32_t i = 0; i < board_.count(); ++i) {
-    auto& r = board_[i];
-    if (r.has(sent_record::sacked)) continue;
-    if (r.has(sent_record::lost) && !r.has(sent_record::retransmitted)) continue;
-    const bool sent_before = r.sent < rack_sent_ || (r.sent == rack_sent_ && r.end() < rack_end_);
-    if (!sent_before) {
-      // Never retransmitted records are in order of time: what follows is younger still, unless it
-      // was sent again.
-      if (board_.lost() == 0 && !r.has(sent_record::ever_retransmitted)) break;
-      continue;
-    }
-    const auto remaining = r.sent + round_trip + window - ctx.now;
-    if (remaining.count() <= 0) {
-      lost.any = true;
-      if (r.has(sent_record::retransmitted) && r.sent >= setbacks_->episode_at)
-        lost.retransmission = true;
-      board_.mark_lost(i);
-    } else {
-      wait = std::max(wait, remaining);
-    }
-  }
+  const auto lost = rack_.detect(board_, ctx.now, reorder_window(), setbacks_->episode_at, wait);
   if (wait.count() > 0 && !timers_.runs(timer::persist))
     timers_.arm(timer::reorder, ctx.now + wait);
   else if (timers_.runs(timer::reorder))
@@ -255,12 +201,7 @@ void connection::on_duplicate_report(context& ctx, seq left, seq right) {
     s->undo_bytes -= std::min(s->undo_bytes, span_of(left, right));
     if (s->undo_bytes == 0) take_back(ctx);
   }
-  // RFC 8985 6.2: a D-SACK for what we sent twice means the window for reordering was too small; it
-  // grows once per round trip and is kept for 16 recoveries.
-  if (una_ < reorder_round_) return;
-  reorder_round_ = nxt_;
-  if (reorder_steps_ < 255) ++reorder_steps_;
-  reorder_persist_ = reorder_persistence;
+  rack_.on_duplicate(snd_.una, snd_.nxt);
 }
 
 // --- The window during recovery.
@@ -276,12 +217,12 @@ void connection::enter_recovery(context& ctx, std::uint32_t delivered) {
   }
   congestion_state_ = congestion_state::recovery;
   timeout_undo_ = timeout_second_ack_ = false;
-  recover_ = nxt_;
+  recover_ = snd_.nxt;
   auto& s = setbacks_.change();
   s.episode_at = ctx.now;
   s.undo_bytes = 0;
   // RFC 9937 6.1: RecoverFS, without what had arrived before this acknowledgement.
-  const auto out = span_of(una_, nxt_);
+  const auto out = snd_.out();
   s.prr_flight = std::max(out - std::min(out, board_.sacked() + reno_sacked_) + delivered, 1u);
   s.prr_delivered = s.prr_out = 0;
   if (!reduced) {
@@ -318,9 +259,7 @@ void connection::reduce_by_rate(std::uint32_t delivered, bool safe) {
 
 void connection::leave_recovery(context&) {
   if (congestion_state_ == congestion_state::recovery) congestion_.finish_recovery();
-  if (reorder_persist_ > 0) {
-    if (--reorder_persist_ == 0) reorder_steps_ = 1;
-  }
+  rack_.leave_recovery();
   congestion_state_ = congestion_state::open;
   timeout_undo_ = timeout_second_ack_ = false;
   reno_sacked_ = 0;
@@ -337,7 +276,7 @@ bool connection::answers_original(const wire::tcp_segment& segment) const {
 void connection::take_back(context&) {
   // What was not lost came in another order, and three segments behind a gap are no proof of a loss
   // here (RFC 8985 6.2: room for reordering from now on).
-  if (congestion_state_ != congestion_state::loss) reordering_seen_ = true;
+  if (congestion_state_ != congestion_state::loss) rack_.note_reordering();
   board_.unmark_all_lost();
   congestion_.undo();
   congestion_state_ = congestion_state::open;
@@ -365,8 +304,8 @@ void connection::check_spurious_timeout(context& ctx, const wire::tcp_segment& s
   // RFC 5682 2.1 and 3.1. The first acknowledgement must advance, and not over everything; new
   // data, not retransmissions, then provokes the second.
   if (!timeout_second_ack_) {
-    const bool new_data = nxt_ < data_end() && nxt_ < una_ + snd_wnd_;
-    timeout_second_ack_ = advanced > 0 && una_ < recover_ && new_data;
+    const bool new_data = snd_.nxt < data_end() && snd_.nxt < snd_.una + snd_.wnd;
+    timeout_second_ack_ = advanced > 0 && snd_.una < recover_ && new_data;
     if (!timeout_second_ack_) timeout_undo_ = false;
     return;
   }

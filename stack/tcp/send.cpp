@@ -26,9 +26,10 @@ wire::tcp_segment connection::base_segment(context& ctx, std::uint8_t flags, seq
   out.flags = flags;
   out.traffic_class = static_cast<std::uint8_t>(options_->traffic_class & 0xfc);
   if ((flags & wire::ack) != 0) {
-    out.acknowledgment = rcv_nxt_.raw();
+    out.acknowledgment = rcv_.next().raw();
     if ((flags & wire::rst) == 0)
-      out.window = static_cast<std::uint16_t>(select_window(ctx) >> rcv_shift_);
+      out.window =
+          static_cast<std::uint16_t>(rcv_.select_window(ctx.pool.account()) >> rcv_.shift());
     if (ecn_echo_ && (flags & wire::rst) == 0) out.flags |= wire::ece;  // RFC 3168 6.1.3
   }
   if (timestamps_) {
@@ -51,7 +52,7 @@ void connection::output(context& ctx) {
       if (board_.lost() > board_.retransmitted()) retransmit_lost(ctx);
       if (setbacks_->path.running()) send_path_probe(ctx);
       send_new_data(ctx);
-      if (una_ == nxt_ && !fin_sent_ && !paced_out_ && (nxt_ < data_end() || fin_queued_) &&
+      if (snd_.idle() && !fin_sent_ && !paced_out_ && (snd_.nxt < data_end() || fin_queued_) &&
           setbacks_->cork_at.is_never())
         arm_persist(ctx);
       break;
@@ -67,14 +68,14 @@ bool connection::holds_small() const {
   if (fin_queued_) return false;
   if (corked_ || more_follows_) return true;
   // Nagle as Minshall amended it: only one small segment is out at a time (RFC 9293 3.7.4).
-  return !options_->nodelay && small_end_ > una_;
+  return !options_->nodelay && small_end_ > snd_.una;
 }
 
 std::uint32_t connection::sendable(std::uint32_t mss) {
-  const auto unsent = span_of(nxt_, data_end());
-  const auto edge = una_ + snd_wnd_;
-  if (edge <= nxt_) return 0;  // closed, or shrunk below what is out (RFC 9293 MUST-34)
-  const auto usable = span_of(nxt_, edge);
+  const auto unsent = span_of(snd_.nxt, data_end());
+  const auto edge = snd_.una + snd_.wnd;
+  if (edge <= snd_.nxt) return 0;  // closed, or shrunk below what is out (RFC 9293 MUST-34)
+  const auto usable = span_of(snd_.nxt, edge);
   const auto used = flight();
   const auto window = congestion_.window();
   const auto room = window > used ? window - used : 0;
@@ -89,7 +90,7 @@ std::uint32_t connection::sendable(std::uint32_t mss) {
     // A piece: never for want of congestion window; for want of the peer's only if it is half of
     // its largest (RFC 9293 3.8.6.2.1 (3)).
     if (by_congestion) return 0;
-    return n * 2 >= max_wnd_ ? n : 0;
+    return n * 2 >= snd_.max_wnd ? n : 0;
   }
   if (holds_small()) return n - n % mss;
   return n;
@@ -97,16 +98,16 @@ std::uint32_t connection::sendable(std::uint32_t mss) {
 
 // Whether the FIN goes with `n` bytes, the last there are: it needs a place in the window too.
 bool connection::fin_fits(std::uint32_t n) const {
-  return fin_queued_ && nxt_ + n == data_end() && nxt_ + n < una_ + snd_wnd_;
+  return fin_queued_ && snd_.nxt + n == data_end() && snd_.nxt + n < snd_.una + snd_.wnd;
 }
 
 // The scoreboard has room.
 void connection::emit_new(context& ctx, std::uint32_t n, bool with_fin) {
-  const auto from = nxt_;
+  const auto from = snd_.nxt;
   const auto length = n + (with_fin ? 1u : 0u);
   if (n % data_mss() != 0) small_end_ = from + n;
   board_.push(from, length, ctx.now, with_fin);
-  nxt_ += length;
+  snd_.nxt += length;
   if (with_fin) fin_sent_ = true;
   emit_data(ctx, from, n, with_fin, transmission::fresh);
 }
@@ -115,9 +116,9 @@ void connection::send_new_data(context& ctx) {
   if (fin_sent_) return;
   window_limited_ = false;
   const auto end = data_end();
-  if (nxt_ == end && !fin_queued_) return;
+  if (snd_.nxt == end && !fin_queued_) return;
   for (;;) {
-    const auto unsent = span_of(nxt_, end);
+    const auto unsent = span_of(snd_.nxt, end);
     if (unsent == 0 && !fin_queued_) return;
     const auto n = unsent > 0 ? sendable(data_mss()) : 0;
     if (unsent > 0 && n == 0) return;
@@ -174,15 +175,15 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
 void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool with_fin,
                            transmission what) {
   part_room<ip_layer::max_parts> parts;
-  if (what != transmission::again && (una_ >= peak_end_ || flight() > peak_flight_)) {
+  if (what != transmission::again && (snd_.una >= peak_end_ || flight() > peak_flight_)) {
     peak_flight_ = flight();
-    peak_end_ = nxt_;
+    peak_end_ = snd_.nxt;
   }
   const bool fresh = what == transmission::fresh || what == transmission::path_probe;
   do {
     std::size_t count = 0;
-    auto taken =
-        static_cast<std::uint32_t>(out_.gather(span_of(una_, from), length, parts.from(0), count));
+    auto taken = static_cast<std::uint32_t>(
+        out_.gather(span_of(snd_.una, from), length, parts.from(0), count));
     if (taken == 0 && length > 0)
       return;  // nothing there to send: a record never reaches beyond the queue
     if (taken < length && taken > mss_) {
@@ -209,7 +210,7 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
     if (fresh && taken > 0 && sends_ect())
       segment.ecn = static_cast<std::uint8_t>(wire::ecn_mark::ect0);
     const auto mss = data_mss();
-    write_sack(segment.options, sack_blocks(taken > 0 ? least_beside_sack : 0));
+    rcv_.write_sack(segment.options, *setbacks_, sack_blocks(taken > 0 ? least_beside_sack : 0));
     if (user_timeout_due_ && taken + 4 <= mss) {  // where it costs no second packet
       segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
       user_timeout_due_ = false;
@@ -237,22 +238,13 @@ void connection::emit_data(context& ctx, seq from, std::uint32_t length, bool wi
 void connection::acknowledged_now(context&) {
   ack_ = ack_need::none;
   timers_.disarm(timer::delayed_ack);
-  last_ack_sent_ = rcv_nxt_;
+  rcv_.tell();
   if (auto* s = setbacks_.get()) s->duplicate_from = s->duplicate_to;
-}
-
-// The number of a segment that carries nothing. Where the peer has moved its window's edge back
-// below what was sent, SND.NXT lies beyond the window: the segment would be dropped, and with it
-// its acknowledgement or its reset (RFC 9293 3.10.7.4; Linux's tcp_acceptable_seq). What the
-// scale's rounding takes off a window has not moved its edge.
-seq connection::bare_sequence() const {
-  const auto edge = una_ + snd_wnd_;
-  return syn_acked_ && edge + ((1u << snd_shift_) - 1) < nxt_ ? edge : nxt_;
 }
 
 void connection::emit_ack(context& ctx) {
   auto segment = base_segment(ctx, wire::ack, bare_sequence());
-  write_sack(segment.options, sack_blocks(0));
+  rcv_.write_sack(segment.options, *setbacks_, sack_blocks(0));
   if (user_timeout_due_ && segment.options.sack_count == 0) {
     segment.options.user_timeout = encode_user_timeout(announced_user_timeout());
     user_timeout_due_ = false;
@@ -281,7 +273,7 @@ void connection::emit_syn(context& ctx) {
   out.destination = flow_.remote.address;
   out.source_port = flow_.local.port;
   out.destination_port = flow_.remote.port;
-  out.sequence = iss_.raw();
+  out.sequence = snd_.iss.raw();
   out.flags = wire::syn;
   // RFC 3168 6.1.1: asked for in the first SYN only, as some middlebox may drop it for that.
   if (answering ? ecn_ok_ : options_->ecn == ecn_mode::request && syn_retransmissions_ == 0)
@@ -295,12 +287,12 @@ void connection::emit_syn(context& ctx) {
     out.options.timestamps =
         wire::tcp_timestamps{timestamp_clock(ctx.now, ts_offset_), answering ? ts_recent_ : 0};
   }
-  if (answering ? scaling_ : options_->window_scaling) out.options.window_scale = rcv_shift_;
+  if (answering ? scaling_ : options_->window_scaling) out.options.window_scale = rcv_.shift();
   if (options_->user_timeout_option)
     out.options.user_timeout = encode_user_timeout(announced_user_timeout());
   if (answering) {
     out.flags |= wire::ack;
-    out.acknowledgment = rcv_nxt_.raw();
+    out.acknowledgment = rcv_.next().raw();
     acknowledged_now(ctx);
   }
   ++segments_sent_;

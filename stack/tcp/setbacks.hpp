@@ -21,8 +21,9 @@ struct setbacks {
   instant episode_at;            // when recovery began, or the first timeout of several
   // What the next acknowledgements report.
   seq duplicate_from, duplicate_to;  // a D-SACK, once; empty when equal
-  std::array<seq, 4> reported{};     // in the ranges reported first of late, newest first
-  seq tail_probe_end;                // what acknowledges the probe that is out
+  bool has_duplicate() const { return duplicate_from != duplicate_to; }
+  std::array<seq, 4> reported{};  // in the ranges reported first of late, newest first
+  seq tail_probe_end;             // what acknowledges the probe that is out
   path_search path;
   instant cork_at = instant::never();
   instant pace_at;  // no new data before it
@@ -34,7 +35,8 @@ struct setbacks {
 /// Setbacks that are there from the first change on. Until then they read as new ones.
 class setbacks_ref {
  public:
-  const setbacks* operator->() const { return has_ == nullptr ? &none : has_.get(); }
+  const setbacks& operator*() const { return has_ == nullptr ? none : *has_; }
+  const setbacks* operator->() const { return &**this; }
   /// For changing them.
   setbacks& change() {
     if (has_ == nullptr) has_ = std::make_unique<setbacks>();

@@ -31,7 +31,7 @@ instant connection::deadline() const {
 duration connection::current_rto() const {
   auto base = rtt_.timeout(options_->initial_rto, options_->min_rto, options_->max_rto);
   // Also where a timestamp gave a sample: until data is acknowledged.
-  if (syn_acked_ && syn_retransmissions_ > 0 && una_ == iss_ + 1)
+  if (syn_acked_ && syn_retransmissions_ > 0 && snd_.una == snd_.iss + 1)
     base = std::max(base, timeout_after_lost_syn);
   const auto doubled = base.count() << std::min<int>(backoff_, 20);
   return std::min(duration(doubled), options_->max_rto);
@@ -95,7 +95,7 @@ void connection::arm_retransmit(context& ctx) {
   // instead of the timeout where that would come first.
   auto wait = probe_without_estimate;
   if (rtt_.measured())
-    wait = rtt_.smoothed() * 2 + (span_of(una_, nxt_) <= mss_ ? longest_delayed_ack : duration(0));
+    wait = rtt_.smoothed() * 2 + (snd_.out() <= mss_ ? longest_delayed_ack : duration(0));
   timers_.arm(timer::tail_probe, std::min(due, ctx.now + wait));
 }
 
@@ -197,13 +197,13 @@ void connection::on_retransmit_timer(context& ctx) {
     on_syn_timer(ctx);
     return;
   }
-  if (una_ == nxt_) return timers_.stop_about_sent();
+  if (snd_.idle()) return timers_.stop_about_sent();
   // RFC 5681 3.1: the threshold is held only while the same segment is sent again and again.
   const bool progress = attempts_ == 0;
   if (attempts_ < 255) ++attempts_;
   // RFC 9293 SHLD-17: data beyond an edge that was moved left does not time the connection out
   // while the peer answers.
-  const bool shut = snd_wnd_ == 0 && last_received_.since(ctx.now) < current_rto() * 2 &&
+  const bool shut = snd_.wnd == 0 && last_received_.since(ctx.now) < current_rto() * 2 &&
                     !orphaned_ && options_->user_timeout.count() == 0;
   if (shut)
     attempts_ = 1;
@@ -216,7 +216,7 @@ void connection::on_retransmit_timer(context& ctx) {
   if (attempts_ >= options_->warn_retries) on_suspected_black_hole(ctx);
   s.path.inconclusive(ctx.now);
   const bool first = congestion_state_ != congestion_state::loss || progress;
-  congestion_.on_timeout(ctx.now, std::max(span_of(una_, nxt_), std::uint32_t{mss_}), first);
+  congestion_.on_timeout(ctx.now, std::max(snd_.out(), std::uint32_t{mss_}), first);
   // RFC 2018 8: if even the oldest byte was reported, the receiver has dropped what it reported.
   const bool reneged = !board_.empty() && board_[0].has(sent_record::sacked);
   if (first) {
@@ -232,7 +232,7 @@ void connection::on_retransmit_timer(context& ctx) {
   reno_sacked_ = 0;
   duplicate_acks_ = 0;
   tail_probe_out_ = false;
-  recover_ = nxt_;
+  recover_ = snd_.nxt;
   congestion_state_ = congestion_state::loss;
   if (backoff_ < 20) ++backoff_;  // RFC 6298 5.5
   const auto i = board_.first_to_retransmit();
@@ -241,7 +241,7 @@ void connection::on_retransmit_timer(context& ctx) {
 }
 
 void connection::on_persist_timer(context& ctx) {
-  if (una_ != nxt_) {
+  if (!snd_.idle()) {
     arm_retransmit(ctx);
     return;
   }
@@ -251,26 +251,26 @@ void connection::on_persist_timer(context& ctx) {
   ctx.counters.add(counter::zero_window_probes);
   if (backoff_ < 20) ++backoff_;  // SHLD-30
   timers_.arm(timer::persist, probe_time(ctx));
-  const auto unsent = span_of(nxt_, data_end());
-  const auto n = std::min({snd_wnd_, unsent, std::uint32_t{mss_}});
+  const auto unsent = span_of(snd_.nxt, data_end());
+  const auto n = std::min({snd_.wnd, unsent, std::uint32_t{mss_}});
   if (n > 0 && board_.reserve(ctx.pool)) {
     // A window too small for silly window avoidance: what fits goes now (RFC 9293 3.8.6.2.1 (4)).
-    const auto from = nxt_;
+    const auto from = snd_.nxt;
     board_.push(from, n, ctx.now, false);
-    nxt_ += n;
-    small_end_ = nxt_;
+    snd_.nxt += n;
+    small_end_ = snd_.nxt;
     arm_retransmit(ctx);
     emit_data(ctx, from, n, false, transmission::window_probe);
     return;
   }
   // As Linux: a segment just before the window, which must be answered with the window as it is
   // now.
-  emit_control(ctx, wire::ack, una_ - 1);
+  emit_control(ctx, wire::ack, snd_.una - 1);
 }
 
 void connection::on_tail_probe_timer(context& ctx) {
   // RFC 8985 7.3: new data if the window lets it, else the last segment again.
-  if (una_ == nxt_) return timers_.stop_about_sent();
+  if (snd_.idle()) return timers_.stop_about_sent();
   if (!undisturbed() || board_.sacked() > 0) {
     // Since it was armed, selective acknowledgements came: recovery is at work (RFC 8985 7.2).
     return timers_.arm(timer::retransmit, ctx.now + current_rto());
@@ -278,10 +278,11 @@ void connection::on_tail_probe_timer(context& ctx) {
   tail_probe_out_ = true;
   tail_probe_ready_ = tail_probe_duplicate_ = false;
   ctx.counters.add(counter::tail_loss_probes);
-  const auto unsent = fin_sent_ ? 0u : span_of(nxt_, data_end());
-  const auto edge = una_ + snd_wnd_;
+  const auto unsent = fin_sent_ ? 0u : span_of(snd_.nxt, data_end());
+  const auto edge = snd_.una + snd_.wnd;
   const auto mss = data_mss();
-  const auto n = std::min<std::uint32_t>({unsent, mss, nxt_ < edge ? span_of(nxt_, edge) : 0u});
+  const auto n =
+      std::min<std::uint32_t>({unsent, mss, snd_.nxt < edge ? span_of(snd_.nxt, edge) : 0u});
   if (n > 0 && (n == mss || n == unsent) && board_.reserve(ctx.pool)) {
     probe_was_retransmission_ = false;
     emit_new(ctx, n, fin_fits(n));
@@ -299,20 +300,20 @@ void connection::on_tail_probe_timer(context& ctx) {
       board_.unmark_retransmitted(last);
     }
   }
-  setbacks_.change().tail_probe_end = nxt_;
+  setbacks_.change().tail_probe_end = snd_.nxt;
   timers_.arm(timer::retransmit, ctx.now + current_rto());  // RFC 8985 7.3: then the timeout
 }
 
 void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment, bool duplicate,
                                   std::uint32_t flight_before) {
-  if (!tail_probe_out_ || una_ < setbacks_->tail_probe_end) return;
+  if (!tail_probe_out_ || snd_.una < setbacks_->tail_probe_end) return;
   // RFC 8985 7.4.2. A probe of new data tells nothing of losses, and a D-SACK for one that was sent
   // again says that the original arrived as well.
   bool repaired = false;
   if (probe_was_retransmission_ && !tail_probe_duplicate_) {
     // At the probe's end it is open which of the copies came: a duplicate without SACK would be the
     // answer to the second, and an acknowledgement beyond it leaves only the one.
-    repaired = una_ > setbacks_->tail_probe_end;
+    repaired = snd_.una > setbacks_->tail_probe_end;
     if (!repaired && (!duplicate || segment.options.sack_count > 0)) return;
   }
   tail_probe_out_ = tail_probe_duplicate_ = false;
@@ -325,7 +326,7 @@ void connection::check_tail_probe(context& ctx, const wire::tcp_segment& segment
 
 void connection::on_reorder_timer(context& ctx) {
   arm_retransmit(ctx);
-  auto lost = rack_detect(ctx);
+  auto lost = detect_losses(ctx);
   if (setbacks_->path.probing() && path_probe_lost(ctx)) lost = {};
   if (undisturbed() ? lost.any : lost.retransmission) {
     enter_recovery(ctx, 0);
@@ -351,7 +352,7 @@ void connection::on_keep_timer(context& ctx) {
       return timers_.arm(timer::keep, ctx.now + (options_->orphan_timeout - idle));
     }
     const bool unanswered =
-        una_ != nxt_ && !timers_.runs(timer::none);  // not behind a closed window
+        !snd_.idle() && !timers_.runs(timer::none);  // not behind a closed window
     if (delivers && unanswered && attempts_ < least_orphan_attempts) {
       const auto next = timers_.at(timers_.about_sent());
       return timers_.arm(timer::keep, std::max(next, ctx.now + std::chrono::seconds(1)));
@@ -363,7 +364,7 @@ void connection::on_keep_timer(context& ctx) {
   }
   if (!options_->keep_alive || !synchronized()) return timers_.disarm(timer::keep);
   // RFC 9293 MUST-26: only when idle.
-  if (una_ != nxt_ || !out_.empty()) return timers_.arm(timer::keep, ctx.now + keep_idle());
+  if (!snd_.idle() || !out_.empty()) return timers_.arm(timer::keep, ctx.now + keep_idle());
   if (const auto idle = last_received_.since(ctx.now); idle < keep_idle() && keep_probes_ == 0)
     return timers_.arm(timer::keep, ctx.now + (keep_idle() - idle));
   if (keep_probes_ >= options_->keep_alive_probes) {
@@ -372,7 +373,7 @@ void connection::on_keep_timer(context& ctx) {
     return;
   }
   ++keep_probes_;
-  emit_control(ctx, wire::ack, una_ - 1);
+  emit_control(ctx, wire::ack, snd_.una - 1);
   timers_.arm(timer::keep, ctx.now + options_->keep_alive_interval);
 }
 

@@ -17,11 +17,13 @@ namespace weir::stack::tcp {
 
 struct connection_probe {
   static void age(connection& c, std::uint32_t bytes) {
-    c.small_end_ = c.recover_ = c.reorder_round_ = c.una_ - bytes;
+    c.small_end_ = c.recover_ = c.rack_.round_ = c.snd_.una - bytes;
   }
   static bool fresh(const connection& c) {
-    const auto just_behind = [&](seq mark) { return mark <= c.una_ && span_of(mark, c.una_) <= 1; };
-    return just_behind(c.small_end_) && just_behind(c.recover_) && just_behind(c.reorder_round_);
+    const auto just_behind = [&](seq mark) {
+      return mark <= c.snd_.una && span_of(mark, c.snd_.una) <= 1;
+    };
+    return just_behind(c.small_end_) && just_behind(c.recover_) && just_behind(c.rack_.round_);
   }
 };
 
