@@ -60,7 +60,8 @@ void connection::note_life(context& ctx) {
 void connection::note_segment_size(const wire::tcp_segment& segment) {
   const auto size = segment.gso_size != 0 ? std::uint32_t{segment.gso_size}
                                           : static_cast<std::uint32_t>(segment.payload.size());
-  rcv_.note_size(size, mss_for_mtu(mtu_, flow_.local.address.family()));
+  if (size > rcv_.mss())
+    rcv_.note_size(std::min<std::uint32_t>(size, mss_for_mtu(mtu_, flow_.local.address.family())));
 }
 
 void connection::on_segment(context& ctx, const wire::tcp_segment& segment) {

@@ -36,36 +36,6 @@ bool receiver::acceptable(seq sequence, std::uint32_t length) const {
 
 // --- What arrives.
 
-void receiver::note_size(std::uint32_t size, std::uint32_t most) {
-  if (size > mss_) mss_ = std::max(mss_, std::min(size, most));
-}
-
-receiver::arrival receiver::store(context& ctx, seq at, std::span<const std::byte> bytes) {
-  using status = buffer::receive_queue::status;
-  arrival out;
-  const auto before = queue_.next_offset();
-  const auto beyond_before = queue_.out_of_order();
-  out.first = queue_.readable() == 0;
-  auto limit = 2 * space_ + 2 * 2080;
-  if (const auto& memory = ctx.pool.account(); memory.pressure())
-    limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(limit, memory.receive_share()));
-  auto outcome = queue_.insert(ctx.pool, before + span_of(next_, at), bytes, limit);
-  // What lies beyond a gap must not keep out what fills it, or the connection would stand still: it
-  // goes, from the far end (RFC 2018 8).
-  while (outcome == status::no_memory && at == next_ && queue_.drop_farthest(ctx.pool)) {
-    ctx.counters.add(counter::drop_tcp_memory);
-    const auto stored = static_cast<std::size_t>(queue_.next_offset() - before);
-    if (stored >= bytes.size()) break;
-    outcome = queue_.insert(ctx.pool, queue_.next_offset(), bytes.subspan(stored), limit);
-  }
-  out.advanced = static_cast<std::uint32_t>(queue_.next_offset() - before);
-  out.refused = outcome == status::no_memory || outcome == status::no_range;
-  out.duplicate = outcome == status::duplicate;
-  out.beyond = queue_.out_of_order() > beyond_before;
-  next_ += out.advanced;
-  return out;
-}
-
 std::pair<seq, seq> receiver::held_part(seq at, std::size_t length) const {
   const auto from = queue_.next_offset() + span_of(next_, at);
   const auto to = from + length;
@@ -94,15 +64,6 @@ void receiver::take_end() {
 
 // --- The window.
 
-std::uint32_t receiver::free_space() const {
-  auto used = queue_.readable();
-  // What is lent is not free, and counts at half its true size at least: the queue is charged for
-  // twice the window at most, so that the window closes before the memory is refused.
-  if (const auto lent = queue_.lent(); lent != 0)
-    used = std::max(used + lent, queue_.charged() / 2);
-  return used < space_ ? space_ - used : 0;
-}
-
 std::uint32_t receiver::select_window(const buffer::memory_account& memory) {
   const auto unit = 1u << shift_;
   auto space = std::min<std::uint64_t>(free_space(), std::uint64_t{65535} << shift_);
@@ -127,16 +88,7 @@ std::uint32_t receiver::select_window(const buffer::memory_account& memory) {
   return std::min(left, 65535u << shift_);
 }
 
-bool receiver::window_moved() const {
-  const auto left = window();
-  const auto space = free_space();
-  return space >= left + step() && space / 2 >= left;
-}
-
-void receiver::note_read(const context& ctx, std::size_t n, duration round_trip,
-                         std::uint32_t most) {
-  taken_ += static_cast<std::uint32_t>(n);
-  if (ctx.now - tuned_at_ < std::max<duration>(round_trip, std::chrono::microseconds(100))) return;
+void receiver::tune(const context& ctx, std::uint32_t most) {
   if (taken_ > space_ / 2 && space_ < most && !ctx.pool.account().pressure()) {
     const auto wanted = std::min<std::uint64_t>(std::uint64_t{taken_} * 2 + 16 * mss_, most);
     space_ = std::max(space_, static_cast<std::uint32_t>(wanted));

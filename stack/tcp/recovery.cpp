@@ -35,7 +35,12 @@ void connection::on_ack_outcome(context& ctx, const wire::tcp_segment& segment, 
   losses lost;
   if (sack_ok_) {
     rack_.update(outcome, ctx.now, rtt_);
-    if (outcome.delivered > 0 || outcome.newly_sacked > 0) lost = detect_losses(ctx);
+    if (outcome.delivered > 0 || outcome.newly_sacked > 0) {
+      if (!board_.empty())
+        lost = detect_losses(ctx);
+      else if (timers_.runs(timer::reorder))  // the usual case: all that was out has arrived
+        arm_retransmit(ctx);
+    }
   } else if (advanced > 0) {
     lost.any = reno_on_advance(ctx, advanced, outcome);
   } else if (duplicate) {
@@ -176,10 +181,6 @@ bool connection::mark_front_lost(context& ctx) {
 // --- With SACK: RACK (RFC 8985 6.2).
 
 losses connection::detect_losses(context& ctx) {
-  if (board_.empty()) {  // the usual case: all that was out has arrived
-    if (timers_.runs(timer::reorder)) arm_retransmit(ctx);
-    return {};
-  }
   auto wait = duration(0);
   const auto lost = rack_.detect(board_, ctx.now, reorder_window(), setbacks_->episode_at, wait);
   if (wait.count() > 0 && !timers_.runs(timer::persist))
