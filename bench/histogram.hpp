@@ -22,13 +22,13 @@ class latency_histogram {
 
   latency_histogram() : counts_(index_of(largest) + 1, 0) {}
 
-  void record(std::uint64_t value_ns) noexcept {
+  void record(std::uint64_t value_ns, std::uint64_t times = 1) noexcept {
     value_ns = std::min(value_ns, largest);
-    ++counts_[index_of(value_ns)];
-    ++count_;
+    counts_[index_of(value_ns)] += times;
+    count_ += times;
     smallest_seen_ = std::min(smallest_seen_, value_ns);
     largest_seen_ = std::max(largest_seen_, value_ns);
-    sum_ += static_cast<double>(value_ns);
+    sum_ += static_cast<double>(value_ns) * static_cast<double>(times);
   }
 
   void merge(const latency_histogram& other) noexcept {
