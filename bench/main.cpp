@@ -14,6 +14,7 @@
 #include <functional>
 
 #include "baselines/baselines.hpp"
+#include "load/command.hpp"
 #include "private_net.hpp"
 #include "process.hpp"
 #include "report.hpp"
@@ -327,6 +328,7 @@ int main(int argc, char** argv) {
   std::function<int()> scenario;
   describe_scenarios(app, c, scenario);
   describe_table(app, c, scenario);
+  weir::load::describe_load(app, scenario);
   CLI11_PARSE(app, argc, argv);
   c.idle.bin_dir = c.flood.bin_dir = c.table.bin_dir = c.bin_dir;
   c.idle.quiet = c.quiet;

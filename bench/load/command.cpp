@@ -1,0 +1,166 @@
+// See command.hpp.
+#include "load/command.hpp"
+
+#include <fmt/core.h>
+
+#include <chrono>
+#include <cstdio>
+
+#include "bench/private_net.hpp"
+#include "load/doctor.hpp"
+#include "load/machine.hpp"
+#include "load/options.hpp"
+#include "load/report.hpp"
+#include "load/runner.hpp"
+
+namespace weir::load {
+namespace {
+
+void describe_asking(CLI::App& app, options& o) {
+  app.add_option(
+         "url", o.urls,
+         "tcp://HOST:PORT[/echo|/discard|/chargen|/exchange], unix:PATH, http://, https://, "
+         "h2://, h2c://, ws://, redis://, udp://HOST:PORT, dns://HOST/NAME; several are "
+         "compared in turn")
+      ->required();
+  app.add_option("-c,--connections", o.connections, "connections, of all shards")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--depth", o.depth, "requests in flight on a connection (1; datagrams: 1000)")
+      ->check(CLI::Range(1, 60'000));
+  app.add_option("--size", o.size, "bytes of an echo's request")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 64 << 20));
+  app.add_option("-r,--rate", o.rate,
+                 "open loop: requests a second; without it the next is sent when one is answered")
+      ->check(CLI::Range(0.001, 1e8));
+  app.add_option("--arrivals", o.arrivals, "of an open loop")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"poisson", "constant", "bursts"}));
+  app.add_option("--burst", o.burst, "requests of a burst")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  app.add_option("--replay", o.replay, "send when this file says: a line each, seconds, rising");
+  app.add_option("-d,--duration", o.duration_s, "seconds of the window")
+      ->capture_default_str()
+      ->check(CLI::Range(0.05, 86'400.0));
+  app.add_option("--warmup", o.warmup, "seconds before it; auto: until the rate stands still")
+      ->capture_default_str();
+  app.add_option("--timeout", o.timeout_s, "seconds after which an answer is an error")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 3600.0));
+  app.add_option("--requests-per-connection", o.requests_per_connection,
+                 "then it is closed and opened anew; 0: kept")
+      ->capture_default_str();
+  app.add_flag("--no-keep-alive", o.no_keep_alive, "a connection for each request");
+}
+
+void describe_requests(CLI::App& app, options& o) {
+  app.add_option("--service", o.service, "what stands behind tcp: or unix:")
+      ->check(CLI::IsMember({"echo", "discard", "chargen", "exchange"}));
+  app.add_option("--method", o.method, "of HTTP")->capture_default_str();
+  app.add_option("-H,--header", o.headers, "a field of HTTP: 'Name: value'");
+  app.add_option("--body", o.body, "content of HTTP; what exchange sends");
+  app.add_option("--body-file", o.body_file, "the same from a file");
+  app.add_option("--command", o.command, "of redis: 'SET key:{n} {random}'")->capture_default_str();
+  app.add_option("--type", o.record_type, "of dns")->capture_default_str();
+  app.add_option("--answer-size", o.answer_size, "exchange: bytes of an answer");
+  app.add_option("--until", o.delimiter, "exchange: what an answer ends with, as '\\r\\n'");
+  app.add_option("--think", o.think_ms, "closed loop: milliseconds between answer and request");
+  app.add_option("--mix", o.mix,
+                 "a JSON file of requests: [{\"weight\": 3, \"path\": \"/a\"}, ...]");
+  app.add_flag("--insecure", o.insecure, "TLS: verify nothing");
+  app.add_option("--authorities", o.authorities, "TLS: a file of certificates to trust");
+}
+
+void describe_running(CLI::App& app, options& o) {
+  app.add_option("--backend", o.backend, "of the load: uring, asio, stack, auto")
+      ->capture_default_str();
+  app.add_option("--shards", o.shards, "threads of the load; 0: one a core")->capture_default_str();
+  app.add_flag("--pin", o.pin, "each on a core of its own");
+  app.add_flag("--spin", o.spin, "poll without sleeping");
+  app.add_option("--key", o.keys, "KEY=VALUE of weir's configuration");
+  app.add_option("--rounds", o.rounds, "rounds; the targets take turns in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000));
+  app.add_option("--pid", o.pid, "the server's process, whose CPU is read");
+  app.add_option("--seed", o.seed, "of arrivals and random fields")->capture_default_str();
+}
+
+void describe_reports(CLI::App& app, options& o) {
+  app.add_option("--json", o.json_file, "save all figures");
+  app.add_option("--csv", o.csv_file, "a line for each target and round");
+  app.add_option("--hdr", o.hdr_file, "a log of HdrHistogram, which its plotters read");
+  app.add_option("--prometheus", o.prometheus_file, "lines for a textfile collector");
+  app.add_flag("--live", o.live, "a line for each second, on stderr");
+  app.add_flag("--quiet", o.quiet, "nothing on stderr");
+  app.add_flag("--anyway", o.anyway, "show figures that do not stand, too");
+  app.add_flag("--markdown", o.markdown, "tables as Markdown");
+  app.add_option("--max-errors", o.max_errors, "percent of requests that may fail")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 100.0));
+}
+
+void save_all(const options& o, const std::vector<series>& all, const run_settings& how,
+              double begun_s) {
+  const report_style style{.markdown = o.markdown, .anyway = o.anyway};
+  if (!o.json_file.empty()) save_text(o.json_file, json_of(all, how, style));
+  if (!o.csv_file.empty()) save_text(o.csv_file, csv_of(all, style));
+  if (!o.hdr_file.empty()) save_text(o.hdr_file, hdr_log_of(all, begun_s));
+  if (!o.prometheus_file.empty()) save_text(o.prometheus_file, prometheus_of(all, style));
+}
+
+int status_of(const std::vector<series>& all) {
+  for (const auto& one : all)
+    for (const auto& round : one.rounds)
+      if (!round.failure.empty()) return exit_status::cannot;
+  for (const auto& one : all)
+    if (!one.good()) return exit_status::spoiled;
+  return exit_status::stands;
+}
+
+int run(const options& o) {
+  std::vector<plan> plans;
+  for (const auto& url : o.urls) plans.push_back(plan_of(o, url));
+  bench::raise_file_limit();
+  auto how = settings_of(o);
+  if (how.config.shard_count() > o.connections) how.config.shards = o.connections;
+  const double begun_s =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const auto all = measure_all(plans, how, o.rounds, tolerances_of(o));
+  fmt::print("{}", text_of(all, how, {.markdown = o.markdown, .anyway = o.anyway}));
+  std::fflush(stdout);
+  save_all(o, all, how, begun_s);
+  return status_of(all);
+}
+
+}  // namespace
+
+void describe_load(CLI::App& app, std::function<int()>& chosen) {
+  auto o = std::make_shared<options>();
+  auto* load = app.add_subcommand("load", "put load on any server, by its URL");
+  describe_asking(*load, *o);
+  describe_requests(*load, *o);
+  describe_running(*load, *o);
+  describe_reports(*load, *o);
+  load->footer(
+      "Examples:\n"
+      "  weir-bench load http://127.0.0.1:8080/ -c 64\n"
+      "  weir-bench load https://example.test/ -c 64 --rate 5000 --authorities ca.pem\n"
+      "  weir-bench load tcp://127.0.0.1:7007 tcp://127.0.0.1:7008 --rounds 7   (compared)\n"
+      "  weir-bench load redis://127.0.0.1 -c 50 --command 'SET key:{n} {random}'\n"
+      "  weir-bench load dns://127.0.0.1:5353/example.org --rate 20000\n"
+      "Ends with 0; 1: it was not measured; 3: the figures do not stand (docs/benchmarks.md).");
+  load->callback([o, &chosen] { chosen = [o] { return run(*o); }; });
+  const auto examine_here = [&chosen] {
+    chosen = [] {
+      fmt::print("{}", text_of(examine(machine())));
+      return 0;
+    };
+  };
+  app.add_subcommand("doctor", "what will spoil measurements on this machine")
+      ->callback(examine_here);
+  app.add_flag_callback("--doctor", examine_here, "the same");
+}
+
+}  // namespace weir::load
