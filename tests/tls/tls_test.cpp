@@ -1,5 +1,7 @@
 // TLS in the simulated network: real handshakes, virtual time. What a secured stream promises, and
 // what its handshake is bounded by.
+#include <vector>
+
 #include "tls/world.hpp"
 
 using namespace tls_test;
@@ -83,6 +85,25 @@ TEST_CASE("after_close_notify_reading_goes_on_and_writing_is_a_broken_pipe") {
         CHECK_FALSE(end);
       });
   CHECK_FALSE(w.client_failure);
+}
+
+TEST_CASE("a_closed_stream_s_last_bytes_go_with_the_cancelled_shard") {
+  world w;
+  w.talk(
+      [](tls::tls_stream& peer) -> task<> {
+        // More than every buffer on the way: the last record waits for a peer that never reads.
+        const std::vector<std::byte> much(16u << 20);
+        auto sent = co_await peer.write_all(much).timeout(100ms).nothrow();
+        CHECK(sent.ec == std::errc::timed_out);
+      },
+      [&w](tls::tls_stream&) -> task<> {
+        co_await weir::sleep_for(500ms);
+        auto& server = w.server.shard();
+        CHECK(server.roots() == 1);  // closed, and its bytes have stop.linger_ms to leave
+        server.request_cancel();
+        co_await weir::sleep_for(1ms);
+        CHECK(server.roots() == 0);
+      });
 }
 
 TEST_CASE("alpn_agrees_on_the_server_s_best_or_refuses") {
