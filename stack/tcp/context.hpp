@@ -40,7 +40,7 @@ struct context {
   buffer::chunk_pool& pool;
   host_counters& counters;
   egress& out;
-  bool shortcuts = true;  ///< host_options::shortcuts
+  bool shortcuts = true;  ///< off in tests that compare them with the long way
 };
 
 }  // namespace weir::stack::tcp
