@@ -79,10 +79,12 @@ task<response> router::operator()(request& asked) const {
   // Most paths stand in the table as they are.
   const auto wanted = asked.method() == method::head ? method::get : asked.method();
   for (const auto& r : routes_)
-    if (r.what == wanted && r.literal == asked.path() && !r.literal.empty()) {
-      auto made = co_await r.answer(asked);
-      co_return made;
-    }
+    if (r.what == wanted && r.literal == asked.path() && !r.literal.empty()) return r.answer(asked);
+  return search(asked);
+}
+
+task<response> router::search(request& asked) const {
+  const auto wanted = asked.method() == method::head ? method::get : asked.method();
   const auto path = split(asked.path());
   if (!path && asked.path() != "*") co_return plain_status(400);
   const route* found = nullptr;

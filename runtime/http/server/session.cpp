@@ -67,7 +67,10 @@ task<bool> session::begins_http2() {
 
 task<transfer> session::read_more(duration limit, bool until_stop) {
   // Whoever is waited for has all answers that are due.
-  co_await flush();
+  if (!out_.empty()) {
+    co_await peer_.write_all(out_).timeout(here_.settings.write_timeout);
+    flushed();
+  }
   transfer got;
   auto read = peer_.read_some(buffer_).timeout(limit);
   if (until_stop)
@@ -130,7 +133,8 @@ task<session::next> session::one_request() {
 
   request asked(here_.owner, remote_, parts_of(head),
                 body_reader(static_cast<detail::body_source&>(*this)));
-  if (!head.has_body()) (void)co_await read_body();
+  if (!head.has_body()) request_over_ = parser_.feed(unread_) == outcome::complete;
+  if (!head.has_body() && !request_over_) (void)co_await read_body();
   auto how = server::state::outcome::answered;
   auto with = co_await here_.ask(asked, how);
   if (how == server::state::outcome::refused) keep_alive_ = keep_alive_ && request_over_;
@@ -143,7 +147,8 @@ task<session::next> session::one_request() {
     note(&asked, with.status(), head_taken_);
     co_return next::over;
   }
-  const bool given = co_await give(with, asked);
+  bool given = answer_now(with, asked.method() == method::head);
+  if (!given) given = co_await give(with, asked);
   note(&asked, with.status(), head_taken_);
   if (!given) co_return next::over;
   answered_ = true;
@@ -153,7 +158,8 @@ task<session::next> session::one_request() {
     co_return next::linger;
   }
   answered_at_ = begun_ = here_.owner.now();
-  const bool whole = co_await drop_body();
+  bool whole = request_over_;
+  if (!whole) whole = co_await drop_body();
   co_return whole ? next::request : next::linger;
 }
 

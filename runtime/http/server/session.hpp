@@ -48,6 +48,7 @@ class session final : private detail::body_source, private detail::body_sink {
 
   // Answers.
   task<bool> give(response& with, const request& asked);
+  bool answer_now(response& with, bool head_only);
   task<> answer(response& with, bool head_only);
   void write_head(response& with, std::optional<std::uint64_t> length, bool has_body);
   task<> send_file(response::file_part& part);
@@ -58,6 +59,8 @@ class session final : private detail::body_source, private detail::body_sink {
   task<> take_over(response& with);
   task<> send(std::span<const std::byte> bytes);
   task<> flush();
+  void flushed();
+  int socket_below();
   task<> linger();
   void note(const request* asked, int status, instant begun);
 
@@ -81,6 +84,7 @@ class session final : private detail::body_source, private detail::body_sink {
   bool head_sent_ = false;                  // of this answer: another one cannot be given
   bool keep_alive_ = true;
   bool chunked_ = false;
+  std::optional<int> below_;  // unknown so far
   std::array<std::byte, 4096> buffer_;
 };
 

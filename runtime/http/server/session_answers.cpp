@@ -1,5 +1,8 @@
 // Answers out (session.hpp).
+#include <signal.h>
+
 #include <algorithm>
+#include <charconv>
 #include <iterator>
 #include <stdexcept>
 #include <utility>
@@ -18,6 +21,7 @@ namespace {
 
 constexpr std::size_t copied_up_to = 4096;  // larger bodies are sent from where they lie
 constexpr std::size_t file_block = 64 * 1024;
+constexpr std::size_t most_uncopied = 1024 * 1024;  // in one call
 // As much as a client has to take within the write's time: a long body may take longer.
 constexpr std::size_t most_at_once = 256 * 1024;
 
@@ -25,6 +29,12 @@ bool has_no_body(int status) { return status < 200 || status == 204 || status ==
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
+}
+
+void append_number(std::string& to, std::uint64_t number) {
+  std::array<char, 20> digits;
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
+  to.append(digits.data(), end);
 }
 
 }  // namespace
@@ -37,11 +47,17 @@ void session::write_head(response& with, std::optional<std::uint64_t> length, bo
   const bool by_length = has_body && length;
   chunked_ = has_body && !length && head.minor_version >= 1;
   if (has_body && !length && !chunked_) keep_alive_ = false;
-  auto out = std::back_inserter(out_);
-  fmt::format_to(out, "HTTP/1.1 {} {}\r\nServer: weir\r\nDate: {}\r\n", status,
-                 reason_phrase(status), here_.date.at(here_.wall_clock()));
-  for (const auto& [name, value] : with.fields()) fmt::format_to(out, "{}: {}\r\n", name, value);
-  if (by_length) fmt::format_to(out, "Content-Length: {}\r\n", *length);
+  out_.append("HTTP/1.1 ");
+  append_number(out_, static_cast<std::uint64_t>(status));
+  out_.append(" ").append(reason_phrase(status)).append("\r\nServer: weir\r\nDate: ");
+  out_.append(here_.date.at(here_.wall_clock())).append("\r\n");
+  for (const auto& [name, value] : with.fields())
+    out_.append(name).append(": ").append(value).append("\r\n");
+  if (by_length) {
+    out_.append("Content-Length: ");
+    append_number(out_, *length);
+    out_.append("\r\n");
+  }
   if (chunked_) out_ += "Transfer-Encoding: chunked\r\n";
   if (!keep_alive_) out_ += "Connection: close\r\n";
   if (keep_alive_ && head.minor_version == 0) out_ += "Connection: keep-alive\r\n";
@@ -50,6 +66,25 @@ void session::write_head(response& with, std::optional<std::uint64_t> length, bo
   body_left_ = by_length ? length : std::nullopt;
   body_sent_ = 0;
   trailers_.clear();
+}
+
+/// What needs no waiting: a short text, or a head alone. False: answer() it.
+bool session::answer_now(response& with, bool head_only) {
+  const auto& body = with.body();
+  std::string_view text;
+  if (const auto* own = std::get_if<std::string>(&body))
+    text = *own;
+  else if (const auto* constant = std::get_if<std::string_view>(&body))
+    text = *constant;
+  else
+    return false;
+  if (text.size() > copied_up_to) return false;
+  const bool has_body = !has_no_body(with.status());
+  write_head(with, text.size(), has_body);
+  if (head_only || !has_body) return true;
+  body_sent_ = text.size();
+  out_ += text;
+  return true;
 }
 
 task<> session::answer(response& with, bool head_only) {
@@ -68,18 +103,39 @@ task<> session::answer(response& with, bool head_only) {
   if (file != nullptr) co_return co_await send_file(*file);
   if (stream != nullptr) co_return co_await send_stream(*stream);
   body_sent_ = text.size();
-  if (text.size() <= copied_up_to)
-    out_ += text;
-  else
-    co_await send(bytes_of(text));
+  co_await send(bytes_of(text));
+}
+
+/// The descriptor that a file's bytes can be sent to without a copy; -1: none, as with TLS, or none
+/// that is safe: sendfile(2) cannot be told to raise no SIGPIPE. (run() sees to that signal.)
+int session::socket_below() {
+  if (below_) return *below_;
+  struct sigaction action{};
+  const bool deadly = ::sigaction(SIGPIPE, nullptr, &action) != 0 || action.sa_handler == SIG_DFL;
+  try {
+    below_ = deadly ? -1 : peer_.native_handle();
+  } catch (const io_error&) {
+    below_ = -1;
+  }
+  return *below_;
 }
 
 task<> session::send_file(response::file_part& part) {
-  std::vector<std::byte> block(std::min<std::uint64_t>(file_block, part.length));
+  const int below = part.length > file_block ? socket_below() : -1;
+  const auto at_once = below < 0 ? file_block : file_block / 4;
+  std::vector<std::byte> block(std::min<std::uint64_t>(at_once, part.length));
   while (body_sent_ < part.length) {
-    const auto want = std::min<std::uint64_t>(block.size(), part.length - body_sent_);
-    const auto room = std::span(block).first(static_cast<std::size_t>(want));
+    const auto left = part.length - body_sent_;
     const auto offset = part.offset + body_sent_;
+    if (below >= 0 && body_sent_ != 0 && left > block.size()) {
+      const auto sent = part.file.send_now(
+          below, offset, static_cast<std::size_t>(std::min<std::uint64_t>(left, most_uncopied)));
+      body_sent_ += sent;
+      if (sent != 0) continue;
+      // Nothing went: what is written now is waited for, and then there is room again.
+    }
+    const auto room = std::span(block).first(
+        static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), left)));
     auto n = part.file.read_now(offset, room);
     if (n == 0) {  // the disk has to be waited for: on another thread
       auto read = [&] { return part.file.read_at(offset, room); };
@@ -148,6 +204,10 @@ task<> session::send(std::span<const std::byte> bytes) {
 task<> session::flush() {
   if (out_.empty()) co_return;
   co_await peer_.write_all(out_).timeout(here_.settings.write_timeout);
+  flushed();
+}
+
+void session::flushed() {
   out_.clear();
   if (out_.capacity() > copied_up_to) out_.shrink_to_fit();  // an idle connection keeps little
 }

@@ -48,6 +48,7 @@ class router {
   task<response> operator()(request& asked) const;
 
  private:
+  task<response> search(request& asked) const;
   struct segment {
     std::string text;  // literal, or a name
     bool is_name = false, takes_rest = false;
