@@ -66,6 +66,8 @@ weir::task<> serve(weir::shard& shard, const program& wanted, examples::announce
     files =
         std::make_unique<http::file_root>(wanted.root, http::file_settings{wanted.precompressed});
     site.otherwise([&](http::request& asked) -> weir::task<http::response> {
+      auto known = files->answer_now(asked);
+      if (known) co_return std::move(*known);
       auto find = [&] { return files->answer(asked); };  // asks the disk
       auto found = co_await weir::offload(find).nothrow();
       if (!found) co_return http::plain_status(503);

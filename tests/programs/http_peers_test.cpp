@@ -97,6 +97,23 @@ ON_EVERY_BACKEND(fetch_gets_what_http_server_gives) {
   CHECK(server.wait() == 0);
 }
 
+ON_EVERY_BACKEND(a_long_file_reaches_a_slow_reader_whole) {
+  folder f;
+  const auto content = some_bytes(24u << 20);
+  std::ofstream(f.path + "/long.bin", std::ios::binary) << content;
+  process server(command_line(http_server(), on, {"--http", on.address + ":80", "--root", f.path}));
+  const auto where = place_of(server.wait_line("listening http "));
+  // Beyond what sockets hold; the second one leaves in the middle.
+  const bool same = curl_at(url_of(where, "/long.bin"), {"--limit-rate", "40M"}) == content;
+  CHECK(same);
+  const auto left = run({"/usr/bin/env", "curl", "-s", "--limit-rate", "20M", "--max-time", "0.3",
+                         url_of(where, "/long.bin")});
+  CHECK(left.code != 0);
+  CHECK(curl_at(url_of(where, "/plaintext")) == "Hello, World!");
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+
 TEST_CASE("hello_takes_what_curl_sends_in_every_way") {
   if (!own_network() || !usable(kernel_backend)) return;
   folder f;

@@ -128,9 +128,10 @@ byte_range read_range(std::string_view range, std::uint64_t size) {
   return {byte_range::kind::part, first, last - first + 1};
 }
 
-void file_root::prefer_compressed(const request& asked, const file_path& path, opened& file,
-                                  response& out) const {
-  if (!settings_.precompressed || path.segments.empty() || path.is_folder) return;
+/// False: the disk has to be asked.
+bool file_root::prefer_compressed(const request& asked, const file_path& path, opened& file,
+                                  response& out, bool now) const {
+  if (!settings_.precompressed || path.segments.empty() || path.is_folder) return true;
   out.field("Vary", "Accept-Encoding");
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 2> codings = {
       {{"zstd", ".zst"}, {"gzip", ".gz"}}};
@@ -139,14 +140,20 @@ void file_root::prefer_compressed(const request& asked, const file_path& path, o
     auto sibling = path;
     sibling.segments.back() += ending;
     opened compressed;
-    if (open(sibling, compressed) != found::file) continue;
+    const auto what = now ? open_now(sibling, compressed) : open(sibling, compressed);
+    if (what == found::unknown) return false;
+    if (what != found::file) continue;
     file = std::move(compressed);
     out.field("Content-Encoding", coding);
-    return;
+    break;
   }
+  return true;
 }
 
-response file_root::answer(const request& asked) {
+response file_root::answer(const request& asked) { return *answer(asked, false); }
+std::optional<response> file_root::answer_now(const request& asked) { return answer(asked, true); }
+
+std::optional<response> file_root::answer(const request& asked, bool now) {
   if (asked.method() != method::get && asked.method() != method::head) {
     auto refused = plain_status(405);
     refused.field("Allow", "GET, HEAD");
@@ -154,7 +161,8 @@ response file_root::answer(const request& asked) {
   }
   const auto path = take_apart(asked.path());
   opened file;
-  const auto what = path ? open(*path, file) : found::nothing;
+  const auto what = !path ? found::nothing : now ? open_now(*path, file) : open(*path, file);
+  if (what == found::unknown) return std::nullopt;
   if (what == found::nothing) return plain_status(404);
   if (what == found::exhausted) {
     ++exhausted_;
@@ -166,7 +174,7 @@ response file_root::answer(const request& asked) {
   response out;
   const bool index = path->is_folder || path->segments.empty();
   const auto type = content_type_of(index ? ".html" : path->segments.back());
-  prefer_compressed(asked, *path, file, out);
+  if (!prefer_compressed(asked, *path, file, out, now)) return std::nullopt;
   const int failed = failed_condition(asked, file);
   if (failed == 412) return plain_status(412);
   out.field("ETag", file.tag).field("Last-Modified", http_date(file.modified));

@@ -37,6 +37,7 @@ class file_root {
     folder,
     nothing,
     exhausted,  ///< out of descriptors or memory: it may be there
+    unknown,    ///< the disk has to be asked (of answer_now() alone)
   };
   struct opened {
     open_file file;
@@ -59,11 +60,17 @@ class file_root {
   /// The answer to GET and HEAD; 405 for other methods, 404, 301 to a folder's slash, 503 while
   /// descriptors are lacking (counted).
   response answer(const request& asked);
+  /// The same where nothing has to be waited for, since all is in memory; else nothing: offload()
+  /// answer() then.
+  std::optional<response> answer_now(const request& asked);
   std::uint64_t exhausted() const { return exhausted_; }
 
  private:
-  void prefer_compressed(const request& asked, const file_path& path, opened& file,
-                         response& out) const;
+  std::optional<response> answer(const request& asked, bool now);
+  bool prefer_compressed(const request& asked, const file_path& path, opened& file, response& out,
+                         bool now) const;
+  found open_now(const file_path& path, opened& into) const;
+  found take_opened(const file_path& path, int at, int reason, opened& into) const;
 
   int folder_ = -1;
   file_settings settings_;

@@ -39,6 +39,9 @@ class open_file {
   std::size_t read_at(std::uint64_t offset, std::span<std::byte> into) const;
   /// The same of what is in memory, without waiting for a disk; 0 where that would take one, too.
   std::size_t read_now(std::uint64_t offset, std::span<std::byte> into) const;
+  /// To a socket without copying, as many bytes as it takes at once; 0 where that is none, on an
+  /// error and where a disk would have to be waited for.
+  std::size_t send_now(int socket, std::uint64_t offset, std::size_t most) const;
 
  private:
   int descriptor_ = -1;
