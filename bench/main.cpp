@@ -306,6 +306,7 @@ int run_privately(const command_line& c) {
 int main(int argc, char** argv) {
   command_line c;
   CLI::App app("Measures servers side by side: weir's back ends and plain baselines, in one run.");
+  app.set_version_flag("--version", "weir-bench (weir " WEIR_VERSION ")");
   describe_run(app, c);
   app.require_subcommand(0, 1);
   auto* serve_app = app.add_subcommand("serve", "serve one of the baselines until killed");

@@ -12,9 +12,37 @@
 #include "load/options.hpp"
 #include "load/report.hpp"
 #include "load/runner.hpp"
+#include "load/searching.hpp"
 
 namespace weir::load {
 namespace {
+
+constexpr std::string_view examples = R"(What will spoil measurements here?
+  weir-bench doctor
+How many requests a second does it answer, and how fast?
+  weir-bench load http://127.0.0.1:8080/ -c 64 --pid $(pidof nginx)
+How fast at a rate that it has to bear? (Latency from when each request was due.)
+  weir-bench load http://127.0.0.1:8080/ -c 64 --rate 5000 --duration 30 --page report.html
+Which rate is too much?
+  weir-bench load http://127.0.0.1:8080/ -c 64 --find knee --below 5
+  weir-bench load http://127.0.0.1:8080/ -c 64 --find curve
+Which of two servers is better? Is it worse than yesterday?
+  weir-bench load http://127.0.0.1:8080/ http://127.0.0.1:8081/ -c 64 --rounds 7
+  weir-bench load http://127.0.0.1:8080/ -c 64 --rounds 6 --json today.json --baseline yesterday.json
+How many rounds tell a difference of two percent here?
+  weir-bench load http://127.0.0.1:8080/ http://127.0.0.1:8081/ -c 64 --detect 2
+Other servers
+  weir-bench load tcp://127.0.0.1:7/echo -c 16 --size 1024
+  weir-bench load tcp://127.0.0.1:1234/exchange --body 'PING\r\n' --until '\r\n'
+  weir-bench load unix:/run/app.sock
+  weir-bench load redis://127.0.0.1 -c 50 --depth 16 --command 'SET key:{n} {random}'
+  weir-bench load udp://127.0.0.1:7 --rate 10000
+  weir-bench load dns://127.0.0.1/example.org -c 4 --rate 20000 --type AAAA
+  weir-bench load ws://127.0.0.1:8080/chat -c 100
+weir's own back ends and raw baselines, side by side
+  weir-bench --servers uring,asio,raw-epoll --connections 1,64
+  weir-bench table
+)";
 
 void describe_asking(CLI::App& app, options& o) {
   app.add_option(
@@ -92,6 +120,9 @@ void describe_reports(CLI::App& app, options& o) {
   app.add_option("--csv", o.csv_file, "a line for each target and round");
   app.add_option("--hdr", o.hdr_file, "a log of HdrHistogram, which its plotters read");
   app.add_option("--prometheus", o.prometheus_file, "lines for a textfile collector");
+  app.add_option("--page", o.page_file, "one HTML file with verdict, charts and tables");
+  app.add_option("--baseline", o.baseline,
+                 "compare with what --json saved; ends with 4 where it is worse");
   app.add_flag("--live", o.live, "a line for each second, on stderr");
   app.add_flag("--quiet", o.quiet, "nothing on stderr");
   app.add_flag("--anyway", o.anyway, "show figures that do not stand, too");
@@ -101,13 +132,37 @@ void describe_reports(CLI::App& app, options& o) {
       ->check(CLI::Range(0.0, 100.0));
 }
 
+void describe_searches(CLI::App& app, search_options& s) {
+  app.add_option("--find", s.what,
+                 "knee: the highest rate with p99 below --below; saturation: that is kept; curve")
+      ->check(CLI::IsMember({"knee", "saturation", "curve"}));
+  app.add_option("--below", s.below_ms, "milliseconds, for the knee")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 60'000.0));
+  app.add_option("--from", s.from, "requests a second at which a search begins");
+  app.add_option("--to", s.to, "and ends; without it what a closed loop gets, and a fifth more");
+  app.add_option("--steps", s.steps, "of a curve")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 200));
+  app.add_option("--detect", s.detect,
+                 "percent: finds how many rounds tell such a difference, and takes them");
+}
+
+std::vector<std::string> doctor_says() {
+  std::vector<std::string> out;
+  for (const auto& one : examine(machine()))
+    if (one.how == finding::level::spoils) out.push_back(one.subject + ": " + one.what);
+  return out;
+}
+
 void save_all(const options& o, const std::vector<series>& all, const run_settings& how,
-              double begun_s) {
+              double begun_s, const std::vector<probe>& curve) {
   const report_style style{.markdown = o.markdown, .anyway = o.anyway};
   if (!o.json_file.empty()) save_text(o.json_file, json_of(all, how, style));
   if (!o.csv_file.empty()) save_text(o.csv_file, csv_of(all, style));
   if (!o.hdr_file.empty()) save_text(o.hdr_file, hdr_log_of(all, begun_s));
   if (!o.prometheus_file.empty()) save_text(o.prometheus_file, prometheus_of(all, style));
+  if (!o.page_file.empty()) save_text(o.page_file, page_of(all, how, style, curve, doctor_says()));
 }
 
 int status_of(const std::vector<series>& all) {
@@ -119,19 +174,29 @@ int status_of(const std::vector<series>& all) {
   return exit_status::stands;
 }
 
-int run(const options& o) {
+int run(const options& o, const search_options& s) {
   std::vector<plan> plans;
   for (const auto& url : o.urls) plans.push_back(plan_of(o, url));
   bench::raise_file_limit();
   auto how = settings_of(o);
   if (how.config.shard_count() > o.connections) how.config.shards = o.connections;
+  const auto within = tolerances_of(o);
+  std::vector<probe> tried;
+  if (!s.what.empty()) {
+    tried = search(plans[0], how, within, s, o.markdown);
+    if (s.what != "curve" || o.page_file.empty()) return tried.empty() ? exit_status::cannot : 0;
+  }
   const double begun_s =
       std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  const auto all = measure_all(plans, how, o.rounds, tolerances_of(o));
+  const auto all = s.detect > 0 ? detect(plans, how, within, s.detect)
+                                : measure_all(plans, how, o.rounds, within);
   fmt::print("{}", text_of(all, how, {.markdown = o.markdown, .anyway = o.anyway}));
+  bool worse = false;
+  if (!o.baseline.empty()) fmt::print("{}", compare_with(o.baseline, all, worse));
   std::fflush(stdout);
-  save_all(o, all, how, begun_s);
-  return status_of(all);
+  save_all(o, all, how, begun_s, tried);
+  const int status = status_of(all);
+  return status == exit_status::stands && worse ? exit_status::worse_than_base : status;
 }
 
 }  // namespace
@@ -143,6 +208,8 @@ void describe_load(CLI::App& app, std::function<int()>& chosen) {
   describe_requests(*load, *o);
   describe_running(*load, *o);
   describe_reports(*load, *o);
+  auto s = std::make_shared<search_options>();
+  describe_searches(*load, *s);
   load->footer(
       "Examples:\n"
       "  weir-bench load http://127.0.0.1:8080/ -c 64\n"
@@ -150,14 +217,21 @@ void describe_load(CLI::App& app, std::function<int()>& chosen) {
       "  weir-bench load tcp://127.0.0.1:7007 tcp://127.0.0.1:7008 --rounds 7   (compared)\n"
       "  weir-bench load redis://127.0.0.1 -c 50 --command 'SET key:{n} {random}'\n"
       "  weir-bench load dns://127.0.0.1:5353/example.org --rate 20000\n"
-      "Ends with 0; 1: it was not measured; 3: the figures do not stand (docs/benchmarks.md).");
-  load->callback([o, &chosen] { chosen = [o] { return run(*o); }; });
+      "Ends with 0; 1: it was not measured; 3: the figures do not stand; 4: worse than the "
+      "baseline (docs/benchmarks.md).");
+  load->callback([o, s, &chosen] { chosen = [o, s] { return run(*o, *s); }; });
   const auto examine_here = [&chosen] {
     chosen = [] {
       fmt::print("{}", text_of(examine(machine())));
       return 0;
     };
   };
+  app.add_subcommand("examples", "command lines to begin with")->callback([&chosen] {
+    chosen = [] {
+      fmt::print("{}", examples);
+      return 0;
+    };
+  });
   app.add_subcommand("doctor", "what will spoil measurements on this machine")
       ->callback(examine_here);
   app.add_flag_callback("--doctor", examine_here, "the same");

@@ -49,7 +49,7 @@ struct options {
   std::uint64_t seed = 1;
 
   std::string json_file, csv_file, hdr_file, prometheus_file, page_file;
-  std::string baseline, save_baseline;
+  std::string baseline;
   bool live = false, quiet = false, anyway = false, markdown = false;
   double max_errors = 1;  // percent
 };

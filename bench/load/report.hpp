@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "load/runner.hpp"
+#include "load/search.hpp"
 
 namespace weir::load {
 
@@ -26,6 +27,10 @@ std::string csv_of(const std::vector<series>& all, report_style style);
 /// Version 1.3 of the log of HdrHistogram: its intervals are the time line's.
 std::string hdr_log_of(const std::vector<series>& all, double begun_s);
 std::string prometheus_of(const std::vector<series>& all, report_style style);
+
+/// One HTML file with everything, for a browser without a network. `doctor`: what it found.
+std::string page_of(const std::vector<series>& all, const run_settings& how, report_style style,
+                    const std::vector<probe>& curve, const std::vector<std::string>& doctor);
 
 /// One interval's histogram as HdrHistogram's V2, compressed, in Base64.
 std::string hdr_payload(const std::vector<std::pair<std::uint64_t, std::uint64_t>>& counts);

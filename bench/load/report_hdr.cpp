@@ -20,7 +20,7 @@ constexpr std::uint32_t compressed_cookie = 0x1c849304 | 0x10;
 constexpr std::uint32_t digits = 3;
 constexpr unsigned sub_bits = 11;  // 2048 parts: 2 * 10^digits, rounded up to a power of two
 constexpr std::uint64_t sub_count = 1u << sub_bits;
-constexpr std::uint64_t lowest = 1, highest = std::uint64_t(1) << 40;
+constexpr std::uint64_t lowest = 1, largest = std::uint64_t(1) << 40;
 
 void put_u32(std::string& out, std::uint32_t value) {
   for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>(value >> shift);
@@ -64,7 +64,7 @@ std::string base64(const std::string& bytes) {
 std::string hdr_payload(const std::vector<std::pair<std::uint64_t, std::uint64_t>>& counts) {
   std::vector<std::uint64_t> slots;
   for (const auto& [value, count] : counts) {
-    const auto at = index_of(std::clamp(value, lowest, highest));
+    const auto at = index_of(std::clamp(value, lowest, largest));
     if (slots.size() <= at) slots.resize(at + 1);
     slots[at] += count;
   }
@@ -83,7 +83,7 @@ std::string hdr_payload(const std::vector<std::pair<std::uint64_t, std::uint64_t
   put_u32(plain, 0);  // normalizing offset
   put_u32(plain, digits);
   put_u64(plain, lowest);
-  put_u64(plain, highest);
+  put_u64(plain, largest);
   put_u64(plain, std::bit_cast<std::uint64_t>(1.0));  // integer to double
   plain += body;
 #if WEIR_LOAD_WITH_ZLIB
@@ -116,11 +116,11 @@ std::string hdr_log_of(const std::vector<series>& all, double begun_s) {
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (round >= all[i].rounds.size() || !all[i].judged[round].good()) continue;
       for (const auto& one : all[i].rounds[round].slices) {
-        const double largest =
+        const double longest =
             one.latencies.empty() ? 0 : static_cast<double>(one.latencies.back().first);
         const auto tag = all.size() == 1 ? "" : fmt::format("Tag=target{},", i + 1);
         out += fmt::format("{}{:.3f},{:.3f},{:.3f},{}\n", tag, at + one.begin_s, one.seconds,
-                           largest / 1e6, hdr_payload(one.latencies));
+                           longest / 1e6, hdr_payload(one.latencies));
       }
       at += all[i].rounds[round].seconds;
     }

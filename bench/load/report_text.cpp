@@ -119,32 +119,46 @@ std::string describe(const plan& of) {
   return what + fmt::format(", {:.1f} s", std::chrono::duration<double>(of.window).count());
 }
 
+namespace {
+
+bool is_compared(const series& base, figure which) {
+  if (which == figure::own_cpu_us) return false;
+  if (which == figure::rate) return base.of.mode == loop::closed;
+  return which != figure::cpu_us || base.rounds[0].server.known;
+}
+
+std::string verdict_on(const series& base, const series& other) {
+  std::string better, worse, close, few;
+  for (const auto& row : figure_rows) {
+    if (!is_compared(base, row.which)) continue;
+    const auto before = summary_of(base, row.which), after = summary_of(other, row.which);
+    const auto said = tell_apart(before, after);
+    auto& list = said == bench::verdict::too_few_rounds                   ? few
+                 : said == bench::verdict::too_close                      ? close
+                 : (said == bench::verdict::higher) == row.more_is_better ? better
+                                                                          : worse;
+    list += fmt::format("{}{} {:+.1f}%", list.empty() ? "" : ", ", row.title,
+                        before.median == 0 ? 0 : (after.median / before.median - 1) * 100);
+  }
+  std::string out;
+  const auto add = [&out](const char* word, const std::string& list) {
+    if (!list.empty()) out += fmt::format("{}{}: {}", out.empty() ? "" : "; ", word, list);
+  };
+  add("better", better);
+  add("worse", worse);
+  add("within the spread", close);
+  add("too few rounds to tell (--rounds 6)", few);
+  return out;
+}
+
+}  // namespace
+
 std::string verdict_of(const std::vector<series>& all) {
   std::string out;
-  for (std::size_t i = 1; i < all.size(); ++i) {
-    const auto& base = all[0];
-    const auto& other = all[i];
-    if (!base.good() || !other.good()) {
-      out += fmt::format("{} against {}: not compared, since a run does not stand\n",
-                         other.of.to.text, base.of.to.text);
-      continue;
-    }
-    for (const auto& row : figure_rows) {
-      if (row.which == figure::own_cpu_us) continue;
-      if (row.which == figure::rate && base.of.mode == loop::open) continue;
-      if (row.which == figure::cpu_us && !base.rounds[0].server.known) continue;
-      const auto before = summary_of(base, row.which), after = summary_of(other, row.which);
-      const auto said = tell_apart(before, after);
-      const double change = before.median == 0 ? 0 : (after.median / before.median - 1) * 100;
-      const auto* words = said == bench::verdict::too_few_rounds
-                              ? "too few rounds to tell (--rounds 6)"
-                          : said == bench::verdict::too_close ? "within the spread"
-                          : (said == bench::verdict::higher) == row.more_is_better ? "better"
-                                                                                   : "worse";
-      out += fmt::format("{} against {}: {} {:+.1f}%: {}\n", other.of.to.text, base.of.to.text,
-                         row.title, change, words);
-    }
-  }
+  for (std::size_t i = 1; i < all.size(); ++i)
+    out += fmt::format("{} against {}: {}\n", all[i].of.to.text, all[0].of.to.text,
+                       all[0].good() && all[i].good() ? verdict_on(all[0], all[i])
+                                                      : "not compared, since a run does not stand");
   return out;
 }
 
