@@ -321,7 +321,7 @@ class stream_load : public shard_load {
     if (!at_the_end) c.asked.clear();
     c.out.clear();
     if (c.stream) {
-      if (!why.empty()) c.stream.abort();
+      if (!why.empty() && !at_the_end) c.stream.abort();
       c.stream.close();
     }
   }

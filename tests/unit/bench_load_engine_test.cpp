@@ -310,7 +310,8 @@ TEST_CASE("discard counts what was written, chargen what came") {
   };
   auto plan = plan_for("tcp://10.0.0.1:7/discard", load::loop::closed);
   plan.size = 8192;
-  plan.window = 500ms;
+  plan.warmup = 10ms;
+  plan.window = 50ms;
   const auto in = load_on(plan, takes);
   CHECK(in.what.answers > 100);
   CHECK(in.what.error_count() == 0);
@@ -332,7 +333,8 @@ TEST_CASE("a large echo in a closed loop does not wait for itself") {
   auto plan = plan_for("tcp://10.0.0.1:7", load::loop::closed);
   plan.size = 1 << 20;
   plan.depth = 2;
-  plan.window = 200ms;
+  plan.warmup = duration();
+  plan.window = 50ms;
   plan.timeout = 20s;
   const auto seen = load_on(plan, echo);
   CHECK(seen.what.answers >= 3);
