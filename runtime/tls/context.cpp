@@ -253,6 +253,29 @@ void tls_state::handshake_ended(tls_session& session) noexcept {
   --shakes_;
 }
 
+void tls_state::used(tls_session& session) noexcept {
+  if (session.note_used()) return;
+  if (counters.with_buffers == most_warm) {
+    // Whoever was used since he was looked at last gets another round.
+    auto* coldest = warm_.pop_front();
+    while (coldest->take_used()) {
+      warm_.push_back(*coldest);
+      coldest = warm_.pop_front();
+    }
+    coldest->set_warm(false);
+    --counters.with_buffers;
+  }
+  warm_.push_back(session);
+  ++counters.with_buffers;
+  session.set_warm(true);
+}
+
+void tls_state::forget(tls_session& session) noexcept {
+  if (!session.is_warm()) return;
+  warm_.remove(session);
+  --counters.with_buffers;
+}
+
 }  // namespace weir::detail
 
 namespace weir::tls {

@@ -23,6 +23,11 @@ int session_index() {
   return index;
 }
 
+/// What OpenSSL complained of before, of whomever; clearing costs more than looking.
+void forget_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 /// Only where something is verified: OpenSSL asks anyway.
 int verify_callback(int ok, X509_STORE_CTX* found) noexcept {
   if (ok == 1) return 1;
@@ -67,7 +72,18 @@ tls_session::tls_session(any_stream inner, tls_state& state)
   ++state.counters.sessions;
 }
 
+void tls_session::set_warm(bool warm) noexcept {
+  warm_ = warm;
+  if (warm) {
+    SSL_clear_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
+  } else {
+    SSL_set_mode(ssl_.get(), SSL_MODE_RELEASE_BUFFERS);
+    SSL_free_buffers(ssl_.get());  // or, within a record, behind it
+  }
+}
+
 tls_session::~tls_session() {
+  state_->forget(*this);
   // OpenSSL would hold an end without close_notify against the session to resume.
   if (established_) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
   SSL_set_ex_data(ssl_.get(), session_index(), nullptr);
@@ -146,7 +162,7 @@ void tls_session::shake() {
     return over(make_error_code(error::limit_exceeded),
                 "the peer's handshake is longer than " +
                     std::to_string(state_->options.handshake_bytes) + " bytes");
-  ERR_clear_error();
+  forget_errors();
   const int done = SSL_do_handshake(ssl_.get());
   if (stuck_ != std::errc()) return broken();
   if (done == 1) {
@@ -167,11 +183,20 @@ void tls_session::want_in() {
 
 // --- Reading.
 
+/// Whether there is anything for OpenSSL to look at: trying costs as much as a short record does.
+bool tls_session::has_ciphertext() const {
+  return inner_ended_ || taken_ < chunk_.size() || SSL_has_pending(ssl_.get()) == 1;
+}
+
 /// One piece of plaintext. False: there is none now, or never again.
 bool tls_session::decrypt(std::byte* into, std::size_t size, std::size_t& got) {
-  ERR_clear_error();
+  if (!has_ciphertext()) return false;
+  forget_errors();
   const int done = SSL_read_ex(ssl_.get(), into, size, &got);
-  if (done == 1) return true;
+  if (done == 1) {
+    state_->used(*this);
+    return true;
+  }
   const int why = SSL_get_error(ssl_.get(), done);
   push();  // an answer to a key update, an alert
   if (stuck_ != std::errc()) {
@@ -268,7 +293,7 @@ void tls_session::take_out(socket_base& s) {
       if (offset == parts[i].size()) ++i, offset = 0;
     }
     std::size_t done = 0;
-    ERR_clear_error();
+    forget_errors();
     if (SSL_write_ex(ssl_.get(), piece.data(), piece.size(), &done) != 1 || done != piece.size())
       return broken();
     total += done;
@@ -290,7 +315,7 @@ void tls_session::renew_key(std::size_t bytes) noexcept {
 }
 
 std::error_code tls_session::send_fin(socket_base&) noexcept {
-  ERR_clear_error();
+  forget_errors();
   if (SSL_shutdown(ssl_.get()) < 0) return protocol_error();
   fin_ = true;
   push();

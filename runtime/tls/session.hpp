@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/sockets/layer_core.hpp"
@@ -35,6 +36,13 @@ class tls_session final : public layer_core, public stack::queue_link<> {
 
   void close_notify(tls_close_awaiter& op) noexcept;
   void forget_closer() noexcept { closer_ = nullptr; }
+
+  /// Whether OpenSSL keeps its record buffers between records.
+  bool is_warm() const { return warm_; }
+  void set_warm(bool warm) noexcept;
+  /// Gives whether it does.
+  bool note_used() noexcept { return used_ = warm_; }
+  bool take_used() noexcept { return std::exchange(used_, false); }
 
   SSL& ssl() const { return *ssl_; }
   const std::string& words() const { return words_; }
@@ -70,6 +78,7 @@ class tls_session final : public layer_core, public stack::queue_link<> {
 
   void shake();
   tls_handshake* end_handshake() noexcept;
+  bool has_ciphertext() const;
   bool decrypt(std::byte* into, std::size_t size, std::size_t& got);
   void want_in();
   void push() noexcept;
@@ -98,6 +107,8 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   std::vector<std::byte> going_;        // that goes
   bool asked_ = false;
   bool established_ = false;
+  bool warm_ = false;
+  bool used_ = false;  // since the others were looked at
   bool inner_ended_ = false;
   bool fin_ = false;  // close_notify is in out_ or going_
   bool fin_gone_ = false;

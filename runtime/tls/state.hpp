@@ -40,6 +40,7 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   static constexpr int most_between = 8;              // certificates between a peer's and its root
   static constexpr std::size_t most_resumable = 256;  // peers whose sessions a client keeps
   static constexpr std::size_t most_spare = 64;       // buffers, and blocks
+  static constexpr std::size_t most_warm = 64;        // sessions that keep their record buffers
   static constexpr std::size_t record = 16 * 1024;    // plaintext of one
 
   tls_state(const tls::context_options& o, bool is_server);
@@ -60,6 +61,11 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   void handshake_begins(tls_session& session);
   void handshake_ended(tls_session& session) noexcept;
 
+  /// It has read or written just now, and may keep its record buffers: the sessions that did so
+  /// last do, all others give them back.
+  void used(tls_session& session) noexcept;
+  void forget(tls_session& session) noexcept;
+
   bool server;
   tls::context_options options;
   std::string alpn;     // as the wire has it: each with its length before it
@@ -76,6 +82,7 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   std::vector<std::unique_ptr<std::byte[]>> spare_blocks_;
   stack::intrusive_queue<tls_session> shaking_;  // a server's, the oldest first
   std::size_t shakes_ = 0;
+  stack::intrusive_queue<tls_session> warm_;  // past their handshake
 };
 
 /// Whose randomness is this seed's. Throws config_error.

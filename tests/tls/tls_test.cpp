@@ -1,5 +1,7 @@
 // TLS in the simulated network: real handshakes, virtual time. What a secured stream promises, and
 // what its handshake is bounded by.
+#include <algorithm>
+#include <array>
 #include <vector>
 
 #include "tls/world.hpp"
@@ -18,6 +20,50 @@ TEST_CASE("a_secured_stream_echoes_and_ends_cleanly_both_ways") {
   CHECK(done);
   CHECK_FALSE(w.server_failure);
   CHECK_FALSE(w.client_failure);
+}
+
+TEST_CASE("record_buffers_are_kept_by_a_bounded_number_of_sessions") {
+  world w;
+  std::uint64_t most = 0;
+  int echoed = 0;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    tls::server_context context(w.serving);
+    auto listener = s.listen(w.where());
+    weir::scope sessions(s);
+    for (int i = 0; i < 100; ++i) {
+      auto peer = co_await listener.accept();
+      sessions.spawn([&most, &context, peer = std::move(*peer)]() mutable -> task<> {
+        auto secure = co_await tls::accept(std::move(peer), context);
+        for (;;) {
+          auto came = co_await secure.receive();
+          if (!came) break;
+          co_await secure.write_all(came.bytes());
+          most = std::max(most, context.counters().with_buffers);
+        }
+      });
+    }
+    co_await sessions.join();
+    CHECK(context.counters().with_buffers == 0);
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    tls::client_context context(w.trusting);
+    std::vector<tls::tls_stream> all;
+    for (int i = 0; i < 100; ++i) {
+      auto plain = co_await s.connect(w.where());
+      all.push_back(co_await tls::connect(std::move(plain), context, w.how));
+    }
+    for (int round = 0; round < 3; ++round)
+      for (auto& peer : all) {
+        co_await peer.write_all("hello");
+        std::array<std::byte, 5> back;
+        co_await peer.read_exactly(back);
+        ++echoed;
+      }
+    for (auto& peer : all) co_await peer.close_notify();
+  });
+  w.net.run();
+  CHECK(echoed == 300);
+  CHECK(most == 64);
 }
 
 TEST_CASE("tls_1_3_alone_is_spoken_where_it_is_the_minimum") {

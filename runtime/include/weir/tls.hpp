@@ -70,6 +70,7 @@ struct context_counters {
   std::uint64_t failed = 0;
   std::uint64_t displaced = 0;     ///< of those: by a newer one, beyond `handshakes`
   std::uint64_t sessions = 0;      ///< that live
+  std::uint64_t with_buffers = 0;  ///< of those that live: that keep OpenSSL's record buffers
   std::uint64_t renewed_keys = 0;  ///< by us, after key_bytes
 };
 
