@@ -1,5 +1,5 @@
-// reverse_proxy: takes requests here and passes them to another server, bodies in both directions
-// as they come. What concerns one connection alone stays on it (RFC 9110 7.6.1).
+// reverse_proxy: takes requests, behind TLS too, and passes them on to another server, bodies in
+// both directions as they come. What concerns one connection alone stays on it (RFC 9110 7.6.1).
 #include <algorithm>
 #include <array>
 #include <cstdlib>
@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 #include <weir/http.hpp>
+#include <weir/tls.hpp>
 #include <weir/weir.hpp>
 
 #include "common/listening.hpp"
@@ -62,7 +63,8 @@ http::client_request request_to(const std::string& base, http::request& asked) {
     if (goes_on(f.name, asked.field("connection"))) out.field(f.name, f.value);
   out.field("X-Forwarded-For", asked.remote().address.to_string());
   const auto length = length_of(asked.field("content-length"));
-  if (length || asked.has_field("transfer-encoding"))
+  const bool may_stream = asked.major_version() == 2 && asked.method() > http::method::head;
+  if (length || may_stream || asked.has_field("transfer-encoding"))
     out.body([&asked](http::body_writer& to) { return copy(asked.body(), to); }, length);
   return out;
 }
@@ -96,24 +98,31 @@ weir::task<http::response> forward(http::client& web, const std::string& base,
 }
 
 weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
-  http::client_settings how;
-  how.max_redirects = 0;  // they are the client's to follow
-  how.max_connections_per_origin = 64;
+  // Redirects are the client's to follow.
+  const http::client_settings how{.max_redirects = 0, .max_connections_per_origin = 64};
   http::client web(shard, how);
   auto base = wanted.to;
   while (base.ends_with('/')) base.pop_back();
-  std::vector<weir::tcp_listener> listeners;
+  std::vector<weir::tcp_listener> plain, secured;
   auto offers = wanted.offers;
   for (auto& one : offers) {
-    listeners.push_back(examples::listen_for(shard, one));
-    one.where = listeners.back().local_endpoint();
+    auto& those = one.service == "https" ? secured : plain;
+    those.push_back(examples::listen_for(shard, one));
+    one.where = those.back().local_endpoint();
   }
   announce.shard_listens(shard, offers);
   auto settings = http::settings_from(shard.settings().http);
   settings.max_body = UINT64_MAX;  // nothing is collected here
   http::server server(
       shard, [&](http::request& asked) { return forward(web, base, asked); }, settings);
-  co_await server.run(listeners);
+#if REVERSE_PROXY_TLS
+  if (!secured.empty()) {
+    weir::tls::server_context ours(shard.settings().tls);
+    co_await weir::when_all(server.run(plain), server.run(secured, ours));
+    co_return;
+  }
+#endif
+  co_await server.run(plain);
 }
 
 }  // namespace
@@ -124,7 +133,12 @@ int main(int argc, char** argv) {
   parser.repeated(
       "--http.listen,--http", "ADDR:PORT", "serve here; any number of times",
       [&](std::string_view text) { return examples::add_offer(wanted.offers, "http", text); });
-  parser.value("--to", "URL", "http://ADDR:PORT of the server", wanted.to);
+#if REVERSE_PROXY_TLS
+  parser.repeated(
+      "--https.listen,--https", "ADDR:PORT", "the same behind TLS: see --tls.certificate",
+      [&](std::string_view text) { return examples::add_offer(wanted.offers, "https", text); });
+#endif
+  parser.value("--to", "URL", "http:// or https://HOST:PORT of the server", wanted.to);
   const auto settings = parser.parse_or_exit(argc, argv);
   if (wanted.offers.empty() || !http::url::parse(wanted.to)) {
     fmt::print(stderr, "reverse_proxy: give --http ADDR:PORT and --to URL\n\n{}", parser.help());

@@ -246,6 +246,64 @@ print('done')
 }
 #endif
 
+TEST_CASE("nginx_is_a_tls_client_to_http_server_and_a_tls_server_to_fetch_and_reverse_proxy") {
+  if (!own_network() || !usable(kernel_backend)) return;
+  if (::access("/usr/sbin/nginx", X_OK) != 0) {
+    std::printf("SKIPPED: no nginx\n");
+    return;
+  }
+  folder f("127.0.0.1");
+  std::filesystem::permissions(f.path, std::filesystem::perms(0755));
+  const std::vector<std::string> own = {"--tls.certificate", f.path + "/own.pem",
+                                        "--tls.key",         f.path + "/own.key",
+                                        "--tls.authorities", f.path + "/ca.pem"};
+  const auto with = [&](std::vector<std::string> words) {
+    words.insert(words.begin() + 1, {"--backend", kernel_backend});
+    words.insert(words.end(), own.begin(), own.end());
+    return words;
+  };
+  process server(with({http_server(), "--https", "127.0.0.1:8089", "--root", f.path}));
+  server.wait_line("listening https ");
+  std::ofstream(f.path + "/nginx.conf")
+      << "daemon off; master_process off; pid " << f.path
+      << "/pid; events {} http { access_log off; "
+      << "client_body_temp_path " << f.path << "; proxy_temp_path " << f.path
+      << "; fastcgi_temp_path " << f.path << "; uwsgi_temp_path " << f.path << "; scgi_temp_path "
+      << f.path << "; server { listen 127.0.0.1:8088 ssl http2; ssl_certificate " << f.path
+      << "/own.pem; ssl_certificate_key " << f.path << "/own.key; root " << f.path
+      << "; location /proxied/ { proxy_pass https://127.0.0.1:8089/; proxy_http_version 1.1; "
+      << "proxy_set_header Connection \"\"; proxy_ssl_verify on; proxy_ssl_name localhost; "
+      << "proxy_ssl_trusted_certificate " << f.path << "/ca.pem; } } }";
+  process nginx({"/usr/sbin/nginx", "-p", f.path, "-c", f.path + "/nginx.conf", "-e", "stderr"});
+  const auto expected = some_bytes(3u << 20);
+  for (const std::string path : {"/big.bin", "/proxied/big.bin"}) {
+    finished got;
+    for (int tries = 0; tries < 500; ++tries) {  // until it listens
+      got = fetch(f, "https://127.0.0.1:8088" + path);
+      if (got.code == 0) break;
+      ::usleep(20'000);
+    }
+    CHECK_MESSAGE(got.code == 0, got.err);
+    const bool same = got.out == expected;
+    CHECK(same);
+  }
+  process proxy(
+      with({WEIR_REVERSE_PROXY, "--https", "127.0.0.1:8090", "--to", "https://127.0.0.1:8088"}));
+  proxy.wait_line("listening https ");
+  for (const std::string version : {"--http1.1", "--http2"}) {
+    const auto got = curl(f, "https://127.0.0.1:8090/proxied/big.bin", {version});
+    CHECK_MESSAGE(got.code == 0, got.err);
+    const bool same = got.out == expected;
+    CHECK(same);
+  }
+  proxy.signal(SIGTERM);
+  CHECK(proxy.wait() == 0);
+  nginx.signal(SIGTERM);
+  (void)nginx.wait();
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+
 TEST_CASE("who_does_not_trust_an_https_server_gets_nothing_of_it_and_is_told_why") {
   if (!own_network() || !usable(kernel_backend)) return;
   const auto on = backend_called(kernel_backend);
