@@ -9,6 +9,7 @@
 #include "bench/private_net.hpp"
 #include "load/doctor.hpp"
 #include "load/machine.hpp"
+#include "load/noise.hpp"
 #include "load/options.hpp"
 #include "load/report.hpp"
 #include "load/runner.hpp"
@@ -220,6 +221,17 @@ void describe_load(CLI::App& app, std::function<int()>& chosen) {
       "Ends with 0; 1: it was not measured; 3: the figures do not stand; 4: worse than the "
       "baseline (docs/benchmarks.md).");
   load->callback([o, s, &chosen] { chosen = [o, s] { return run(*o, *s); }; });
+  auto n = std::make_shared<noise_settings>();
+  auto* noise = app.add_subcommand("noise", "what the load itself adds to a latency");
+  noise->add_option("--rate", n->rate, "requests a second")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1e7));
+  noise->add_option_function<double>(
+      "--duration",
+      [n](double value) { n->window = duration(static_cast<std::int64_t>(value * 1e9)); },
+      "seconds (5)");
+  noise->add_flag("--spin", n->spin, "poll without sleeping");
+  noise->callback([n, &chosen] { chosen = [n] { return run_noise(*n); }; });
   const auto examine_here = [&chosen] {
     chosen = [] {
       fmt::print("{}", text_of(examine(machine())));

@@ -14,6 +14,7 @@ constexpr auto look_again = std::chrono::milliseconds(2);
 constexpr auto warm_part = std::chrono::milliseconds(100);
 constexpr auto longest_warmup = std::chrono::seconds(10);
 constexpr auto notice = std::chrono::milliseconds(10);  // of the window's begin, for other shards
+constexpr duration close_by = std::chrono::microseconds(3);
 constexpr auto longest_drain = std::chrono::seconds(2);
 
 }  // namespace
@@ -109,8 +110,10 @@ task<> shard_load::pace() {
     }
     // The end may be set while we wait: what is due after it is not asked for.
     const auto next = std::min({schedule.next(), end, at + duration(look_again * 50).count()});
-    if (const auto left = next - now(); left > 0)
-      co_await sleep_for(duration(left));
+    // A timer's tick is a microsecond: where that counts, the last of a wait is turned away.
+    const auto early = plan_.spins ? close_by.count() : 0;
+    if (const auto left = next - now(); left > early)
+      co_await sleep_for(duration(left - early / 2));
     else
       co_await yield();
   }

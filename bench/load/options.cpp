@@ -164,6 +164,7 @@ plan plan_of(const options& o, const std::string& url) {
   out.timeout = seconds(o.timeout_s);
   out.requests_per_connection = o.no_keep_alive ? 1 : o.requests_per_connection;
   out.seed = o.seed;
+  out.spins = o.spin;
   out.verify = !o.insecure;
   out.authorities = o.authorities;
   return out;

@@ -52,6 +52,7 @@ struct plan {
   duration connect_timeout = std::chrono::seconds(10);
   unsigned requests_per_connection = 0;  ///< then it is closed and opened anew; 0: kept
   std::uint64_t seed = 1;
+  bool spins = false;  ///< the shard does not sleep: short waits are made by turning
 
   /// In place of connecting and securing: for tests.
   std::function<task<any_stream>(shard&)> connect = {};

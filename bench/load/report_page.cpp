@@ -27,6 +27,9 @@ std::string headline(const std::vector<series>& all) {
     return fmt::format("{} answered {:.0f} requests a second, 99 of 100 within {}",
                        all[0].of.to.text, summary_of(all[0], figure::rate).median,
                        within(all[0].of, all[0].rounds.back()));
+  if (all[0].rounds.size() < rounds_to_compare)
+    return fmt::format("{} targets compared: too few rounds to tell a difference (--rounds {})",
+                       all.size(), rounds_to_compare);
   bool told = false;
   for (const auto& row : figure_rows)
     for (std::size_t i = 1; i < all.size() && row.which != figure::own_cpu_us; ++i) {

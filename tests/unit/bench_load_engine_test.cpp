@@ -9,6 +9,7 @@
 
 #include "bench/load/engine.hpp"
 #include "bench/load/judgement.hpp"
+#include "bench/load/noise.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"
 
@@ -420,4 +421,22 @@ TEST_CASE("a datagram that is lost is an error after its time limit, not a laten
   const double lost = static_cast<double>(what.error_count()) / static_cast<double>(what.scheduled);
   CHECK(lost == doctest::Approx(0.0975).epsilon(0.3));
   CHECK(ms(what.latency.max()) < 1);
+}
+
+TEST_CASE("against a stub that takes a constant time the load adds no more than timers' ticks") {
+  load::outcome what;
+  load::noise_settings how;
+  how.window = 100ms;
+  sim::network net({.seed = 5});
+  auto& client = net.add_host("10.0.0.2/24");
+  net.start(client, [&](shard& here) -> task<> {
+    virtual_clocks time(here);
+    co_await load::run_against_stub(here, time, how, what);
+  });
+  net.run();
+  CHECK(what.failure == "");
+  CHECK(what.latency.count() == doctest::Approx(10'000).epsilon(0.05));
+  CHECK(what.error_count() == 0);
+  const auto added = load::added_by_load(what, how.takes);
+  CHECK(added.at(0.99) <= 2 * 1024 + 32);  // its own tick and the stub's
 }
