@@ -36,6 +36,9 @@ foreach(backend IN ITEMS URING ASIO STACK SIM)
   endif()
 endforeach()
 
+# It changes what a coroutine's frame holds: whoever includes the headers has to agree.
+target_compile_definitions(weir_core PUBLIC WEIR_WITH_TASKS=$<BOOL:${WEIR_WITH_TASKS}>)
+
 weir_declare_library(weir weir)
 target_link_libraries(weir
   PUBLIC weir_core weir_stack Threads::Threads

@@ -406,11 +406,15 @@ std::vector<key> make_keys() {
 
   k.push_back(text("observe.listen", "ADDR:PORT", "off",
                    "an address and port, such as 127.0.0.1:9100",
-                   "admin endpoint: /metrics, /sockets and a live page", is_endpoint,
+                   "admin endpoint: /metrics, /sockets, /tasks and a live page", is_endpoint,
                    [](auto& c) -> auto& { return c.observe.listen; }));
   k.push_back(text("observe.pcap", "FILE", "off", "a file name",
                    "write what the stack sends and receives to this file", is_anything,
                    [](auto& c) -> auto& { return c.observe.pcap; }));
+
+  k.push_back(number("tasks.stall_ms", 1, 3'600'000, "off",
+                     "report a shard that has not turned for so long, with its thread's stack",
+                     [](auto& c) -> auto& { return c.tasks.stall_ms; }));
   return k;
 }
 

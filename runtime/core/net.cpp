@@ -43,6 +43,29 @@ void read_awaiter::request_cancel(operation& op) noexcept {
   self.socket->at->cancel_read(self);
 }
 
+namespace {
+/// An operation on a stream tells on which.
+template <class Awaiter>
+const Awaiter& tell_stream(const operation& op, wait_told& out) noexcept {
+  const auto& self = static_cast<const Awaiter&>(op);
+  out.stream = self.socket;
+  return self;
+}
+}  // namespace
+
+void read_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  out.operation = tell_stream<read_awaiter>(told(node, out), out).name_;
+}
+void receive_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  tell_stream<receive_awaiter>(told(node, out), out);
+  out.operation = "receive";
+}
+void write_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  const auto& self = tell_stream<write_operation>(told(node, out), out);
+  out.operation = "write";
+  out.have = static_cast<std::int64_t>(self.written);
+}
+
 void write_awaiter::begin(write_operation& op) noexcept {
   assert(&op.owner() == &op.socket->at->owner() && "a stream is used on the shard that owns it");
   bool nothing = true;
@@ -75,6 +98,16 @@ void accept_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
   if (!awaiter.pending()) return;
   awaiter.stopped_ = true;
   awaiter.ask_to_end();
+}
+
+void accept_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  out.listener = static_cast<const accept_operation&>(told(node, out)).socket;
+  out.operation = "accept";
+}
+
+void connect_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  out.remote = static_cast<const connect_operation&>(told(node, out)).remote;
+  out.operation = "connect";
 }
 
 void connect_awaiter::begin() noexcept {

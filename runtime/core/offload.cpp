@@ -15,7 +15,9 @@ namespace {
 class functions_out : private cancel_node, private timer_node {
  public:
   explicit functions_out(shard& owner)
-      : cancel_node(&functions_out::on_stop), timer_node(&functions_out::on_time), owner_(owner) {
+      : cancel_node(kind_of_node<&functions_out::on_stop>),
+        timer_node(&functions_out::on_time),
+        owner_(owner) {
     if (!owner.stopping().requested()) owner.stopping().add(*this);
   }
 

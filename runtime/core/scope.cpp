@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/log.hpp"
+#include "core/task_report.hpp"
 #include "weir/error.hpp"
 
 namespace weir {
@@ -16,11 +17,16 @@ namespace detail {
 
 class scope_state : public completion {
  public:
-  scope_state(shard& s, scope_options o)
-      : completion{&scope_state::ended}, owner(&s), options(o), cancel(&s.root_cancel()) {}
+  scope_state(shard& s, scope_options o, source_at at)
+      : completion{&kind_of_end<&scope_state::ended, &scope_state::tell>},
+        owner(&s),
+        options(o),
+        made(at),
+        cancel(&s.root_cancel()) {}
 
   shard* owner;
   scope_options options;
+  source_at made;
   cancel_state cancel;
   std::size_t size = 0;
   std::uint64_t refused = 0;
@@ -32,12 +38,26 @@ class scope_state : public completion {
 
   bool full() const { return size >= options.max || cancel.requested(); }
   void start(task<> child);
-  void note(std::exception_ptr failed) noexcept;
+  /// `last` is the co_await that it began last.
+  void note(std::exception_ptr failed, source_at last) noexcept;
   void child_ended() noexcept;
 
  private:
   static void ended(completion& c, promise_base& child) noexcept;
+  static void tell(const completion& c, belonging_told& out) noexcept;
 };
+
+void scope_state::tell(const completion& c, belonging_told& out) noexcept {
+  const auto& self = static_cast<const scope_state&>(c);
+  out.of = belonging_told::kind::scope;
+  out.scope = &self;
+  out.made = self.made;
+  out.name = self.options.name;
+  out.size = self.size;
+  out.failures = self.io_errors;
+  out.refused = self.refused;
+  out.orphaned = self.orphaned;
+}
 
 // A child costs its frame and nothing else: its promise holds what is needed to start it and to
 // hear of its end.
@@ -57,12 +77,17 @@ void scope_state::ended(completion& c, promise_base& child) noexcept {
   using promise = task_promise<void>;
   auto frame = std::coroutine_handle<promise>::from_promise(static_cast<promise&>(child));
   auto failed = std::move(child.failure);
+#if WEIR_WITH_TASKS
+  const source_at last = child.where;
+#else
+  const source_at last = nullptr;
+#endif
   frame.destroy();
-  if (failed) state.note(std::move(failed));
+  if (failed) state.note(std::move(failed), last);
   state.child_ended();
 }
 
-void scope_state::note(std::exception_ptr failed) noexcept {
+void scope_state::note(std::exception_ptr failed, source_at last) noexcept {
   if (handler) return handler(std::move(failed));
   std::string text;
   try {
@@ -74,6 +99,10 @@ void scope_state::note(std::exception_ptr failed) noexcept {
     text = error.what();
   } catch (...) {
     text = "unknown exception";
+  }
+  try {
+    if (last != nullptr) text += " (in " + in_words(last).function + ", " + short_place(last) + ")";
+  } catch (const std::bad_alloc&) {
   }
   log_line("a task failed and takes its scope with it: " + text);
   if (!failure) failure = std::move(failed);
@@ -106,7 +135,31 @@ bool drain_awaiter::park(cancel_state* governing) {
 void drain_awaiter::give_up() noexcept {
   if (!state_->cancel.requested()) outcome_.cancelled = state_->size;
   outcome_.in_time = false;
+  gave_up_ = true;
+  timer_node::disarm();
+  state_->owner->arm(*this, state_->owner->now() + patience_);
   state_->cancel.request();
+}
+
+void drain_awaiter::say_who_is_left() noexcept try {
+  constexpr std::size_t most_lines = 20;
+  log_line("a scope waits for " + std::to_string(state_->size) +
+           " task(s) that were cancelled and have not ended" +
+           (state_->made == nullptr ? "" : " (scope of " + short_place(state_->made) + ")"));
+  for (const auto& line : lines_by_place(*state_->owner, state_->cancel, most_lines))
+    log_line("  " + line);
+  patience_ *= 2;
+  constexpr duration last_word = std::chrono::seconds(60);
+  if (patience_ < last_word) state_->owner->arm(*this, state_->owner->now() + patience_);
+} catch (const std::bad_alloc&) {
+}
+
+void drain_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  const auto& self = static_cast<const drain_awaiter&>(node);
+  out.operation = "the end of a scope";
+  out.waiter = self.handle;
+  out.have = static_cast<std::int64_t>(self.state_->size);
+  out.asked = self.gave_up_;
 }
 
 drain_result drain_awaiter::await_resume() {
@@ -118,8 +171,8 @@ drain_result drain_awaiter::await_resume() {
 
 }  // namespace detail
 
-scope::scope(shard& owner, scope_options options)
-    : state_(new detail::scope_state(owner, options)) {}
+scope::scope(shard& owner, scope_options options, detail::source_at made)
+    : state_(new detail::scope_state(owner, options, made)) {}
 
 scope::~scope() {
   assert(state_->waiter == nullptr);
@@ -137,6 +190,7 @@ bool scope::spawn(task<> child) {
     if (state_->refused++ == 0 && !state_->cancel.requested())
       detail::log_line("a scope is full (" + std::to_string(state_->options.max) +
                        " tasks): refusing more");
+    child.discard();
     return false;
   }
   state_->start(std::move(child));

@@ -3,6 +3,8 @@
 // nowhere else.
 #include "weir/shard.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <mutex>
@@ -12,6 +14,7 @@
 #include "backend/transport.hpp"
 #include "core/log.hpp"
 #include "core/sockets/arguments.hpp"
+#include "core/task_report.hpp"
 #include "core/timer_wheel.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/surroundings.hpp"
@@ -24,12 +27,18 @@ namespace {
 /// A coroutine without a parent: keeps its frame, reports its end, goes with it.
 struct root : detail::completion, detail::ready_node {
   root(shard& s, task<> t, std::function<void(std::exception_ptr)> f)
-      : completion{&root::ended}, owner(&s), frame(t.release()), on_end(std::move(f)) {
+      : completion{&detail::kind_of_end<&root::ended, &root::tell>},
+        owner(&s),
+        frame(t.release()),
+        on_end(std::move(f)) {
     auto& promise = frame.promise();
     promise.owner = &s;
     promise.cancel = &s.root_cancel();
     promise.on_done = this;
     handle = frame;
+  }
+  static void tell(const detail::completion&, detail::belonging_told& out) noexcept {
+    out.of = detail::belonging_told::kind::root;
   }
   static void ended(detail::completion& c, detail::promise_base&) noexcept {
     std::unique_ptr<root> self(static_cast<root*>(&c));
@@ -214,7 +223,7 @@ void shard::deliver(detail::message& m) noexcept {
   delivering_.fetch_add(1, std::memory_order_relaxed);
   mailbox_.put(m);
   // Paired with run_until(): either the sleeper sees the message, or we see that it sleeps.
-  if (sleeping_.load(std::memory_order_seq_cst)) driver_->wake();
+  if (pulse_.sleeping.load(std::memory_order_seq_cst)) driver_->wake();
   delivering_.fetch_sub(1, std::memory_order_release);
 }
 
@@ -272,19 +281,26 @@ void shard::settle() {
 
 bool shard::run_ready() {
   auto batch = ready_.take();
-  bool any = !batch.empty();
+  const auto before = counters_.resumed;
   while (auto* node = batch.pop()) {
     ++counters_.resumed;
+    pulse_.resumed.store(detail::place_of(detail::promise_of(node->handle)),
+                         std::memory_order_relaxed);
     node->handle.resume();
   }
-  return any;
+  if (counters_.resumed == before) return false;
+  histograms_.ready.add(counters_.resumed - before);
+  pulse_.resumed.store(nullptr, std::memory_order_relaxed);
+  return true;
 }
 
 /// What has come before a deadline is looked at before the deadline is judged, however late this
 /// turn is: whoever computed for long must not take in-time answers for missing ones. As much may
 /// have come as the turn is late; beyond that, a flood does not put deadlines off.
 bool shard::judge_deadlines() {
-  const auto late = std::chrono::floor<std::chrono::milliseconds>(now_ - timers_->next());
+  const auto late_by = now_ - timers_->next();
+  histograms_.timer_late_ns.add(static_cast<std::uint64_t>(late_by.count()));
+  const auto late = std::chrono::floor<std::chrono::milliseconds>(late_by);
   auto looks = 16 + 16 * std::min<std::int64_t>(late.count(), 10'000);
   for (; looks > 0 && driver_->behind(); --looks) driver_->turn(instant{});
   const auto fired = timers_->expire(now_);
@@ -306,7 +322,7 @@ bool shard::read_mailbox() {
 
 bool shard::poll() {
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
-  ++counters_.turns;
+  pulse_.turns.store(++counters_.turns, std::memory_order_relaxed);
   now_ = driver_->now();
   budget_ = operations_per_turn;
   bool any = read_mailbox();
@@ -328,14 +344,22 @@ instant shard::next_deadline() {
 }
 
 void shard::run_until(const std::function<bool()>& done) {
+  pulse_.thread.store(::gettid(), std::memory_order_relaxed);
   for (;;) {
     poll();
     if (done()) break;
     auto deadline = next_deadline();
-    sleeping_.store(true, std::memory_order_seq_cst);
+    histograms_.turn_ns.add(static_cast<std::uint64_t>((driver_->now() - now_).count()));
+    pulse_.sleeping.store(true, std::memory_order_seq_cst);
     if (!mailbox_.empty()) deadline = now_;
     driver_->turn(deadline);
-    sleeping_.store(false, std::memory_order_relaxed);
+    // Whoever sees it awake sees the turn that is to come: none lasts as long as its sleep.
+    pulse_.turns.store(counters_.turns + 1, std::memory_order_relaxed);
+    pulse_.sleeping.store(false, std::memory_order_release);
+    // (The watcher, before it sleeps, makes every thread see that it does: membarrier(2).)
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    auto* bell = pulse_.bell.load(std::memory_order_relaxed);
+    if (bell != nullptr && bell->asleep.load(std::memory_order_relaxed)) bell->ring();
   }
 }
 
@@ -352,6 +376,20 @@ void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
 bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
 void note_spent(socket_base& socket) noexcept { socket.at->owner().note_spent(socket); }
 cancel_state& stopping(shard& owner) noexcept { return owner.stopping(); }
+instant clock_of(shard& of) { return of.driver().now(); }
+void note_waiting([[maybe_unused]] promise_base& waiter) noexcept {
+#if WEIR_WITH_TASKS
+  waiter.waits_since = static_cast<std::uint64_t>(waiter.owner->now().ns());
+#endif
+}
+
+void operation::park(promise_base& waiter) noexcept {
+  state_ = state::pending;
+  note_waiting(waiter);
+  if (waiter.cancel != nullptr) waiter.cancel->add(*this);
+  if (const auto limit = timer_node::set_aside(); limit != no_limit)
+    arm_timer(*owner_, *this, limit);
+}
 
 }  // namespace detail
 

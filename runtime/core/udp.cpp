@@ -57,6 +57,18 @@ void receive_datagram_awaiter::request_cancel(operation& op) noexcept {
   datagrams_of(*self.socket).cancel_receive(self);
 }
 
+void receive_datagram_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  const auto& self = static_cast<const receive_datagram_awaiter&>(told(node, out));
+  out.operation = self.name_;
+  out.datagrams = self.socket;
+}
+
+void send_datagram_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  const auto& self = static_cast<const send_datagram_awaiter&>(told(node, out));
+  out.operation = self.name_;
+  out.datagrams = self.socket;
+}
+
 void receive_datagram_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
   auto& awaiter = *static_cast<stop_hook&>(node).awaiter;
   if (!awaiter.pending()) return;

@@ -12,7 +12,9 @@
 namespace weir::detail {
 
 layer_core::layer_core(any_stream inner)
-    : inner_(std::move(inner)), linger_(*this), ended_{{&layer_core::pump_ended}, this} {
+    : inner_(std::move(inner)),
+      linger_(*this),
+      ended_{{&kind_of_end<&layer_core::pump_ended>}, this} {
   set_owner(inner_.owner());
   socket_.at = this;
 }

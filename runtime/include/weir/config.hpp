@@ -113,6 +113,10 @@ struct config {
     std::string pcap;    ///< pcapng file; empty = off
   } observe;
 
+  struct tasks_section {
+    std::uint32_t stall_ms = 20;  ///< a shard that does not turn for longer is reported; 0 = off
+  } tasks;
+
   /// Addresses with their default applied.
   std::vector<ip_prefix> stack_addresses() const;
   std::vector<ip_prefix> stack_host_addresses() const;

@@ -46,7 +46,8 @@ class [[nodiscard]] file_awaiter : public offload_operation {
   using value = typename Call::value;
 
   file_awaiter(Call&& call, duration limit)
-      : offload_operation(&file_awaiter::carry_out, &hook<&offload_operation::request_cancel>),
+      : offload_operation(&file_awaiter::carry_out,
+                          &hook<&offload_operation::request_cancel, &file_awaiter::tell>),
         call_(std::move(call)) {
     set_timeout(limit);
   }
@@ -75,6 +76,10 @@ class [[nodiscard]] file_awaiter : public offload_operation {
   }
 
  private:
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept {
+    told(node, out);
+    out.operation = Call::name;
+  }
   static void carry_out(offload_operation& op) noexcept {
     auto& self = static_cast<file_awaiter&>(op);
     try {

@@ -27,7 +27,8 @@ class [[nodiscard]] offload_awaiter : public offload_operation {
     F function;  // a reference for what was a named object
   };
   offload_awaiter(arguments&& of, duration limit)
-      : offload_operation(&offload_awaiter::call, &hook<&offload_operation::request_cancel>),
+      : offload_operation(&offload_awaiter::call,
+                          &hook<&offload_operation::request_cancel, &offload_awaiter::tell>),
         function_(std::forward<F>(of.function)) {
     set_timeout(limit);
   }
@@ -57,6 +58,10 @@ class [[nodiscard]] offload_awaiter : public offload_operation {
   }
 
  private:
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept {
+    told(node, out);
+    out.operation = "offload";
+  }
   static void call(offload_operation& op) noexcept {
     auto& self = static_cast<offload_awaiter&>(op);
     try {

@@ -10,6 +10,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -23,6 +24,8 @@ namespace weir {
 struct scope_options {
   /// How many tasks may run at once; one more is refused.
   std::size_t max = std::numeric_limits<std::size_t>::max();
+  /// For whoever looks at the tasks (weir-ps, logs); lives as long as the scope and its tasks do.
+  std::string_view name = {};
 };
 
 /// What drain() saw.
@@ -42,7 +45,7 @@ class [[nodiscard]] drain_awaiter : public ready_node,
                                     private detail::timer_node {
  public:
   drain_awaiter(scope_state& state, duration limit)
-      : cancel_node(&drain_awaiter::on_cancel),
+      : cancel_node(kind_of_node<&drain_awaiter::on_cancel, &drain_awaiter::tell>),
         timer_node(&drain_awaiter::on_deadline),
         state_(&state),
         limit_(limit) {}
@@ -50,6 +53,7 @@ class [[nodiscard]] drain_awaiter : public ready_node,
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
     handle = waiter;
+    note_waiting(waiter.promise());
     return park(waiter.promise().cancel);
   }
   /// Throws the first failure that no handler took.
@@ -59,16 +63,25 @@ class [[nodiscard]] drain_awaiter : public ready_node,
   friend class scope_state;
   bool park(cancel_state* governing);
   void give_up() noexcept;
+  /// It gave up, and there are still tasks: says which, now and then.
+  void say_who_is_left() noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
   static void on_cancel(detail::cancel_node& node) noexcept {
     static_cast<drain_awaiter&>(node).give_up();
   }
   static void on_deadline(detail::timer_node& node) noexcept {
-    static_cast<drain_awaiter&>(node).give_up();
+    auto& self = static_cast<drain_awaiter&>(node);
+    if (self.gave_up_)
+      self.say_who_is_left();
+    else
+      self.give_up();
   }
 
   scope_state* state_;
   duration limit_;
   drain_result outcome_;
+  bool gave_up_ = false;
+  duration patience_ = std::chrono::seconds(1);  // until it is said who is left
 };
 
 /// Keeps a callable, with all that it captured, for as long as what it returned runs.
@@ -149,7 +162,7 @@ class started {
 /// gets every exception and nothing else happens.
 class scope {
  public:
-  explicit scope(shard& owner, scope_options options = {});
+  explicit scope(shard& owner, scope_options options = {}, detail::source_at made = WEIR_HERE);
   ~scope();
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;

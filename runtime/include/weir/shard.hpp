@@ -18,6 +18,7 @@
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/detail/operation.hpp"
+#include "weir/detail/pulse.hpp"
 #include "weir/detail/ready.hpp"
 #include "weir/detail/timer.hpp"
 #include "weir/options.hpp"
@@ -84,6 +85,8 @@ class shard {
   /// The loop's idea of now: read once per turn.
   instant now() const { return now_; }
   const shard_counters& counters() const { return counters_; }
+  /// How its turns are spread; measured where run_until() drives it.
+  const shard_histograms& histograms() const { return histograms_; }
 
   /// Listens. Options that are not set come from the configuration's [listen].
   /// Throws io_error: address_in_use, address_not_available, permission_denied (a wildcard without
@@ -162,6 +165,8 @@ class shard {
 
   // --- For weir's own parts.
 
+  /// What any thread may look at.
+  detail::pulse& pulse() { return pulse_; }
   detail::driver& driver() { return *driver_; }
   detail::transport& transport() { return *transport_; }
   /// The network so called, which is made when it is first asked for. Empty: the back end's.
@@ -179,6 +184,8 @@ class shard {
   detail::cancel_state& root_cancel() { return cancel_; }
   detail::cancel_state& stopping() { return stopping_; }
   void make_ready(detail::ready_node& node) noexcept { ready_.push(node); }
+  /// Coroutines whose wait is over, and that go on in the next turn.
+  const detail::ready_queue& ready() const { return ready_; }
   void arm(detail::timer_node& timer, instant deadline) noexcept;
   bool spend_budget() noexcept;
   /// Bytes that a system call copied while a coroutine ran: a turn that carries many ends sooner.
@@ -233,8 +240,9 @@ class shard {
   instant now_;
   std::size_t roots_ = 0;
   shard_counters counters_;
+  shard_histograms histograms_;
+  detail::pulse pulse_;
   detail::mailbox mailbox_;
-  std::atomic<bool> sleeping_{false};
   std::atomic<unsigned> delivering_{0};  // calls of deliver()
   std::atomic<std::thread::id> thread_{};
   request stop_request_;

@@ -20,7 +20,8 @@ namespace detail {
 class [[nodiscard]] stop_wait : public operation {
  public:
   struct arguments {};
-  stop_wait(arguments, duration limit) : operation(&hook<&stop_wait::end>), on_stop_(*this) {
+  stop_wait(arguments, duration limit)
+      : operation(&hook<&stop_wait::end, &stop_wait::tell>), on_stop_(*this) {
     set_timeout(limit);
   }
 
@@ -42,13 +43,18 @@ class [[nodiscard]] stop_wait : public operation {
 
  private:
   struct stop_node : detail::cancel_node {
-    explicit stop_node(stop_wait& w) : detail::cancel_node(&stop_node::came), wait(&w) {}
+    explicit stop_node(stop_wait& w)
+        : detail::cancel_node(kind_of_node<&stop_node::came>), wait(&w) {}
     static void came(detail::cancel_node& node) noexcept {
       auto& wait = *static_cast<stop_node&>(node).wait;
       if (wait.pending()) wait.complete();
     }
     stop_wait* wait;
   };
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept {
+    told(node, out);
+    out.operation = "stop_requested";
+  }
   static void end(operation& op) noexcept { op.complete(canceled_error()); }
 
   stop_node on_stop_;

@@ -21,8 +21,8 @@ class [[nodiscard]] remote_call : public ready_node,
                                   private completion {
  public:
   remote_call(shard& target, task<T> work)
-      : cancel_node(&remote_call::on_cancel),
-        completion{&remote_call::on_end},
+      : cancel_node(kind_of_node<&remote_call::on_cancel, &remote_call::tell_wait>),
+        completion{&kind_of_end<&remote_call::on_end, &remote_call::tell_end>},
         target_(&target),
         frame_(work.release()),
         call_(*this),
@@ -36,6 +36,7 @@ class [[nodiscard]] remote_call : public ready_node,
   template <weir_promise Promise>
   void await_suspend(std::coroutine_handle<Promise> caller) {
     handle = caller;
+    note_waiting(caller.promise());
     origin_ = caller.promise().owner;
     auto* governing = caller.promise().cancel;
     bool canceled = governing != nullptr && governing->requested();
@@ -81,7 +82,21 @@ class [[nodiscard]] remote_call : public ready_node,
     self.origin_->deliver(self.stop_);
   }
 
+  // While the task runs there, its caller does not go on.
+  static void tell_end(const completion& c, belonging_told& out) noexcept {
+    const auto& self = static_cast<const remote_call&>(c);
+    out.of = belonging_told::kind::remote;
+    out.parent = self.handle;
+    out.origin = self.origin_;
+  }
+
   // On the caller's shard.
+  static void tell_wait(const detail::cancel_node& node, wait_told& out) noexcept {
+    const auto& self = static_cast<const remote_call&>(node);
+    out.operation = "submit_to, shard";
+    out.waiter = self.handle;
+    out.have = self.target_->index();
+  }
   static void on_cancel(detail::cancel_node& node) noexcept {
     auto& self = static_cast<remote_call&>(node);
     self.stop_out_ = true;

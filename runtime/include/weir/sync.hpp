@@ -24,11 +24,13 @@ class wait_list;
 /// A wait for another coroutine of this shard.
 class wait_operation : public operation {
  public:
-  wait_operation() : operation(&hook<&wait_operation::leave>) {}
+  explicit wait_operation(cancel_hook kind) : operation(kind) {}
+
+ protected:
+  static void leave(operation& op) noexcept;
 
  private:
   friend class wait_list;
-  static void leave(operation& op) noexcept;
 
   wait_list* list_ = nullptr;
   wait_operation* previous_ = nullptr;
@@ -85,8 +87,16 @@ class [[nodiscard]] wait_awaiter : public wait_operation {
 
  private:
   friend Derived;
-  explicit wait_awaiter(duration limit) { set_timeout(limit); }
+  explicit wait_awaiter(duration limit)
+      : wait_operation(&hook<&wait_operation::leave, &wait_awaiter::tell>) {
+    set_timeout(limit);
+  }
 
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept {
+    const auto& self = static_cast<const Derived&>(told(node, out));
+    out.operation = Derived::name;
+    if constexpr (requires { self.tell_more(out); }) self.tell_more(out);
+  }
   Derived& self() { return static_cast<Derived&>(*this); }
 };
 
@@ -199,7 +209,17 @@ class mutex {
     take(const arguments& of, duration limit) : wait_awaiter(limit), mutex_(of.of) {}
     bool ready() const { return mutex_->permit_.try_acquire(); }
     void enqueue() { mutex_->permit_.waiters_.add(*this); }
-    guard value() const { return guard(*mutex_); }
+    guard value() const {
+#if WEIR_WITH_TASKS
+      mutex_->taken_at_ = detail::promise_of(handle).where;
+#endif
+      return guard(*mutex_);
+    }
+    void tell_more([[maybe_unused]] detail::wait_told& out) const {
+#if WEIR_WITH_TASKS
+      out.holder = mutex_->taken_at_;
+#endif
+    }
 
    protected:
     result<guard> outcome() const {
@@ -216,6 +236,9 @@ class mutex {
 
  private:
   semaphore permit_{1};
+#if WEIR_WITH_TASKS
+  detail::source_at taken_at_ = nullptr;
+#endif
 };
 
 /// A bounded queue between coroutines of one shard. send() waits while it is full, receive() while
@@ -243,6 +266,7 @@ class channel {
         channel_->senders_.add(*this);
     }
     void value() const {}
+    void tell_more(detail::wait_told& out) const { channel_->tell(out); }
 
    private:
     friend channel;
@@ -261,6 +285,7 @@ class channel {
     void enqueue() { channel_->receivers_.add(*this); }
     /// Empty: closed and drained.
     std::optional<T> value() { return std::move(item_); }
+    void tell_more(detail::wait_told& out) const { channel_->tell(out); }
 
    protected:
     result<std::optional<T>> outcome() {
@@ -315,6 +340,11 @@ class channel {
       waiter->complete();
     }
     return true;
+  }
+
+  void tell(detail::wait_told& out) const {
+    out.have = static_cast<std::int64_t>(items_.size());
+    out.bound = static_cast<std::int64_t>(capacity_);
   }
 
   std::size_t capacity_;

@@ -11,11 +11,13 @@
 #include <cassert>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <type_traits>
 #include <utility>
 
 #include "weir/detail/cancel.hpp"
+#include "weir/detail/place.hpp"
 #include "weir/detail/ready.hpp"
 
 namespace weir {
@@ -31,11 +33,46 @@ void* allocate_frame(std::size_t size);
 void free_frame(void* frame, std::size_t size) noexcept;
 
 struct promise_base;
+struct belonging_told;
+
+struct completion;
+struct completion_kind {
+  using function = void (*)(completion&, promise_base& ended) noexcept;
+  using teller = void (*)(const completion&, belonging_told&) noexcept;
+
+  function run;
+  teller tell;  ///< what the coroutine belongs to; null: nothing to say
+};
+template <completion_kind::function Run, completion_kind::teller Tell = nullptr>
+inline constexpr completion_kind kind_of_end{Run, Tell};
 
 /// What ends a coroutine that no coroutine awaits. Called last in its life; it may destroy the
 /// frame. One may serve many coroutines: it is told which has ended.
 struct completion {
-  void (*run)(completion&, promise_base& ended) noexcept;
+  const completion_kind* kind;
+};
+
+/// An awaitable that is awaited as it is, without an operator co_await.
+template <class A>
+concept own_awaiter = !requires(A&& a) { static_cast<A&&>(a).operator co_await(); } &&
+                      !requires(A&& a) { operator co_await(static_cast<A&&>(a)); };
+
+/// Stands for such a one: g++ would keep a copy of it in the frame.
+template <class A>
+class passed_on {
+ public:
+  explicit passed_on(A& awaiter) noexcept : awaiter_(&awaiter) {}
+  bool await_ready() noexcept(noexcept(std::declval<A&>().await_ready())) {
+    return awaiter_->await_ready();
+  }
+  template <class Promise>
+  decltype(auto) await_suspend(std::coroutine_handle<Promise> waiter) {
+    return awaiter_->await_suspend(waiter);
+  }
+  decltype(auto) await_resume() { return awaiter_->await_resume(); }
+
+ private:
+  A* awaiter_;
 };
 
 /// What a coroutine knows of its surroundings. Inherited by awaiting, never passed by hand.
@@ -47,7 +84,13 @@ struct promise_base {
   cancel_state* cancel = nullptr;
   completion* on_done = nullptr;
   bool parked = false;  // the parent has suspended and waits for this coroutine's end
+#if WEIR_WITH_TASKS
+  std::uint64_t waits_since : 56 = 0;  // of the shard's clock, in ns: 2.2 years
+#endif
   std::exception_ptr failure;
+#if WEIR_WITH_TASKS
+  source_at where = nullptr;  // of the last co_await; before the first, the function
+#endif
 
   void inherit(const promise_base& parent) {
     owner = parent.owner;
@@ -57,7 +100,23 @@ struct promise_base {
   static void* operator new(std::size_t size) { return allocate_frame(size); }
   static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
 
+#if WEIR_WITH_TASKS
+  std::suspend_always initial_suspend(source_at here = WEIR_HERE) noexcept {
+    where = here;
+    return {};
+  }
+  /// Every co_await of a task says where it stands, and is otherwise as it was.
+  template <class A>
+  decltype(auto) await_transform(A&& awaited, source_at here = WEIR_HERE) noexcept {
+    where = here;
+    if constexpr (own_awaiter<A>)
+      return passed_on<std::remove_reference_t<A>>(awaited);
+    else
+      return static_cast<A&&>(awaited);
+  }
+#else
   std::suspend_always initial_suspend() noexcept { return {}; }
+#endif
 
   struct final_awaiter {
     bool await_ready() noexcept { return false; }
@@ -66,7 +125,7 @@ struct promise_base {
       promise_base& promise = self.promise();
       if (promise.on_done != nullptr) {
         // The frame, and this awaiter in it, may be gone from here on.
-        promise.on_done->run(*promise.on_done, promise);
+        promise.on_done->kind->run(*promise.on_done, promise);
         return std::noop_coroutine();
       }
       return promise.parked ? promise.turn.handle : std::noop_coroutine();
@@ -100,6 +159,7 @@ struct task_promise : promise_base {
     if (has_value) reinterpret_cast<T*>(storage)->~T();
   }
 
+  static_assert(alignof(T) <= 2 * sizeof(void*), "frames are aligned as operator new aligns");
   alignas(T) std::byte storage[sizeof(T)];
   bool has_value = false;
 };
@@ -124,6 +184,15 @@ struct task_promise<void> : promise_base {
     if (failure) std::rethrow_exception(std::move(failure));
   }
 };
+
+/// The promise of any of weir's coroutines. Promises are aligned as frames are, so it stands behind
+/// the two words that every frame begins with.
+inline promise_base& promise_of(std::coroutine_handle<> any) noexcept {
+  return std::coroutine_handle<promise_base>::from_address(any.address()).promise();
+}
+
+/// Says, in a line on stderr, which function's task goes without ever having run.
+void note_never_run(const promise_base& task) noexcept;
 
 /// Resumes `child` on behalf of `parent`. True: the parent must stay suspended.
 template <class Promise>
@@ -181,12 +250,21 @@ class [[nodiscard("a task runs only when it is awaited or spawned")]] task {
   /// For scope, when_all and their like: the frame, whose owner becomes the caller.
   std::coroutine_handle<promise_type> release() { return std::exchange(frame_, nullptr); }
 
+  /// Lets a task go that shall not run. (One that goes otherwise without having run was forgotten,
+  /// most likely: that is said on stderr.)
+  void discard() noexcept {
+    if (frame_) frame_.destroy();
+    frame_ = nullptr;
+  }
+
  private:
   friend promise_type;
   explicit task(std::coroutine_handle<promise_type> frame) : frame_(frame) {}
   void reset() {
-    if (frame_) frame_.destroy();
-    frame_ = nullptr;
+#if WEIR_WITH_TASKS
+    if (frame_ && frame_.promise().owner == nullptr) detail::note_never_run(frame_.promise());
+#endif
+    discard();
   }
 
   std::coroutine_handle<promise_type> frame_;

@@ -22,7 +22,7 @@ class [[nodiscard]] sleep_awaiter : public operation {
     duration time;
   };
   sleep_awaiter(const arguments& of, duration limit)
-      : operation(&hook<&sleep_awaiter::end>), cut_short_(limit < of.time) {
+      : operation(&hook<&sleep_awaiter::end, &sleep_awaiter::tell>), cut_short_(limit < of.time) {
     set_timeout(cut_short_ ? limit : of.time);
   }
   bool await_ready() const noexcept { return false; }
@@ -42,6 +42,10 @@ class [[nodiscard]] sleep_awaiter : public operation {
 
  private:
   bool cut_short_;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept {
+    told(node, out);
+    out.operation = "sleep";
+  }
   static void end(operation& op) noexcept { op.complete(canceled_error()); }
 };
 

@@ -53,9 +53,11 @@ struct join_state : ready_node {
 template <class T>
 class join_child : public completion {
  public:
-  explicit join_child(task<T> t) : completion{&join_child::on_end}, frame_(t.release()) {}
+  explicit join_child(task<T> t)
+      : completion{&kind_of_end<&join_child::on_end, &join_child::tell>}, frame_(t.release()) {}
   join_child(join_child&& other) noexcept
-      : completion{&join_child::on_end}, frame_(std::exchange(other.frame_, nullptr)) {}
+      : completion{&kind_of_end<&join_child::on_end, &join_child::tell>},
+        frame_(std::exchange(other.frame_, nullptr)) {}
   ~join_child() {
     if (frame_) frame_.destroy();
   }
@@ -84,6 +86,11 @@ class join_child : public completion {
   static void on_end(completion& c, promise_base&) noexcept {
     auto& self = static_cast<join_child&>(c);
     self.state_->ended(self.index_, self.frame_.promise().failure);
+  }
+
+  static void tell(const completion& c, belonging_told& out) noexcept {
+    out.of = belonging_told::kind::join;
+    out.parent = static_cast<const join_child&>(c).state_->handle;
   }
 
   std::coroutine_handle<task_promise<T>> frame_;

@@ -32,7 +32,8 @@ class [[nodiscard]] read_awaiter : public read_operation {
     bool exactly;  ///< fewer than `at_least` bytes at the end of the stream are an error
   };
   read_awaiter(const arguments& of, duration limit)
-      : read_operation(*of.socket, of.into, of.at_least, &hook<&read_awaiter::request_cancel>),
+      : read_operation(*of.socket, of.into, of.at_least,
+                       &hook<&read_awaiter::request_cancel, &read_awaiter::tell>),
         exactly_(of.exactly),
         name_(of.name) {
     set_timeout(limit);
@@ -75,6 +76,8 @@ class [[nodiscard]] read_awaiter : public read_operation {
   }
 
  private:
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
+
   bool exactly_;
   const char* name_;
 };
@@ -86,7 +89,7 @@ class [[nodiscard]] receive_awaiter : public read_operation {
     socket_base* socket;
   };
   receive_awaiter(const arguments& of, duration limit)
-      : read_operation(*of.socket, &hook<&read_awaiter::request_cancel>) {
+      : read_operation(*of.socket, &hook<&read_awaiter::request_cancel, &receive_awaiter::tell>) {
     set_timeout(limit);
   }
 
@@ -106,6 +109,9 @@ class [[nodiscard]] receive_awaiter : public read_operation {
     if (auto ec = final_error()) return ec;
     return lent_buffer(*socket->at, lent);
   }
+
+ private:
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
 };
 
 /// write_some, write_all, gathered writes.
@@ -121,7 +127,7 @@ class [[nodiscard]] write_awaiter : public write_operation {
   };
   write_awaiter(const arguments& of, duration limit)
       : write_operation(*of.socket, of.bytes, of.many, of.gathered, of.whole,
-                        &hook<&write_awaiter::request_cancel>),
+                        &hook<&write_awaiter::request_cancel, &write_awaiter::tell>),
         name_(of.name) {
     set_timeout(limit);
   }
@@ -139,6 +145,7 @@ class [[nodiscard]] write_awaiter : public write_operation {
 
   static void begin(write_operation& op) noexcept;
   static void request_cancel(operation& op) noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
 
  protected:
   transfer outcome() const noexcept { return {final_error(), written}; }
@@ -167,7 +174,7 @@ class [[nodiscard]] owned_write_awaiter : public owned_write_operation {
   };
   owned_write_awaiter(arguments&& of, duration limit)
       : owned_write_operation(*of.socket, std::move(of.buffer),
-                              &hook<&write_awaiter::request_cancel>),
+                              &hook<&write_awaiter::request_cancel, &write_awaiter::tell>),
         name_(of.name) {
     set_timeout(limit);
   }
@@ -200,7 +207,8 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
     listener_socket* socket;
   };
   accept_awaiter(const arguments& of, duration limit)
-      : accept_operation(*of.socket, &hook<&accept_awaiter::request_cancel>), stop_hook_(*this) {
+      : accept_operation(*of.socket, &hook<&accept_awaiter::request_cancel, &accept_awaiter::tell>),
+        stop_hook_(*this) {
     set_timeout(limit);
   }
 
@@ -219,12 +227,14 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
 
  private:
   struct stop_hook : detail::cancel_node {
-    explicit stop_hook(accept_awaiter& a) : detail::cancel_node(&stop_hook::on_stop), awaiter(&a) {}
+    explicit stop_hook(accept_awaiter& a)
+        : detail::cancel_node(kind_of_node<&stop_hook::on_stop>), awaiter(&a) {}
     static void on_stop(detail::cancel_node& node) noexcept;
     accept_awaiter* awaiter;
   };
   void begin() noexcept;
   static void request_cancel(operation& op) noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
 
   friend struct stop_hook;
   stop_hook stop_hook_;
@@ -238,7 +248,8 @@ class [[nodiscard]] connect_awaiter : public connect_operation {
     connect_options options;
   };
   connect_awaiter(const arguments& of, duration limit)
-      : connect_operation(of.remote, options_, &hook<&connect_awaiter::request_cancel>),
+      : connect_operation(of.remote, options_,
+                          &hook<&connect_awaiter::request_cancel, &connect_awaiter::tell>),
         options_(of.options) {
     set_timeout(limit);
   }
@@ -256,6 +267,7 @@ class [[nodiscard]] connect_awaiter : public connect_operation {
  private:
   void begin() noexcept;
   static void request_cancel(operation& op) noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
   connect_options options_;
 };
 

@@ -18,6 +18,7 @@
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/ready.hpp"
 #include "weir/detail/timer.hpp"
+#include "weir/detail/waiting.hpp"
 #include "weir/error.hpp"
 #include "weir/task.hpp"
 
@@ -29,6 +30,8 @@ void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept;
 /// Counts an operation that finished without suspending. False: this turn's share is used up, go
 /// through the queue.
 bool spend_budget(shard& owner) noexcept;
+/// A coroutine waits from now on.
+void note_waiting(promise_base& waiter) noexcept;
 
 class operation : public ready_node, private detail::cancel_node, private detail::timer_node {
  public:
@@ -57,17 +60,27 @@ class operation : public ready_node, private detail::cancel_node, private detail
   /// Asks for an early end: complete() follows, now or later. Called at most once, only while
   /// pending.
   using cancel_function = void (*)(operation&) noexcept;
-  /// How an operation keeps it: one function where three would do the same.
-  using cancel_hook = detail::cancel_node::callback;
+  /// How an operation keeps it, with what it tells of itself.
+  using cancel_hook = const cancel_kind*;
   template <cancel_function Request>
-  static void hook(detail::cancel_node& node) noexcept {
+  static void ask(detail::cancel_node& node) noexcept {
     auto& self = static_cast<operation&>(node);
     if (self.asked_ || self.state_ != state::pending) return;
     self.asked_ = true;
     Request(self);
   }
+  template <cancel_function Request>
+  static void tell_kind(const detail::cancel_node& node, wait_told& out) noexcept {
+    told(node, out);
+    out.operation = class_in(__PRETTY_FUNCTION__);
+  }
+  template <cancel_function Request, cancel_kind::teller Tell = &operation::tell_kind<Request>>
+  static constexpr cancel_kind hook{&operation::ask<Request>, Tell};
 
-  explicit operation(cancel_hook ask) : cancel_node(ask), timer_node(&operation::on_timeout) {
+  /// For tellers: says what every operation can, and gives the operation.
+  static const operation& told(const detail::cancel_node& node, wait_told& out) noexcept;
+
+  explicit operation(cancel_hook kind) : cancel_node(*kind), timer_node(&operation::on_timeout) {
     set_timeout(no_limit);
   }
   operation(const operation&) = delete;
@@ -95,10 +108,7 @@ class operation : public ready_node, private detail::cancel_node, private detail
       make_ready(*owner_, *this);  // done, but others want a turn
       return true;
     }
-    state_ = state::pending;
-    if (promise.cancel != nullptr) promise.cancel->add(*this);
-    if (const auto limit = timer_node::set_aside(); limit != no_limit)
-      arm_timer(*owner_, *this, limit);
+    park(promise);
     return true;
   }
 
@@ -117,6 +127,10 @@ class operation : public ready_node, private detail::cancel_node, private detail
   void finish_inline(std::error_code error = {}) { error_ = error, state_ = state::done; }
 
  private:
+  /// It waits: hooks it into the tree, and into the timer wheel.
+  void park(promise_base& waiter) noexcept;
+  /// "read" of "... weir::detail::read_awaiter::request_cancel ...".
+  static std::string_view class_in(std::string_view function) noexcept;
   static void on_timeout(detail::timer_node& node) noexcept {
     auto& self = static_cast<operation&>(node);
     self.timed_out_ = !self.asked_;
@@ -200,7 +214,8 @@ class [[nodiscard]] heeding_stop : public Awaiter {
 
  private:
   struct stop_hook : detail::cancel_node {
-    explicit stop_hook(heeding_stop& a) : detail::cancel_node(&stop_hook::on_stop), awaiter(a) {}
+    explicit stop_hook(heeding_stop& a)
+        : detail::cancel_node(kind_of_node<&stop_hook::on_stop>), awaiter(a) {}
     static void on_stop(detail::cancel_node& node) noexcept {
       static_cast<stop_hook&>(node).awaiter.ask_to_end();
     }

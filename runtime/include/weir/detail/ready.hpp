@@ -15,6 +15,7 @@ struct ready_node {
 class ready_queue {
  public:
   bool empty() const { return head_ == nullptr; }
+  const ready_node* first() const { return head_; }
 
   void push(ready_node& node) {
     node.next = nullptr;

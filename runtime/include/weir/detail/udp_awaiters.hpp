@@ -33,8 +33,9 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
     const char* name;
   };
   receive_datagram_awaiter(const arguments& of, duration limit)
-      : receive_datagram_operation(*of.socket, of.into,
-                                   &hook<&receive_datagram_awaiter::request_cancel>),
+      : receive_datagram_operation(
+            *of.socket, of.into,
+            &hook<&receive_datagram_awaiter::request_cancel, &receive_datagram_awaiter::tell>),
         stop_hook_(*this),
         name_(of.name),
         connected_only_(of.connected_only) {
@@ -60,13 +61,14 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
  private:
   struct stop_hook : detail::cancel_node {
     explicit stop_hook(receive_datagram_awaiter& a)
-        : detail::cancel_node(&stop_hook::on_stop), awaiter(&a) {}
+        : detail::cancel_node(kind_of_node<&stop_hook::on_stop>), awaiter(&a) {}
     static void on_stop(detail::cancel_node& node) noexcept;
     receive_datagram_awaiter* awaiter;
   };
   bool heeds_stop() const { return !connected_only_ && !socket->connected; }
   void begin() noexcept;
   static void request_cancel(operation& op) noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
 
   friend struct stop_hook;
   stop_hook stop_hook_;
@@ -86,8 +88,9 @@ class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
     const char* name;
   };
   send_datagram_awaiter(const arguments& of, duration limit)
-      : send_datagram_operation(*of.socket, of.bytes, of.to_remote ? nullptr : &of.to,
-                                &hook<&send_datagram_awaiter::request_cancel>),
+      : send_datagram_operation(
+            *of.socket, of.bytes, of.to_remote ? nullptr : &of.to,
+            &hook<&send_datagram_awaiter::request_cancel, &send_datagram_awaiter::tell>),
         name_(of.name) {
     set_timeout(limit);
   }
@@ -112,6 +115,7 @@ class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
  private:
   void begin() noexcept;
   static void request_cancel(operation& op) noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
   const char* name_;
 };
 

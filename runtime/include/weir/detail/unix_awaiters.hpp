@@ -76,7 +76,7 @@ class [[nodiscard]] descriptor_write_awaiter : public descriptor_write_operation
   };
   descriptor_write_awaiter(const arguments& of, duration limit)
       : descriptor_write_operation(*of.socket, of.bytes, of.descriptors,
-                                   &hook<&write_awaiter::request_cancel>) {
+                                   &hook<&write_awaiter::request_cancel, &write_awaiter::tell>) {
     set_timeout(limit);
   }
 
