@@ -49,13 +49,14 @@ config own_settings() {
 }
 
 task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targets,
-             process_facts facts, bool loopback) {
+             process_facts facts, const stall_watch* stalls, bool loopback) {
   auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
   auto adopted = sockets.adopt_listener(listening);
   if (!adopted) throw io_error(adopted.error(), "observe.listen");
   tcp_listener listener(**adopted);
   admin_site here(mine, std::move(targets));
   here.facts = std::move(facts);
+  here.stalls = stalls;
   here.loopback = loopback;
   scope sessions(mine, {.max = admin_site::most_clients + admin_site::most_departing});
   sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the next one is served
@@ -109,7 +110,8 @@ std::optional<admin_socket> open_admin_socket(const config& settings) {
                                    remedy(*where, fd.error())));
   admin_socket out{std::move(*fd), {}};
   out.where = kernel::local_endpoint_of(out.fd.get());
-  log_line(fmt::format("observing on http://{}/ (/metrics, /sockets)", out.where.to_string()));
+  log_line(
+      fmt::format("observing on http://{}/ (/metrics, /sockets, /tasks)", out.where.to_string()));
   if (!out.where.address.is_loopback())
     log_line(
         fmt::format("observe.listen {} can be reached by other machines: it shows the "
@@ -125,23 +127,25 @@ struct admin_endpoint::impl {
   shard_thread thread;  // last: it ends before what it uses goes
 };
 
-admin_endpoint::admin_endpoint(admin_socket listening, std::vector<shard*> targets)
+admin_endpoint::admin_endpoint(admin_socket listening, std::vector<shard*> targets,
+                               const stall_watch* stalls)
     : impl_(std::make_unique<impl>(std::move(listening.fd))) {
   auto& mine = impl_->thread.shard();
   const bool loopback = listening.where.address.is_loopback();
   mine.post([&mine, &fd = impl_->listening, targets = std::move(targets),
-             facts = facts_of_this_process(), loopback] {
+             facts = facts_of_this_process(), stalls, loopback] {
     ::pthread_setname_np(::pthread_self(), "weir-observe");
-    mine.start(serve(mine, fd, targets, facts, loopback), [](const std::exception_ptr& failure) {
-      try {
-        if (failure) std::rethrow_exception(failure);
-      } catch (const std::system_error& error) {
-        if (error.code() == std::errc::operation_canceled) return;  // the server ends
-        log_line(fmt::format("the admin endpoint ended: {}", error.what()));
-      } catch (const std::exception& error) {
-        log_line(fmt::format("the admin endpoint ended: {}", error.what()));
-      }
-    });
+    mine.start(serve(mine, fd, targets, facts, stalls, loopback),
+               [](const std::exception_ptr& failure) {
+                 try {
+                   if (failure) std::rethrow_exception(failure);
+                 } catch (const std::system_error& error) {
+                   if (error.code() == std::errc::operation_canceled) return;  // the server ends
+                   log_line(fmt::format("the admin endpoint ended: {}", error.what()));
+                 } catch (const std::exception& error) {
+                   log_line(fmt::format("the admin endpoint ended: {}", error.what()));
+                 }
+               });
   });
 }
 

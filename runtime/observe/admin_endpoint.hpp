@@ -16,6 +16,8 @@ class shard;
 
 namespace weir::detail {
 
+class stall_watch;
+
 /// The endpoint's listening socket. Opened before the process enters a private network: a socket
 /// stays in the network where it was made, and so can be reached from where the user sits.
 struct admin_socket {
@@ -29,8 +31,10 @@ std::optional<admin_socket> open_admin_socket(const config& settings);
 class admin_endpoint {
  public:
   /// Serves from now on. The targets' loops run or will run; they have stopped, or go on running,
-  /// when the endpoint goes. Throws config_error, io_error.
-  admin_endpoint(admin_socket listening, std::vector<shard*> targets);
+  /// when the endpoint goes. `stalls` may be null; it outlives the endpoint. Throws config_error,
+  /// io_error.
+  admin_endpoint(admin_socket listening, std::vector<shard*> targets,
+                 const stall_watch* stalls = nullptr);
   ~admin_endpoint();
   admin_endpoint(const admin_endpoint&) = delete;
   admin_endpoint& operator=(const admin_endpoint&) = delete;

@@ -59,6 +59,7 @@ class conversation {
   }
   task<bool> answer_all(std::span<const std::byte> bytes);
   task<> answer(bool keep_alive);
+  task<int> health_of(bool readiness);
   task<> flush();
   task<> linger();
   static std::int64_t wall_clock() { return static_cast<std::int64_t>(::time(nullptr)); }
@@ -144,6 +145,8 @@ task<> conversation::answer(bool keep_alive) {
   int refusal = 0;
   if (!is_own_host(asked.host, here_.loopback))
     refusal = 421;
+  else if (is_cross_site(asked.fields, asked.host))
+    refusal = 403;
   else if (asked.method != http::method::get && asked.method != http::method::head)
     refusal = 405;
   else if (wanted.wanted == what::nothing)
@@ -161,10 +164,26 @@ task<> conversation::answer(bool keep_alive) {
     out.content_type = "text/html; charset=utf-8";
     out.body = page_html;
   } else {
+    if (wanted.wanted == what::health || wanted.wanted == what::readiness) {
+      const int status = co_await health_of(wanted.wanted == what::readiness);
+      writer_.add_status(status, out, wall_clock());
+      co_await flush();
+      co_return;
+    }
+    if (wanted.wanted == what::tasks) {
+      auto tasks = co_await here_.tasks.collect(wanted.tasks);
+      body_ = to_tasks_json(tasks, here_.facts, wanted.tasks.listed);
+      out.content_type = "application/json";
+      out.body = body_;
+      writer_.add(out, wall_clock());
+      co_await flush();
+      co_return;
+    }
     const bool sockets = wanted.wanted == what::sockets;
     auto shown = co_await here_.snapshots.collect(sockets ? wanted.connections : 0);
     here_.facts.questions = here_.snapshots.asked();
     if (!sockets) here_.facts.kernel = read_kernel_counts();
+    if (here_.stalls != nullptr) here_.facts.stalls = here_.stalls->counts();
     body_ = sockets ? to_sockets_json(*shown, here_.facts, wanted.connections)
                     : to_metrics(*shown, here_.facts);
     out.content_type = sockets ? "application/json" : "text/plain; version=0.0.4; charset=utf-8";
@@ -172,6 +191,15 @@ task<> conversation::answer(bool keep_alive) {
   }
   writer_.add(out, wall_clock());
   co_await flush();
+}
+
+/// Healthy: every shard answers. Ready: and none was asked to stop.
+task<int> conversation::health_of(bool readiness) {
+  constexpr int well = 200, unwell = 503;
+  auto shown = co_await here_.snapshots.collect(0);
+  bool good = shown->silent.empty();
+  for (const auto& shard : shown->shards) good &= !readiness || !shard.stopping;
+  co_return good ? well : unwell;
 }
 
 task<> conversation::flush() {
@@ -203,15 +231,29 @@ task<> conversation::refuse(int status) {
   co_await linger();
 }
 
-/// "connections=1000" and nothing else.
-bool read_query(std::string_view query, std::size_t& connections) {
-  constexpr std::string_view key = "connections=";
-  if (!query.starts_with(key)) return false;
-  query.remove_prefix(key.size());
-  const auto* const begin = query.data();
-  const auto* const end = begin + query.size();
-  auto [at, error] = std::from_chars(begin, end, connections);
-  return error == std::errc() && at == end && connections <= admin_site::most_connections;
+/// "connections=1000", within the bound.
+bool read_number(std::string_view text, std::string_view key, std::size_t most, std::size_t& into) {
+  if (!text.starts_with(key)) return false;
+  text.remove_prefix(key.size());
+  const auto* const begin = text.data();
+  const auto* const end = begin + text.size();
+  auto [at, error] = std::from_chars(begin, end, into);
+  return error == std::errc() && at == end && into <= most;
+}
+
+bool read_tasks_query(std::string_view query, task_bounds& into) {
+  constexpr std::size_t longest_ms = 1'000'000'000;
+  while (!query.empty()) {
+    const auto end = query.find('&');
+    const auto one = query.substr(0, end);
+    std::size_t stuck_ms = 0;
+    if (read_number(one, "stuck_ms=", longest_ms, stuck_ms))
+      into.at_least = std::chrono::milliseconds(stuck_ms);
+    else if (!read_number(one, "listed=", admin_site::most_tasks, into.listed))
+      return false;
+    query.remove_prefix(end == std::string_view::npos ? query.size() : end + 1);
+  }
+  return true;
 }
 
 bool is_localhost(std::string_view name) {
@@ -228,8 +270,14 @@ admin_request read_target(std::string_view path, std::string_view query) {
   if (path == "/") out.wanted = what::page;
   if (path == "/metrics") out.wanted = what::metrics;
   if (path == "/sockets") out.wanted = what::sockets;
-  if (out.wanted == what::sockets && !query.empty() &&
-      !read_query(query.substr(1), out.connections))
+  if (path == "/tasks") out.wanted = what::tasks;
+  if (path == "/healthz") out.wanted = what::health;
+  if (path == "/readyz") out.wanted = what::readiness;
+  if (query.empty()) return out;
+  if (out.wanted == what::sockets &&
+      !read_number(query.substr(1), "connections=", admin_site::most_connections, out.connections))
+    out.wanted = what::bad;
+  if (out.wanted == what::tasks && !read_tasks_query(query.substr(1), out.tasks))
     out.wanted = what::bad;
   return out;
 }
@@ -252,6 +300,22 @@ bool is_own_host(std::string_view host, bool loopback_only) {
   if (is_localhost(name)) return true;
   const auto address = ip_address::parse(name);
   return address && (address->is_loopback() || !loopback_only);
+}
+
+bool is_cross_site(std::span<const http::field> fields, std::string_view host) {
+  constexpr std::string_view scheme = "http://";
+  for (const auto& one : fields) {
+    // "none": the user's own doing, such as an address that was typed.
+    if (http::equals_ignoring_case(one.name, "sec-fetch-site") && one.value != "same-origin" &&
+        one.value != "none")
+      return true;
+    if (!http::equals_ignoring_case(one.name, "origin")) continue;
+    auto origin = std::string_view(one.value);
+    if (!origin.starts_with(scheme)) return true;
+    origin.remove_prefix(scheme.size());
+    if (origin != host) return true;
+  }
+  return false;
 }
 
 bool admin_site::make_room() {

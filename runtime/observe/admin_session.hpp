@@ -1,11 +1,12 @@
-// One client of the admin endpoint: GET and HEAD of /metrics, /sockets and the live page, within
-// bounds of size and time. Whoever asks under a name that is not this machine's own is refused,
+// One client of the admin endpoint: GET and HEAD of /metrics, /sockets, /tasks and the live page,
+// in bounds of size and time. Whoever asks under a name that is not this machine's own is refused,
 // since a web page elsewhere could point such a name here (DNS rebinding).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "http/wire/response.hpp"
 #include "observe/collector.hpp"
 #include "observe/exposition.hpp"
+#include "observe/task_collector.hpp"
 #include "weir/net.hpp"
 #include "weir/sync.hpp"
 
@@ -32,19 +34,24 @@ struct admin_site {
   static constexpr std::size_t most_departing = 16;
   static constexpr std::size_t shown_connections = 200;  ///< of each shard, unless asked for others
   static constexpr std::size_t most_connections = 4096;
+  static constexpr std::size_t shown_tasks = 1000;  ///< of each shard, the longest waits
+  static constexpr std::size_t most_tasks = 100'000;
   static constexpr http::wire::request_limits limits = {.head = 8 * 1024, .body = 4 * 1024};
   static constexpr duration request_time = std::chrono::seconds(5);
   static constexpr duration idle_time = std::chrono::seconds(15);
   static constexpr duration write_time = std::chrono::seconds(10);
 
-  admin_site(shard& home, std::vector<shard*> targets) : snapshots(home, std::move(targets)) {}
+  admin_site(shard& home, std::vector<shard*> targets)
+      : tasks(home, targets), snapshots(home, std::move(targets)) {}
 
   /// Whether one more client may be served. Where there are too many, whoever has waited longest
   /// without a whole request leaves for it: a client that holds a connection keeps nobody out.
   bool make_room();
 
+  task_collector tasks;
   collector snapshots;
   process_facts facts;
+  const stall_watch* stalls = nullptr;  ///< null: nobody watches
   http::wire::date_cache date;
   bool loopback = true;                ///< it listens on a loopback address
   std::size_t clients = 0;             ///< without those that were asked to leave
@@ -53,17 +60,24 @@ struct admin_site {
 
 /// What a request asks for.
 struct admin_request {
-  enum class what : std::uint8_t { page, metrics, sockets, nothing, bad };
+  enum class what : std::uint8_t { page, metrics, sockets, tasks, health, readiness, nothing, bad };
   what wanted = what::nothing;
   std::size_t connections = admin_site::shown_connections;
+  task_bounds tasks = {.listed = admin_site::shown_tasks};
 };
-/// From a request's path and query: "/sockets", "?connections=1000".
+/// From a request's path and query: "/sockets", "?connections=1000"; "/tasks",
+/// "?listed=1000&stuck_ms=10000".
 admin_request read_target(std::string_view path, std::string_view query);
 
 /// Whether a Host field's value names this machine and nothing else: localhost, a loopback address,
 /// and where the endpoint listens beyond loopback any address. A name would be whatever its owner
 /// says.
 bool is_own_host(std::string_view host, bool loopback_only);
+
+/// Whether a browser says that it asks on behalf of a page of somebody else's: Sec-Fetch-Site
+/// (W3C), or an Origin that is not the Host. The answer would be kept from that page, but its
+/// question would still cost something, and its time tells.
+bool is_cross_site(std::span<const http::field> fields, std::string_view host);
 
 /// `here` outlives both. A session counts as a client from before it is spawned.
 task<> admin_session(tcp_stream peer, admin_site& here);

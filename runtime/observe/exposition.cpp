@@ -26,6 +26,8 @@ std::string escaped(std::string_view text, bool quotes) {
   return out;
 }
 
+std::string number(double value) { return fmt::format("{}", value); }
+
 /// weir_listener_accept_wait_seconds_total: base units, and "_total" for what only grows.
 std::string name_of(std::string_view group, std::string_view name, unit in, bool level) {
   auto named = std::string_view(in == unit::bytes         ? "_bytes"
@@ -100,6 +102,34 @@ void add_udp_sockets(exposition& out, const exposition::labels& shard, const sha
   }
 }
 
+/// Bounds are powers of two; those at both ends are put together.
+void add_powers(exposition& out, const std::string& name, std::string_view help,
+                const exposition::labels& with, const power_histogram& from, std::size_t first,
+                std::size_t last, double unit) {
+  std::vector<double> bounds;
+  std::vector<std::uint64_t> counts = {0};
+  for (std::size_t i = 0; i < from.counts.size(); ++i) {
+    counts.back() += from.counts[i];
+    if (i < first || i > last) continue;
+    // Bucket i holds values below 2^i: whole numbers up to 2^i - 1.
+    bounds.push_back((static_cast<double>(std::uint64_t{1} << i) - 1) * unit);
+    counts.push_back(0);
+  }
+  out.add_histogram(name, help, with, bounds, counts, static_cast<double>(from.sum) * unit);
+}
+
+void add_loop(exposition& out, const exposition::labels& shard, const shard_histograms& from) {
+  constexpr double ns = 1e-9;
+  constexpr std::size_t first_ns = 12, last_ns = 34;  // 4 us to 17 s
+  constexpr std::size_t last_ready = 16;
+  add_powers(out, "weir_shard_turn_seconds", "how long the loop's turns took, without their wait",
+             shard, from.turn_ns, first_ns, last_ns, ns);
+  add_powers(out, "weir_shard_ready_coroutines", "coroutines that a turn resumed", shard,
+             from.ready, 1, last_ready, 1);
+  add_powers(out, "weir_shard_timer_late_seconds", "by how much deadlines were judged late", shard,
+             from.timer_late_ns, first_ns, last_ns, ns);
+}
+
 void add_shard(exposition& out, const shard_snapshot& from) {
   const exposition::labels shard = {{"shard", std::to_string(from.shard)}};
   auto described = shard;
@@ -115,6 +145,7 @@ void add_shard(exposition& out, const shard_snapshot& from) {
           std::uint64_t{from.connections_total});
   out.add("weir_udp_sockets", kind::gauge, "UDP sockets", shard,
           std::uint64_t{from.udp_sockets_total});
+  add_loop(out, shard, from.histograms);
   if (from.stack) add_stack(out, shard, *from.stack);
   add_listeners(out, shard, from);
   add_udp_sockets(out, shard, from);
@@ -143,25 +174,48 @@ void add_process(exposition& out, const process_facts& process) {
 
 void exposition::add(const std::string& name, kind what, std::string_view help, const labels& with,
                      std::uint64_t value) {
-  add_sample(name, what, help, with, std::to_string(value));
+  add_line(family_of(name, what, help), name, with, std::to_string(value));
 }
 
 void exposition::add(const std::string& name, kind what, std::string_view help, const labels& with,
                      double value) {
-  add_sample(name, what, help, with, fmt::format("{}", value));
+  add_line(family_of(name, what, help), name, with, number(value));
 }
 
-void exposition::add_sample(const std::string& name, kind what, std::string_view help,
-                            const labels& with, const std::string& value) {
+void exposition::add_histogram(const std::string& name, std::string_view help, const labels& with,
+                               std::span<const double> bounds,
+                               std::span<const std::uint64_t> counts, double sum) {
+  auto& to = family_of(name, kind::histogram, help);
+  std::uint64_t all = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    all += counts[i];
+    auto bounded = with;
+    bounded.emplace_back("le", i < bounds.size() ? number(bounds[i]) : "+Inf");
+    add_line(to, name + "_bucket", bounded, std::to_string(all));
+  }
+  add_line(to, name + "_sum", with, number(sum));
+  add_line(to, name + "_count", with, std::to_string(all));
+}
+
+exposition::family& exposition::family_of(const std::string& name, kind what,
+                                          std::string_view help) {
   auto found = index_.find(name);
   if (found == index_.end()) {
+    const auto* type = what == kind::counter ? "counter"
+                       : what == kind::gauge ? "gauge"
+                                             : "histogram";
     found = index_.emplace(name, families_.size()).first;
-    families_.push_back({name,
-                         fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escaped(help, false),
-                                     name, what == kind::counter ? "counter" : "gauge"),
-                         {}});
+    families_.push_back(
+        {name,
+         fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escaped(help, false), name, type),
+         {}});
   }
-  auto& samples = families_[found->second].samples;
+  return families_[found->second];
+}
+
+void exposition::add_line(family& to, const std::string& name, const labels& with,
+                          const std::string& value) {
+  auto& samples = to.samples;
   samples += name;
   char before = '{';
   for (const auto& [label, text] : with) {
@@ -178,6 +232,57 @@ std::string exposition::text() const {
   return out;
 }
 
+namespace {
+
+/// The same series of several shards is one: counters and histograms are added, and gauges too.
+void add_own_series(exposition& out, const process_snapshot& from) {
+  std::vector<own_series> sums;
+  std::map<std::pair<std::string, std::vector<std::pair<std::string, std::string>>>, std::size_t>
+      index;
+  for (const auto& shard : from.shards)
+    for (const auto& one : shard.own) {
+      const auto [found, fresh] = index.try_emplace({one.of.name, one.of.labels}, sums.size());
+      if (fresh) {
+        sums.push_back(one);
+        continue;
+      }
+      auto& to = sums[found->second];
+      if (to.of.what != one.of.what || to.bounds != one.bounds) continue;  // shards disagree
+      to.counter += one.counter;
+      to.gauge += one.gauge;
+      to.sum += one.sum;
+      for (std::size_t i = 0; i < to.counts.size(); ++i) to.counts[i] += one.counts[i];
+    }
+  for (const auto& one : sums) {
+    exposition::labels with;
+    for (const auto& [name, value] : one.of.labels) with.emplace_back(name, value);
+    if (one.of.what == metrics::kind::counter)
+      out.add(one.of.name + "_total", kind::counter, one.of.help, with, one.counter);
+    else if (one.of.what == metrics::kind::gauge)
+      out.add(one.of.name, kind::gauge, one.of.help, with, one.gauge);
+    else
+      out.add_histogram(one.of.name, one.of.help, with, one.bounds, one.counts, one.sum);
+  }
+}
+
+void add_stalls(exposition& out, const process_facts& process) {
+  for (const auto& one : process.stalls) {
+    const exposition::labels with = {
+        {"shard", std::to_string(one.shard)},
+        {"function", one.resumed == nullptr ? "" : in_words(one.resumed).function},
+        {"place", one.resumed == nullptr ? "" : short_place(one.resumed)}};
+    out.add("weir_stalls_total", kind::counter,
+            "turns that took longer than tasks.stall_ms, by the coroutine that was resumed last",
+            with, one.count);
+    out.add("weir_stall_seconds_total", kind::counter, "the time of these turns", with,
+            static_cast<double>(one.sum.count()) / 1e9);
+    out.add("weir_stall_longest_seconds", kind::gauge, "the longest of these turns", with,
+            static_cast<double>(one.longest.count()) / 1e9);
+  }
+}
+
+}  // namespace
+
 std::string to_metrics(const process_snapshot& from, const process_facts& process) {
   exposition out;
   add_process(out, process);
@@ -187,6 +292,8 @@ std::string to_metrics(const process_snapshot& from, const process_facts& proces
   for (auto silent : from.silent)
     out.add("weir_shard_answered", kind::gauge, "whether the shard answered in time",
             {{"shard", std::to_string(silent)}}, std::uint64_t{0});
+  add_stalls(out, process);
+  add_own_series(out, from);
   bool kernel = false;
   for (const auto& shard : from.shards) {
     add_shard(out, shard);

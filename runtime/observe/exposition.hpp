@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,18 +12,24 @@
 
 #include "observe/collector.hpp"
 #include "observe/kernel_counts.hpp"
+#include "tasks/stall_watch.hpp"
 
 namespace weir::detail {
 
 class exposition {
  public:
-  enum class kind : std::uint8_t { counter, gauge };
+  enum class kind : std::uint8_t { counter, gauge, histogram };
   using labels = std::vector<std::pair<std::string_view, std::string>>;
 
   void add(const std::string& name, kind what, std::string_view help, const labels& with,
            std::uint64_t value);
   void add(const std::string& name, kind what, std::string_view help, const labels& with,
            double value);
+  /// `counts` are of the values up to each bound and beyond the one before; the last of those
+  /// beyond all.
+  void add_histogram(const std::string& name, std::string_view help, const labels& with,
+                     std::span<const double> bounds, std::span<const std::uint64_t> counts,
+                     double sum);
   std::string text() const;
 
  private:
@@ -31,8 +38,9 @@ class exposition {
     std::string head;
     std::string samples;
   };
-  void add_sample(const std::string& name, kind what, std::string_view help, const labels& with,
-                  const std::string& value);
+  family& family_of(const std::string& name, kind what, std::string_view help);
+  static void add_line(family& to, const std::string& name, const labels& with,
+                       const std::string& value);
 
   std::vector<family> families_;
   std::map<std::string, std::size_t, std::less<>> index_;
@@ -47,6 +55,7 @@ struct process_facts {
   std::uint64_t requests = 0, refused_requests = 0, questions = 0;
   std::uint64_t refused_clients = 0, displaced_clients = 0;
   std::vector<kernel_count> kernel = {};  ///< of the whole network namespace
+  std::vector<stall_count> stalls = {};
 };
 
 /// The kernel's counts are shown where a shard has kernel sockets.

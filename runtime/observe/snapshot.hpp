@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "weir/detail/pulse.hpp"
+#include "weir/metrics.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/counters.hpp"
 
@@ -75,9 +77,22 @@ struct counted {
   unit in = unit::things;
 };
 
+/// A series of the program's own.
+struct own_series {
+  metrics::series of;
+  std::uint64_t counter = 0;
+  double gauge = 0;
+  std::vector<double> bounds;         ///< of a histogram
+  std::vector<std::uint64_t> counts;  ///< one more
+  double sum = 0;
+};
+
 struct shard_snapshot {
   unsigned shard = 0;
   std::string backend, driver;
+  bool stopping = false;  ///< it was asked to stop
+  shard_histograms histograms;
+  std::vector<own_series> own;
   std::vector<counted> counts;
   std::optional<stack::host_counters> stack;  ///< of the shard's own TCP/IP host
   std::vector<listener_snapshot> listeners;

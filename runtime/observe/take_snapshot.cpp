@@ -7,9 +7,31 @@
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
+#include "weir/metrics.hpp"
 #include "weir/offload.hpp"
+#include "weir/shard.hpp"
 
 namespace weir::detail {
+
+namespace {
+void add_own_series(shard_snapshot& out, metrics& of) {
+  for (const auto& one : of.all()) {
+    auto& to = out.own.emplace_back();
+    to.of = one;
+    switch (one.what) {
+      case metrics::kind::counter: to.counter = of.counter_of(one).value(); break;
+      case metrics::kind::gauge: to.gauge = of.gauge_of(one).value(); break;
+      case metrics::kind::histogram:
+        to.bounds = of.histogram_of(one).bounds();
+        to.counts = of.histogram_of(one).counts();
+        to.sum = of.histogram_of(one).sum();
+        break;
+    }
+  }
+  out.counts.push_back(
+      {"shard", "metrics_refused", "series of the program's own that found no room", of.refused()});
+}
+}  // namespace
 
 shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
   assert(of.on_this_thread());
@@ -17,6 +39,8 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
   out.shard = of.index();
   out.backend = of.backend();
   out.driver = of.driver().name();
+  out.stopping = of.stop_requested();
+  out.histograms = of.histograms();
   const auto& own = of.counters();
   auto& c = out.counts;
   c.push_back({"shard", "turns", "turns of the loop", own.turns});
@@ -29,6 +53,7 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
       {"shard", "tasks", "coroutines started on the shard and not ended", of.roots(), true});
   c.push_back({"driver", "system_calls", "system calls made by the driver and its clients",
                of.driver().system_calls()});
+  add_own_series(out, of.local<metrics>());
   const auto pool = offload_counts(of);
   c.push_back({"shard", "offload_done", "offloaded functions that ran, of all shards", pool.done});
   c.push_back(

@@ -20,6 +20,7 @@
 #include <fmt/format.h>
 
 #include "core/log.hpp"
+#include "core/task_report.hpp"
 #include "device/private_network.hpp"
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
 #include "observe/admin_endpoint.hpp"
@@ -31,6 +32,8 @@
 #include "run/offload_pool.hpp"
 #include "run/pinning.hpp"
 #include "run/signals.hpp"
+#include "tasks/dump.hpp"
+#include "tasks/stall_watch.hpp"
 #if WEIR_WITH_STACK
 #include "transport/stack/dedicated/dedicated_stack.hpp"
 #endif
@@ -123,6 +126,7 @@ class server {
       if (turn == index && !unusable_) mine = make(index);
       in_step_.arrive_and_wait();
     }
+    if (index == 0) watch();
     if (index == 0) observe();
     made_.count_down();
     if (!unusable_) serve_on(*mine);
@@ -130,9 +134,21 @@ class server {
     in_step_.arrive_and_wait();
     if (index == 0) endpoint_.reset();
     if (index == 0) signals_.reset();
+    if (index == 0) stalls_.reset();
     // All loops have stopped, the signals' thread too: from here on nothing is delivered to any
     // shard.
     in_step_.arrive_and_wait();
+  }
+
+  void watch() {
+    const std::chrono::milliseconds limit(settings_.tasks.stall_ms);
+    if (limit == limit.zero() || unusable_) return;
+    try {
+      stalls_ = std::make_unique<detail::stall_watch>(
+          shards_, limit, [](const std::string& line) { detail::log_line(line); });
+    } catch (const std::exception& error) {
+      detail::log_line(fmt::format("tasks.stall_ms: nobody watches: {}", error.what()));
+    }
   }
 
   /// Every shard was made: the admin endpoint may ask them from now on.
@@ -146,7 +162,8 @@ class server {
       if (const auto& stack = family_->inside().part<detail::dedicated_family>().stack)
         targets.push_back(&stack->shard());
 #endif
-      endpoint_ = std::make_unique<admin_endpoint>(std::move(*admin_), std::move(targets));
+      endpoint_ =
+          std::make_unique<admin_endpoint>(std::move(*admin_), std::move(targets), stalls_.get());
     } catch (const std::exception& error) {
       // The shards serve all the same: a server is not kept down for want of a view of it.
       detail::log_line(fmt::format("observe.listen: no admin endpoint: {}", error.what()));
@@ -179,7 +196,8 @@ class server {
   }
 
   void serve_on(shard& mine) {
-    mine.start(start(mine), [this](std::exception_ptr failure) { served(std::move(failure)); });
+    mine.start(start(mine),
+               [this, &mine](std::exception_ptr failure) { served(mine, std::move(failure)); });
     detail::ending end(mine);
     bool counted = false, failed = false;
     mine.run_until([&] {
@@ -198,9 +216,10 @@ class server {
   /// serve_() itself may throw where it is no coroutine; here that becomes the root's failure.
   task<> start(shard& mine) { co_await serve_(mine); }
 
-  void served(std::exception_ptr failure) {
+  void served(shard& mine, std::exception_ptr failure) {
     if (failure && !(cancelled_ && is_cancellation(failure))) {
       fail(exit_failed, what_of(failure));
+      show_those_left(mine);
       cancel_all();
     }
     if (--serving_ == 0) wake_all();
@@ -215,6 +234,7 @@ class server {
   void on_signal(int number, int count) {
     made_.wait();
     if (unusable_) return;
+    if (count == 0) return show_tasks();
     auto* name = sigabbrev_np(number);
     // Said after it was asked for: whoever reads the line can rely on it.
     if (count == 1) {
@@ -228,6 +248,22 @@ class server {
     exit_code_.compare_exchange_strong(expected, exit_signal_base + number);
     cancel_all();
     detail::log_line(fmt::format("SIG{}: everything is cancelled", name));
+  }
+
+  /// SIGQUIT: what everything waits for, and the program goes on.
+  void show_tasks() {
+    constexpr std::size_t most_lines = 100;
+    detail::log_line("SIGQUIT: what the coroutines wait for:");
+    for (const auto& line : detail::dump_tasks(shards_, most_lines)) detail::log_line(line);
+  }
+
+  /// Who is there when serve() has failed, before everything is cancelled.
+  void show_those_left(shard& mine) {
+    constexpr std::size_t most_lines = 20;
+    const auto lines = detail::lines_by_place(mine, mine.root_cancel(), most_lines);
+    if (lines.empty()) return;
+    detail::log_line(fmt::format("shard {} is left with:", mine.index()));
+    for (const auto& line : lines) detail::log_line("  " + line);
   }
 
   void cancel_all() {
@@ -263,6 +299,7 @@ class server {
   std::barrier<> in_step_;
   std::unique_ptr<detail::signal_thread> signals_;
   [[maybe_unused]] std::optional<admin_socket> admin_;
+  std::unique_ptr<detail::stall_watch> stalls_;
   std::unique_ptr<admin_endpoint> endpoint_;
 };
 

@@ -16,7 +16,7 @@
 namespace weir::detail {
 namespace {
 
-constexpr std::array taken = {SIGINT, SIGTERM, SIGPIPE};
+constexpr std::array taken = {SIGINT, SIGTERM, SIGPIPE, SIGQUIT};
 constexpr std::size_t most_at_once = 16;  // run()s of one process
 
 // A handler gets a number and nothing else, so what it needs is static. It may run on any thread.
@@ -39,7 +39,8 @@ void as_without_us(int number) {
 extern "C" void weir_stop_signal(int number) {
   if (::getpid() != process) return as_without_us(number);
   const int saved = errno;
-  if (arrived.fetch_add(1) >= 2) {  // who asks a third time does not want to wait
+  if (number != SIGQUIT &&
+      arrived.fetch_add(1) >= 2) {  // who asks a third time does not want to wait
     ::signal(number, SIG_DFL);
     ::raise(number);
   }
@@ -107,7 +108,8 @@ stop_signals::~stop_signals() {
   write_ends[slot_] = 0;
   while (in_handlers != 0) std::this_thread::yield();  // one may still hold the descriptor
   put(end);
-  const int unseen = given_ == 0 ? next() : end;
+  int unseen = given_ == 0 ? next() : end;
+  while (unseen == SIGQUIT) unseen = next();  // there is nothing left to show
   ::close(read_end_);
   ::close(write_end_);
   if (last && unseen != end) ::kill(::getpid(), unseen);
@@ -122,7 +124,7 @@ int stop_signals::next() noexcept {
   unsigned char number = end;
   while (::read(read_end_, &number, 1) < 0 && errno == EINTR) {
   }
-  if (number != end) ++given_;
+  if (number != end && number != SIGQUIT) ++given_;
   return number;
 }
 
@@ -137,16 +139,20 @@ signal_thread::~signal_thread() {
 void signal_thread::run() {
   pthread_setname_np(pthread_self(), "weir-signals");
   broken_pipes_are_errors tolerated;
-  // Nobody else's handlers run here. These two are let in even where every other thread blocks
+  // Nobody else's handlers run here. These are let in even where every other thread blocks
   // them: somebody has to take them.
   sigset_t mask;
   sigfillset(&mask);
   sigdelset(&mask, SIGINT);
   sigdelset(&mask, SIGTERM);
+  sigdelset(&mask, SIGQUIT);
   pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   int count = 0;
   while (const int number = signals_.next())
-    if (++count <= 2) on_signal_(number, count);
+    if (number == SIGQUIT)
+      on_signal_(number, 0);
+    else if (++count <= 2)
+      on_signal_(number, count);
 }
 
 broken_pipes_are_errors::broken_pipes_are_errors() : before_(std::exchange(tolerant, true)) {}

@@ -1,7 +1,7 @@
-// SIGINT and SIGTERM for run(). The kernel gives a process's signal to any thread that does not
-// block it, weir's or not, so both are taken by handlers, which pass the number through a pipe to
-// one thread. Unlike a mask or an ignored signal, a handler is nothing that a program started
-// meanwhile inherits.
+// SIGINT and SIGTERM for run(), which end it, and SIGQUIT, which asks what it does. The kernel
+// gives a process's signal to any thread that does not block it, weir's or not, so both are taken
+// by handlers, which pass the number through a pipe to one thread. Unlike a mask or an ignored
+// signal, a handler is nothing that a program started meanwhile inherits.
 #pragma once
 
 #include <functional>
@@ -9,7 +9,7 @@
 
 namespace weir::detail {
 
-/// Takes both signals, and SIGPIPE, from here to its end, when everything is as before. A signal
+/// Takes these signals, and SIGPIPE, from here to its end, when everything is as before. A signal
 /// that came and that no signal_thread handed out is sent again then. One for each run(), a few at
 /// a time; each gets every signal. Throws std::system_error.
 class stop_signals {
@@ -33,8 +33,9 @@ class stop_signals {
   int given_ = 0;  // signals that next() gave
 };
 
-/// Calls `on_signal(number, count)` on a thread of its own for the first and the second signal; a
-/// third one has its default effect. Its end waits for a call that runs.
+/// Calls `on_signal(number, count)` on a thread of its own for the first and the second signal to
+/// stop; a third one has its default effect. For SIGQUIT `count` is 0. Its end waits for a call
+/// that runs.
 class signal_thread {
  public:
   signal_thread(stop_signals& signals, std::function<void(int number, int count)> on_signal);

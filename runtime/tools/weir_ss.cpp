@@ -3,7 +3,6 @@
 // well as the kernel's.
 #include <cstdio>
 #include <exception>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/log.hpp"
+#include "tools/asked_server.hpp"
 #include "tools/http_get.hpp"
 #include "tools/socket_tables.hpp"
 #include "weir/config.hpp"
@@ -43,17 +43,6 @@ bool is_flag(std::string_view word) {
   return word == "--version" || word == "--print-config";
 }
 
-/// "127.0.0.1:9100", or as a browser has it: "http://127.0.0.1:9100/".
-std::optional<std::string> address_in(std::string_view word) {
-  constexpr std::string_view scheme = "http://";
-  if (word.starts_with(scheme)) {
-    word.remove_prefix(scheme.size());
-    word = word.substr(0, word.find('/'));
-  }
-  if (!weir::endpoint::parse(word)) return {};
-  return std::string(word);
-}
-
 /// -tlnp into long options, and an address into --observe.listen: weir's parser knows just those.
 std::vector<std::string> spelled_out(int argc, char** argv) {
   std::vector<std::string> out = {program};
@@ -72,26 +61,13 @@ std::vector<std::string> spelled_out(int argc, char** argv) {
         const auto* option = option_of(c);
         out.push_back(option != nullptr ? option : std::string("-") + c);
       }
-    } else if (auto address = address_in(word)) {
+    } else if (auto address = ss::address_in(word)) {
       out.push_back("--observe.listen=" + *address);
     } else {
       out.emplace_back(word);
     }
   }
   return out;
-}
-
-weir::endpoint reachable(weir::endpoint where) {
-  // A server that listens on every address is asked on this machine's own.
-  if (where.address.is_unspecified())
-    where.address = where.address.is_v4() ? weir::ip_address::v4({127, 0, 0, 1})
-                                          : weir::ip_address::loopback_v6();
-  return where;
-}
-
-bool print(const std::string& text) {
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() &&
-         std::fflush(stdout) == 0;
 }
 
 int show(const weir::endpoint& where, const ss::selection& wanted, bool json) {
@@ -105,7 +81,7 @@ int show(const weir::endpoint& where, const ss::selection& wanted, bool json) {
   try {
     const auto sockets = nlohmann::json::parse(got.body);
     const auto tables = ss::to_tables(sockets, wanted);
-    if (!print(json ? got.body : tables)) return exit_no_answer;
+    if (!ss::print(json ? got.body : tables)) return exit_no_answer;
     if (const auto left_out = sockets.at("connections_left_out").get<std::uint64_t>();
         left_out != 0 && !wanted.listening)
       fmt::print(stderr, "{}: {} more connections are not shown\n", program, left_out);
@@ -154,7 +130,7 @@ int main(int argc, char** argv) {
     return exit_usage;
   }
   try {
-    return show(reachable(*where), wanted, json);
+    return show(ss::reachable(*where), wanted, json);
   } catch (const ss::get_error& error) {
     fmt::print(stderr, "{}: {}\n", program, weir::detail::printable(error.what()));
     return exit_no_answer;
