@@ -97,6 +97,7 @@ TEST_CASE("every_metric_of_a_snapshot_is_well_formed_and_no_series_comes_twice")
       to_metrics(some_process(), {.program = "pro\"gram", .version = "1.2.3", .pid = 1});
   std::set<std::string> described, series;
   std::string family;
+  bool histogram = false;
   for (auto& line : lines_of(text)) {
     CAPTURE(line);
     if (line.starts_with("# HELP ")) {
@@ -109,10 +110,14 @@ TEST_CASE("every_metric_of_a_snapshot_is_well_formed_and_no_series_comes_twice")
       CHECK(line.substr(7).starts_with(family + " "));
       // What only grows is a counter and is called _total, and nothing else is.
       CHECK(line.ends_with(" counter") == family.ends_with("_total"));
+      histogram = line.ends_with(" histogram");
       continue;
     }
     const auto end = line.rfind(' ');
-    CHECK(line.substr(0, line.find_first_of("{ ")) == family);
+    auto name = line.substr(0, line.find_first_of("{ "));
+    for (const std::string part : {"_bucket", "_sum", "_count"})
+      if (histogram && name == family + part) name = family;
+    CHECK(name == family);
     CHECK(series.insert(line.substr(0, end)).second);
     CHECK(line.find_first_not_of("0123456789.e+-", end + 1) == std::string::npos);
   }
@@ -123,6 +128,53 @@ TEST_CASE("every_metric_of_a_snapshot_is_well_formed_and_no_series_comes_twice")
   CHECK(has_line(text, "weir_stack_memory_bytes{shard=\"0\"} 4096"));
   CHECK(has_line(text, "weir_device_bytes_received_total{shard=\"0\"} 11"));
   CHECK(has_line(text, "weir_connections{shard=\"0\"} 3"));
+}
+
+TEST_CASE("a_histograms_buckets_grow_and_end_with_all") {
+  exposition out;
+  const std::vector<double> bounds = {0.5, 2};
+  const std::vector<std::uint64_t> counts = {1, 0, 4};
+  out.add_histogram("took", "time", {{"a", "b"}}, bounds, counts, 12.5);
+  CHECK(out.text() ==
+        "# HELP took time\n# TYPE took histogram\n"
+        "took_bucket{a=\"b\",le=\"0.5\"} 1\ntook_bucket{a=\"b\",le=\"2\"} 1\n"
+        "took_bucket{a=\"b\",le=\"+Inf\"} 5\ntook_sum{a=\"b\"} 12.5\ntook_count{a=\"b\"} 5\n");
+}
+
+TEST_CASE("the_programs_own_series_are_summed_over_the_shards") {
+  auto from = some_process();
+  for (auto& shard : from.shards) {
+    own_series counter, gauge, took;
+    counter.of = {"orders", "taken", weir::metrics::kind::counter, {{"kind", "b"}}};
+    counter.counter = 20 + shard.shard;
+    gauge.of = {"depth", "of a queue", weir::metrics::kind::gauge, {}};
+    gauge.gauge = 0.5;
+    took.of = {"took", "time", weir::metrics::kind::histogram, {}};
+    took.bounds = {1};
+    took.counts = {2, 1};
+    took.sum = 4;
+    shard.own = {counter, gauge, took};
+  }
+  const auto text = to_metrics(from, {});
+  CHECK(has_line(text, "# TYPE orders_total counter"));
+  CHECK(has_line(text, "orders_total{kind=\"b\"} 41"));
+  CHECK(has_line(text, "depth 1"));
+  CHECK(has_line(text, "took_bucket{le=\"1\"} 4"));
+  CHECK(has_line(text, "took_bucket{le=\"+Inf\"} 6"));
+  CHECK(has_line(text, "took_sum 8"));
+}
+
+TEST_CASE("how_turns_are_spread_is_a_histogram_whose_buckets_hold_whole_powers") {
+  auto from = some_process();
+  auto& loop = from.shards[0].histograms;
+  loop.ready.add(1);
+  loop.ready.add(3);
+  loop.ready.add(4);
+  const auto text = to_metrics(from, {});
+  CHECK(has_line(text, "weir_shard_ready_coroutines_bucket{shard=\"0\",le=\"1\"} 1"));
+  CHECK(has_line(text, "weir_shard_ready_coroutines_bucket{shard=\"0\",le=\"3\"} 2"));
+  CHECK(has_line(text, "weir_shard_ready_coroutines_bucket{shard=\"0\",le=\"7\"} 3"));
+  CHECK(has_line(text, "weir_shard_ready_coroutines_sum{shard=\"0\"} 8"));
 }
 
 TEST_CASE("every_counter_of_the_stack_appears_by_itself") {

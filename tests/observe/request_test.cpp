@@ -6,10 +6,13 @@
 using namespace weir::detail;
 using what = admin_request::what;
 
-TEST_CASE("a_target_is_one_of_three_pages_or_nothing") {
+TEST_CASE("a_target_is_one_of_the_pages_or_nothing") {
   CHECK(read_target("/", "").wanted == what::page);
   CHECK(read_target("/metrics", "").wanted == what::metrics);
   CHECK(read_target("/sockets", "").wanted == what::sockets);
+  CHECK(read_target("/tasks", "").wanted == what::tasks);
+  CHECK(read_target("/healthz", "").wanted == what::health);
+  CHECK(read_target("/readyz", "").wanted == what::readiness);
   CHECK(read_target("/metrics", "?x=1").wanted == what::metrics);
   for (auto* none :
        {"", "*", "/metrics/", "//metrics", "/Metrics", "/../metrics", "/index.html", "/sockets/x"})
@@ -23,6 +26,32 @@ TEST_CASE("a_query_bounds_the_connections_and_is_refused_beyond") {
   for (auto* bad : {"?connections=4097", "?connections=-1", "?connections=", "?connections=1x",
                     "?connections=99999999999999999999999", "?", "?c=1"})
     CHECK(read_target("/sockets", bad).wanted == what::bad);
+}
+
+TEST_CASE("a_query_bounds_the_tasks_and_says_how_long_they_waited") {
+  const auto asked = read_target("/tasks", "?listed=7&stuck_ms=10000").tasks;
+  CHECK(asked.listed == 7);
+  CHECK(asked.at_least == std::chrono::seconds(10));
+  CHECK(read_target("/tasks", "").tasks.listed == admin_site::shown_tasks);
+  for (auto* bad : {"?listed=100001", "?listed=", "?stuck_ms=-1", "?stuck_ms=9999999999", "?x=1",
+                    "?listed=1&x=2"})
+    CHECK(read_target("/tasks", bad).wanted == what::bad);
+}
+
+TEST_CASE("what_a_page_of_another_site_asks_is_known") {
+  using weir::http::field;
+  const auto cross = [](std::vector<field> fields) {
+    return is_cross_site(fields, "127.0.0.1:9100");
+  };
+  CHECK_FALSE(cross({}));
+  CHECK_FALSE(cross({{"Sec-Fetch-Site", "same-origin"}}));
+  CHECK_FALSE(cross({{"Sec-Fetch-Site", "none"}}));
+  CHECK_FALSE(cross({{"Origin", "http://127.0.0.1:9100"}}));
+  CHECK(cross({{"sec-fetch-site", "cross-site"}}));
+  CHECK(cross({{"Sec-Fetch-Site", "same-site"}}));
+  CHECK(cross({{"Origin", "http://evil.example"}}));
+  CHECK(cross({{"origin", "http://127.0.0.1:8080"}}));
+  CHECK(cross({{"Origin", "null"}}));
 }
 
 TEST_CASE("only_names_that_are_surely_this_machine_are_answered_to") {
