@@ -260,7 +260,11 @@ class server {
   /// Who is there when serve() has failed, before everything is cancelled.
   void show_those_left(shard& mine) {
     constexpr std::size_t most_lines = 20;
-    const auto lines = detail::lines_by_place(mine, mine.root_cancel(), most_lines);
+    // (Those of a scope that the exception passed are cancelled already, and ready for their end.)
+    detail::task_reporter reporter(mine, {.listed = 0, .groups = 4 * most_lines});
+    while (!reporter.go_on()) {
+    }
+    const auto lines = detail::lines_by_place(reporter.take(), most_lines);
     if (lines.empty()) return;
     detail::log_line(fmt::format("shard {} is left with:", mine.index()));
     for (const auto& line : lines) detail::log_line("  " + line);

@@ -35,18 +35,13 @@ std::string percent(duration of, duration all) {
 
 /// Computing, blocking and not being scheduled, told apart by what the thread had meanwhile.
 std::string what_it_does(const thread_state& at, duration cpu, duration cpu_wait, duration over) {
-  std::string out;
-  if (cpu_wait > over / 2)
+  std::string out = "it blocks in a system call";
+  if (cpu_wait > over / 2 || (at.state == 'R' && cpu_wait > cpu))
     out = "it is not given a processor";
-  else if (cpu > over / 2)
+  else if (cpu > over / 2 || at.state == 'R')
     out = "it computes";
   else if (at.state == 'D')
     out = "it waits for a disk or its like";
-  else if (at.state == 'S')
-    out = "it blocks in a system call";
-  else
-    out = "it is in state ";
-  if (out.ends_with(' ')) out += at.state;
   return out + " (CPU " + percent(cpu, over) + ", waited for one " + percent(cpu_wait, over) + ")";
 }
 
@@ -67,7 +62,7 @@ struct stall_watch::watched {
 
 stall_watch::stall_watch(std::vector<shard*> shards, duration limit,
                          std::function<void(const std::string&)> say)
-    : limit_(limit), say_(std::move(say)) {
+    : limit_(limit), say_(std::move(say)), stacks_(std::make_unique<stack_taker>()) {
   for (auto* one : shards) {
     shards_.push_back({.of = one, .since = now(), .measured = {}, .last_line = {}});
     one->pulse().bell.store(&bell_);
@@ -154,9 +149,8 @@ void stall_watch::report(watched& at, duration lasted) {
   const auto& pulse = at.of->pulse();
   const int thread = pulse.thread.load();
   const auto state = state_of(thread);
-  stack_taker stacks;
-  const auto stack = stacks.of(thread);
-  if (pulse.turns.load() != at.turn) return;  // it was over when we looked
+  auto stack = stacks_->take(thread);
+  if (pulse.turns.load() != at.turn) stack.clear();  // it was over when we looked
   std::string line = "shard " + std::to_string(at.of->index()) + " has not turned for " +
                      for_people(lasted) + ": " +
                      what_it_does(state, state.cpu - at.then.cpu, state.cpu_wait - at.then.cpu_wait,
@@ -166,7 +160,7 @@ void stall_watch::report(watched& at, duration lasted) {
             short_place(at.resumed);
   if (!stack.empty()) line += "; in ";
   for (std::size_t i = 0; i < stack.size() && i < most_functions; ++i)
-    line += (i == 0 ? "" : " < ") + stack[i];
+    line += (i == 0 ? "" : " < ") + stacks_->name(stack[i]);
   if (at.unsaid != 0) line += "; " + std::to_string(at.unsaid) + " more since the last such line";
   at.unsaid = 0;
   say_(line);
@@ -174,9 +168,13 @@ void stall_watch::report(watched& at, duration lasted) {
 
 void stall_watch::ended(watched& at, instant time) {
   const auto lasted = time - at.since;
+  count(at, lasted);
   if (at.said)
     say_("shard " + std::to_string(at.of->index()) + " turns again, after some " +
          for_people(lasted));
+}
+
+void stall_watch::count(const watched& at, duration lasted) {
   const std::lock_guard locked(lock_);
   auto found = std::find_if(counts_.begin(), counts_.end(), [&](const stall_count& one) {
     return one.shard == at.of->index() && one.resumed == at.resumed;

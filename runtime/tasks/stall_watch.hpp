@@ -23,6 +23,8 @@ class shard;
 
 namespace weir::detail {
 
+class stack_taker;
+
 /// Stalls at one place.
 struct stall_count {
   unsigned shard = 0;
@@ -58,10 +60,12 @@ class stall_watch {
   void look(watched& at, instant now);
   void report(watched& at, duration lasted);
   void ended(watched& at, instant now);
+  void count(const watched& at, duration lasted);
 
   std::vector<watched> shards_;
   duration limit_;
   std::function<void(const std::string&)> say_;
+  std::unique_ptr<stack_taker> stacks_;
   watcher_bell bell_;
   std::atomic<bool> end_{false};
   std::atomic<std::uint64_t> looks_{0};

@@ -6,19 +6,24 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <link.h>
 #include <signal.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
-#include <cstdio>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <sstream>
+#include <string_view>
 #include <thread>
 
 namespace weir::detail {
@@ -48,44 +53,67 @@ extern "C" void weir_tell_stack(int number) {
   errno = saved;
 }
 
+/// The functions of one file, by address.
 struct symbols {
-  std::vector<char> file;
-  const ElfW(Sym) * first = nullptr;
-  std::size_t count = 0;
-  const char* names = nullptr;
-  std::size_t names_size = 0;
+  struct function {
+    std::uintptr_t from, to;
+    const char* name;
+  };
+  std::string path;
+  std::vector<function> sorted;
 };
+
+/// Mapped for good: names are needed until the program ends, and pages that nobody reads cost none.
+std::string_view mapped(const char* path) {
+  const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  struct stat about{};
+  void* at = MAP_FAILED;
+  if (::fstat(fd, &about) == 0 && about.st_size > 0)
+    at = ::mmap(nullptr, static_cast<std::size_t>(about.st_size), PROT_READ, MAP_PRIVATE, fd, 0);
+  ::close(fd);
+  if (at == MAP_FAILED) return {};
+  return {static_cast<const char*>(at), static_cast<std::size_t>(about.st_size)};
+}
+
+template <class T>
+T read_at(std::string_view file, std::size_t offset) {
+  T out{};
+  if (offset <= file.size() && file.size() - offset >= sizeof out)
+    std::memcpy(&out, file.data() + offset, sizeof out);
+  return out;
+}
+
+bool inside(std::string_view file, const ElfW(Shdr) & part) {
+  return part.sh_offset <= file.size() && part.sh_size <= file.size() - part.sh_offset;
+}
 
 /// The file's own table, which has local functions too; without it (stripped), that of the dynamic
 /// linker.
 symbols symbols_of(const char* path) {
-  symbols out;
-  std::ifstream in(path, std::ios::binary);
-  out.file.assign(std::istreambuf_iterator<char>(in), {});
-  const auto& bytes = out.file;
-  ElfW(Ehdr) head;
-  if (bytes.size() < sizeof head) return out;
-  std::memcpy(&head, bytes.data(), sizeof head);
+  symbols out{.path = path, .sorted = {}};
+  auto file = mapped(path);
+  if (file.empty()) file = mapped("/proc/self/exe");  // it was started by another name
+  const auto head = read_at<ElfW(Ehdr)>(file, 0);
   if (std::memcmp(head.e_ident, ELFMAG, SELFMAG) != 0) return out;
   const auto section = [&](std::size_t i) {
-    ElfW(Shdr) one{};
-    const auto at = head.e_shoff + i * sizeof one;
-    if (at + sizeof one <= bytes.size()) std::memcpy(&one, bytes.data() + at, sizeof one);
-    return one;
+    return read_at<ElfW(Shdr)>(file, head.e_shoff + i * sizeof(ElfW(Shdr)));
   };
   for (const unsigned wanted : {SHT_SYMTAB, SHT_DYNSYM})
-    for (std::size_t i = 0; i < head.e_shnum && out.first == nullptr; ++i) {
+    for (std::size_t i = 0; i < head.e_shnum && out.sorted.empty(); ++i) {
       const auto table = section(i);
-      if (table.sh_type != wanted) continue;
       const auto strings = section(table.sh_link);
-      if (table.sh_offset + table.sh_size > bytes.size() ||
-          strings.sh_offset + strings.sh_size > bytes.size())
-        continue;
-      out.first = reinterpret_cast<const ElfW(Sym)*>(bytes.data() + table.sh_offset);
-      out.count = table.sh_size / sizeof(ElfW(Sym));
-      out.names = bytes.data() + strings.sh_offset;
-      out.names_size = strings.sh_size;
+      if (table.sh_type != wanted || !inside(file, table) || !inside(file, strings)) continue;
+      for (std::size_t n = 0; n < table.sh_size / sizeof(ElfW(Sym)); ++n) {
+        const auto one = read_at<ElfW(Sym)>(file, table.sh_offset + n * sizeof(ElfW(Sym)));
+        if ((one.st_info & 15) != STT_FUNC || one.st_value == 0 || one.st_name >= strings.sh_size)
+          continue;
+        out.sorted.push_back({one.st_value, one.st_value + one.st_size,
+                              file.data() + strings.sh_offset + one.st_name});
+      }
     }
+  std::sort(out.sorted.begin(), out.sorted.end(),
+            [](const auto& x, const auto& y) { return x.from < y.from; });
   return out;
 }
 
@@ -96,80 +124,73 @@ std::string demangled(const char* name) {
   std::string out = words != nullptr ? words.get() : name;
   // "app::session(app::session(weir::tcp_stream)::_ZN...Frame*) [clone .actor]"
   if (const auto clone = out.find(" [clone"); clone != std::string::npos) out.resize(clone);
-  if (const auto frame = out.find(".Frame*)"); frame != std::string::npos)
-    out.resize(out.find('('));
+  if (out.find(".Frame*)") != std::string::npos) {
+    constexpr std::string_view nameless = "(anonymous namespace)";
+    auto parameters = out.find('(');
+    while (out.compare(parameters, nameless.size(), nameless) == 0)
+      parameters = out.find('(', parameters + 1);
+    out.resize(parameters);
+  }
   return out;
 }
 
-class name_finder {
- public:
-  std::string name(void* address) {
-    Dl_info info{};
-    if (::dladdr(address, &info) == 0 || info.dli_fname == nullptr) return "?";
-    auto& of = table(info.dli_fname);
-    const auto at = reinterpret_cast<std::uintptr_t>(address) -
-                    reinterpret_cast<std::uintptr_t>(info.dli_fbase);
-    for (std::size_t i = 0; i < of.count; ++i) {
-      const auto& one = of.first[i];
-      if ((one.st_info & 15) != STT_FUNC || at < one.st_value || at >= one.st_value + one.st_size)
-        continue;
-      if (one.st_name < of.names_size) return demangled(of.names + one.st_name);
-    }
-    return info.dli_sname != nullptr ? demangled(info.dli_sname) : "?";
-  }
-
- private:
-  symbols& table(const char* path) {
-    for (auto& [name, one] : tables_)
-      if (name == path) return one;
-    auto made = symbols_of(path);
-    if (made.file.empty()) made = symbols_of("/proc/self/exe");  // it was started by another name
-    return tables_.emplace_back(path, std::move(made)).second;
-  }
-  std::vector<std::pair<std::string, symbols>> tables_;
-};
-
 }  // namespace
 
-stack_taker::stack_taker() {
-  if (somebody.exchange(true)) return;
-  taken_ = true;
+struct stack_taker::tables {
+  std::vector<symbols> of_files;
+
+  const symbols& of(const char* path) {
+    for (auto& one : of_files)
+      if (one.path == path) return one;
+    return of_files.emplace_back(symbols_of(path));
+  }
+};
+
+stack_taker::stack_taker() : tables_(std::make_unique<tables>()) {
   void* warm[1];
   ::backtrace(warm, 1);  // loads the unwinder, which a handler must not
+}
+stack_taker::~stack_taker() = default;
+
+std::vector<void*> stack_taker::take(int thread) {
+  if (thread == 0 || somebody.exchange(true)) return {};
   struct sigaction action{};
   action.sa_handler = &weir_tell_stack;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  ::sigaction(asking, &action, &before);
-}
-
-stack_taker::~stack_taker() {
-  if (!taken_) return;
-  struct sigaction now{};
-  ::sigaction(asking, nullptr, &now);
-  if (now.sa_handler == &weir_tell_stack) ::sigaction(asking, &before, nullptr);
-  somebody = false;
-}
-
-std::vector<std::string> stack_taker::of(int thread) {
-  if (!taken_ || thread == 0) return {};
   written = -1;
   asked = thread;
-  if (::tgkill(::getpid(), thread, asking) != 0) return {};
+  ::sigaction(asking, &action, &before);
+  bool answered = ::tgkill(::getpid(), thread, asking) == 0;
   const auto until = std::chrono::steady_clock::now() + patience;
-  while (written.load() < 0 && std::chrono::steady_clock::now() < until)
+  while (answered && written.load() < 0 && std::chrono::steady_clock::now() < until)
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   int still = thread;
-  if (asked.compare_exchange_strong(still, 0)) return {};  // it is deaf: it hears no more of this
-  while (written.load() < 0) std::this_thread::sleep_for(std::chrono::microseconds(200));
-  std::vector<std::string> out;
-  name_finder names;
-  // The first two are the handler's own, and the one that the kernel put there.
-  for (int i = 2; i < written.load(); ++i)
-    // A return address may stand behind the function's last instruction.
-    out.push_back(
-        names.name(static_cast<char*>(addresses[static_cast<std::size_t>(i)]) - (i == 2 ? 0 : 1)));
+  if (asked.compare_exchange_strong(still, 0)) answered = false;
+  // It has begun to write: that takes no time to speak of, once it is given a processor.
+  while (answered && written.load() < 0)
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  std::vector<void*> out;
+  // The first two are the handler's own, and the one that the kernel put there. What follows the
+  // third are return addresses, which may stand behind a function's last instruction.
+  for (int i = 2; answered && i < written.load(); ++i)
+    out.push_back(static_cast<char*>(addresses[static_cast<std::size_t>(i)]) - (i == 2 ? 0 : 1));
+  // A thread that did not answer may still get the signal: then the handler finds nothing to do.
+  if (answered) ::sigaction(asking, &before, nullptr);
+  somebody = false;
   return out;
+}
+
+std::string stack_taker::name(void* address) {
+  Dl_info info{};
+  if (::dladdr(address, &info) == 0 || info.dli_fname == nullptr) return "?";
+  const auto& all = tables_->of(info.dli_fname).sorted;
+  const auto at =
+      reinterpret_cast<std::uintptr_t>(address) - reinterpret_cast<std::uintptr_t>(info.dli_fbase);
+  auto found = std::upper_bound(all.begin(), all.end(), at,
+                                [](std::uintptr_t x, const auto& one) { return x < one.from; });
+  if (found != all.begin() && at < (--found)->to) return demangled(found->name);
+  return info.dli_sname != nullptr ? demangled(info.dli_sname) : "?";
 }
 
 thread_state state_of(int thread) {

@@ -2,6 +2,7 @@
 // thread does.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -9,8 +10,8 @@
 
 namespace weir::detail {
 
-/// Takes the signal that a thread is asked by (SIGURG, which is ignored by default) for as long as
-/// it lives. Where another one in the process has it, or the program does, there are no stacks.
+/// The thread is asked by a signal, SIGURG, which is ignored by default: it is taken for the
+/// moment. One in a process at a time.
 class stack_taker {
  public:
   stack_taker();
@@ -18,11 +19,14 @@ class stack_taker {
   stack_taker(const stack_taker&) = delete;
   stack_taker& operator=(const stack_taker&) = delete;
 
-  /// The innermost function first; empty where the thread does not answer.
-  std::vector<std::string> of(int thread);
+  /// Where it is, the innermost function first; empty where the thread does not answer in time.
+  std::vector<void*> take(int thread);
+  /// "app::session". Slow at its first call for each file, whose table it reads.
+  std::string name(void* address);
 
  private:
-  bool taken_ = false;
+  struct tables;
+  std::unique_ptr<tables> tables_;
 };
 
 /// What /proc says of a thread.

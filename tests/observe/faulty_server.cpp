@@ -1,6 +1,9 @@
 // A server with a planted fault: faulty_server --fault lock --lazy 127.0.0.1:0. It prints where the
 // fault stands, "fault faulty_server.cpp:57", and waits in it until it is stopped. For tests of
 // what weir-ps and the lines on stderr say.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -13,7 +16,6 @@
 #include <weir/weir.hpp>
 
 #include "common/listening.hpp"
-#include "weir/file.hpp"
 #include "weir/metrics.hpp"
 #if WEIR_TEST_RESOLVE
 #include "weir/resolve.hpp"
@@ -51,7 +53,7 @@ weir::task<> silent_peer(weir::shard&, weir::endpoint self) {
   co_await stream.read_some(buffer);
 }
 
-void crunch(std::chrono::milliseconds time) {
+[[gnu::noinline]] void crunch(std::chrono::milliseconds time) {
   const auto until = std::chrono::steady_clock::now() + time;
   while (std::chrono::steady_clock::now() < until) {
   }
@@ -110,8 +112,9 @@ weir::task<> leaked_scope(weir::shard& shard) {
 }
 
 weir::task<> blocked_disk(weir::shard&, std::string fifo) {
+  auto open = [&fifo] { ::close(::open(fifo.c_str(), O_RDONLY)); };  // nobody writes to it
   stands(1);
-  auto file = co_await weir::open_file(fifo, {});  // a pipe that nobody writes to
+  co_await weir::offload(open);
 }
 
 /// Many, of whom nobody does anything.
