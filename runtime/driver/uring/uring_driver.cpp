@@ -107,6 +107,7 @@ void uring_driver::turn(instant deadline) {
     return deliver();
   }
   const auto began = spin_.adapts() ? now() : last_now_;
+  bool due = false;
   if (const auto spin_for = spin_.limit(); spin_for.count() > 0) {
     if (queued() != 0 || (kernel_flags() & put_off) != 0) enter(0, IORING_ENTER_GETEVENTS, nullptr);
     if (ready() != 0) return deliver();
@@ -114,11 +115,12 @@ void uring_driver::turn(instant deadline) {
       spin_.found_while_spinning();
       return deliver();
     }
+    due = now() >= deadline;  // the kernel's shortest sleep takes longer than many a spin
   }
-  ++counters_.sleeps;
+  if (!due) ++counters_.sleeps;
   if (deadline.is_never()) {
     enter(1, IORING_ENTER_GETEVENTS, nullptr);
-  } else {
+  } else if (!due) {
     auto left = std::max<std::int64_t>((deadline - now()).count(), 0);
     __kernel_timespec timeout{left / 1'000'000'000, left % 1'000'000'000};
     enter(1, IORING_ENTER_GETEVENTS, &timeout);
@@ -128,7 +130,7 @@ void uring_driver::turn(instant deadline) {
 }
 
 bool uring_driver::spin(instant until) {
-  constexpr int looks_per_clock = 32;
+  constexpr int looks_per_clock = 8;  // some of a microsecond
   do {
     for (int i = 0; i < looks_per_clock; ++i) {
       if (kernel_flags() & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW))
