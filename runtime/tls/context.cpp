@@ -1,6 +1,7 @@
 // Contexts: certificates and keys from files or text, whom to trust, ALPN, sessions to resume.
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 
 #include <cerrno>
 #include <cstring>
@@ -117,6 +118,20 @@ bio_ptr open_key_log(const std::string& file) {
   return opened;
 }
 
+/// SNI: the certificate of the name that is asked for.
+int choose_certificate(SSL* ssl, int*, void*) noexcept {
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  if (name == nullptr) return SSL_TLSEXT_ERR_NOACK;
+  constexpr unsigned how =
+      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT;
+  for (const auto& other : tls_session::of(*ssl).state().others)
+    if (X509_check_host(SSL_CTX_get0_certificate(other.get()), name, 0, how, nullptr) == 1) {
+      SSL_set_SSL_CTX(ssl, other.get());
+      break;
+    }
+  return SSL_TLSEXT_ERR_OK;
+}
+
 ssl_context_ptr make_context(const tls::context_options& o, bool server, OSSL_LIB_CTX* library) {
   ssl_context_ptr made(
       SSL_CTX_new_ex(library, nullptr, server ? TLS_server_method() : TLS_client_method()));
@@ -149,6 +164,7 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server, OSSL_LI
       SSL_CTX_set_options(&ssl, SSL_OP_NO_TICKET);
     }
     SSL_CTX_set_alpn_select_cb(&ssl, &choose_alpn, nullptr);
+    SSL_CTX_set_tlsext_servername_callback(&ssl, &choose_certificate);
     // Tickets resume; a cache of sessions would grow with the peers.
     SSL_CTX_set_session_cache_mode(&ssl, SSL_SESS_CACHE_OFF);
   } else {
@@ -184,9 +200,17 @@ void tls_state::reload(const tls::context_options& o) {
   // A seed stays: its generator goes on.
   if (o.insecure_seed && library == nullptr) library = seeded_library(*o.insecure_seed);
   auto made = make_context(o, server, library.get());
+  std::vector<ssl_context_ptr> further;
+  for (const auto& one : o.others) {
+    auto like = o;
+    like.certificate = one.certificate;
+    like.key = one.key;
+    further.push_back(make_context(like, server, library.get()));
+  }
   auto says = load_staple(o.staple);
   auto log = open_key_log(o.key_log);
   ssl = std::move(made);
+  others = std::move(further);
   staple = std::move(says);
   key_log = std::move(log);
   alpn = std::move(protocols);

@@ -90,8 +90,9 @@ std::string objection(SSL& ssl, std::time_t now) {
 }
 
 int give(SSL* ssl, void*) noexcept {
-  const auto& staple = tls_session::of(*ssl).state().staple;
-  if (staple.empty()) return SSL_TLSEXT_ERR_NOACK;
+  const auto& state = tls_session::of(*ssl).state();
+  const auto& staple = state.staple;  // about the first certificate, no other
+  if (staple.empty() || SSL_get_SSL_CTX(ssl) != state.ssl.get()) return SSL_TLSEXT_ERR_NOACK;
   auto* copy = static_cast<unsigned char*>(OPENSSL_malloc(staple.size()));  // becomes the session's
   if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
   std::memcpy(copy, staple.data(), staple.size());

@@ -72,7 +72,8 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   std::string staple;   // DER
   library_ptr library;  // of what follows, and of the sessions; null: OpenSSL's own
   ssl_context_ptr ssl;
-  bio_ptr key_log;  // outlived by no session: they have this state
+  std::vector<ssl_context_ptr> others;  // a server's, for other names
+  bio_ptr key_log;                      // outlived by no session: they have this state
   tls::context_counters counters;
   std::string last_failure;
 

@@ -22,6 +22,43 @@ TEST_CASE("a_secured_stream_echoes_and_ends_cleanly_both_ways") {
   CHECK_FALSE(w.client_failure);
 }
 
+TEST_CASE("a_server_shows_the_certificate_of_the_name_that_is_asked_for") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"server.test", "server.test"},
+      {"second.test", "second.test"},
+      {"any.third.test", "*.third.test"},
+      {"two.labels.third.test", ""},  // no wildcard's: the first is shown, and not believed
+      {"unknown.test", ""},
+  };
+  for (const auto version : {tls::version::tls1_2, tls::version::tls1_3})
+    for (const auto& [name, shown] : cases) {
+      CAPTURE(std::string(name));
+      world w;
+      w.serving.maximum = w.trusting.maximum = version;
+      for (const std::string other : {"second.test", "*.third.test"}) {
+        const auto own = w.trusted.issue({.name = other});
+        w.serving.others.push_back({own.certificate, own.key});
+      }
+      w.how.name = name;
+      std::vector<std::string> names;
+      w.talk(echo, [&](tls::tls_stream& peer) -> task<> {
+        names = peer.peer_certificate()->names;
+        co_await say_hello(peer);
+      });
+      if (shown[0] == '\0')
+        CHECK(w.client_failure == weir::error::untrusted);
+      else
+        CHECK(names == std::vector<std::string>{shown});
+    }
+}
+
+TEST_CASE("a_further_certificate_without_its_key_is_refused") {
+  world w;
+  const auto own = w.trusted.issue({.name = "second.test"});
+  w.serving.others.push_back({own.certificate, w.trusted.issue().key});
+  CHECK_THROWS_AS(tls::server_context(w.serving), weir::config_error);
+}
+
 TEST_CASE("record_buffers_are_kept_by_a_bounded_number_of_sessions") {
   world w;
   std::uint64_t most = 0;

@@ -37,10 +37,19 @@ enum class verification : std::uint8_t {
 /// What a server asks of its clients.
 enum class client_certificates : std::uint8_t { none, optional, required };
 
+/// A certificate with the chain behind it, and its key; each a file's name, or the PEM text itself.
+struct own_certificate {
+  std::string certificate;
+  std::string key = {};  ///< empty: in the same place
+};
+
 struct context_options {
-  // The first three are each a file's name, or the PEM text itself.
+  // Certificate, key and authorities are each a file's name, or the PEM text itself.
   std::string certificate = {};  ///< our own, and the chain behind it
   std::string key = {};          ///< empty: in the same place as the certificate
+  /// Servers: further ones. The first that is for the name that a client asks for (SNI) is shown to
+  /// it, else `certificate`.
+  std::vector<own_certificate> others = {};
   std::string authorities = {};  ///< whom to trust; empty: whom this machine trusts
   /// Servers: a file with an OCSP response (DER) about the certificate, given to clients that ask.
   /// It is renewed by a reload.
