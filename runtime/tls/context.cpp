@@ -1,8 +1,10 @@
 // Contexts: certificates and keys from files or text, whom to trust, ALPN, sessions to resume.
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -118,6 +120,22 @@ bio_ptr open_key_log(const std::string& file) {
   return opened;
 }
 
+void share_tickets(SSL_CTX& ssl, const std::string& secret, OSSL_LIB_CTX* library) {
+  if (secret.empty()) return;
+  if (secret.size() < 32) refuse("ticket_secret", "it has less than 32 bytes");
+  // A name, a key for the signature and one for the cipher: 80 bytes, as OpenSSL has them.
+  std::array<unsigned char, 128> keys;
+  std::unique_ptr<EVP_MD, freed_by<EVP_MD_free>> hash(EVP_MD_fetch(library, "SHA512", nullptr));
+  for (std::size_t half = 0; half < 2; ++half) {
+    const auto text = secret + static_cast<char>('1' + half);
+    if (hash == nullptr || EVP_Digest(text.data(), text.size(), keys.data() + 64 * half, nullptr,
+                                      hash.get(), nullptr) != 1)
+      throw std::bad_alloc();
+  }
+  if (SSL_CTX_set_tlsext_ticket_keys(&ssl, keys.data(), 80) != 1)
+    refuse("ticket_secret", "OpenSSL does not take it");
+}
+
 /// SNI: the certificate of the name that is asked for.
 int choose_certificate(SSL* ssl, int*, void*) noexcept {
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
@@ -163,6 +181,7 @@ ssl_context_ptr make_context(const tls::context_options& o, bool server, OSSL_LI
       SSL_CTX_set_num_tickets(&ssl, 0);
       SSL_CTX_set_options(&ssl, SSL_OP_NO_TICKET);
     }
+    share_tickets(ssl, o.ticket_secret, library);
     SSL_CTX_set_alpn_select_cb(&ssl, &choose_alpn, nullptr);
     SSL_CTX_set_tlsext_servername_callback(&ssl, &choose_certificate);
     // Tickets resume; a cache of sessions would grow with the peers.

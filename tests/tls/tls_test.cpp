@@ -52,6 +52,40 @@ TEST_CASE("a_server_shows_the_certificate_of_the_name_that_is_asked_for") {
     }
 }
 
+TEST_CASE("contexts_with_one_secret_resume_each_other_s_sessions") {
+  for (const auto version : {tls::version::tls1_2, tls::version::tls1_3})
+    for (const bool shared : {true, false}) {
+      world w;
+      w.serving.maximum = w.trusting.maximum = version;
+      std::vector<bool> resumed;
+      w.net.start(w.server, [&](shard& s) -> task<> {
+        auto listener = s.listen(w.where());
+        for (const char one : {'a', 'b'}) {
+          auto options = w.serving;
+          options.ticket_secret = std::string(32, shared ? 'x' : one);
+          tls::server_context context(options);
+          auto peer = co_await listener.accept();
+          auto secure = co_await tls::accept(std::move(*peer), context);
+          co_await echo(secure);
+        }
+      });
+      w.net.start(w.client, [&](shard& s) -> task<> {
+        tls::client_context context(w.trusting);
+        for (int i = 0; i < 2; ++i) {
+          auto plain = co_await s.connect(w.where());
+          auto peer = co_await tls::connect(std::move(plain), context, w.how);
+          resumed.push_back(peer.resumed());
+          co_await say_hello(peer);
+        }
+      });
+      w.net.run();
+      CHECK(resumed == std::vector<bool>{false, shared});
+    }
+  world w;
+  w.serving.ticket_secret = "short";
+  CHECK_THROWS_AS(tls::server_context(w.serving), weir::config_error);
+}
+
 TEST_CASE("a_further_certificate_without_its_key_is_refused") {
   world w;
   const auto own = w.trusted.issue({.name = "second.test"});

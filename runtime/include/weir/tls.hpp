@@ -66,6 +66,10 @@ struct context_options {
   std::size_t handshakes = 1024;  ///< servers: at once; one more ends the oldest, unfinished
   std::uint64_t key_bytes = std::uint64_t(64) << 30;  ///< sent under one key (TLS 1.3)
   bool tickets = true;                                ///< servers: sessions can be resumed
+  /// Servers: contexts with the same secret, of at least 32 bytes, resume each other's sessions: of
+  /// other shards, of other machines, after a restart. Whoever has it reads what they carried (TLS
+  /// 1.2): renew it by reload(). Empty: each context has one of its own.
+  std::string ticket_secret = {};
   /// All randomness from this seed, so that simulations are the same byte by byte (without tickets,
   /// which tell the time): whoever knows it reads and forges everything. Kept by reload().
   std::optional<std::uint64_t> insecure_seed = {};
