@@ -51,6 +51,8 @@ class stall_watch {
   std::vector<stall_count> counts() const;
   /// How often the watching thread looked.
   std::uint64_t looks() const { return looks_.load(std::memory_order_relaxed); }
+  /// It sleeps until a shard wakes.
+  bool asleep() const { return bell_.asleep.load(); }
 
  private:
   struct watched;

@@ -1,6 +1,7 @@
 set(WEIR_TEST_HEADERS weir)
 if(WEIR_WITH_ASIO)
-  weir_add_test(unit_run SOURCES run_test.cpp run_signals_test.cpp PREFIX unit.run. LIBS weir::weir fmt::fmt)
+  weir_add_test(unit_run SOURCES run_test.cpp run_signals_test.cpp stall_watch_test.cpp PREFIX unit.run.
+    LIBS weir_internal fmt::fmt)
 endif()
 if(WEIR_WITH_URING AND WEIR_WITH_ASIO)
   weir_add_test(unit_sharing SOURCES sharing_test.cpp PREFIX unit.sharing. LIBS weir::weir)
