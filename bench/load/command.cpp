@@ -88,7 +88,8 @@ void describe_requests(CLI::App& app, options& o) {
   app.add_option("--service", o.service, "what stands behind tcp: or unix:")
       ->check(CLI::IsMember({"echo", "discard", "chargen", "exchange"}));
   app.add_option("--method", o.method, "of HTTP")->capture_default_str();
-  app.add_option("-H,--header", o.headers, "a field of HTTP: 'Name: value'");
+  app.add_option("-H,--header", o.headers, "a field of HTTP: 'Name: value'")
+      ->allow_extra_args(false);  // a URL may follow
   app.add_option("--body", o.body, "content of HTTP; what exchange sends");
   app.add_option("--body-file", o.body_file, "the same from a file");
   app.add_option("--command", o.command, "of redis: 'SET key:{n} {random}'")->capture_default_str();
@@ -108,7 +109,7 @@ void describe_running(CLI::App& app, options& o) {
   app.add_option("--shards", o.shards, "threads of the load; 0: one a core")->capture_default_str();
   app.add_flag("--pin", o.pin, "each on a core of its own");
   app.add_flag("--spin", o.spin, "poll without sleeping");
-  app.add_option("--key", o.keys, "KEY=VALUE of weir's configuration");
+  app.add_option("--key", o.keys, "KEY=VALUE of weir's configuration")->allow_extra_args(false);
   app.add_option("--rounds", o.rounds, "rounds; the targets take turns in each")
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000));

@@ -176,11 +176,9 @@ run_settings settings_of(const options& o) {
   if (o.pin) words.emplace_back("--pin");
   if (o.spin) words.insert(words.end(), {"--busy_poll_us", "1000000"});
   for (const auto& key : o.keys) {
-    const auto mark = key.find('=');
-    if (mark == std::string::npos)
+    if (key.find('=') == std::string::npos)
       throw std::invalid_argument(fmt::format("--key `{}`: KEY=VALUE", key));
-    words.push_back("--" + key.substr(0, mark));
-    words.push_back(key.substr(mark + 1));
+    words.push_back("--" + key);
   }
   run_settings out;
   out.config = parser.parse(words, {});

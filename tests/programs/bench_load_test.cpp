@@ -100,6 +100,11 @@ TEST_CASE("HTTP: figures in every form; statuses from 400 on are no answers") {
     CHECK(page.substr(0, page.find("<script>")).find(outside) == std::string::npos);
   }
 
+  const auto with_options = load(
+      {"-H", "X-A: b", "--key", "tcp.nodelay=true", url("http", at, "/plaintext"), "--anyway"});
+  CHECK(measured(with_options));
+  CHECK(with_options.err == "");
+
   const auto missing =
       load({url("http", at, "/nothing"), "-c", "4", "--json", here.file("b.json")});
   CHECK(missing.code == 3);
