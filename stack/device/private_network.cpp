@@ -69,7 +69,7 @@ std::error_code loopback_up() {
 
 }  // namespace
 
-std::error_code enter_private_network(std::string& why) {
+std::error_code enter_private_network(std::string& why, private_user whose) {
   if (has_other_threads()) {
     why = "private network: it must be entered before the program starts a second thread";
     return std::make_error_code(std::errc::operation_not_permitted);
@@ -78,7 +78,7 @@ std::error_code enter_private_network(std::string& why) {
   auto group = ::getegid();
   // Root of the machine needs no user namespace; root of a container may lack the capability and
   // then does.
-  bool done = user == 0 && ::unshare(CLONE_NEWNET) == 0;
+  bool done = whose == private_user::when_needed && user == 0 && ::unshare(CLONE_NEWNET) == 0;
   if (!done) {
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0) {
       auto error = last_error();

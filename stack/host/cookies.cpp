@@ -39,6 +39,8 @@ void passive_opens::on_full_syn_queue(instant now, std::uint32_t index,
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
   ++l.syn_overflows;
+  // A cookie would be an answer. The peer asks again, and by then there may be room.
+  if (l.options.ask) return core_.counters.add(counter::syn_asked_overflow);
   core_.counters.add(counter::syn_queue_overflow);
   if (answer_it_ || pressure_.answers(now, flow, segment.sequence))
     return send_cookie(now, l, segment);

@@ -61,13 +61,18 @@ void datagrams::on_datagram(instant now, const wire::udp_datagram& datagram, uns
     item.datagram.payload = item.datagram.packet = {};
     if (hand_over({local, from}, std::move(item), datagram.payload)) return;
   }
-  const auto index = sockets_.match(local, from);
+  auto index = sockets_.match(local, from);
+  bool dropped = false;
+  if (index == udp_sockets::none && sockets_.any_size() != 0)
+    index = begin_flow(now, local, from, false, dropped);
+  if (dropped) return;
   if (index == udp_sockets::none) {
     core_.counters.add(counter::drop_udp_no_socket);
     // What was handed over had a socket a moment ago.
     if (hops == 0) core_.ip.send_port_unreachable(now, datagram);
     return;
   }
+  sockets_.touch(index, now);
   // A batch from a device is as many datagrams as it carries.
   auto left = datagram.payload;
   do {
@@ -75,17 +80,23 @@ void datagrams::on_datagram(instant now, const wire::udp_datagram& datagram, uns
         left.first(datagram.gso_size == 0 ? left.size()
                                           : std::min<std::size_t>(left.size(), datagram.gso_size));
     left = left.subspan(one.size());
-    switch (sockets_.push(index, from, one)) {
-      case udp_sockets::admission::queued:
-        core_.counters.add(counter::datagrams_received);
-        post(index, ready::readable);
-        break;
-      case udp_sockets::admission::queue_full:
-        core_.counters.add(counter::drop_udp_queue_full);
-        break;
-      case udp_sockets::admission::no_memory: core_.counters.add(counter::drop_udp_memory); break;
-    }
+    queue(index, from, one);
   } while (!left.empty());
+}
+
+void datagrams::queue(std::uint32_t index, const endpoint& from,
+                      std::span<const std::byte> payload) {
+  switch (sockets_.push(index, from, payload)) {
+    case udp_sockets::admission::queued:
+      core_.counters.add(counter::datagrams_received);
+      // Before accept() nobody asks; it tells what happened meanwhile.
+      if (sockets_[index].has_user()) post(index, ready::readable);
+      break;
+    case udp_sockets::admission::queue_full:
+      core_.counters.add(counter::drop_udp_queue_full);
+      break;
+    case udp_sockets::admission::no_memory: core_.counters.add(counter::drop_udp_memory); break;
+  }
 }
 
 // Nobody vouches for an ICMP error, and UDP has no sequence number to check: it must be about the
@@ -98,7 +109,7 @@ void datagrams::on_icmp(instant now, const icmp_report& report, unsigned hops) {
     item.report = report;
     if (hand_over({report.local, report.remote}, std::move(item), {})) return;
   }
-  const auto index = sockets_.sender(report.local);
+  const auto index = sockets_.sender(report.local, report.remote);
   if (index == udp_sockets::none) return;
   auto& s = sockets_[index];
   const bool sent_there = s.last_destination == report.remote && s.longest_packet != 0;
@@ -159,6 +170,7 @@ result<socket_id> datagrams::bind(const endpoint& local, const udp_options& opti
 
 void datagrams::close(socket_id id) {
   if (shards_ != nullptr) groups().leave(shard_, sockets_[place_of(id)].bound);
+  if (sockets_[place_of(id)].any) sockets_.drop_unaccepted(place_of(id));
   sockets_.remove(place_of(id));
 }
 
@@ -187,6 +199,7 @@ result<socket_id> datagrams::connect(const endpoint& remote, const endpoint& loc
 std::error_code datagrams::connect(socket_id id, const endpoint& remote) {
   auto* s = find(id);
   if (s == nullptr) return std::make_error_code(std::errc::bad_file_descriptor);
+  if (s->is_flow) return std::make_error_code(std::errc::already_connected);
   if (auto error = check_destination(s->local.address, remote)) return error;
   auto source = s->local.address;
   if (source.is_unspecified()) {
@@ -202,7 +215,8 @@ result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* t
                                     std::span<const std::span<const std::byte>> payload) {
   auto* s = find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
-  if (s->error) return std::exchange(s->error, {});
+  if (s->error) return s->take_error();
+  if (s->echo) return send_echo(now, id, payload);
   if (to == nullptr && !s->connected) return std::errc::not_connected;
   if (to != nullptr && s->connected) return std::errc::already_connected;
   const auto& remote = to != nullptr ? *to : s->remote;
@@ -231,6 +245,7 @@ result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* t
   s->longest_packet = std::max(s->longest_packet, static_cast<std::uint32_t>(packet));
   if (!core_.ip.send_udp(now, out, payload, s->options.ttl)) return std::errc::no_buffer_space;
   ++s->sent;
+  sockets_.touch(place_of(id), now);
   core_.counters.add(counter::datagrams_sent);
   return size;
 }
@@ -238,7 +253,7 @@ result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* t
 result<received_datagram> datagrams::receive(socket_id id, std::span<std::byte> into) {
   auto* s = find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
-  if (s->error) return std::exchange(s->error, {});
+  if (s->error && !(s->over && s->queued != 0)) return s->take_error();
   if (s->queued == 0) return std::errc::operation_would_block;
   return sockets_.pop(place_of(id), into);
 }

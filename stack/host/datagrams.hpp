@@ -27,6 +27,7 @@ class datagrams {
 
   void on_datagram(instant now, const wire::udp_datagram& datagram, unsigned hops);
   void on_icmp(instant now, const icmp_report& report, unsigned hops);
+  void on_echo(instant now, const echo_request& request);
 
   result<socket_id> bind(const endpoint& local, const udp_options& options);
   result<socket_id> connect(const endpoint& remote, const endpoint& local,
@@ -36,6 +37,14 @@ class datagrams {
                            std::span<const std::span<const std::byte>> payload);
   result<received_datagram> receive(socket_id id, std::span<std::byte> into);
   void close(socket_id id);
+
+  // Flows of others' addresses (udp_flows.cpp).
+  result<socket_id> bind_any(const any_destination& where, const udp_flow_options& options);
+  result<socket_id> accept(socket_id any);
+  void refuse(instant now, socket_id id, refusal how);
+  void advance(instant now);
+  instant next_deadline() const { return sockets_.next_deadline(); }
+
   /// Null where there is no such socket.
   udp_socket* find(socket_id id) {
     return is_udp(id) ? sockets_.find(place_of(id), generation_of(id)) : nullptr;
@@ -43,6 +52,11 @@ class datagrams {
 
  private:
   bool hand_over(const flow_key& flow, share::handover&& item, std::span<const std::byte> payload);
+  std::uint32_t begin_flow(instant now, const endpoint& local, const endpoint& from, bool echo,
+                           bool& dropped);
+  void queue(std::uint32_t index, const endpoint& from, std::span<const std::byte> payload);
+  result<std::size_t> send_echo(instant now, socket_id id,
+                                std::span<const std::span<const std::byte>> payload);
   result<endpoint> choose_port(const ip_address& address);
   std::error_code check_destination(const ip_address& from, const endpoint& to) const;
   void post(std::uint32_t index, ready what) { events_.post(sockets_[index], id_of(index), what); }

@@ -12,6 +12,7 @@ namespace weir::stack {
 /// The kinds of sockets, told apart in their ids.
 inline constexpr std::uint32_t listener_bit = 0x80000000u;
 inline constexpr std::uint32_t udp_bit = 0x40000000u;
+inline constexpr std::uint32_t request_bits = listener_bit | udp_bit;
 
 constexpr std::uint32_t index_of(socket_id id) {
   return static_cast<std::uint32_t>(id) & 0x7fffffffu;
@@ -20,7 +21,7 @@ constexpr std::uint32_t generation_of(socket_id id) {
   return static_cast<std::uint32_t>(static_cast<std::uint64_t>(id) >> 32);
 }
 constexpr bool is_listener(socket_id id) {
-  return (static_cast<std::uint64_t>(id) & listener_bit) != 0;
+  return (static_cast<std::uint64_t>(id) & request_bits) == listener_bit;
 }
 
 class event_queue {

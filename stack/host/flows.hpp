@@ -90,7 +90,7 @@ class flows {
   }
   /// The user's.
   tcp_socket* find(socket_id id) {
-    if (is_listener(id)) return nullptr;
+    if ((static_cast<std::uint64_t>(id) & request_bits) != 0) return nullptr;
     auto* s = sockets_.find(static_cast<std::uint32_t>(id), generation_of(id));
     return s != nullptr && s->owned ? s : nullptr;
   }
@@ -122,6 +122,12 @@ class flows {
 
   // --- Handshakes.
   half_open& handshake(std::uint32_t index) { return half_open_[index]; }
+  half_open* find_handshake(std::uint32_t index, std::uint32_t generation) {
+    return half_open_.find(index, generation);
+  }
+  std::uint32_t handshake_generation(std::uint32_t index) const {
+    return half_open_.generation(index);
+  }
   std::size_t handshakes() const { return half_open_.size(); }
   std::uint32_t add(const half_open& entry);
   /// The entry goes; the flow may go on.

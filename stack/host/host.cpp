@@ -49,6 +49,16 @@ void host::accept_unwanted(instant now, socket_id listener) {
 result<socket_id> host::listen(const endpoint& local, const listen_options& options) {
   return impl_->listen(local, options);
 }
+result<socket_id> host::listen_any(const any_destination& where, const listen_options& options) {
+  return impl_->listen_any(where, options);
+}
+result<socket_id> host::next_request(socket_id listener) { return impl_->next_request(listener); }
+std::error_code host::accept_request(instant now, socket_id request) {
+  return impl_->accept_request(now, request);
+}
+void host::refuse_request(instant now, socket_id request, refusal how) {
+  impl_->opens_.refuse_request(now, request, how);
+}
 result<socket_id> host::accept(instant now, socket_id listener) {
   return impl_->accept(now, listener);
 }
@@ -181,6 +191,14 @@ result<std::size_t> host::udp_send(instant now, socket_id id, const endpoint* to
 result<received_datagram> host::udp_receive(socket_id id, std::span<std::byte> into) {
   return impl_->datagrams_.receive(id, into);
 }
+result<socket_id> host::udp_bind_any(const any_destination& where,
+                                     const udp_flow_options& options) {
+  return impl_->datagrams_.bind_any(where, options);
+}
+result<socket_id> host::udp_accept(socket_id any) { return impl_->datagrams_.accept(any); }
+void host::udp_refuse(instant now, socket_id id, refusal how) {
+  impl_->datagrams_.refuse(now, id, how);
+}
 result<udp_info> host::info_udp(socket_id id) const {
   auto* s = impl_->datagrams_.find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
@@ -191,6 +209,7 @@ endpoint host::local_endpoint(socket_id id) const { return impl_->local_endpoint
 
 endpoint host::remote_endpoint(socket_id id) const {
   if (auto* u = impl_->datagrams_.find(id)) return u->remote;
+  if (auto* e = impl_->opens_.find_request(id)) return e->flow.remote;
   auto* s = impl_->flows_.find(id);
   return s == nullptr ? endpoint{} : s->connection.flow().remote;
 }

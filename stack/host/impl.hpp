@@ -37,6 +37,9 @@ class host::impl final : handover_receiver {
 
   // sockets.cpp
   result<socket_id> listen(const endpoint& local, const listen_options& options);
+  result<socket_id> listen_any(const any_destination& where, const listen_options& options);
+  result<socket_id> next_request(socket_id listener);
+  std::error_code accept_request(instant now, socket_id request);
   result<socket_id> accept(instant now, socket_id id);
   void accept_wanted(instant now, socket_id id);
   void accept_unwanted(instant now, socket_id id);

@@ -62,6 +62,8 @@ void host::impl::take(instant now, const delivery& what) {
     on_icmp(now, *report, 0);
   } else if (const auto* datagram = std::get_if<wire::udp_datagram>(&what)) {
     on_datagram(now, *datagram, 0);
+  } else if (const auto* echo = std::get_if<echo_request>(&what)) {
+    datagrams_.on_echo(now, *echo);
   }
 }
 
@@ -174,6 +176,7 @@ void host::impl::flush(instant now) {
 void host::impl::advance(instant now) {
   core_.latest = now;
   core_.ip.advance(now);
+  datagrams_.advance(now);
   while (auto* node = core_.wheel.take_due(now)) on_timer(now, *node);
   take_looped(now);
   relief_.relieve(now);
@@ -188,7 +191,8 @@ void host::impl::on_timer(instant now, const tcp::timer_node& node) {
 }
 
 instant host::impl::next_deadline() const {
-  return std::min({core_.wheel.next(), core_.ip.next_deadline(), relief_.next()});
+  return std::min(
+      {core_.wheel.next(), core_.ip.next_deadline(), relief_.next(), datagrams_.next_deadline()});
 }
 
 namespace {
@@ -205,6 +209,7 @@ bool tell(Socket* socket, socket_id id, event& out) {
 }  // namespace
 
 bool host::impl::next_event(event& out) {
+  if (opens_.next_ended(out)) return true;
   for (;;) {
     const auto id = events_.pop();
     if (id == socket_id::none) return false;

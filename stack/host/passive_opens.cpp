@@ -31,6 +31,12 @@ std::uint32_t passive_opens::add(const endpoint& at, const listen_options& optio
   return index;
 }
 
+std::uint32_t passive_opens::add(const any_destination& where, const listen_options& options) {
+  const auto index = listeners_.add(where, options);
+  listeners_[index].tcp = options.tcp ? tcp::options_ref(*options.tcp) : usual_options_;
+  return index;
+}
+
 void passive_opens::close(instant now, std::uint32_t index) {
   auto& l = listeners_[index];
   while (l.syn_head != none) {
@@ -61,7 +67,7 @@ void passive_opens::on_listener_segment(instant now, std::uint32_t index,
   const auto& how = *l.tcp;
   const flow_key flow{{segment.destination, segment.destination_port},
                       {segment.source, segment.source_port}};
-  if (accept_full(l)) {
+  if (!l.options.ask && accept_full(l)) {
     // Dropped, not reset: the client tries again, and by then there may be room.
     ++l.accept_overflows;
     core_.counters.add(counter::accept_queue_overflow);
@@ -91,6 +97,7 @@ void passive_opens::on_listener_segment(instant now, std::uint32_t index,
     e.timestamp_offset = core_.isn.timestamp_offset(e.flow);
   }
   link(entry, index);
+  if (l.options.ask) return ask(now, entry);
   if (l.group) (void)claims_.claim(e.flow, l.group->places_freely());
   send_syn_ack(now, e, how);
   core_.wheel.arm(e.timer, now + how.initial_rto);
@@ -121,6 +128,7 @@ void passive_opens::unlink(std::uint32_t entry) {
 }
 
 void passive_opens::drop(std::uint32_t entry) {
+  end_request(entry);
   claims_.forget(flows_.handshake(entry).flow);
   unlink(entry);
 }
@@ -154,6 +162,7 @@ void passive_opens::on_half_open_segment(instant now, std::uint32_t index,
   const auto& how = *listeners_[e.listener].tcp;
   const auto sequence = tcp::seq(segment.sequence);
   const auto expected = e.irs + 1;
+  if (await_answer(e, segment)) return;
   if (segment.has(wire::rst)) {
     // RFC 5961 3.2: the exact number only. RFC 9293 3.10.7.4: back to LISTEN, silently.
     if (sequence == expected) {
@@ -215,7 +224,8 @@ void passive_opens::complete(instant now, std::uint32_t index, const wire::tcp_s
   auto& e = flows_.handshake(index);
   auto& l = listeners_[e.listener];
   if (defer(now, e, l, segment)) return;
-  if (accept_full(l)) {
+  const bool asked = e.request == request_state::accepted;
+  if (!asked && accept_full(l)) {
     ++l.accept_overflows;
     core_.counters.add(counter::accept_queue_overflow);
     if (l.options.overflow == overflow_policy::reset) {
@@ -249,13 +259,15 @@ void passive_opens::complete(instant now, std::uint32_t index, const wire::tcp_s
   if (e.retransmissions == 0 && !e.acknowledged) agreed.rtt = now - e.sent;
   const auto flow = e.flow;
   const auto listener_index = e.listener;
+  auto* const user = e.user;
   unlink(index);
+  if (asked) return hand_to_user(user, open(now, flow, agreed, l.tcp, segment));
   add_accepted(now, flow, agreed, listener_index, segment);
 }
 
-void passive_opens::add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
-                                 std::uint32_t listener_index, const wire::tcp_segment& segment) {
-  const auto index = flows_.add(flow, listeners_[listener_index].tcp);
+std::uint32_t passive_opens::open(instant now, const flow_key& flow, const tcp::handshake& agreed,
+                                  const tcp::options_ref& how, const wire::tcp_segment& segment) {
+  const auto index = flows_.add(flow, how);
   auto& s = flows_[index];
   s.queued = {none, tcp::stamp(now)};
   auto ctx = core_.context(now);
@@ -263,7 +275,12 @@ void passive_opens::add_accepted(instant now, const flow_key& flow, const tcp::h
   s.connection.on_segment(ctx, segment);
   core_.counters.add(counter::passive_opens);
   flows_.want_flush(index);
-  append(listener_index, index);
+  return index;
+}
+
+void passive_opens::add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,
+                                 std::uint32_t listener_index, const wire::tcp_segment& segment) {
+  append(listener_index, open(now, flow, agreed, listeners_[listener_index].tcp, segment));
   auto& l = listeners_[listener_index];
   if (!l.shared) return;
   l.group->unaccepted.fetch_add(1, std::memory_order_relaxed);
@@ -273,6 +290,11 @@ void passive_opens::add_accepted(instant now, const flow_key& flow, const tcp::h
 void passive_opens::on_half_open_timer(instant now, std::uint32_t index) {
   auto& e = flows_.handshake(index);
   const auto& how = *listeners_[e.listener].tcp;
+  if (e.request == request_state::untold || e.request == request_state::told) {
+    core_.counters.add(counter::syn_asked_refused);
+    refuse(now, e);
+    return drop(index);
+  }
   if (e.retransmissions >= syn_ack_retries) {
     auto& l = listeners_[e.listener];
     ++l.syn_expired;
@@ -292,7 +314,8 @@ void passive_opens::refuse(instant now, const half_open& e) {
   reset.destination = e.flow.remote.address;
   reset.source_port = e.flow.local.port;
   reset.destination_port = e.flow.remote.port;
-  reset.sequence = (e.iss + 1).raw();
+  const bool answered = e.request == request_state::none || e.request == request_state::accepted;
+  reset.sequence = answered ? (e.iss + 1).raw() : 0;
   reset.acknowledgment = (e.irs + 1).raw();
   reset.flags = wire::rst | wire::ack;
   core_.counters.add(counter::resets_sent);

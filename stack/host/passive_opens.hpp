@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "host/flows.hpp"
 #include "listen/listener_table.hpp"
@@ -33,14 +34,20 @@ class passive_opens {
 
   // --- Listeners.
   std::uint32_t add(const endpoint& at, const listen_options& options);
+  std::uint32_t add(const any_destination& where, const listen_options& options);
   /// RFC 9293 3.10.4 and row 6 of the sixty: nobody will take what it holds, so they are told.
   void close(instant now, std::uint32_t index);
   std::uint32_t match(const endpoint& local) const { return listeners_.match(local); }
+  std::uint32_t match_specific(const endpoint& local) const {
+    return listeners_.match_specific(local);
+  }
   std::uint32_t exact(const endpoint& local) const { return listeners_.exact(local); }
   bool conflicts(const endpoint& at, const listen_options& how) const {
     return listeners_.conflicts(at, how);
   }
+  bool conflicts(const any_destination& where) const { return listeners_.conflicts(where); }
   std::size_t size() const { return listeners_.size(); }
+  std::size_t any_size() const { return listeners_.any_size(); }
   std::uint32_t capacity() const { return listeners_.all().capacity(); }
   bool live(std::uint32_t index) const { return listeners_.all().live(index); }
   listener& operator[](std::uint32_t index) { return listeners_[index]; }
@@ -81,6 +88,16 @@ class passive_opens {
   bool cookie_is_good(instant now, const share::group& of, const flow_key& flow,
                       const wire::tcp_segment& segment) const;
 
+  // --- Requests: SYNs at a listener that asks (requests.cpp). Their ids are the handshakes'.
+  /// The oldest that nobody was told of; none.
+  socket_id next_request(std::uint32_t index);
+  half_open* find_request(socket_id id);
+  /// Answers the SYN. `connected` or `failed` follows.
+  void accept_request(instant now, socket_id id);
+  void refuse_request(instant now, socket_id id, refusal how);
+  /// What became of one that the user knows, and that ended without him.
+  bool next_ended(event& out);
+
   // --- The accept queue.
   /// A connection that nobody accepted yet goes to its end.
   void append(std::uint32_t index, std::uint32_t connection);
@@ -107,6 +124,18 @@ class passive_opens {
                     std::uint32_t listener_index, const wire::tcp_segment& segment);
   void send_syn_ack(instant now, half_open& entry, const tcp_options& how);
   void drop(std::uint32_t entry);
+  std::uint32_t open(instant now, const flow_key& flow, const tcp::handshake& agreed,
+                     const tcp::options_ref& how, const wire::tcp_segment& segment);
+  // requests.cpp
+  void ask(instant now, std::uint32_t entry);
+  bool await_answer(half_open& e, const wire::tcp_segment& segment);
+  void forget_untold(std::uint32_t entry);
+  void end_request(std::uint32_t entry);
+  void hand_to_user(void* user, std::uint32_t connection);
+  socket_id request_id(std::uint32_t entry) const {
+    return static_cast<socket_id>(std::uint64_t{flows_.handshake_generation(entry)} << 32 |
+                                  request_bits | entry);
+  }
   static std::uint16_t offered_window(const tcp_options& how) {
     return tcp::syn_window(how.receive_buffer);
   }
@@ -131,6 +160,7 @@ class passive_opens {
   syn_pressure pressure_;
   std::uint32_t pressed_ = none;  // the listener whose SYNs were last put off
   bool answer_it_ = false;        // postpone() let the packet pass that is being taken
+  std::vector<event> ended_;      // no more than there are requests
   tcp::options_ref usual_options_;
   std::uint32_t unaccepted_ = 0;
 };

@@ -21,6 +21,7 @@ result<socket_id> host::impl::listen(const endpoint& local, const listen_options
     if (!port) return std::errc::address_in_use;
     at.port = *port;
   }
+  if (link_.shares() && options.ask) return std::errc::operation_not_supported;
   if (link_.shares()) {
     if (auto error = link_.join(at, options)) return error;
   } else if (opens_.conflicts(at, options)) {
@@ -29,6 +30,36 @@ result<socket_id> host::impl::listen(const endpoint& local, const listen_options
   const auto index = opens_.add(at, options);
   if (link_.shares()) link_.joined(index);
   return opens_.id_of(index);
+}
+
+result<socket_id> host::impl::listen_any(const any_destination& where,
+                                         const listen_options& options) {
+  if (link_.shares()) return std::errc::operation_not_supported;
+  if (where.ports.first == 0 || where.ports.first > where.ports.last)
+    return std::errc::invalid_argument;
+  if (opens_.conflicts(where)) return std::errc::address_in_use;
+  const auto& limits = core_.options.limits;
+  if (opens_.size() >= limits.listeners || opens_.any_size() >= limits.any_listeners ||
+      !core_.ip.take_also(where.network))
+    return std::errc::not_enough_memory;
+  return opens_.id_of(opens_.add(where, options));
+}
+
+result<socket_id> host::impl::next_request(socket_id id) {
+  const auto* l = opens_.find(id);
+  if (l == nullptr) return std::errc::bad_file_descriptor;
+  if (!l->options.ask) return std::errc::invalid_argument;
+  const auto request = opens_.next_request(index_of(id));
+  if (request == socket_id::none) return std::errc::operation_would_block;
+  return request;
+}
+
+std::error_code host::impl::accept_request(instant now, socket_id id) {
+  const auto* e = opens_.find_request(id);
+  if (e == nullptr) return std::make_error_code(std::errc::connection_aborted);
+  if (e->request != request_state::told) return std::make_error_code(std::errc::invalid_argument);
+  opens_.accept_request(now, id);
+  return {};
 }
 
 void host::impl::close_listener(instant now, std::uint32_t index) {
@@ -90,7 +121,7 @@ result<flow_key> host::impl::choose_flow(const endpoint& remote, const endpoint&
   }
   // Shards that share a device choose among different ports: those of the flows that are theirs.
   const auto free = [&](const flow_key& wanted) {
-    if (!link_.shares()) return opens_.match(wanted.local) == passive_opens::none;
+    if (!link_.shares()) return opens_.match_specific(wanted.local) == passive_opens::none;
     return link_.at_home(wanted) && !link_.listens(wanted.local);
   };
   const auto port = ports_.choose(flow.local.address, remote, [&](std::uint16_t p) {
@@ -181,12 +212,14 @@ void host::impl::release(instant now, const lent_chunk& lent) {
 }
 
 void host::impl::close(instant now, socket_id id) {
+  if (is_request(id)) return opens_.refuse_request(now, id, refusal::reset);
   if (opens_.find(id) != nullptr) return close_listener(now, index_of(id));
   if (datagrams_.find(id) != nullptr) return datagrams_.close(id);
   if (flows_.find(id) != nullptr) flows_.close(now, index_of(id));
 }
 
 void host::impl::abort(instant now, socket_id id) {
+  if (is_request(id)) return opens_.refuse_request(now, id, refusal::reset);
   if (opens_.find(id) != nullptr) return close_listener(now, index_of(id));
   if (datagrams_.find(id) != nullptr) return datagrams_.close(id);
   if (flows_.find(id) != nullptr) flows_.abort(now, index_of(id));
@@ -204,6 +237,8 @@ void host::impl::set_user(socket_id id, void* user) {
     s->user = user;
   else if (auto* l = opens_.find(id))
     l->user = user;
+  else if (auto* e = opens_.find_request(id))
+    e->user = user;
   else if (auto* u = datagrams_.find(id))
     u->user = user;
 }
@@ -211,6 +246,7 @@ void host::impl::set_user(socket_id id, void* user) {
 endpoint host::impl::local_endpoint(socket_id id) {
   if (auto* s = flows_.find(id)) return s->connection.flow().local;
   if (auto* l = opens_.find(id)) return l->local;
+  if (auto* e = opens_.find_request(id)) return e->flow.local;
   if (auto* u = datagrams_.find(id)) return u->local;
   return {};
 }

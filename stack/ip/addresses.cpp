@@ -8,6 +8,7 @@ namespace {
 
 // ::ffff:0:0/96 never stands in a header on the wire (RFC 6890 2.2.3).
 bool is_v4_mapped(const ip_address& address) {
+  if (address.is_v4()) return false;
   auto bytes = address.bytes();
   return std::all_of(bytes.begin(), bytes.begin() + 10, [](auto b) { return b == 0; }) &&
          bytes[10] == 0xff && bytes[11] == 0xff;
@@ -34,6 +35,25 @@ bool address_set::is_local_v6(const ip_address& address) const {
   if (sorted_v6_.size() > scan_limit)
     return std::binary_search(sorted_v6_.begin(), sorted_v6_.end(), address);
   return std::find(sorted_v6_.begin(), sorted_v6_.end(), address) != sorted_v6_.end();
+}
+
+bool address_set::take_also(const ip_prefix& network) {
+  for (const auto& other : also_) {
+    const bool within = other.address.family() == network.address.family() &&
+                        other.length <= network.length && other.contains(network.address);
+    if (within) return true;
+  }
+  if (also_.size() == most_also) return false;
+  also_.push_back(network);
+  return true;
+}
+
+// One host elsewhere: what no packet on a wire may be sent to is not taken either.
+bool address_set::is_taken_also(const ip_address& address) const {
+  if (!is_unicast(address) || address.is_loopback() || is_v4_mapped(address)) return false;
+  return std::any_of(also_.begin(), also_.end(), [&](const auto& network) {
+    return network.address.family() == address.family() && network.contains(address);
+  });
 }
 
 bool address_set::is_broadcast(const ip_address& address) const {

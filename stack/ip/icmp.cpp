@@ -81,6 +81,10 @@ delivery icmp_handler::input(instant now, const wire::ip_header& header) {
     return {};
   }
   if (message.type == (v6 ? icmp6::echo_request : icmp4::echo_request) && message.code == 0) {
+    if (!addresses_.is_local(header.destination) && !header.destination.is_multicast())
+      return echo_request{header.source, header.destination,
+                          static_cast<std::uint16_t>(message.rest >> 16),
+                          header.payload.subspan(6)};
     answer_echo(now, header, message);
     return {};
   }
@@ -116,6 +120,24 @@ void icmp_handler::answer_echo(instant now, const wire::ip_header& header,
     counters_.add(counter::icmp_echo_answered);
 }
 
+bool icmp_handler::send_echo_reply(instant now, const echo_request& reply) {
+  constexpr std::size_t sequence = 2;
+  const bool v6 = reply.source.is_v6();
+  if (reply.data.size() < sequence) return false;
+  ip_route route;
+  route.source = reply.source;
+  route.destination = reply.destination;
+  route.protocol = v6 ? wire::icmp_v6 : wire::icmp_v4;
+  icmp_message message;
+  message.type = v6 ? icmp6::echo_reply : icmp4::echo_reply;
+  message.rest = std::uint32_t{reply.identifier} << 16 | wire::get16(reply.data.data());
+  message.body = reply.data.subspan(sequence);
+  std::array<std::byte, wire::icmp_header> bytes;
+  wire::emit_icmp(bytes.data(), message, route.source, route.destination);
+  byte_span body[] = {message.body};
+  return output_.send_datagram(route, bytes, body, path_mtu_.get(now, route.destination));
+}
+
 delivery icmp_handler::report(const wire::ip_header& header, const icmp_message& message) {
   counters_.add(counter::icmp_errors_received);
   bool v6 = header.source.is_v6();
@@ -123,7 +145,7 @@ delivery icmp_handler::report(const wire::ip_header& header, const icmp_message&
   bool transport = quoted.protocol == wire::tcp_protocol || quoted.protocol == wire::udp_protocol;
   bool usable = quoted.understood && transport && !quoted.later_fragment &&
                 quoted.transport.size() >= least_quoted && quoted.source.is_v6() == v6 &&
-                addresses_.is_local(quoted.source) && addresses_.is_unicast(quoted.destination);
+                addresses_.is_ours(quoted.source) && addresses_.is_unicast(quoted.destination);
   if (!usable) {
     counters_.add(counter::drop_icmp_malformed);
     return {};
@@ -169,7 +191,7 @@ void icmp_handler::send_error(instant now, std::span<const std::byte> packet,
   bool v6 = about.source.is_v6();
   ip_route route;
   route.source = about.destination;
-  if (!addresses_.is_local(route.source)) {
+  if (!addresses_.is_ours(route.source)) {
     auto own = addresses_.source_for(about.source);
     if (!own) return;
     route.source = *own;

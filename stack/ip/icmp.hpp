@@ -30,6 +30,7 @@ class icmp_handler {
 
   /// A message that came in `header`; what it says about one of our packets, or nothing.
   delivery input(instant now, const wire::ip_header& header);
+  bool send_echo_reply(instant now, const echo_request& reply);
   /// Sends an error about `packet`, unless a rule forbids it. Counted either way.
   void send_error(instant now, std::span<const std::byte> packet, const icmp_error& error);
 

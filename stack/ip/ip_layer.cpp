@@ -25,6 +25,19 @@ constexpr icmp_error v6_port_unreachable{wire::icmp6::unreachable, 4, 0, false};
 constexpr icmp_error v4_reassembly_timeout{wire::icmp4::time_exceeded, 1, 0, false};
 constexpr icmp_error v6_reassembly_timeout{wire::icmp6::time_exceeded, 1, 0, false};
 
+// RFC 792, RFC 1812 5.2.7.1; RFC 4443 3.1.
+icmp_error unreachable(bool v6, refusal why) {
+  const auto code = [&]() -> std::uint8_t {
+    switch (why) {
+      case refusal::network_unreachable: return 0;
+      case refusal::host_unreachable: return v6 ? 3 : 1;
+      case refusal::prohibited: return v6 ? 1 : 13;
+      default: return v6 ? 4 : 3;
+    }
+  }();
+  return {v6 ? wire::icmp6::unreachable : wire::icmp4::unreachable, code, 0, false};
+}
+
 icmp_error parameter_problem(const wire::ip_header& header) {
   if (header.source.is_v4())
     return {wire::icmp4::parameter_problem, 0, header.problem_pointer << 24, false};
@@ -83,7 +96,7 @@ bool ip_layer::impl::accept(const wire::ip_header& header, bool looped) {
     return false;
   }
   bool loopback_from_wire = !looped && header.destination.is_loopback();
-  bool ours = addresses_.is_local(header.destination) && !loopback_from_wire;
+  bool ours = addresses_.is_ours(header.destination) && !loopback_from_wire;
   if (!ours && !addresses_.is_joined_group(header.destination)) {
     counters_.add(counter::drop_ip_not_ours);
     return false;
@@ -139,7 +152,7 @@ bool ip_layer::impl::input_plain(std::span<const std::byte> packet, const receiv
   // What accept() asks of an IPv4 packet from the wire.
   const auto from = out.source.to_v4_number(), to = out.destination.to_v4_number();
   if (const auto pair = std::uint64_t{from} << 32 | to; pair != last_pair_ || pair == 0) {
-    if (!addresses_.is_local_v4(to) || to >> 24 == 127 || !addresses_.is_valid_wire_source_v4(from))
+    if (!addresses_.is_ours_v4(to) || to >> 24 == 127 || !addresses_.is_valid_wire_source_v4(from))
       return false;
     last_pair_ = pair;
   }
@@ -266,11 +279,38 @@ bool ip_layer::send_udp(instant now, const wire::udp_datagram& datagram,
                                       impl_->path_mtu_.get(now, datagram.destination), checksum_at);
 }
 
+bool ip_layer::send_echo_reply(instant now, const echo_request& reply) {
+  return impl_->icmp_.send_echo_reply(now, reply);
+}
+
+void ip_layer::send_unreachable(instant now, const refused_packet& what) {
+  const auto& destination = what.to.address;
+  const bool v6 = destination.is_v6();
+  std::array<std::byte, wire::ipv6_header + wire::min_tcp_header> packet{};
+  ip_route route;
+  route.source = what.from.address;
+  route.destination = destination;
+  route.protocol = what.protocol;
+  const bool tcp = what.protocol == wire::tcp_protocol;
+  const auto length = tcp ? wire::min_tcp_header : wire::udp_header;
+  const auto at = emit_ip_header(packet.data(), route, length);
+  wire::put16(packet.data() + at, what.from.port);
+  wire::put16(packet.data() + at + 2, what.to.port);
+  if (tcp) {
+    wire::put32(packet.data() + at + 4, what.sequence);
+    wire::put8(packet.data() + at + 12, wire::min_tcp_header / 4 << 4);
+    wire::put8(packet.data() + at + 13, wire::syn);
+  } else {
+    wire::put16(packet.data() + at + 4, wire::udp_header);
+  }
+  impl_->icmp_.send_error(now, std::span(packet).first(at + length), unreachable(v6, what.why));
+}
 void ip_layer::send_port_unreachable(instant now, const wire::udp_datagram& datagram) {
   impl_->icmp_.send_error(now, datagram.packet,
                           datagram.source.is_v6() ? v6_port_unreachable : v4_port_unreachable);
 }
 
+bool ip_layer::take_also(const ip_prefix& network) { return impl_->addresses_.take_also(network); }
 bool ip_layer::is_local(const ip_address& address) const {
   return impl_->addresses_.is_local(address);
 }

@@ -48,9 +48,25 @@ struct icmp_report {
   std::uint32_t quoted_length = 0;  ///< packet_too_big: total length of the packet that did not fit
 };
 
-/// What input() has for a transport: nothing, a segment, a datagram or an error. Spans are valid
-/// until the next call of input(), input_looped() or advance().
-using delivery = std::variant<std::monostate, wire::tcp_segment, wire::udp_datagram, icmp_report>;
+/// An echo request to an address that is not one of the host's own.
+struct echo_request {
+  ip_address source, destination;
+  std::uint16_t identifier = 0;
+  std::span<const std::byte> data;  ///< sequence number and what follows it
+};
+
+/// What input() has for a transport: nothing, a segment, a datagram, an echo request or an error.
+/// Spans are valid until the next call of input(), input_looped() or advance().
+using delivery =
+    std::variant<std::monostate, wire::tcp_segment, wire::udp_datagram, icmp_report, echo_request>;
+
+/// A SYN or a datagram that ends here.
+struct refused_packet {
+  endpoint from, to;
+  std::uint8_t protocol = 0;
+  std::uint32_t sequence = 0;  ///< of TCP
+  refusal why = refusal::port_unreachable;
+};
 
 class ip_layer {
  public:
@@ -93,9 +109,16 @@ class ip_layer {
   /// The same for a UDP datagram; one that is larger than the MTU is fragmented.
   bool send_udp(instant now, const wire::udp_datagram& datagram,
                 std::span<const std::span<const std::byte>> payload, std::uint8_t ttl = 64);
+  /// The reply to an echo request; `data` as there. False: the device has no room.
+  bool send_echo_reply(instant now, const echo_request& reply);
+  /// Says that a packet leads nowhere, in the name of its destination; what of it the sender needs
+  /// to recognise it is made up again.
+  void send_unreachable(instant now, const refused_packet& what);
   /// Answers a datagram that no socket wants (RFC 1122 4.1.3.1, RFC 4443 3.1).
   void send_port_unreachable(instant now, const wire::udp_datagram& datagram);
 
+  /// Packets to this network are taken from now on, and sent from it. False: too many of them.
+  bool take_also(const ip_prefix& network);
   /// Whether `address` is one of the host's own.
   bool is_local(const ip_address& address) const;
   /// Whether a packet may be sent to `address`, and a connection opened: not multicast, broadcast

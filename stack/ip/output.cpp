@@ -80,11 +80,11 @@ bool ip_output::may_send(const ip_address& source, const ip_address& destination
   if (source.family() != destination.family()) return false;
   if (source.is_v4()) {
     const auto from = source.to_v4_number(), to = destination.to_v4_number();
-    if (!addresses_.is_local_v4(from)) return false;
+    if (!addresses_.is_ours_v4(from)) return false;
     local = addresses_.is_local_v4(to);
     return local || (addresses_.is_unicast_v4(to) && to >> 24 != 127 && from >> 24 != 127);
   }
-  if (!addresses_.is_local(source)) return false;  // RFC 1122 3.2.1.3: one of the host's own
+  if (!addresses_.is_ours(source)) return false;  // RFC 1122 3.2.1.3: one of the host's own
   local = addresses_.is_local(destination);
   if (local) return true;
   // RFC 1122 3.2.1.3 g: loopback addresses stay inside.

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 
 #include "tcp/options_ref.hpp"
 #include "weir/stack/info.hpp"
@@ -52,6 +53,9 @@ struct alignas(64) listener {
 
   bool accept_full() const { return accept_count >= options.backlog; }
   bool syn_full() const { return syn_count >= options.syn_backlog; }
+  std::optional<any_destination> any;                    ///< instead of `local`
+  std::uint32_t untold_head = none, untold_tail = none;  ///< requests, where it asks
+  bool takes(const endpoint& to) const { return any && any->contains(to); }
   listener_info info() const;
 };
 

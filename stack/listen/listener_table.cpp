@@ -1,6 +1,8 @@
 // See listener_table.hpp.
 #include "listen/listener_table.hpp"
 
+#include <algorithm>
+
 namespace weir::stack {
 namespace {
 
@@ -31,6 +33,8 @@ listener_info listener::info() const {
   out.deferred = deferred;
   out.sharing = options.sharing;
   out.policy = options.policy;
+  out.any = any;
+  out.asks = options.ask;
   out.has_owner_key = options.owner_key != owner_key::none;
   return out;
 }
@@ -43,15 +47,29 @@ std::uint32_t listener_table::exact(const endpoint& local) const {
 }
 
 std::uint32_t listener_table::match(const endpoint& local) const {
-  if (listeners_.size() == 0) return none;
+  const auto specific = match_specific(local);
+  if (specific != none || any_.empty()) return specific;
+  const auto found =
+      std::find_if(any_.begin(), any_.end(), [&](auto i) { return listeners_[i].takes(local); });
+  return found == any_.end() ? none : *found;
+}
+
+std::uint32_t listener_table::match_specific(const endpoint& local) const {
+  if (listeners_.size() == any_.size()) return none;
   const auto specific = exact(local);
   return specific != none ? specific : exact(wildcard_of(local));
+}
+
+bool listener_table::conflicts(const any_destination& where) const {
+  return std::any_of(any_.begin(), any_.end(),
+                     [&](auto i) { return listeners_[i].any->conflicts(where); });
 }
 
 bool listener_table::conflicts(const endpoint& local, const listen_options& options) const {
   for (std::uint32_t i = 0; i < listeners_.capacity(); ++i) {
     if (!listeners_.live(i)) continue;
     const auto& other = listeners_[i];
+    if (other.any) continue;
     if (other.local.port != local.port || other.local.address.family() != local.address.family())
       continue;
     if (other.local.address == local.address) return true;
@@ -71,7 +89,22 @@ std::uint32_t listener_table::add(const endpoint& local, const listen_options& o
   return i;
 }
 
+std::uint32_t listener_table::add(const any_destination& where, const listen_options& options) {
+  const auto i = listeners_.emplace();
+  listeners_[i].local = {where.network.address, 0};
+  listeners_[i].any = where;
+  listeners_[i].options = options;
+  const auto behind = std::find_if(any_.begin(), any_.end(),
+                                   [&](auto j) { return where.before(*listeners_[j].any); });
+  any_.insert(behind, i);
+  return i;
+}
+
 void listener_table::remove(std::uint32_t i) {
+  if (listeners_[i].any) {
+    std::erase(any_, i);
+    return listeners_.erase(i);
+  }
   index_.erase(hash_endpoint<1, 3>(key_, listeners_[i].local), i);
   listeners_.erase(i);
 }

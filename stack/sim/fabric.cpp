@@ -54,6 +54,7 @@ struct node {
   std::vector<ip_address> addresses;
   fabric::receiver deliver;
   std::vector<link*> links;
+  link* otherwise = nullptr;  // to a gateway
 };
 
 // The destination as the header says; nothing when there is no header.
@@ -137,7 +138,9 @@ link* fabric::impl::route(node_id from, const ip_address& destination, int& dire
     const auto& owned = at(candidate->ends_[direction == 0 ? 1u : 0u]).addresses;
     if (std::find(owned.begin(), owned.end(), destination) != owned.end()) return candidate;
   }
-  return nullptr;
+  auto* const otherwise = at(from).otherwise;
+  if (otherwise != nullptr) direction = otherwise->ends_[0] == from ? 0 : 1;
+  return otherwise;
 }
 
 void fabric::impl::enter(node_id from, bytes packet) {
@@ -281,6 +284,8 @@ link& fabric::join(node_id a, node_id b, const link_options& options) {
   impl_->at(b).links.push_back(made);
   return *made;
 }
+
+void fabric::send_others_by(node_id from, link& over) { impl_->at(from).otherwise = &over; }
 
 void fabric::send(node_id from, std::span<const std::span<const std::byte>> parts) {
   auto packet = impl_->take_buffer();

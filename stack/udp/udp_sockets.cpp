@@ -41,25 +41,30 @@ std::uint32_t udp_sockets::exact(const endpoint& local) const {
                      [&](std::uint32_t i) { return sockets_[i].local == local; });
 }
 
-std::uint32_t udp_sockets::sender(const endpoint& local) const {
+std::uint32_t udp_sockets::bound(const endpoint& local) const {
   if (sockets_.size() == 0) return none;
   const auto specific = exact(local);
   return specific != none ? specific : exact(wildcard_of(local));
 }
 
+std::uint32_t udp_sockets::sender(const endpoint& local, const endpoint& remote) const {
+  const auto found = bound(local);
+  return found != none ? found : flow(local, remote);
+}
+
 std::uint32_t udp_sockets::match(const endpoint& local, const endpoint& remote) const {
-  const auto found = sender(local);
-  if (found == none) return none;
+  const auto found = bound(local);
+  if (found == none) return flow(local, remote);
   const auto& s = sockets_[found];
   return s.connected && s.remote != remote ? none : found;
 }
 
 bool udp_sockets::conflicts(const endpoint& local) const {
   if (sockets_.size() == 0) return false;
-  if (sender(local) != none) return true;
+  if (bound(local) != none) return true;
   if (!local.address.is_unspecified()) return false;
   for (std::uint32_t i = 0; i < sockets_.capacity(); ++i) {
-    if (!sockets_.live(i)) continue;
+    if (!sockets_.live(i) || sockets_[i].any || sockets_[i].is_flow) continue;
     const auto& other = sockets_[i].local;
     if (other.port == local.port && other.address.family() == local.address.family()) return true;
   }
@@ -77,7 +82,12 @@ std::uint32_t udp_sockets::add(const endpoint& local, const udp_options& options
 void udp_sockets::remove(std::uint32_t i) {
   auto& s = sockets_[i];
   while (s.queued != 0) free_head(s);
-  index_.erase(hash_endpoint<1, 3>(key_, s.local), i);
+  if (s.any)
+    forget_any(i);
+  else if (s.is_flow)
+    leave_any(i);
+  else
+    index_.erase(hash_endpoint<1, 3>(key_, s.local), i);
   sockets_.erase(i);
 }
 

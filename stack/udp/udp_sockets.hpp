@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "base/flow_key.hpp"
 #include "base/hash_index.hpp"
@@ -37,6 +40,23 @@ struct udp_socket {
   bool connected = false;
   bool event_queued = false;
 
+  // Of one that takes others' datagrams: the flows that began here, the one idle for longest first.
+  std::optional<any_destination> any;
+  udp_flow_options flow_options;
+  std::uint32_t flows = 0, oldest = hash_index::none, youngest = hash_index::none;
+  std::uint32_t unaccepted_head = hash_index::none, unaccepted_tail = hash_index::none;
+  // Of such a flow: where it began, its neighbours there, and who waits to be accepted behind it.
+  bool is_flow = false;
+  bool accepted = false;
+  bool echo = false;  ///< of ICMP
+  bool over = false;  ///< it was idle for too long: its error stays
+  std::uint32_t begun_at = hash_index::none;
+  std::uint32_t older = hash_index::none, younger = hash_index::none;
+  std::uint32_t next_unaccepted = hash_index::none;
+  instant used;
+
+  bool has_user() const { return !is_flow || accepted; }
+  std::error_code take_error() { return over ? error : std::exchange(error, {}); }
   udp_info info() const;
 };
 
@@ -53,13 +73,36 @@ class udp_sockets {
   /// The socket for a datagram to `local` from `remote`: on that very address, else on the wildcard
   /// of its family; a connected one takes its remote's datagrams only.
   std::uint32_t match(const endpoint& local, const endpoint& remote) const;
-  /// The socket that sends from `local`, whatever it is connected to.
-  std::uint32_t sender(const endpoint& local) const;
+  /// The socket that sends from `local` to `remote`, whatever it is connected to.
+  std::uint32_t sender(const endpoint& local, const endpoint& remote) const;
   /// Whether a new socket there would take datagrams from one that exists, or the other way round.
   bool conflicts(const endpoint& local) const;
 
   std::uint32_t add(const endpoint& local, const udp_options& options);
   void remove(std::uint32_t index);
+
+  // Flows of others' addresses.
+  std::size_t any_size() const { return any_.size(); }
+  bool conflicts(const any_destination& where, bool echo) const;
+  std::uint32_t add_any(const any_destination& where, const udp_flow_options& options);
+  std::uint32_t match_any(const endpoint& local, bool echo) const;
+  std::uint32_t flow(const endpoint& local, const endpoint& remote, bool echo = false) const;
+  bool flows_full(std::uint32_t any) const {
+    return sockets_[any].flows >= sockets_[any].flow_options.flows;
+  }
+  std::uint32_t add_flow(std::uint32_t any, instant now, const endpoint& local,
+                         const endpoint& remote);
+  std::uint32_t take_unaccepted(std::uint32_t any);
+  void forget_unaccepted(std::uint32_t flow);
+  void drop_unaccepted(std::uint32_t any);
+  /// A datagram went one way or the other.
+  void touch(std::uint32_t index, instant now) {
+    if (sockets_[index].is_flow) touch_flow(index, now);
+  }
+  /// A flow whose idle time is over, and which no datagram finds any more; none.
+  std::uint32_t take_expired(instant now);
+  instant next_deadline() const;
+
   /// Ties the socket to `remote`; `source` is the address that it sends from. Drops what others
   /// have sent.
   void connect(std::uint32_t index, const ip_address& source, const endpoint& remote);
@@ -91,12 +134,18 @@ class udp_sockets {
   };
 
   std::uint32_t exact(const endpoint& local) const;
+  std::uint32_t bound(const endpoint& local) const;
+  void touch_flow(std::uint32_t index, instant now);
+  void leave_any(std::uint32_t flow);
+  void forget_any(std::uint32_t index);
   void free_head(udp_socket& s);
   static std::uint32_t cost(std::size_t size);
 
   siphash_key key_;
   buffer::chunk_pool& pool_;
   hash_index index_;
+  hash_index flow_index_;           // by both endpoints
+  std::vector<std::uint32_t> any_;  // in the order in which they are asked
   slab<udp_socket, 16> sockets_;
   slab<record>
       records_;  // grows to the most that ever waited at once, never beyond the sockets' bounds

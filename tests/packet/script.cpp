@@ -227,6 +227,13 @@ wire::tcp_segment script::take() {
   return s;
 }
 
+std::vector<std::byte> script::take_packet() {
+  REQUIRE_MESSAGE(!sent_.empty(), "nothing was sent");
+  auto bytes = std::move(sent_.front().bytes);
+  sent_.pop_front();
+  return bytes;
+}
+
 std::uint8_t script::last_ttl() const {
   REQUIRE_FALSE(sent_.empty());
   return std::to_integer<std::uint8_t>(sent_.back().bytes[us.is_v4() ? 8 : 7]);

@@ -46,7 +46,7 @@ struct notation {
 };
 notation parse_notation(std::string_view text);
 
-class script final : public packet_sink {
+class script : public packet_sink {
  public:
   explicit script(host_options options = {}, bool v6 = false);
 
@@ -73,6 +73,8 @@ class script final : public packet_sink {
   std::size_t sent() const { return sent_.size(); }
   /// The next packet, whatever it is.
   wire::tcp_segment take();
+  /// The same as it is, of whatever protocol.
+  std::vector<std::byte> take_packet();
   /// The TTL or hop limit of the packet that was sent last.
   std::uint8_t last_ttl() const;
   std::string describe(const wire::tcp_segment& segment) const;

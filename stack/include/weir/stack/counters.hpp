@@ -20,7 +20,7 @@ namespace weir::stack {
   X(datagrams_reassembled)                                                                        \
   /* ICMP */                                                                                      \
   X(icmp_echo_answered) X(icmp_errors_sent) X(icmp_errors_limited) X(icmp_errors_received)        \
-  X(drop_icmp_malformed) X(drop_icmp_unknown)                                                     \
+  X(drop_icmp_malformed) X(drop_icmp_unknown) X(icmp_echo_ignored)                                \
   /* drops of TCP */                                                                              \
   X(drop_tcp_malformed) X(drop_tcp_checksum) X(drop_tcp_no_listener) X(drop_tcp_out_of_window)    \
   X(drop_tcp_no_ack) X(drop_tcp_bad_ack) X(drop_tcp_paws) X(drop_tcp_old_duplicate)               \
@@ -37,6 +37,7 @@ namespace weir::stack {
   X(syn_received) X(syn_queue_overflow) X(syn_expired) X(syn_cookies_sent)                        \
   X(syn_cookies_accepted) X(syn_cookies_refused) X(syn_cookies_postponed)                         \
   X(accept_queue_overflow) X(accepts_deferred)                                                    \
+  X(syn_asked) X(syn_asked_overflow) X(syn_asked_refused)                                         \
   X(connections_refused_limit)                                                                    \
   /* shards of one device */                                                                      \
   X(syns_handed_over) X(segments_handed_over) X(handovers_taken) X(handovers_dropped)             \
@@ -49,7 +50,7 @@ namespace weir::stack {
   /* UDP */                                                                                       \
   X(datagrams_received) X(datagrams_sent) X(drop_udp_malformed) X(drop_udp_checksum)              \
   X(drop_udp_no_socket) X(drop_udp_queue_full) X(drop_udp_memory)                                 \
-  X(datagrams_handed_over)
+  X(datagrams_handed_over) X(udp_flows_begun) X(udp_flows_expired) X(drop_udp_flows_full)
 // clang-format on
 
 enum class counter : std::uint16_t {

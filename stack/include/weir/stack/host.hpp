@@ -74,6 +74,22 @@ class host {
   /// Errors: address_not_available (not ours), permission_denied (wildcard), address_in_use,
   /// not_enough_memory (limit). Port 0 takes a free one; local_endpoint() tells it.
   result<socket_id> listen(const endpoint& local, const listen_options& options = {});
+  /// Listens for others' addresses, a gateway's way: whoever connects to one of them meets this
+  /// host, and an accepted socket's local endpoint is the one that was meant. Specific listeners go
+  /// first. Where hosts share a device: operation_not_supported. Packets to that network are taken
+  /// from now on, after the listener's end too. Errors: address_in_use (the same network and a port
+  /// in common), invalid_argument (port 0, no port), not_enough_memory (limit).
+  result<socket_id> listen_any(const any_destination& where, const listen_options& options = {});
+  /// Of a listener that asks (listen_options::ask): the oldest SYN that nobody was told of, by an
+  /// id that local_endpoint(), remote_endpoint() and set_user() know; operation_would_block when
+  /// there is none, and `acceptable` follows. Nothing was answered yet.
+  result<socket_id> next_request(socket_id listener);
+  /// Answers it with a SYN-ACK. An event with what set_user() gave follows: `connected` with the
+  /// connection's id, or `failed`. connection_aborted: the peer has gone, or the time was over.
+  std::error_code accept_request(instant now, socket_id request);
+  /// Gives it up, and tells the peer as much as it is to know. (close() is a refusal by reset.) The
+  /// id is dead, and no event follows.
+  void refuse_request(instant now, socket_id request, refusal how = refusal::reset);
   /// Takes the oldest completed connection; operation_would_block when there is none.
   /// Its time in the queue counts up to `now`.
   result<socket_id> accept(instant now, socket_id listener);
@@ -186,6 +202,19 @@ class host {
   /// connection_refused.
   result<received_datagram> udp_receive(socket_id id, std::span<std::byte> into);
   result<udp_info> info_udp(socket_id id) const;
+
+  /// Takes datagrams for others' addresses, as listen_any() takes connections. Each pair of
+  /// endpoints is a flow with a connected socket of its own, bound to what the datagram was sent
+  /// to; `acceptable` tells that one has begun. close() ends none that was accepted. Errors as
+  /// listen_any().
+  result<socket_id> udp_bind_any(const any_destination& where,
+                                 const udp_flow_options& options = {});
+  /// The oldest flow that nobody has; operation_would_block, and `acceptable` follows. Its socket
+  /// fails with timed_out when it was idle for too long: the flow is over, and the next datagram
+  /// begins another.
+  result<socket_id> udp_accept(socket_id any);
+  /// Tells a connected socket's remote, by ICMP, that its datagrams lead nowhere.
+  void udp_refuse(instant now, socket_id id, refusal how = refusal::port_unreachable);
 
   // --- Looking at it.
 

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "weir/stack/address.hpp"
+#include "weir/stack/any_destination.hpp"
 #include "weir/stack/sharing.hpp"
 #include "weir/stack/tcp_options.hpp"
 #include "weir/stack/time.hpp"
@@ -83,6 +85,8 @@ struct listener_info {
   duration accept_wait_longest{};  ///< of one of them; both to the millisecond
   duration defer_accept{};         ///< 0: accepted at once
   std::uint64_t deferred = 0;      ///< handshakes that waited for data
+  std::optional<any_destination> any = {};  ///< instead of `local`
+  bool asks = false;                        ///< its SYN queue is of requests, too
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy = sharding_policy::hash;
   std::uint32_t members = 1;   ///< listeners of the group, this one included

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "weir/stack/address.hpp"
+#include "weir/stack/any_destination.hpp"
 #include "weir/stack/sharing.hpp"
 #include "weir/stack/tcp_options.hpp"
 #include "weir/stack/time.hpp"
@@ -25,6 +26,7 @@ struct host_limits {
   std::uint32_t orphans =
       1u << 16;  ///< closed and not delivered yet; beyond it the oldest is reset
   std::uint32_t listeners = 4096;
+  std::uint32_t any_listeners = 64;  ///< of them and of UDP's, those of an any_destination
   std::uint32_t udp_sockets = 1u << 16;
   std::uint32_t time_wait = 1u << 16;  ///< beyond it the oldest entry goes
   /// Bytes in all queues together, at their true size. The last eighth is for what arrives and for
@@ -62,6 +64,11 @@ struct listen_options {
   sharing_mode sharing = sharing_mode::exclusive;
   sharding_policy policy =
       sharding_policy::hash;  ///< of a sharded group; the first member's counts
+  /// A SYN is answered when the user says how, and not before: host::next_request(). Those that
+  /// wait are in the SYN queue; beyond its bound a SYN is dropped, without a cookie. Where hosts
+  /// share a device: operation_not_supported.
+  bool ask = false;
+  duration answer_within = std::chrono::minutes(3);  ///< then it is refused, with a reset
   /// Of the group's owner; none, where hosts share a device: that device's own, drawn at random.
   stack::owner_key owner_key = stack::owner_key::none;
 };
@@ -75,6 +82,17 @@ struct udp_options {
   sharing_mode sharing = sharing_mode::exclusive;
   std::uint8_t ttl = 64;
   std::uint8_t traffic_class = 0;
+};
+
+/// Flows of UDP to others' addresses: each a pair of endpoints, with a socket of its own.
+struct udp_flow_options {
+  std::uint32_t flows = 4096;                ///< at once; what would begin one more is dropped
+  duration idle = std::chrono::seconds(60);  ///< without a datagram either way: the flow ends
+  udp_options each = {};                     ///< settings of their sockets
+  /// Not UDP: echo requests of ICMP, whatever their ports. A flow's endpoints have the identifier
+  /// for a port, its datagrams are sequence number (2 bytes) and data; what is sent, in one part,
+  /// is the reply.
+  bool echo = false;
 };
 
 }  // namespace weir::stack

@@ -114,9 +114,9 @@ enum class fate : std::uint8_t {
 };
 std::string_view name(fate f);
 
-/// The network. A packet goes to the neighbour that owns its destination address; what has none is
-/// counted and dropped. There are no routers: a path is one link, with whatever delay, rate and
-/// losses it is to have.
+/// The network. A packet goes to the neighbour that owns its destination address, else to the
+/// node's gateway (send_others_by()); what has none is counted and dropped. There are no routers: a
+/// path is one link, with whatever delay, rate and losses it is to have.
 class fabric {
  public:
   /// Bytes on the way in one direction of a link; more is dropped as queue_full, whatever the
@@ -139,6 +139,8 @@ class fabric {
   /// the call.
   node_id add_node(std::string name, std::vector<ip_address> addresses, receiver deliver);
   link& join(node_id a, node_id b, const link_options& options = {});
+  /// What no neighbour of `from` owns leaves by this link.
+  void send_others_by(node_id from, link& over);
   std::string_view node_name(node_id node) const;
 
   /// One IP packet, gathered from parts, leaves `from` now.

@@ -12,6 +12,10 @@ namespace weir::stack {
 /// Names a socket of one host. Carries a generation: an id that was closed is refused
 /// (bad_file_descriptor).
 enum class socket_id : std::uint64_t { none = 0 };
+/// Whether the id names a request to connect that waits for an answer.
+constexpr bool is_request(socket_id id) {
+  return (static_cast<std::uint64_t>(id) & 0xc0000000u) == 0xc0000000u;
+}
 /// Whether the id names a UDP socket.
 constexpr bool is_udp(socket_id id) {
   return (static_cast<std::uint64_t>(id) & 0xc0000000u) == 0x40000000u;
@@ -21,8 +25,8 @@ constexpr bool is_udp(socket_id id) {
 /// would_block.
 enum class ready : std::uint8_t {
   none = 0,
-  acceptable = 1,  ///< the accept queue is no longer empty
-  connected = 2,   ///< an active open completed
+  acceptable = 1,  ///< the accept queue is no longer empty; of a listener that asks: a request came
+  connected = 2,   ///< an active open completed, or a request that was answered
   readable = 4,    ///< bytes, end of stream, or an error to be read
   writable = 8,    ///< the send queue has room again after would_block
   failed = 16,  ///< reset, refused, timed out: error() says which; nothing more will happen on this
