@@ -63,6 +63,7 @@ result<udp_socket> try_adopt_udp(shard& here, unique_fd& fd) {
   if (by == nullptr) return not_supported();
   auto got = by->adopt_datagrams(fd);
   if (!got) return got.error();
+  (*got)->at = here.transport().datagrams();
   return udp_socket(**got);
 }
 result<any_stream> try_adopt_pipe(shard& here, unique_fd& fd) {

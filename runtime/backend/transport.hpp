@@ -23,6 +23,14 @@ class accepting_home : public stream_core, public listener_core {
   /// As tcp_listener says it.
   virtual bool leave_to_others(listener_socket&) noexcept { return true; }
 
+  // Requests that its listeners gave out (weir/request.hpp).
+  virtual void start_answer(answer_operation& op) {
+    op.complete(std::make_error_code(std::errc::operation_not_supported));
+  }
+  virtual void cancel_answer(answer_operation&) noexcept {}
+  /// The request is the home's again, and over.
+  virtual void refuse_request(socket_base&, std::error_code) noexcept {}
+
  protected:
   /// A socket of this home's.
   template <class Socket>
@@ -40,6 +48,12 @@ class transport : public accepting_home {
   virtual std::string_view name() const = 0;
 
   virtual result<listener_socket*> listen(const endpoint& local, const listen_options& options) = 0;
+  /// For others' addresses.
+  virtual result<listener_socket*> listen_any(const any_destination&, const listen_options&) {
+    return std::errc::operation_not_supported;
+  }
+  /// Whether listeners can ask before they answer (listen_options::ask).
+  virtual bool asks() const noexcept { return false; }
   /// What it is to connect to was judged (core/sockets/arguments.hpp).
   virtual void start_connect(connect_operation& op) = 0;
   virtual void cancel_connect(connect_operation& op) noexcept = 0;

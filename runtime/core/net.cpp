@@ -5,6 +5,7 @@
 
 #include "backend/transport.hpp"
 #include "core/sockets/arguments.hpp"
+#include "weir/request.hpp"
 
 namespace weir {
 
@@ -85,6 +86,8 @@ void accept_awaiter::begin() noexcept {
     stopped_ = true;
     return complete(canceled_error());
   }
+  if (wants_request != socket->asks)
+    return complete(std::make_error_code(std::errc::operation_not_supported));
   home_of_listener(*socket).start_accept(*this);
 }
 
@@ -110,6 +113,17 @@ void connect_awaiter::tell(const detail::cancel_node& node, wait_told& out) noex
   out.operation = "connect";
 }
 
+void answer_awaiter::begin() noexcept {
+  request = std::exchange(*handle_, nullptr);
+  assert(&owner() == &request->at->owner() && "a request is answered on the shard that owns it");
+  home_of_listener(*request).start_answer(*this);
+}
+
+void answer_awaiter::request_cancel(operation& op) noexcept {
+  auto& self = static_cast<answer_operation&>(op);
+  home_of_listener(*self.request).cancel_answer(self);
+}
+
 void connect_awaiter::begin() noexcept {
   if (auto error = check_connect(remote, options_)) return complete(error);
   const auto network = owner().network(options_.network);
@@ -124,6 +138,12 @@ void connect_awaiter::request_cancel(operation& op) noexcept {
 }
 
 }  // namespace detail
+
+void connection_request::refuse(std::error_code why) noexcept {
+  if (socket_ == nullptr) return;
+  auto& s = *std::exchange(socket_, nullptr);
+  detail::home_of_listener(s).refuse_request(s, why);
+}
 
 void any_stream::close() noexcept {
   if (socket_ == nullptr) return;

@@ -143,7 +143,25 @@ result<tcp_listener> shard::try_listen(const endpoint& local, const listen_optio
   if (auto error = detail::check_local(local, any)) return error;
   const auto at = network(options.network);
   if (!at) return at.error();
+  if (options.ask && !(*at)->asks()) return std::errc::operation_not_supported;
   auto socket = (*at)->listen(local, options);
+  if (!socket) return socket.error();
+  return tcp_listener(**socket);
+}
+
+tcp_listener shard::listen_any(const any_destination& where, const listen_options& options) {
+  auto listener = try_listen_any(where, options);
+  if (!listener)
+    throw io_error(listener.error(), "listen on any address of " + where.network.to_string());
+  return std::move(*listener);
+}
+
+result<tcp_listener> shard::try_listen_any(const any_destination& where,
+                                           const listen_options& options) {
+  assert(on_this_thread());
+  const auto at = network(options.network);
+  if (!at) return at.error();
+  auto socket = (*at)->listen_any(where, options);
   if (!socket) return socket.error();
   return tcp_listener(**socket);
 }

@@ -12,7 +12,7 @@
 namespace weir {
 
 int detail::native_handle_of(const datagram_socket& socket) {
-  const int fd = socket.owner->transport().datagrams()->native_handle(socket);
+  const int fd = socket.at->native_handle(socket);
   if (fd < 0)
     throw io_error(std::make_error_code(std::errc::operation_not_supported), "native_handle");
   return fd;
@@ -22,10 +22,21 @@ namespace {
 
 std::error_code code(std::errc e) { return std::make_error_code(e); }
 
-result<udp_socket> opened(const result<detail::datagram_socket*>& made, ip_family family,
+/// Where a network's datagrams are.
+result<detail::datagram_transport*> datagrams_at(shard& owner, std::string_view network) {
+  const auto at = owner.network(network);
+  if (!at) return at.error();
+  auto* datagrams = (*at)->datagrams();
+  if (datagrams == nullptr) return std::errc::operation_not_supported;
+  return datagrams;
+}
+
+result<udp_socket> opened(detail::datagram_transport& at,
+                          const result<detail::datagram_socket*>& made, ip_family family,
                           const endpoint* remote) {
   if (!made) return made.error();
   auto& s = **made;
+  s.at = &at;
   s.family = family;
   s.connected = remote != nullptr;
   if (remote != nullptr) s.remote = *remote;
@@ -33,7 +44,7 @@ result<udp_socket> opened(const result<detail::datagram_socket*>& made, ip_famil
 }
 
 detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
-  return *socket.owner->transport().datagrams();
+  return *socket.at;
 }
 
 }  // namespace
@@ -134,15 +145,76 @@ void udp_socket::close() noexcept {
   datagrams_of(s).close(s);
 }
 
+void udp_socket::refuse(std::error_code why) noexcept {
+  if (socket_ == nullptr) return;
+  datagrams_of(*socket_).refuse(*socket_, why);
+  close();
+}
+
+// --- Flows to others' addresses.
+
+namespace detail {
+
+void accept_flow_awaiter::begin() noexcept {
+  assert(&owner() == socket->owner && "a listener is used on the shard that owns it");
+  if (owner().stop_requested()) {
+    stopped_ = true;
+    return complete(canceled_error());
+  }
+  socket->acceptors.push_back(*this);
+  socket->at->start_accept(*this);
+}
+
+void accept_flow_awaiter::request_cancel(operation& op) noexcept {
+  auto& self = static_cast<accept_flow_operation&>(op);
+  self.socket->acceptors.remove(self);
+  self.complete(canceled_error());
+}
+
+void accept_flow_awaiter::stop_hook::on_stop(detail::cancel_node& node) noexcept {
+  auto& awaiter = *static_cast<stop_hook&>(node).awaiter;
+  if (!awaiter.pending()) return;
+  awaiter.stopped_ = true;
+  awaiter.ask_to_end();
+}
+
+}  // namespace detail
+
+void udp_flow_listener::close() noexcept {
+  if (socket_ == nullptr) return;
+  auto& s = *std::exchange(socket_, nullptr);
+  while (auto* op = s.acceptors.pop_front()) op->complete(make_error_code(weir::error::closed));
+  s.at->close_listener(s);
+}
+
 // --- Of the shard.
+
+result<udp_flow_listener> shard::try_listen_any_udp(const any_destination& where,
+                                                    const udp_flow_options& options) {
+  assert(on_this_thread());
+  const auto datagrams = datagrams_at(*this, options.network);
+  if (!datagrams) return datagrams.error();
+  auto made = (*datagrams)->listen_any(where, options);
+  if (!made) return made.error();
+  return udp_flow_listener(**made);
+}
+
+udp_flow_listener shard::listen_any_udp(const any_destination& where,
+                                        const udp_flow_options& options) {
+  auto listener = try_listen_any_udp(where, options);
+  if (!listener)
+    throw io_error(listener.error(), "listen on any address of " + where.network.to_string());
+  return std::move(*listener);
+}
 
 result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options& options) {
   assert(on_this_thread());
-  auto* datagrams = transport_->datagrams();
-  if (datagrams == nullptr) return code(std::errc::operation_not_supported);
+  const auto datagrams = datagrams_at(*this, options.network);
+  if (!datagrams) return datagrams.error();
   const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
   if (auto error = detail::check_local(local, any)) return error;
-  return opened(datagrams->open(local, nullptr, options), local.address.family(), nullptr);
+  return opened(**datagrams, (*datagrams)->open(local, nullptr, options), local.address.family(),
+                nullptr);
 }
 
 udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
@@ -154,15 +226,16 @@ udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
 result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint& local,
                                           const udp_options& options) {
   assert(on_this_thread());
-  auto* datagrams = transport_->datagrams();
-  if (datagrams == nullptr) return code(std::errc::operation_not_supported);
+  const auto datagrams = datagrams_at(*this, options.network);
+  if (!datagrams) return datagrams.error();
   if (auto error = detail::check_remote(remote.address.family(), remote)) return error;
   auto from = local;
   if (local.address.is_unspecified())
     from.address = remote.address.is_v4() ? ip_address() : ip_address::v6({});
   else if (local.address.family() != remote.address.family())
     return code(std::errc::address_family_not_supported);
-  return opened(datagrams->open(from, &remote, options), from.address.family(), &remote);
+  return opened(**datagrams, (*datagrams)->open(from, &remote, options), from.address.family(),
+                &remote);
 }
 
 udp_socket shard::connect_udp(const endpoint& remote, const endpoint& local,

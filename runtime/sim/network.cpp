@@ -213,6 +213,10 @@ sim::link& network::link(host& a, host& b, const link_options& options) {
   return impl_->wires.join(a.impl_->driver->node(), b.impl_->driver->node(), options);
 }
 
+void network::send_others_by(host& from, sim::link& over) {
+  impl_->wires.send_others_by(from.impl_->driver->node(), over);
+}
+
 void network::start(host& where, std::function<task<>(weir::shard&)> main) {
   auto& inside = *impl_;
   inside.mains.push_back(std::make_unique<impl::started>());

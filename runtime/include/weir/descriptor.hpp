@@ -4,10 +4,10 @@
 // adopt_*() take the descriptor over on success only: what they throw leaves it with the caller.
 // From then on it is closed with the handle. Each is called on the shard's thread. Errors:
 // bad_file_descriptor (no descriptor), not_a_socket, wrong_protocol_type (a datagram socket where a
-// stream is meant, and the reverse; a protocol other than TCP or UDP), address_family_not_supported
-// (neither IPv4 nor IPv6), not_connected, invalid_argument (a listener where a connection is meant,
-// and the reverse; neither pipe nor character device), operation_not_supported (the sockets of this
-// back end are not the kernel's).
+// stream is meant, and the reverse; a protocol other than TCP, UDP or ICMP),
+// address_family_not_supported (neither IPv4 nor IPv6), not_connected, invalid_argument (a listener
+// where a connection is meant, and the reverse; neither pipe nor character device),
+// operation_not_supported (the sockets of this back end are not the kernel's).
 //
 // The open file itself may be shared with other processes. On uring a TCP or UDP socket is made
 // blocking, on asio every socket non-blocking: whoever shares it sees that.
@@ -49,7 +49,8 @@ result<tcp_listener> try_adopt_listener(shard& here, unique_fd& fd);
 tcp_stream adopt_tcp(shard& here, unique_fd&& fd);
 result<tcp_stream> try_adopt_tcp(shard& here, unique_fd& fd);
 
-/// A bound UDP socket, connected or not.
+/// A bound UDP socket, connected or not; or one for echo requests (SOCK_DGRAM of IPPROTO_ICMP or
+/// IPPROTO_ICMPV6), whose datagrams are ICMP messages.
 udp_socket adopt_udp(shard& here, unique_fd&& fd);
 result<udp_socket> try_adopt_udp(shard& here, unique_fd& fd);
 

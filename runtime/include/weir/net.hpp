@@ -42,7 +42,16 @@ class tcp_listener {
     return detail::request<detail::accept_awaiter>({&socket()});
   }
 
+  /// The next SYN of a listener that asks (listen_options::ask): who asks for whom, before anything
+  /// is answered; empty once the shard was asked to stop. Include weir/request.hpp. Errors: as
+  /// accept()'s, and operation_not_supported where the listener does not ask, as accept()'s where
+  /// it does.
+  detail::request<detail::accept_request_awaiter> accept_request() {
+    return detail::request<detail::accept_request_awaiter>({&socket()});
+  }
+
   void close() noexcept;
+  /// Of one for others' addresses: their network, and port 0.
   endpoint local_endpoint() const { return socket().local; }
   /// As any_stream's.
   int native_handle() const { return detail::native_handle_of(socket()); }

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "weir/stack/address.hpp"
+#include "weir/stack/any_destination.hpp"
 #include "weir/stack/sharing.hpp"
 #include "weir/stack/time.hpp"
 
@@ -31,6 +32,10 @@ struct listen_options {
   /// Accept a connection only when its first data is there, or after this long without any (kernel
   /// sockets: in whole seconds, and roughly). Unset or 0: at once.
   std::optional<duration> defer_accept = {};
+  /// A SYN waits for tcp_listener::accept_request() and its answer, and accept() is not for it
+  /// (stack). Those that wait are in the SYN queue; beyond its bound they are dropped and counted.
+  bool ask = false;
+  std::optional<duration> answer_within = {};  ///< then it is refused; unset: 3 minutes
   /// Who lacks it cannot join the listeners of an address (stack); 0: the configuration's.
   std::uint64_t owner_key = 0;
   /// Where: empty is the back end; "kernel" is this machine's own sockets, on the stack's back ends
@@ -60,6 +65,18 @@ struct udp_options {
       {};                                     ///< bytes of datagrams that wait to be received
   std::optional<weir::sharing> sharing = {};  ///< `sharded`: one socket per shard (kernel sockets)
   std::optional<bool> allow_wildcard = {};    ///< permit 0.0.0.0 and [::]
+  std::string_view network = {};              ///< as listen_options::network
+};
+
+/// Of shard::listen_any_udp().
+struct udp_flow_options {
+  std::uint32_t flows = 4096;  ///< at once; a datagram that would begin one more is dropped
+  duration idle = std::chrono::seconds(60);          ///< without a datagram either way: it ends
+  std::optional<std::uint32_t> receive_buffer = {};  ///< of each, bytes
+  /// Not UDP: echo requests (ping). A flow is two addresses and an identifier, which stands where
+  /// the ports are; a datagram is the sequence number and the data, and what is sent the reply.
+  bool echo = false;
+  std::string_view network = {};  ///< as listen_options::network
 };
 
 }  // namespace weir

@@ -29,6 +29,7 @@ namespace weir {
 
 struct config;
 class tcp_listener;
+class udp_flow_listener;
 class udp_socket;
 class unix_listener;
 
@@ -96,6 +97,15 @@ class shard {
   /// The same without an exception.
   result<tcp_listener> try_listen(const endpoint& local, const listen_options& options = {});
 
+  /// Listens for others' addresses, as a gateway does (stack): whoever connects to one of them is
+  /// accepted here, and the stream's local endpoint is the one that was meant. Listeners on the
+  /// address itself go first. Loopback, multicast, broadcast and unspecified addresses are never
+  /// among them. Throws io_error: address_in_use, invalid_argument (no such ports),
+  /// not_enough_memory (64 of them), operation_not_supported (kernel sockets, several shards).
+  tcp_listener listen_any(const any_destination& where, const listen_options& options = {});
+  result<tcp_listener> try_listen_any(const any_destination& where,
+                                      const listen_options& options = {});
+
   /// Connects: co_await gives a tcp_stream. Throws connection_refused, timed_out,
   /// network_unreachable, ...
   detail::request<detail::connect_awaiter> connect(const endpoint& remote,
@@ -122,6 +132,13 @@ class shard {
                          const udp_options& options = {});
   result<udp_socket> try_connect_udp(const endpoint& remote, const endpoint& local = {},
                                      const udp_options& options = {});
+
+  /// Takes datagrams for others' addresses, as a gateway does (stack): listen_any() for UDP.
+  /// Throws what that throws.
+  udp_flow_listener listen_any_udp(const any_destination& where,
+                                   const udp_flow_options& options = {});
+  result<udp_flow_listener> try_listen_any_udp(const any_destination& where,
+                                               const udp_flow_options& options = {});
 
   /// Stops accepting: every accept() on this shard gives an empty result from now on. Any thread.
   void request_stop() noexcept;

@@ -115,6 +115,10 @@ class network {
   /// Joins two hosts. The link may be changed, or cut, while the network runs.
   sim::link& link(host& a, host& b, const link_options& options = {});
 
+  /// Packets of `from` to addresses that no host beside it has go by this link, whose other end
+  /// takes them where it listens for others' addresses (shard::listen_any()).
+  void send_others_by(host& from, sim::link& over);
+
   /// Starts a task on a host; it runs within run(), run_for() and the like. `main` is kept until
   /// the task has ended, so that a coroutine lambda's captures live long enough.
   void start(host& where, std::function<task<>(weir::shard&)> main);

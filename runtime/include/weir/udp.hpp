@@ -97,6 +97,9 @@ class udp_socket {
   void connect(const endpoint& remote);
   void connect(const endpoint& remote, std::error_code& error) noexcept;
 
+  /// close(), and the remote of a flow (udp_flow_listener) is told by ICMP that its datagrams lead
+  /// nowhere: `why` as connection_request::refuse() takes it, port unreachable for everything else.
+  void refuse(std::error_code why = std::make_error_code(std::errc::connection_refused)) noexcept;
   /// What the destructor does; the port is free afterwards. No operation may be pending (asserted).
   void close() noexcept;
 
@@ -124,5 +127,54 @@ class udp_socket {
   }
   detail::datagram_socket* socket_ = nullptr;
 };
+
+/// Takes others' datagrams (shard::listen_any_udp()). Each pair of endpoints is a flow: a
+/// udp_socket that is connected to who sent, with what it was sent to as its local endpoint, and
+/// the datagram in its queue. A flow that is idle for too long is over: its socket's receive() says
+/// timed_out, and the next datagram begins another. Move-only; flows that nobody accepted go with
+/// it.
+class udp_flow_listener {
+ public:
+  udp_flow_listener() = default;
+  explicit udp_flow_listener(detail::flow_listener_socket& socket) : socket_(&socket) {}
+  udp_flow_listener(udp_flow_listener&& other) noexcept
+      : socket_(std::exchange(other.socket_, nullptr)) {}
+  udp_flow_listener& operator=(udp_flow_listener&& other) noexcept {
+    if (this != &other) {
+      close();
+      socket_ = std::exchange(other.socket_, nullptr);
+    }
+    return *this;
+  }
+  ~udp_flow_listener() { close(); }
+
+  explicit operator bool() const { return socket_ != nullptr; }
+
+  /// The next flow; empty once the shard was asked to stop.
+  detail::request<detail::accept_flow_awaiter> accept() {
+    assert(socket_ != nullptr && "the listener was moved from or closed");
+    return detail::request<detail::accept_flow_awaiter>({socket_});
+  }
+  /// Whoever waits gets error::closed.
+  void close() noexcept;
+
+ private:
+  detail::flow_listener_socket* socket_ = nullptr;
+};
+
+namespace detail {
+
+inline result<std::optional<udp_socket>> accept_flow_awaiter::outcome() {
+  if (accepted != nullptr) return std::optional<udp_socket>(udp_socket(*accepted));
+  if (stopped_) return std::optional<udp_socket>();
+  return final_error();
+}
+inline std::optional<udp_socket> accept_flow_awaiter::await_resume() {
+  auto got = outcome();
+  if (!got) throw io_error(got.error(), "accept");
+  return std::move(*got);
+}
+
+}  // namespace detail
 
 }  // namespace weir

@@ -11,6 +11,7 @@
 #include "weir/options.hpp"
 #include "weir/reader.hpp"
 #include "weir/relay.hpp"
+#include "weir/request.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
 #include "weir/service.hpp"

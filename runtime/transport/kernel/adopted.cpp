@@ -33,7 +33,9 @@ std::error_code check_socket(int fd, adopted what) {
     return code(std::errc::address_family_not_supported);
   if (option(fd, SO_TYPE) != (datagrams ? SOCK_DGRAM : SOCK_STREAM))
     return code(std::errc::wrong_protocol_type);
-  if (!local && option(fd, SO_PROTOCOL) != (datagrams ? IPPROTO_UDP : IPPROTO_TCP))
+  const int protocol = option(fd, SO_PROTOCOL);
+  const bool echoes = datagrams && (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6);
+  if (!local && !echoes && protocol != (datagrams ? IPPROTO_UDP : IPPROTO_TCP))
     return code(std::errc::wrong_protocol_type);
   if (datagrams) {
     const auto bound = local_endpoint_of(fd);

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <utility>
 
+#include "transport/stack/stack_settings.hpp"
 #include "weir/options.hpp"
 #include "weir/shard.hpp"
 
@@ -14,7 +15,12 @@ struct stack_datagrams::socket final : datagram_socket, stack::list_link<> {
   stack::socket_id id = stack::socket_id::none;
 };
 
+struct stack_datagrams::flow_listener final : flow_listener_socket, stack::list_link<> {
+  stack::socket_id id = stack::socket_id::none;
+};
+
 stack_datagrams::~stack_datagrams() {
+  while (!flow_listeners_.empty()) close_listener(*flow_listeners_.front());
   while (!all_.empty()) close(*all_.front());
 }
 
@@ -32,13 +38,18 @@ result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endp
   how.allow_wildcard = options.allow_wildcard.value_or(defaults_.allow_wildcard);
   auto id = remote == nullptr ? host_.udp_bind(local, how) : host_.udp_connect(*remote, local, how);
   if (!id) return id.error();
+  return static_cast<datagram_socket*>(&add(*id));
+}
+
+stack_datagrams::socket& stack_datagrams::add(stack::socket_id id) {
   auto& s = *new socket;
+  s.at = this;
   s.owner = owner_;
-  s.id = *id;
-  s.local = host_.local_endpoint(s.id);
+  s.id = id;
+  s.local = host_.local_endpoint(id);
   all_.push_front(s);
-  host_.set_user(*id, &s);
-  return static_cast<datagram_socket*>(&s);
+  host_.set_user(id, &s);
+  return s;
 }
 
 std::error_code stack_datagrams::connect(datagram_socket& socket_of_user, const endpoint& remote) {
@@ -76,6 +87,60 @@ void stack_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bound
   }
 }
 
+// --- Flows to others' addresses.
+
+result<flow_listener_socket*> stack_datagrams::listen_any(const any_destination& where,
+                                                          const udp_flow_options& options) {
+  if (device_error_) return device_error_;
+  stack::udp_flow_options how;
+  how.flows = options.flows;
+  how.echo = options.echo;
+  how.idle = std::max(options.idle, duration(0));
+  if (options.receive_buffer) how.each.receive_buffer = *options.receive_buffer;
+  auto id = host_.udp_bind_any(where, how);
+  if (!id) return id.error();
+  auto& l = *new flow_listener;
+  l.at = this;
+  l.owner = owner_;
+  l.id = *id;
+  flow_listeners_.push_front(l);
+  host_.set_user(*id, &l);
+  return static_cast<flow_listener_socket*>(&l);
+}
+
+void stack_datagrams::start_accept(accept_flow_operation& op) {
+  auto& l = static_cast<flow_listener&>(*op.socket);
+  if (!device_error_) return serve(l);
+  l.acceptors.remove(op);
+  op.complete(device_error_);
+}
+
+void stack_datagrams::serve(flow_listener& l) {
+  while (!l.acceptors.empty()) {
+    const auto id = host_.udp_accept(l.id);
+    if (!id) return;
+    auto& s = add(*id);
+    s.remote = host_.remote_endpoint(*id);
+    s.connected = true;
+    s.family = s.local.address.family();
+    auto* op = l.acceptors.pop_front();
+    op->accepted = &s;
+    op->complete();
+  }
+}
+
+void stack_datagrams::close_listener(flow_listener_socket& listener) noexcept {
+  auto& l = static_cast<flow_listener&>(listener);
+  flow_listeners_.remove(l);
+  host_.close(instant{}, l.id);
+  delete &l;
+}
+
+void stack_datagrams::refuse(datagram_socket& socket_of_user, std::error_code why) noexcept {
+  host_.udp_refuse(clock(), static_cast<const socket&>(socket_of_user).id,
+                   refusal_for(why, stack::refusal::port_unreachable));
+}
+
 // --- Receiving.
 
 // True when the operation is over.
@@ -100,6 +165,8 @@ void stack_datagrams::start_receive(receive_datagram_operation& op) {
 }
 
 void stack_datagrams::handle(const stack::event& what) {
+  if (any(what.what, stack::ready::acceptable))
+    return serve(*static_cast<flow_listener*>(what.user));
   auto& s = *static_cast<socket*>(what.user);
   assert(s.id == what.socket);
   auto* op = std::exchange(s.receiver, nullptr);  // before the completion: it waits no longer
@@ -113,6 +180,8 @@ void stack_datagrams::cancel_receive(receive_datagram_operation& op) noexcept {
 
 void stack_datagrams::fail_everything(std::error_code error) {
   device_error_ = error;
+  for (auto* l = flow_listeners_.front(); l != nullptr; l = flow_listeners_.after(*l))
+    while (auto* op = l->acceptors.pop_front()) op->complete(error);
   for (auto* s = all_.front(); s != nullptr; s = all_.after(*s))
     if (auto* op = std::exchange(s->receiver, nullptr)) op->complete(error);
 }

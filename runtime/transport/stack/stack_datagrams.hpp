@@ -34,10 +34,18 @@ class stack_datagrams final : public datagram_transport {
   void cancel_receive(receive_datagram_operation& op) noexcept override;
   void cancel_send(send_datagram_operation&) noexcept override {}
   void close(datagram_socket& socket) noexcept override;
+  result<flow_listener_socket*> listen_any(const any_destination& where,
+                                           const udp_flow_options& options) override;
+  void start_accept(accept_flow_operation& op) override;
+  void close_listener(flow_listener_socket& listener) noexcept override;
+  void refuse(datagram_socket& socket, std::error_code why) noexcept override;
 
  private:
   struct socket;
+  struct flow_listener;
 
+  socket& add(stack::socket_id id);
+  void serve(flow_listener& l);
   bool try_receive(const socket& s, receive_datagram_operation& op);
   instant clock();
 
@@ -46,6 +54,7 @@ class stack_datagrams final : public datagram_transport {
   instant& now_;
   weir::shard* owner_ = nullptr;
   stack::intrusive_list<socket> all_;
+  stack::intrusive_list<flow_listener> flow_listeners_;
   std::error_code device_error_;
 };
 

@@ -32,6 +32,8 @@ stack::listen_options listen_options_from(const listen_options& options,
   out.backlog = options.backlog.value_or(defaults.backlog);
   out.syn_backlog = options.syn_backlog.value_or(defaults.syn_backlog);
   out.overflow = options.overflow.value_or(defaults.overflow);
+  out.ask = options.ask;
+  out.answer_within = options.answer_within.value_or(out.answer_within);
   out.allow_wildcard = options.allow_wildcard.value_or(defaults.allow_wildcard);
   return out;
 }
@@ -42,6 +44,14 @@ void apply(const stream_options& from, stack::tcp_options& to) {
   if (from.send_buffer) to.send_buffer = *from.send_buffer;
   if (from.keep_alive) to.keep_alive = *from.keep_alive;
   if (from.user_timeout) to.user_timeout = std::max(*from.user_timeout, duration{});
+}
+
+stack::refusal refusal_for(std::error_code why, stack::refusal otherwise) {
+  using enum stack::refusal;
+  if (why == std::errc::network_unreachable) return network_unreachable;
+  if (why == std::errc::host_unreachable) return host_unreachable;
+  if (why == std::errc::permission_denied) return prohibited;
+  return why == std::errc::timed_out ? silence : otherwise;
 }
 
 }  // namespace weir::detail

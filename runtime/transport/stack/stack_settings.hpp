@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <string_view>
+#include <system_error>
 
 #include "observe/packet_tap.hpp"
 #include "weir/config.hpp"
@@ -41,5 +42,8 @@ stack::listen_options listen_options_from(const listen_options& options,
 
 /// Takes over what is set.
 void apply(const stream_options& from, stack::tcp_options& to);
+
+/// How a peer is told of it; what has no word of its own is `otherwise`.
+stack::refusal refusal_for(std::error_code why, stack::refusal otherwise);
 
 }  // namespace weir::detail

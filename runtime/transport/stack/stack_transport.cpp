@@ -117,6 +117,10 @@ void stack_transport::fail_everything(std::error_code error) {
       auto* op = s.connector;
       give_up(s, true);
       op->complete(error);
+    } else if (s.kind == stream::role::answering) {
+      auto* op = s.answerer;
+      refuse_request(s, error);
+      op->complete(error);
     } else if (s.kind == stream::role::connected) {
       fail(s, error);
     }
@@ -195,7 +199,12 @@ void stack_transport::handle(const stack::event& what) {
   using enum stack::ready;
   if (any(what.what, acceptable)) return serve(*static_cast<listener*>(what.user));
   auto& s = *static_cast<stream*>(what.user);
+  if (s.kind == stream::role::answering) return finish_answer(s, what);
   assert(s.id == what.socket);
+  if (s.kind == stream::role::asked) {  // whoever asked has gone
+    s.id = stack::socket_id::none;
+    return;
+  }
   if (s.kind == stream::role::connecting) return finish_connect(s, what.what);
   if (any(what.what, readable | failed)) {
     settle(s);
@@ -209,23 +218,35 @@ void stack_transport::handle(const stack::event& what) {
 result<listener_socket*> stack_transport::listen(const endpoint& local,
                                                  const listen_options& options) {
   if (device_error_) return device_error_;
-  auto id = host_.listen(local, listen_options_from(options, settings_.listen));
+  return add_listener(host_.listen(local, listen_options_from(options, settings_.listen)), options);
+}
+
+result<listener_socket*> stack_transport::listen_any(const any_destination& where,
+                                                     const listen_options& options) {
+  if (device_error_) return device_error_;
+  return add_listener(host_.listen_any(where, listen_options_from(options, settings_.listen)),
+                      options);
+}
+
+result<listener_socket*> stack_transport::add_listener(const result<stack::socket_id>& id,
+                                                       const listen_options& options) {
   if (!id) return id.error();
   auto& l = at_home(*listeners_.emplace_back(std::make_unique<listener>()));
   l.id = *id;
   l.local = host_.local_endpoint(*id);
+  l.asks = options.ask;
   host_.set_user(*id, &l);
   return &l;
 }
 
 void stack_transport::serve(listener& l) {
   while (!l.acceptors.empty()) {
-    auto id = host_.accept(clock(), l.id);
+    auto id = l.asks ? host_.next_request(l.id) : host_.accept(clock(), l.id);
     if (!id && id.error() == std::errc::operation_would_block) return;
     if (!id) return fail_acceptors(l, id.error());
     auto& s = make_stream(*id);
-    s.kind = stream::role::connected;
-    settle(s);
+    s.kind = l.asks ? stream::role::asked : stream::role::connected;
+    if (!l.asks) settle(s);
     hand_out(l, s);
   }
 }
@@ -245,6 +266,43 @@ void stack_transport::accept_unwanted(listener_socket& socket) noexcept {
 void stack_transport::stop_listening(listener_socket& socket) noexcept {
   host_.close(clock(), static_cast<listener&>(socket).id);
   std::erase_if(listeners_, [&](const auto& l) { return l.get() == &socket; });
+}
+
+// --- Requests.
+
+void stack_transport::start_answer(answer_operation& op) {
+  auto& s = static_cast<stream&>(*op.request);
+  auto error = device_error_ ? device_error_ : host_.accept_request(clock(), s.id);
+  if (error) {
+    refuse_request(s, error);
+    return op.complete(error);
+  }
+  s.kind = stream::role::answering;
+  s.answerer = &op;
+}
+
+void stack_transport::finish_answer(stream& s, const stack::event& what) {
+  auto* op = s.answerer;
+  if (!any(what.what, stack::ready::connected)) {
+    free_stream(s);
+    return op->complete(std::make_error_code(std::errc::connection_aborted));
+  }
+  s.id = what.socket;
+  s.kind = stream::role::connected;
+  settle(s);
+  op->connected = &s;
+  op->complete();
+}
+
+void stack_transport::cancel_answer(answer_operation& op) noexcept {
+  refuse_request(*op.request, std::make_error_code(std::errc::connection_refused));
+  op.complete(canceled_error());
+}
+
+void stack_transport::refuse_request(socket_base& request, std::error_code why) noexcept {
+  auto& s = static_cast<stream&>(request);
+  host_.refuse_request(clock(), s.id, refusal_for(why, stack::refusal::reset));
+  free_stream(s);
 }
 
 // --- Connecting.

@@ -41,6 +41,12 @@ class stack_transport final : public transport,
   std::string_view name() const override { return settings_.name; }
 
   result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
+  result<listener_socket*> listen_any(const any_destination& where,
+                                      const listen_options& options) override;
+  bool asks() const noexcept override { return true; }
+  void start_answer(answer_operation& op) override;
+  void cancel_answer(answer_operation& op) noexcept override;
+  void refuse_request(socket_base& request, std::error_code why) noexcept override;
   void start_connect(connect_operation& op) override;
   void cancel_connect(connect_operation& op) noexcept override;
   void release(lent_bytes& lent) noexcept override;
@@ -72,7 +78,7 @@ class stack_transport final : public transport,
 
   /// A connection, from the first SYN on.
   struct stream final : socket_base {
-    enum class role : std::uint8_t { unused, connecting, connected };
+    enum class role : std::uint8_t { unused, asked, answering, connecting, connected };
 
     role kind = role::unused;
     std::uint32_t presented = 0;  // bytes that rx_data showed; what is gone of them was read
@@ -80,6 +86,7 @@ class stack_transport final : public transport,
     // Each kind has one of these.
     union {
       connect_operation* connector = nullptr;  // connecting
+      answer_operation* answerer;              // answering
       stream* next_free;                       // unused
     };
   };
@@ -120,6 +127,9 @@ class stack_transport final : public transport,
   void drain_events();
   void handle(const stack::event& what);
   void serve(listener& l);
+  result<listener_socket*> add_listener(const result<stack::socket_id>& id,
+                                        const listen_options& options);
+  void finish_answer(stream& s, const stack::event& what);
   void finish_connect(stream& s, stack::ready what);
   void forget_presented(stream& s) noexcept;
   std::error_code write_owned(stream& s, owned_write_operation& op);

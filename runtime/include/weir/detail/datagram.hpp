@@ -18,15 +18,20 @@
 #include "weir/stack/result.hpp"
 
 namespace weir {
+struct any_destination;
+struct udp_flow_options;
 struct udp_options;
 }  // namespace weir
 
 namespace weir::detail {
 
+class datagram_transport;
+struct accept_flow_operation;
 struct receive_datagram_operation;
 
 /// What a udp_socket sees of its socket. The transport derives its own.
 struct datagram_socket {
+  datagram_transport* at = nullptr;  // where it was opened
   weir::shard* owner = nullptr;
   receive_datagram_operation* receiver = nullptr;  // at most one waits
   std::uint32_t sends = 0;                         // under way
@@ -75,6 +80,21 @@ struct send_datagram_operation : operation, stack::queue_link<> {
   datagram_scratch scratch;
 };
 
+/// What a udp_flow_listener sees of its socket.
+struct flow_listener_socket {
+  datagram_transport* at = nullptr;
+  weir::shard* owner = nullptr;
+  stack::intrusive_queue<accept_flow_operation> acceptors;  // served in order
+};
+
+/// Takes the next flow.
+struct accept_flow_operation : operation, stack::queue_link<> {
+  accept_flow_operation(flow_listener_socket& s, cancel_hook c) : operation(c), socket(&s) {}
+
+  flow_listener_socket* socket;
+  datagram_socket* accepted = nullptr;
+};
+
 /// start_*() completes the operation before it returns, or later from the driver's turn; cancel_*()
 /// makes a pending one complete soon. The transport keeps `receiver` and `sends` of its sockets.
 class datagram_transport {
@@ -94,6 +114,16 @@ class datagram_transport {
   virtual void cancel_send(send_datagram_operation& op) noexcept = 0;
   /// No operation is pending (asserted by udp_socket). Its port is free when this returns.
   virtual void close(datagram_socket& socket) noexcept = 0;
+  /// Flows to others' addresses. `owner` and `at` are filled in, of flows everything. An accept is
+  /// in the queue of acceptors when it starts, and cancelled by leaving it.
+  virtual result<flow_listener_socket*> listen_any(const any_destination&,
+                                                   const udp_flow_options&) {
+    return std::errc::operation_not_supported;
+  }
+  virtual void start_accept(accept_flow_operation&) {}
+  virtual void close_listener(flow_listener_socket&) noexcept {}
+  /// The socket's remote is told why nothing becomes of its datagrams, where that can be done.
+  virtual void refuse(datagram_socket&, std::error_code) noexcept {}
   /// -1 where there is none.
   virtual int native_handle(const datagram_socket&) const noexcept { return -1; }
 };

@@ -129,6 +129,7 @@ struct accept_operation : operation, stack::queue_link<> {
   accept_operation(listener_socket& s, cancel_hook c) : operation(c), socket(&s) {}
 
   listener_socket* socket;
+  bool wants_request = false;  // instead of a connection
   socket_base* accepted = nullptr;
   socket_base* offered = nullptr;  // the home's own
 };
@@ -136,7 +137,16 @@ struct accept_operation : operation, stack::queue_link<> {
 /// What a listener's handle sees of its socket.
 struct listener_socket : socket_base {
   stack::intrusive_queue<accept_operation> acceptors;  // served in order
+  bool asks = false;                                   // it gives out requests
   endpoint local;
+};
+
+/// Answers a request to connect.
+struct answer_operation : operation {
+  explicit answer_operation(cancel_hook c) : operation(c) {}
+
+  socket_base* request = nullptr;
+  socket_base* connected = nullptr;
 };
 
 /// Opens a connection.

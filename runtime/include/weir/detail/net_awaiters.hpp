@@ -16,6 +16,7 @@
 #include "weir/stack/result.hpp"
 
 namespace weir {
+class connection_request;
 class tcp_stream;
 }  // namespace weir
 
@@ -238,6 +239,49 @@ class [[nodiscard]] accept_awaiter : public accept_operation {
 
   friend struct stop_hook;
   stop_hook stop_hook_;
+};
+
+/// accept_request().
+class [[nodiscard]] accept_request_awaiter : public accept_awaiter {
+ public:
+  accept_request_awaiter(const arguments& of, duration limit) : accept_awaiter(of, limit) {
+    wants_request = true;
+  }
+  std::optional<connection_request> await_resume();
+
+ protected:
+  result<std::optional<connection_request>> outcome();
+};
+
+/// connection_request::accept().
+class [[nodiscard]] answer_awaiter : public answer_operation {
+ public:
+  struct arguments {
+    socket_base** handle;  ///< the request leaves it when the operation begins
+    endpoint destination;
+  };
+  answer_awaiter(const arguments& of, duration limit)
+      : answer_operation(&hook<&answer_awaiter::request_cancel>),
+        handle_(of.handle),
+        destination_(of.destination) {
+    set_timeout(limit);
+  }
+
+  bool await_ready() noexcept { return false; }
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    return suspend(waiter, [this] { begin(); });
+  }
+  tcp_stream await_resume();
+
+ protected:
+  result<tcp_stream> outcome();
+
+ private:
+  void begin() noexcept;
+  static void request_cancel(operation& op) noexcept;
+  socket_base** handle_;
+  endpoint destination_;
 };
 
 /// connect().

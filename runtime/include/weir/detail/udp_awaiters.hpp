@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <span>
 
 #include "weir/detail/datagram.hpp"
@@ -10,6 +11,7 @@
 #include "weir/shard.hpp"
 
 namespace weir {
+class udp_socket;
 
 /// A datagram that was received. Trivial, so that it may be destructured.
 struct datagram {
@@ -74,6 +76,45 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
   stop_hook stop_hook_;
   const char* name_;
   bool connected_only_;
+  bool stopped_ = false;
+};
+
+/// udp_flow_listener::accept(): also ends, with nothing, when the shard is asked to stop.
+class [[nodiscard]] accept_flow_awaiter : public accept_flow_operation {
+ public:
+  struct arguments {
+    flow_listener_socket* socket;
+  };
+  accept_flow_awaiter(const arguments& of, duration limit)
+      : accept_flow_operation(*of.socket, &hook<&accept_flow_awaiter::request_cancel>),
+        stop_hook_(*this) {
+    set_timeout(limit);
+  }
+
+  bool await_ready() noexcept { return false; }
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    auto parked = suspend(waiter, [this] { begin(); });
+    if (parked && pending()) stopping(owner()).add(stop_hook_);
+    return parked;
+  }
+  std::optional<udp_socket> await_resume();
+
+ protected:
+  result<std::optional<udp_socket>> outcome();
+
+ private:
+  struct stop_hook : detail::cancel_node {
+    explicit stop_hook(accept_flow_awaiter& a)
+        : detail::cancel_node(kind_of_node<&stop_hook::on_stop>), awaiter(&a) {}
+    static void on_stop(detail::cancel_node& node) noexcept;
+    accept_flow_awaiter* awaiter;
+  };
+  void begin() noexcept;
+  static void request_cancel(operation& op) noexcept;
+
+  friend struct stop_hook;
+  stop_hook stop_hook_;
   bool stopped_ = false;
 };
 
