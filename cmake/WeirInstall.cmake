@@ -66,7 +66,7 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/weir.pc" DESTINATION ${CMAKE_INSTALL_
 
 # Called when every folder has been read: the programs that were asked for, and built.
 function(weir_install_programs)
-  foreach(program IN ITEMS services http_server weir-probe weir-ps weir-ss weir-bench)
+  foreach(program IN ITEMS services http_server weir-probe weir-ps weir-ss weir-gate weir-bench)
     if(TARGET ${program})
       install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)
     endif()

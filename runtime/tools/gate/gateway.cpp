@@ -1,0 +1,203 @@
+// TCP both ways, and the listeners of it all. UDP is in datagrams.cpp.
+#include "tools/gate/gateway.hpp"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+
+#include "core/log.hpp"
+#include "transport/stack/stack_transport.hpp"
+#include "weir/relay.hpp"
+
+namespace weir::gate {
+namespace {
+
+std::optional<std::uint16_t> port_in(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, port);
+  if (error != std::errc() || at != end || port == 0) return std::nullopt;
+  return port;
+}
+
+void fill(std::array<std::uint8_t, 32>& secret) {
+  if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size()))
+    throw io_error({errno, std::generic_category()}, "getrandom");
+}
+
+/// What the guest is told of an attempt that the host could not make at all: nothing, and it tries
+/// again.
+std::error_code as_told(std::error_code why) {
+  if (why == std::errc::too_many_files_open || why == std::errc::too_many_files_open_in_system ||
+      why == std::errc::not_enough_memory || why == std::errc::no_buffer_space ||
+      why == std::errc::operation_canceled)
+    return std::make_error_code(std::errc::timed_out);
+  return why;
+}
+
+}  // namespace
+
+std::optional<published> published::parse(std::string_view text) {
+  published out;
+  if (const auto slash = text.rfind('/'); slash != std::string_view::npos) {
+    const auto protocol = text.substr(slash + 1);
+    if (protocol != "tcp" && protocol != "udp") return std::nullopt;
+    out.udp = protocol == "udp";
+    text = text.substr(0, slash);
+  }
+  const auto colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto inside = port_in(text.substr(colon + 1));
+  auto outside = endpoint::parse(text.substr(0, colon));
+  if (const auto port = port_in(text.substr(0, colon)); port && !outside)
+    outside = endpoint{ip_address::v4(0x7f000001), *port};
+  if (!inside || !outside || outside->port == 0) return std::nullopt;
+  out.outside = *outside;
+  out.inside = *inside;
+  return out;
+}
+
+std::string words_of(std::error_code why) {
+  if (!why) return "closed";
+  if (why == std::errc::connection_refused) return "refused";
+  if (why == std::errc::connection_reset || why == std::errc::broken_pipe) return "reset";
+  if (why == std::errc::timed_out) return "timed out";
+  if (why == std::errc::network_unreachable || why == std::errc::host_unreachable)
+    return "unreachable";
+  if (why == std::errc::operation_canceled) return "stopped";
+  return why.message();
+}
+
+gateway::gateway(shard& here, const gateway_options& options, guest_device device, flow_log& log)
+    : here_(here),
+      options_(options),
+      log_(log),
+      streams_(here, {.max = options.max_flows}),
+      others_(here) {
+  offer_network(std::move(device));
+}
+
+void gateway::offer_network(guest_device device) {
+  detail::stack_settings how = detail::stack_settings_from(here_.settings());
+  auto& host = how.host;
+  host.addresses = options_.network.gateway;
+  for (const auto& each : options_.network.dns)
+    host.addresses.push_back({each, static_cast<std::uint8_t>(each.is_v4() ? 32 : 128)});
+  host.mtu = device.mtu;
+  host.transmit_checksum_offload = device.checksum_offload;
+  host.transmit_segmentation_offload = device.segmentation_offload;
+  host.limits.udp_sockets = 2 * options_.max_flows + 64;
+  fill(host.secret);
+  how.device = device.fd.get();
+  how.device_owner = std::make_shared<unique_fd>(std::move(device.fd));
+  auto kept = std::make_shared<detail::stack_settings>(std::move(how));
+  here_.offer_network(network_name, [&here = here_, kept] {
+    return std::make_unique<detail::stack_transport>(here.driver(), std::move(*kept));
+  });
+}
+
+endpoint gateway::guest_at(ip_family family, std::uint16_t port) const {
+  for (const auto& each : options_.network.guest)
+    if (each.address.family() == family) return {each.address, port};
+  return {options_.network.guest.front().address, port};
+}
+
+void gateway::open() {
+  for (const auto& each : options_.publish) {
+    if (each.udp) {
+      others_.spawn(publish_udp(here_.bind_udp(each.outside, {.allow_wildcard = true}), each));
+      continue;
+    }
+    auto listener = here_.listen(each.outside, {.allow_wildcard = true});
+    others_.spawn(publish_tcp(std::move(listener), each));
+  }
+  listen_options asking;
+  asking.syn_backlog = options_.max_flows;
+  asking.ask = true;
+  asking.network = network_name;
+  udp_flow_options flows;
+  flows.flows = options_.max_flows;
+  flows.idle = options_.udp_idle;
+  flows.network = network_name;
+  const bool carries_echoes = may_carry_echoes();
+  for (const auto& all : {any_destination::v4(), any_destination::v6()}) {
+    others_.spawn(accept_requests(here_.listen_any(all, asking)));
+    others_.spawn(accept_flows(here_.listen_any_udp(all, flows)));
+    flows.echo = true;
+    if (carries_echoes) others_.spawn(accept_echoes(here_.listen_any_udp(all, flows)));
+    flows.echo = false;
+  }
+}
+
+task<> gateway::close(duration linger) {
+  co_await streams_.drain(linger);
+  others_.cancel();
+  co_await others_.join();
+}
+
+// --- Outwards.
+
+task<> gateway::accept_requests(tcp_listener listener) {
+  for (;;) {
+    auto asked = co_await listener.accept_request();
+    if (!asked) break;
+    streams_.spawn(carry(std::move(*asked)));
+  }
+}
+
+task<> gateway::carry(connection_request asked) {
+  flow_line line{"tcp", asked.source(), asked.destination(), here_.now()};
+  const auto judged = options_.policy.judge(line.to);
+  if (judged.what == verdict::kind::denied) {
+    asked.refuse(std::make_error_code(judged.by != nullptr ? std::errc::permission_denied
+                                                           : std::errc::connection_refused));
+    co_return log_.over(line, here_.now(),
+                        judged.by != nullptr ? "denied by " + judged.by->text : "denied");
+  }
+  if (judged.what == verdict::kind::unreachable) {
+    asked.refuse();
+    co_return log_.over(line, here_.now(), "refused");
+  }
+  auto outside = co_await here_.connect(judged.real).nothrow();
+  if (!outside) {
+    asked.refuse(as_told(outside.error()));
+    co_return log_.over(line, here_.now(), words_of(outside.error()));
+  }
+  auto inside = co_await asked.accept().nothrow();
+  if (!inside) {
+    outside->abort();
+    co_return log_.over(line, here_.now(), words_of(inside.error()));
+  }
+  auto carried = co_await relay(std::move(*inside), std::move(*outside));
+  line.out = carried.a_to_b;
+  line.in = carried.b_to_a;
+  log_.over(line, here_.now(), words_of(carried.ec));
+}
+
+// --- Inwards.
+
+task<> gateway::publish_tcp(tcp_listener listener, published how) {
+  for (;;) {
+    auto client = co_await listener.accept();
+    if (!client) break;
+    streams_.spawn(carry_inwards(std::move(*client), how));
+  }
+}
+
+task<> gateway::carry_inwards(tcp_stream outside, published how) {
+  const auto to = guest_at(how.outside.address.family(), how.inside);
+  flow_line line{"tcp", outside.remote_endpoint(), to, here_.now()};
+  auto inside = co_await here_.connect(to, {.network = network_name}).nothrow();
+  if (!inside) {
+    outside.abort();
+    co_return log_.over(line, here_.now(), words_of(inside.error()));
+  }
+  auto carried = co_await relay(std::move(*inside), std::move(outside));
+  line.out = carried.a_to_b;
+  line.in = carried.b_to_a;
+  log_.over(line, here_.now(), words_of(carried.ec));
+}
+
+}  // namespace weir::gate

@@ -1,0 +1,75 @@
+// The gateway: everything that a guest asks of anybody, carried by the host's ordinary sockets. TCP
+// is answered only once the other side is connected, so that the guest is told the truth; UDP flows
+// end when they are idle; published ports lead inwards.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tools/gate/flow_log.hpp"
+#include "tools/gate/guest.hpp"
+#include "tools/gate/rules.hpp"
+#include "weir/request.hpp"
+#include "weir/scope.hpp"
+#include "weir/shard.hpp"
+#include "weir/udp.hpp"
+
+namespace weir::gate {
+
+/// "8080:80", "127.0.0.1:8080:80", "[::1]:8080:80/tcp", "5353:53/udp".
+struct published {
+  endpoint outside;
+  std::uint16_t inside = 0;
+  bool udp = false;
+
+  static std::optional<published> parse(std::string_view text);
+};
+
+struct gateway_options {
+  gate::policy policy;
+  std::vector<published> publish;
+  guest_network network;
+  std::uint32_t max_flows = 0;  ///< TCP connections, and UDP flows of each family
+  duration udp_idle = std::chrono::seconds(60);
+};
+
+class gateway {
+ public:
+  static constexpr const char* network_name = "guest";
+
+  /// `device` is given to the shard as a network of that name. All outlive this. Throws io_error.
+  gateway(shard& here, const gateway_options& options, guest_device device, flow_log& log);
+
+  /// Begins; listens on the published ports first. Throws io_error.
+  void open();
+  /// What was closed may still deliver for so long.
+  task<> close(duration linger);
+
+ private:
+  task<> accept_requests(tcp_listener listener);
+  task<> carry(connection_request asked);
+  task<> accept_flows(udp_flow_listener listener);
+  task<> carry_datagrams(udp_socket inside);
+  task<> accept_echoes(udp_flow_listener listener);
+  task<> carry_echoes(udp_socket inside);
+  task<> publish_tcp(tcp_listener listener, published how);
+  task<> carry_inwards(tcp_stream outside, published how);
+  task<> publish_udp(udp_socket outside, published how);
+  endpoint guest_at(ip_family family, std::uint16_t port) const;
+  void offer_network(guest_device device);
+
+  shard& here_;
+  const gateway_options& options_;
+  flow_log& log_;
+  scope streams_, others_;
+};
+
+/// Whether this host lets its users ping; says why not.
+bool may_carry_echoes();
+
+/// How a flow that ended with this is spoken of.
+std::string words_of(std::error_code why);
+
+}  // namespace weir::gate

@@ -1,0 +1,298 @@
+// weir-gate: a program in a network of its own, whose way out is this program's ordinary sockets.
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/log.hpp"
+#include "tools/gate/gateway.hpp"
+#include "weir/weir.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace weir;
+using namespace weir::gate;
+
+constexpr int exit_usage = 2;
+constexpr duration after_stop = 5s;  // that the command has once it was asked to end
+
+constexpr const char* usage =
+    "usage: weir-gate run [OPTIONS] -- COMMAND [ARGUMENTS]\n"
+    "       weir-gate attach [OPTIONS] --pid N | --netns PATH\n"
+    "\n"
+    "run     COMMAND in a user and network namespace of its own, connected through this host's\n"
+    "        sockets: TCP, UDP, DNS, IPv4 and IPv6. Ends with COMMAND's exit status.\n"
+    "attach  the same for a network namespace that exists, until a signal.\n"
+    "\n"
+    "examples:\n"
+    "  weir-gate run -- curl https://example.org\n"
+    "  weir-gate run -p 8080:80 --deny 10.0.0.0/8 -- ./server\n"
+    "  weir-gate run --allow 198.51.100.7:443 --deny '*' --log - -- ./update\n"
+    "\n"
+    "weir-gate run --help lists the options.\n";
+
+struct asked {
+  bool attaches = false;
+  guest_place place;
+  gateway_options gateway;
+  std::string log;
+  std::string pid;
+  bool keeps_resolv_conf = false;
+};
+
+/// What the options say, in the order of the command line: rules are judged in it.
+void declare(config_parser& parser, asked& into) {
+  const auto rules = [&](const char* option, const char* help, bool allow) {
+    parser.repeated(option, "RULE", help, [&into, allow](std::string_view text) -> std::string {
+      auto one = rule::parse(text, allow);
+      if (!one)
+        return "must be a network, with ports or without: 10.0.0.0/8, [2001:db8::]/32:80-90, *:25";
+      into.gateway.policy.rules.push_back(std::move(*one));
+      return {};
+    });
+  };
+  rules("--allow", "what may be reached, before every --deny", true);
+  rules("--deny", "what may not be reached: told to the guest as prohibited", false);
+  parser.repeated("--publish", "[ADDR:]PORT:PORT[/udp]",
+                  "a port of this host (of 127.0.0.1 where no address is given) and the guest's "
+                  "that it leads to; -p",
+                  [&into](std::string_view text) -> std::string {
+                    auto one = published::parse(text);
+                    if (!one)
+                      return "must be PORT:PORT or ADDRESS:PORT:PORT, /udp behind it or not";
+                    into.gateway.publish.push_back(*one);
+                    return {};
+                  });
+  parser.flag("--host-loopback",
+              "the gateway's address (10.0.2.2, fd77:6569:7200::2) leads to this host's loopback",
+              into.gateway.policy.host_loopback);
+  parser.value("--max-flows", "N", "TCP connections, and UDP flows of each family, at once", "",
+               [&into](std::string_view text) -> std::string {
+                 const auto n = std::atoi(std::string(text).c_str());
+                 if (n < 1 || n > 65536) return "must be a number from 1 to 65536";
+                 into.gateway.max_flows = static_cast<std::uint32_t>(n);
+                 return {};
+               });
+  parser.value("--udp-idle", "S", "seconds after which an idle UDP flow ends", "60",
+               [&into](std::string_view text) -> std::string {
+                 const auto n = std::atoi(std::string(text).c_str());
+                 if (n < 1 || n > 86400) return "must be seconds, from 1 to 86400";
+                 into.gateway.udp_idle = std::chrono::seconds(n);
+                 return {};
+               });
+  parser.value("--log", "FILE", "a line for each flow that is over; - for stderr", into.log);
+  if (into.attaches) {
+    parser.value("--pid", "N", "the process whose network namespace it is", into.pid);
+    parser.value("--netns", "PATH", "the file of the network namespace", into.place.path);
+  } else {
+    parser.flag("--keep-resolv-conf", "the command sees this host's /etc/resolv.conf",
+                into.keeps_resolv_conf);
+  }
+}
+
+/// "-p X" is "--publish X".
+std::vector<std::string> spelled_out(int argc, char** argv, int end) {
+  std::vector<std::string> out = {"weir-gate"};
+  for (int i = 2; i < end; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "-p")
+      out.emplace_back("--publish");
+    else if (word.starts_with("-p") && word.size() > 2)
+      out.push_back("--publish=" + std::string(word.substr(2)));
+    else
+      out.emplace_back(word);
+  }
+  (void)argc;
+  return out;
+}
+
+guest_network usual_network(const config& settings) {
+  guest_network out;
+  out.device = settings.stack.device;
+  out.mtu = settings.stack.mtu;
+  out.offload = settings.stack.offload;
+  out.guest = {*ip_prefix::parse("10.0.2.100/24"), *ip_prefix::parse("fd77:6569:7200::100/64")};
+  out.gateway = {*ip_prefix::parse("10.0.2.2/24"), *ip_prefix::parse("fd77:6569:7200::2/64")};
+  out.dns = {*ip_address::parse("10.0.2.3"), *ip_address::parse("fd77:6569:7200::3")};
+  return out;
+}
+
+/// The name servers of this host: the guest's stands for the first.
+std::vector<endpoint> host_resolver(const config& settings) {
+  if (!settings.resolve.servers.empty()) return settings.resolve.servers;
+  std::vector<endpoint> out;
+  std::ifstream file("/etc/resolv.conf");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string keyword, address;
+    words >> keyword >> address;
+    if (keyword != "nameserver") continue;
+    if (const auto parsed = ip_address::parse(address)) out.push_back({*parsed, 53});
+  }
+  return out;
+}
+
+/// As many descriptors as this process may have: a flow takes one. Gives how many flows that are.
+std::uint32_t raise_descriptors(rlimit& before) {
+  constexpr rlim_t spare = 256, most = 1u << 20;
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  auto now = before;
+  now.rlim_cur = std::min(now.rlim_max, most);
+  if (::setrlimit(RLIMIT_NOFILE, &now) != 0) now = before;
+  return static_cast<std::uint32_t>(now.rlim_cur > 2 * spare ? now.rlim_cur - spare : spare);
+}
+
+/// Keys at a terminal are the command's: it is in the same group of processes, and gets their
+/// signals itself.
+void leave_terminal_signals_to_the_command() {
+  const int terminal = ::open("/dev/tty", O_RDONLY | O_CLOEXEC);
+  if (terminal < 0) return;
+  if (::tcgetpgrp(terminal) == ::getpgrp()) {
+    sigset_t keys;
+    ::sigemptyset(&keys);
+    ::sigaddset(&keys, SIGINT);
+    ::sigaddset(&keys, SIGQUIT);
+    ::sigprocmask(SIG_BLOCK, &keys, nullptr);
+  }
+  ::close(terminal);
+}
+
+/// The first signal that ends us ends the command, which has some time for it.
+task<> end_command_on_stop(const guest& command) {
+  co_await stop_requested();
+  ::kill(command.pid(), SIGTERM);
+  co_await sleep_for(after_stop);
+  ::kill(command.pid(), SIGKILL);
+}
+
+task<> wait_for(guest& command, signal_watch& children, int& status) {
+  for (status = command.poll(); status < 0; status = command.poll())
+    (void)co_await children.next().nothrow();
+}
+
+task<> serve(shard& here, const asked& what, guest& other, flow_log& log, int& status) {
+  gateway gate(here, what.gateway, other.take_device(), log);
+  signal_watch children(here, {SIGCHLD});
+  scope ending(here);
+  std::exception_ptr failure;
+  try {
+    gate.open();
+    if (what.attaches) {
+      std::puts("attached");
+      std::fflush(stdout);
+      co_await stop_requested();
+      status = 0;
+    } else {
+      other.go();
+      ending.spawn(end_command_on_stop(other));
+      co_await wait_for(other, children, status);
+    }
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  ending.cancel();
+  co_await ending.join();
+  co_await gate.close(std::chrono::milliseconds(here.settings().stop.linger_ms));
+  if (failure) std::rethrow_exception(failure);
+}
+
+config parsed(asked& what, int argc, char** argv, int end) {
+  config_parser parser(what.attaches ? "weir-gate attach" : "weir-gate run",
+                       what.attaches
+                           ? "Connects a network namespace through this host's sockets."
+                           : "Runs a command in a network of its own: [OPTIONS] -- COMMAND");
+  declare(parser, what);
+  auto words = spelled_out(argc, argv, end);
+  std::vector<char*> pointers;
+  for (auto& each : words) pointers.push_back(each.data());
+  auto settings = parser.parse_or_exit(static_cast<int>(pointers.size()), pointers.data());
+  if (settings.backend == "stack" || settings.backend == "sim")
+    throw config_error("backend: weir-gate goes out by kernel sockets: uring, asio or auto");
+  settings.shards = 1;
+  settings.stack.placement = placement::inline_;
+  std::vector<rule> in_order;
+  for (const bool allow : {true, false})
+    for (const auto& each : what.gateway.policy.rules)
+      if (each.allow == allow) in_order.push_back(each);
+  what.gateway.policy.rules = std::move(in_order);
+  return settings;
+}
+
+void check(asked& what) {
+  if (!what.attaches) {
+    if (what.place.command.empty())
+      throw config_error("which command? weir-gate run [OPTIONS] -- COMMAND [ARGUMENTS]");
+    return;
+  }
+  if (what.pid.empty() == what.place.path.empty())
+    throw config_error("give --pid N or --netns PATH");
+  if (what.pid.empty()) return;
+  what.place.of_process = std::atoi(what.pid.c_str());
+  if (what.place.of_process <= 0) throw config_error("--pid: must be a process's number");
+}
+
+int gate_main(int argc, char** argv) {
+  const std::string_view verb = argc > 1 ? argv[1] : "";
+  if (verb == "--help" || verb == "-h" || verb == "help") {
+    std::fputs(usage, stdout);
+    return 0;
+  }
+  if (verb == "--version") {
+    char* words[] = {argv[0], argv[1]};
+    config_parser("weir-gate", "").parse_or_exit(2, words);
+  }
+  if (verb != "run" && verb != "attach") {
+    std::fprintf(stderr, "weir-gate: '%.*s': must be run or attach\n\n%s",
+                 static_cast<int>(verb.size()), verb.data(), usage);
+    return exit_usage;
+  }
+  asked what;
+  what.attaches = verb == "attach";
+  const auto end = static_cast<int>(
+      std::find_if(argv + 2, argv + argc,
+                   [](const char* word) { return std::string_view(word) == "--"; }) -
+      argv);
+  for (int i = end + 1; i < argc; ++i) what.place.command.emplace_back(argv[i]);
+  const auto settings = parsed(what, argc, argv, end);
+  check(what);
+  what.place.resolv_conf = !what.keeps_resolv_conf;
+  auto& gateway = what.gateway;
+  gateway.network = usual_network(settings);
+  for (const auto& each : gateway.network.gateway) gateway.policy.gateway.push_back(each.address);
+  gateway.policy.dns = gateway.network.dns;
+  gateway.policy.resolver = host_resolver(settings);
+  flow_log log(what.log);
+  guest other(what.place, gateway.network);
+  rlimit before{};
+  const auto most = std::min(raise_descriptors(before), 65536u);
+  gateway.max_flows = gateway.max_flows == 0 ? most : std::min(gateway.max_flows, most);
+  if (!what.attaches) leave_terminal_signals_to_the_command();
+  int status = -1;
+  const int outcome =
+      weir::run(settings, [&](shard& here) { return serve(here, what, other, log, status); });
+  return outcome != 0 || status < 0 ? std::max(outcome, 1) : status;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return gate_main(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "weir-gate: %s\n", error.what());
+    return exit_usage;
+  }
+}
