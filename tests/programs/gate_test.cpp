@@ -1,0 +1,551 @@
+// weir-gate with real peers: servers in the test's own network namespace, commands in the guest's.
+// Hosts elsewhere are addresses that the test gives to its loopback device.
+#include <doctest/doctest.h>
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+#include "programs/harness.hpp"
+
+using namespace programs;
+
+namespace {
+
+constexpr const char* host_v4 = "192.0.2.1";
+constexpr const char* host_v6 = "2001:db8::1";
+
+void ip(std::vector<std::string> words) {
+  words.insert(words.begin(), {"/usr/bin/env", "ip"});
+  const auto done = run(std::move(words));
+  REQUIRE_MESSAGE(done.code == 0, done.err);
+}
+
+/// A network of the test's own, with hosts in it, and one that is not reached.
+bool world() {
+  if (!own_network()) return false;
+  ip({"address", "add", std::string(host_v4) + "/32", "dev", "lo"});
+  ip({"address", "add", std::string(host_v6) + "/128", "dev", "lo"});
+  ip({"route", "add", "unreachable", "198.51.100.0/24"});
+  // A gate that cannot be used here says why: then it is the machine that forbids it.
+  const auto tried = run({WEIR_GATE, "run", "--", "true"});
+  if (tried.code == 0) return true;
+  std::printf("SKIPPED: %s\n", tried.err.c_str());
+  return false;
+}
+
+std::vector<std::string> gate(std::vector<std::string> options, std::vector<std::string> command) {
+  std::vector<std::string> out = {WEIR_GATE, "run"};
+  out.insert(out.end(), options.begin(), options.end());
+  out.emplace_back("--");
+  out.insert(out.end(), command.begin(), command.end());
+  return out;
+}
+
+/// A command as a person calls it.
+std::vector<std::string> by_name(std::vector<std::string> words) {
+  words.insert(words.begin(), "/usr/bin/env");
+  return words;
+}
+
+/// What every script of a guest's begins with.
+constexpr const char* prelude = R"(
+import errno, os, select, signal, socket, struct, sys, threading, time
+def tcp(to, port):
+    return socket.create_connection((to, port), 60)
+def udp(to, port):
+    s = socket.socket(socket.AF_INET6 if ':' in to else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(60)
+    s.connect((to, port))
+    return s
+def bytes_of(n, seed=1):
+    return bytes((i * 167 + seed + (i >> 8)) & 255 for i in range(min(n, 65536))) * (n // 65536 + 1)
+def read_all(s):
+    out = bytearray()
+    while True:
+        got = s.recv(65536)
+        if not got: return bytes(out)
+        out += got
+def why(f):
+    try: f()
+    except OSError as e: return errno.errorcode.get(e.errno, str(e))
+    return 'ok'
+)";
+
+std::vector<std::string> python(const std::string& script,
+                                std::vector<std::string> arguments = {}) {
+  std::vector<std::string> out = {"/usr/bin/env", "python3", "-c", prelude + script};
+  out.insert(out.end(), arguments.begin(), arguments.end());
+  return out;
+}
+
+finished in_guest(const std::string& script, std::vector<std::string> arguments = {},
+                  std::vector<std::string> options = {}) {
+  return run(gate(std::move(options), python(script, std::move(arguments))));
+}
+
+/// Echo servers at `host`, TCP and UDP.
+struct echo_server {
+  explicit echo_server(const std::string& host)
+      : tcp({services(), "--backend", kernel_backend, "--echo", host + ":0"}),
+        udp({"/usr/bin/env", "python3", "-c", R"(
+import socket, sys
+host = sys.argv[1].strip('[]')
+s = socket.socket(socket.AF_INET6 if ':' in host else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((host, 0))
+print('listening udp %s:%d' % (sys.argv[1], s.getsockname()[1]), flush=True)
+while True:
+    got, peer = s.recvfrom(70000)
+    s.sendto(got, peer)
+)",
+             host}) {
+    tcp_port = std::to_string(place_of(tcp.wait_line("listening echo ")).port);
+    udp_port = std::to_string(place_of(udp.wait_line("listening ")).port);
+  }
+  process tcp, udp;
+  std::string tcp_port, udp_port;
+};
+
+std::string file_of(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+TEST_CASE("gate_ends_with_the_status_of_its_command") {
+  if (!world()) return;
+  CHECK(run(gate({}, {"sh", "-c", "exit 7"})).code == 7);
+  CHECK(run(gate({}, {"sh", "-c", "kill -9 $$"})).code == 128 + 9);
+  const auto none = run(gate({}, {"/no/such/program"}));
+  CHECK(none.code == 127);
+  CHECK(none.err.find("/no/such/program") != std::string::npos);
+  CHECK(run(gate({}, {"/etc/passwd"})).code == 126);
+}
+
+TEST_CASE("gate_says_what_is_wrong_with_its_command_line") {
+  struct row {
+    std::vector<std::string> words;
+    const char* said;
+  };
+  for (const auto& [words, said] :
+       {row{{}, "must be run or attach"}, row{{"walk"}, "'walk': must be run or attach"},
+        row{{"run"}, "which command?"},
+        row{{"run", "--deny", "10.0.0.0/99", "--", "true"}, "deny = '10.0.0.0/99'"},
+        row{{"run", "--deny", "10.0.0.0/8:0", "--", "true"}, "must be a network"},
+        row{{"run", "-p", "80", "--", "true"}, "must be PORT:PORT"},
+        row{{"run", "--backend", "stack", "--", "true"}, "kernel sockets"},
+        row{{"run", "--max-flows", "0", "--", "true"}, "from 1 to"},
+        row{{"attach"}, "--pid N or --netns"}, row{{"attach", "--pid", "0"}, "process's number"},
+        row{{"attach", "--netns", "/no/such/file"}, "/no/such/file"}}) {
+    std::vector<std::string> command = {WEIR_GATE};
+    command.insert(command.end(), words.begin(), words.end());
+    const auto done = run(command);
+    CAPTURE(said);
+    CAPTURE(done.err);
+    CHECK(done.code == 2);
+    CHECK(done.err.find(said) != std::string::npos);
+  }
+  CHECK(run({WEIR_GATE, "--help"}).code == 0);
+  const auto help = run({WEIR_GATE, "run", "--help"});
+  CHECK(help.code == 0);
+  CHECK(help.out.find("--publish") != std::string::npos);
+}
+
+TEST_CASE("gate_carries_streams_of_every_size_and_keeps_half_closes") {
+  if (!world()) return;
+  for (const auto* host : {host_v4, host_v6}) {
+    CAPTURE(host);
+    echo_server server(host == host_v6 ? "[" + std::string(host) + "]" : host);
+    const auto done = in_guest(R"(
+for n in (0, 1, 1460, 1461, 65536, 100000, 5000000):
+    s = tcp(sys.argv[1], int(sys.argv[2]))
+    sent = bytes_of(n)[:n]
+    got = []
+    reader = threading.Thread(target=lambda: got.append(read_all(s)))
+    reader.start()
+    s.sendall(sent)
+    s.shutdown(socket.SHUT_WR)
+    reader.join()
+    assert got[0] == sent, (n, len(got[0]))
+print('same')
+)",
+                               {host, server.tcp_port});
+    CHECK(done.out == "same\n");
+    CHECK(done.code == 0);
+    CAPTURE(done.err);
+  }
+}
+
+TEST_CASE("gate_tells_its_guest_what_becomes_of_a_connection") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto log = "/tmp/weir-gate-log-" + std::to_string(::getpid());
+  const auto done = in_guest(
+      R"(
+host, port = sys.argv[1], int(sys.argv[2])
+print(why(lambda: tcp(host, port)), why(lambda: tcp(host, 9)), why(lambda: tcp('198.51.100.7', 9)),
+      why(lambda: tcp('203.0.113.1', 9)), why(lambda: tcp('192.0.2.77', port)),
+      why(lambda: tcp('2001:db8:7::1', 9)), why(lambda: tcp('10.0.2.2', port)))
+)",
+      {host_v4, server.tcp_port},
+      {"--deny", "192.0.2.64/26", "--deny", "[2001:db8:7::]/48:1-10", "--log", log});
+  CHECK(done.out == "ok ECONNREFUSED EHOSTUNREACH ENETUNREACH EHOSTUNREACH EACCES ECONNREFUSED\n");
+  const auto lines = file_of(log);
+  ::unlink(log.c_str());
+  CAPTURE(lines);
+  CHECK(lines.find("-> 192.0.2.1:9 refused out 0 in 0") != std::string::npos);
+  CHECK(lines.find("-> 198.51.100.7:9 unreachable") != std::string::npos);
+  CHECK(lines.find(" denied by 192.0.2.64/26 ") != std::string::npos);
+  CHECK(lines.find("-> [2001:db8:7::1]:9 denied by [2001:db8:7::]/48:1-10 ") != std::string::npos);
+  CHECK(lines.find("-> 10.0.2.2:" + server.tcp_port + " denied out") != std::string::npos);
+}
+
+TEST_CASE("gate_allows_exceptions_from_what_it_denies") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto done = in_guest(
+      "print(why(lambda: tcp(sys.argv[1], int(sys.argv[2]))), "
+      "why(lambda: tcp(sys.argv[1], 9)))",
+      {host_v4, server.tcp_port}, {"--deny", "*", "--allow", "192.0.2.1:" + server.tcp_port});
+  CHECK(done.out == "ok EHOSTUNREACH\n");
+}
+
+TEST_CASE("gate_keeps_its_guest_from_the_hosts_loopback") {
+  if (!world()) return;
+  echo_server four("127.0.0.1"), six("[::1]");
+  const std::string tries = R"(
+four, six = int(sys.argv[1]), int(sys.argv[2])
+for to in ('127.0.0.1', '127.9.9.9', '0.0.0.0', '10.0.2.2', '10.0.2.3', '::ffff:127.0.0.1', '::ffff:0.0.0.0'):
+    print(why(lambda: tcp(to, four)), end=' ')
+for to in ('::1', '::', 'fd77:6569:7200::2', 'fd77:6569:7200::3', '::127.0.0.1'):
+    print(why(lambda: tcp(to, six)), end=' ')
+# Forged packets, past all that the guest's kernel would say to such addresses.
+link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+def syn(to, port):
+    ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 40, 0, 0, 64, 6, 0, socket.inet_aton('10.0.2.100'),
+                     socket.inet_aton(to))
+    link.sendto(ip + struct.pack('!HHIIBBHHH', 4000, port, 1, 0, 0x50, 2, 65535, 0, 0),
+                ('weir0', 0x0800))
+for to in ('127.0.0.1', '0.0.0.0', '255.255.255.255', '224.0.0.1'): syn(to, four)
+print('sent')
+)";
+  auto done = in_guest(tries, {four.tcp_port, six.tcp_port}, {"--log", "-"});
+  CAPTURE(done.err);
+  CHECK(done.out.find("ok") == std::string::npos);
+  CHECK(done.out.find("sent") != std::string::npos);
+  CHECK(done.err.find("-> 127.") == std::string::npos);  // nothing of the kind came to be a flow
+  done = in_guest(
+      "print(why(lambda: tcp('10.0.2.2', int(sys.argv[1]))), "
+      "why(lambda: tcp('fd77:6569:7200::2', int(sys.argv[2]))))",
+      {four.tcp_port, six.tcp_port}, {"--host-loopback"});
+  CHECK(done.out == "ok ok\n");
+}
+
+TEST_CASE("gate_carries_datagrams_of_every_size") {
+  if (!world()) return;
+  for (const auto* host : {host_v4, host_v6}) {
+    CAPTURE(host);
+    echo_server server(host == host_v6 ? "[" + std::string(host) + "]" : host);
+    const auto done = in_guest(R"(
+s = udp(sys.argv[1], int(sys.argv[2]))
+for n in (0, 1, 512, 1452, 1453, 1472, 1473, 9000, 60000, 65507):
+    s.send(bytes_of(n)[:n])
+    assert s.recv(70000) == bytes_of(n)[:n], n
+print('same')
+c = udp(sys.argv[1], 9)
+c.send(b'x')
+print(why(lambda: c.recv(9)))
+)",
+                               {host, server.udp_port});
+    CAPTURE(done.err);
+    CHECK(done.out == "same\nECONNREFUSED\n");
+  }
+}
+
+TEST_CASE("gate_denies_datagrams_as_it_denies_connections") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto done = in_guest(R"(
+s = udp(sys.argv[1], int(sys.argv[2]))
+s.setsockopt(socket.SOL_IP, 11, 1)  # IP_RECVERR: soft errors too
+s.send(b'x')
+print(why(lambda: s.recv(9)))
+)",
+                             {host_v4, server.udp_port}, {"--deny", "192.0.2.0/24"});
+  CHECK(done.out == "EHOSTUNREACH\n");
+}
+
+TEST_CASE("gate_ends_an_idle_flow_and_begins_another") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto done = in_guest(R"(
+s = udp(sys.argv[1], int(sys.argv[2]))
+for i in range(2):
+    s.send(b'hello')
+    assert s.recv(9) == b'hello'
+    while b'idle' not in open(sys.argv[3], 'rb').read() and i == 0: time.sleep(0.05)
+print('again')
+)",
+                             {host_v4, server.udp_port, "/tmp/weir-gate-idle"},
+                             {"--udp-idle", "1", "--log", "/tmp/weir-gate-idle"});
+  ::unlink("/tmp/weir-gate-idle");
+  CHECK(done.out == "again\n");
+}
+
+TEST_CASE("gate_answers_names_by_the_hosts_resolver_wherever_that_is") {
+  if (!world()) return;
+  process names(
+      by_name({"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+               "--port=5353", "--listen-address=127.0.0.1", "--bind-interfaces",
+               "--address=/example.test/192.0.2.1", "--user=root", "--pid-file="}));
+  (void)names.wait_error_line("dnsmasq: started");
+  const auto done = in_guest("print(socket.gethostbyname('www.example.test'))", {},
+                             {"--resolve.servers", "127.0.0.1:5353"});
+  CAPTURE(done.err);
+  CHECK(done.out == "192.0.2.1\n");
+}
+
+TEST_CASE("gate_fetches_a_page_with_curl") {
+  if (!world()) return;
+  process server(
+      {http_server(), "--backend", kernel_backend, "--http", std::string(host_v4) + ":8080"});
+  (void)server.wait_line("listening http ");
+  const auto done = run(gate({}, {"curl", "-sS", "http://192.0.2.1:8080/plaintext"}));
+  CHECK(done.out == "Hello, World!");
+  CHECK(done.code == 0);
+  CHECK(run(gate({}, {"curl", "-sS", "http://192.0.2.1:8081/"})).code == 7);  // refused
+}
+
+TEST_CASE("gate_publishes_ports_of_its_guest") {
+  if (!world()) return;
+  process p(gate({"-p", "8081:80", "-p", "[::1]:8082:81", "-p", "8083:82/udp"}, python(R"(
+def serve(family, address, port):
+    l = socket.create_server((address, port), family=family)
+    while True:
+        s, peer = l.accept()
+        with s: s.sendall(b'from the guest: ' + read_all(s))
+threading.Thread(target=serve, args=(socket.AF_INET, '0.0.0.0', 80), daemon=True).start()
+threading.Thread(target=serve, args=(socket.AF_INET6, '::', 81), daemon=True).start()
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('0.0.0.0', 82))
+print('ready', flush=True)
+while True:
+    got, peer = u.recvfrom(2000)
+    if got == b'end': break
+    u.sendto(b'datagram: ' + got, peer)
+)")));
+  (void)p.wait_line("ready");
+  for (const auto& [host, port] : {std::pair("127.0.0.1", 8081), std::pair("::1", 8082)}) {
+    client c(host, static_cast<std::uint16_t>(port));
+    c.send("hello");
+    c.end_of_stream();
+    CHECK(c.receive_all() == "from the guest: hello");
+  }
+  const auto asked = run(python(R"(
+s = udp('127.0.0.1', 8083)
+s.send(b'hello'); print(s.recv(99).decode())
+s.send(b'end')
+)"));
+  CHECK(asked.out == "datagram: hello\n");
+  CHECK(p.wait() == 0);
+}
+
+TEST_CASE("gate_carries_thousands_of_flows_at_once") {
+  if (!world()) return;
+  rlimit files{1 << 14, 1 << 14};
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  echo_server server(host_v4);
+  const auto done = in_guest(R"(
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (8000, 8000))
+host, t, u = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+streams = [tcp(host, t) for i in range(2000)]
+flows = [udp(host, u) for i in range(1000)]
+for i, s in enumerate(streams + flows): s.send(b'%d' % i)
+for i, s in enumerate(streams + flows): assert s.recv(99) == b'%d' % i
+print('all')
+)",
+                             {host_v4, server.tcp_port, server.udp_port});
+  CAPTURE(done.err);
+  CHECK(done.out == "all\n");
+}
+
+TEST_CASE("gate_whose_tables_are_full_serves_those_that_it_has_and_others_when_there_is_room") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto done = in_guest(R"(
+host, t, u = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+streams = [tcp(host, t) for i in range(4)]
+print(why(lambda: tcp(host, t)))
+for i, s in enumerate(streams):
+    s.send(b'%d' % i); assert s.recv(9) == b'%d' % i
+streams.pop().close()
+while why(lambda: tcp(host, t)) != 'ok': time.sleep(0.05)
+flows = [udp(host, u) for i in range(4)]
+for s in flows:
+    s.send(b'x'); assert s.recv(9) == b'x'
+late = udp(host, u)
+late.settimeout(0.3)
+late.send(b'x')
+try: late.recv(9)
+except socket.timeout: print('nothing')
+for s in flows:
+    s.send(b'y'); assert s.recv(9) == b'y'
+)",
+                             {host_v4, server.tcp_port, server.udp_port}, {"--max-flows", "4"});
+  CAPTURE(done.err);
+  CHECK(done.out == "ECONNREFUSED\nnothing\n");
+}
+
+TEST_CASE("gate_passes_resets_on_both_ways") {
+  if (!world()) return;
+  process server(python(R"(
+l = socket.create_server((sys.argv[1], 7001))
+print('ready', flush=True)
+s, _ = l.accept()
+s.recv(1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+s.close()
+s, _ = l.accept()
+s.send(b'x')
+print(why(lambda: read_all(s)), flush=True)
+)",
+                        {host_v4}));
+  (void)server.wait_line("ready");
+  const auto done = in_guest(R"(
+s = tcp(sys.argv[1], 7001)
+s.send(b'x')
+print(why(lambda: read_all(s)))
+s = tcp(sys.argv[1], 7001)
+s.recv(1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+s.close()
+)",
+                             {host_v4});
+  CHECK(done.out == "ECONNRESET\n");
+  CHECK(server.wait() == 0);
+  CHECK(server.out().find("ECONNRESET") != std::string::npos);
+}
+
+TEST_CASE("gate_delivers_what_its_command_wrote_before_it_ended") {
+  if (!world()) return;
+  process server(python(R"(
+l = socket.create_server((sys.argv[1], 7002))
+print('ready', flush=True)
+s, _ = l.accept()
+print(len(read_all(s)), flush=True)
+)",
+                        {host_v4}));
+  (void)server.wait_line("ready");
+  const auto done =
+      in_guest("s = tcp(sys.argv[1], 7002); s.sendall(bytes(300000)); os._exit(3)", {host_v4});
+  CHECK(done.code == 3);
+  CHECK(server.wait() == 0);
+  CHECK(server.out() == "ready\n300000\n");
+}
+
+TEST_CASE("gate_that_is_stopped_stops_its_command_and_one_that_is_killed_takes_it_along") {
+  if (!world()) return;
+  const auto script = R"(
+signal.signal(signal.SIGTERM, lambda *_: (print('asked', flush=True), os._exit(9)))
+print('ready', os.getpid(), flush=True)
+while True: time.sleep(60)
+)";
+  {
+    process p(gate({}, python(script)));
+    (void)p.wait_line("ready");
+    p.signal(SIGTERM);
+    CHECK(p.wait() == 9);
+    CHECK(p.out().find("asked") != std::string::npos);
+  }
+  process p(gate({}, python(script)));
+  const auto pid = std::stoi(p.wait_line("ready").substr(6));
+  p.signal(SIGKILL);
+  CHECK(p.wait() == 1000 + SIGKILL);
+  while (::kill(pid, 0) == 0) ::usleep(1000);  // the test's own limit ends what does not
+}
+
+TEST_CASE("gate_carries_echo_requests_where_the_host_may") {
+  if (!world()) return;
+  const std::string ping = R"(
+def ping(to, n):
+    six = ':' in to
+    s = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, 58 if six else 1)
+    s.settimeout(float(sys.argv[1]))
+    body = bytes_of(n)[:n]
+    head = struct.pack('!BBHHH', 128 if six else 8, 0, 0, 77, 5)
+    if not six:
+        whole = head + body + b'\0' * (n % 2)
+        total = sum(struct.unpack('!%dH' % (len(whole) // 2), whole))
+        while total >> 16: total = (total >> 16) + (total & 65535)
+        head = head[:2] + struct.pack('!H', 65535 - total) + head[4:]
+    s.sendto(head + body, (to, 0))
+    try:
+        while True:
+            got = s.recv(70000)
+            if not six: got = got[20:]
+            if got[0] in (0, 129) and got[4:8] == struct.pack('!HH', 77, 5): return got[8:] == body
+    except socket.timeout: return None
+)";
+  ::system("echo 1 0 > /proc/sys/net/ipv4/ping_group_range");
+  auto done = in_guest(ping + "print(ping('192.0.2.1', 5), ping('10.0.2.2', 5))", {"0.3"});
+  CHECK(done.out == "None True\n");  // the gateway itself answers
+  CHECK(done.err.find("ping_group_range") != std::string::npos);
+  if (::system("echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range 2>/dev/null") != 0 &&
+      ::system("echo 0 0 > /proc/sys/net/ipv4/ping_group_range") != 0)
+    return;
+  done = in_guest(ping + R"(
+print(all(ping(to, n) for to in ('192.0.2.1', '2001:db8::1') for n in (0, 1, 56, 1472, 9000)))
+print(ping('127.0.0.2', 5) is not None)
+)",
+                  {"30"});
+  CAPTURE(done.err);
+  CHECK(done.out == "True\nTrue\n");
+  done = in_guest(ping + "print(ping('192.0.2.1', 5))", {"0.3"}, {"--deny", "192.0.2.0/24"});
+  CHECK(done.out == "None\n");
+}
+
+TEST_CASE("gate_attaches_to_a_namespace_that_is_there") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  process sleeper(by_name({"unshare", "-Urn", "sh", "-c", "echo ready $$; exec sleep 1000"}));
+  const auto pid = sleeper.wait_line("ready").substr(6);
+  process p({WEIR_GATE, "attach", "--pid", pid});
+  (void)p.wait_line("attached");
+  const auto done =
+      run(by_name({"nsenter", "-t", pid, "-U", "-n", "--preserve-credentials", "python3", "-c",
+                   std::string(prelude) + "s = tcp(sys.argv[1], int(sys.argv[2])); s.send(b'hi'); "
+                                          "print(s.recv(9))",
+                   host_v4, server.tcp_port}));
+  CAPTURE(done.err);
+  CHECK(done.out == "b'hi'\n");
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
+}
+
+TEST_CASE("gateway_the_example_answers_for_any_address_once_its_host_has") {
+  if (!own_network() || !usable("stack")) return;
+  process behind({services(), "--backend", kernel_backend, "--echo", "127.0.0.1:7015"});
+  (void)behind.wait_line("listening echo ");
+  process p({WEIR_GATEWAY, "--backend", "stack"});
+  (void)p.wait_line("listening for any address");
+  ip({"route", "add", "203.0.113.0/24", "dev", "weir0"});
+  client c("203.0.113.9", 7015);
+  c.send("hello");
+  c.end_of_stream();
+  CHECK(c.receive_all() == "hello");
+  const auto refused = run(python("print(why(lambda: tcp('203.0.113.9', 7016)))"));
+  CHECK(refused.out == "ECONNREFUSED\n");
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
+  // On kernel sockets there is no such thing.
+  const auto none = run({WEIR_GATEWAY, "--backend", kernel_backend});
+  CHECK(none.code == 1);
+  CHECK(none.err.find("listen on any address of 0.0.0.0/0") != std::string::npos);
+}
