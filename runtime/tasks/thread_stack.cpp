@@ -160,7 +160,11 @@ std::vector<void*> stack_taker::take(int thread) {
   sigemptyset(&action.sa_mask);
   written = -1;
   asked = thread;
-  ::sigaction(asking, &action, &before);
+  // A thread that did not answer in time has left the handler there: it is not its own predecessor,
+  // or a signal that comes late would be handed from it to itself for ever.
+  struct sigaction found{};
+  ::sigaction(asking, &action, &found);
+  if (found.sa_handler != &weir_tell_stack) before = found;
   bool answered = ::tgkill(::getpid(), thread, asking) == 0;
   const auto until = std::chrono::steady_clock::now() + patience;
   while (answered && written.load() < 0 && std::chrono::steady_clock::now() < until)
