@@ -55,7 +55,11 @@ std::vector<std::string> by_name(std::vector<std::string> words) {
 constexpr const char* prelude = R"(
 import errno, os, select, signal, socket, struct, sys, threading, time
 def tcp(to, port):
-    return socket.create_connection((to, port), 60)
+    # With a timeout Python polls and asks SO_ERROR; Linux may have no error there and no connection
+    # yet, when ICMP came while connect() was in the kernel still.
+    s = socket.create_connection((to, port))
+    s.settimeout(60)
+    return s
 def udp(to, port):
     s = socket.socket(socket.AF_INET6 if ':' in to else socket.AF_INET, socket.SOCK_DGRAM)
     s.settimeout(60)
@@ -463,6 +467,15 @@ while True: time.sleep(60)
     p.signal(SIGTERM);
     CHECK(p.wait() == 9);
     CHECK(p.out().find("asked") != std::string::npos);
+  }
+  {
+    process p(gate({}, python("signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+                              "print('ready', flush=True)\n"
+                              "while True: time.sleep(60)\n")));
+    (void)p.wait_line("ready");
+    p.signal(SIGTERM);
+    p.signal(SIGTERM);
+    CHECK(p.wait() == 128 + SIGKILL);
   }
   process p(gate({}, python(script)));
   const auto pid = std::stoi(p.wait_line("ready").substr(6));

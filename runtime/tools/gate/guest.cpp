@@ -230,11 +230,11 @@ void guest::go() {
   line_.reset();
 }
 
-int guest::poll() {
+int guest::ask(int how) {
   if (status_ >= 0) return status_;
   int status = 0;
   pid_t got = 0;
-  do got = ::waitpid(pid_, &status, WNOHANG);
+  do got = ::waitpid(pid_, &status, how);
   while (got < 0 && errno == EINTR);
   if (got != pid_) return -1;
   status_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <sys/wait.h>
 
 #include <memory>
 #include <string>
@@ -53,9 +54,13 @@ class guest {
   void go();
   pid_t pid() const { return pid_; }
   /// Its status, once it has ended: an exit code, or 128 and the signal's number; -1 before.
-  int poll();
+  int poll() { return ask(WNOHANG); }
+  /// Waits for it.
+  int wait() { return ask(0); }
 
  private:
+  int ask(int how);
+
   pid_t pid_ = -1;
   int status_ = -1;
   unique_fd line_;

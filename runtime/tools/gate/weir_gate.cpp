@@ -179,8 +179,13 @@ task<> end_command_on_stop(const guest& command) {
 }
 
 task<> wait_for(guest& command, signal_watch& children, int& status) {
-  for (status = command.poll(); status < 0; status = command.poll())
-    (void)co_await children.next().nothrow();
+  for (status = command.poll(); status < 0; status = command.poll()) {
+    auto came = co_await children.next().nothrow();
+    if (came) continue;
+    ::kill(command.pid(), SIGKILL);  // the second signal that ends us
+    status = command.wait();
+    break;
+  }
 }
 
 task<> serve(shard& here, const asked& what, guest& other, flow_log& log, int& status) {
@@ -283,7 +288,7 @@ int gate_main(int argc, char** argv) {
   int status = -1;
   const int outcome =
       weir::run(settings, [&](shard& here) { return serve(here, what, other, log, status); });
-  return outcome != 0 || status < 0 ? std::max(outcome, 1) : status;
+  return status < 0 ? std::max(outcome, 1) : status;
 }
 
 }  // namespace
