@@ -376,7 +376,7 @@ void shard::run_until(const std::function<bool()>& done) {
     pulse_.sleeping.store(false, std::memory_order_release);
     // (The watcher, before it sleeps, makes every thread see that it does: membarrier(2).)
     std::atomic_signal_fence(std::memory_order_seq_cst);
-    auto* bell = pulse_.bell.load(std::memory_order_relaxed);
+    auto* bell = pulse_.bell.load(std::memory_order_acquire);  // the watcher was just made
     if (bell != nullptr && bell->asleep.load(std::memory_order_relaxed)) bell->ring();
   }
 }
