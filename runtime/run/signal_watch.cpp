@@ -37,20 +37,25 @@ std::array<struct sigaction, most_signals> before;
 
 std::uint64_t bit_of(int number) { return std::uint64_t{1} << (number - 1); }
 
+void as_without_us(int number) {
+  ::sigaction(number, &before[static_cast<std::size_t>(number)], nullptr);
+  ::raise(number);  // when the handler returns
+}
+
 extern "C" void weir_watched_signal(int number) {
-  if (::getpid() != process) {
-    ::sigaction(number, &before[static_cast<std::size_t>(number)], nullptr);
-    ::raise(number);  // when the handler returns
-    return;
-  }
+  if (::getpid() != process) return as_without_us(number);
   const int saved = errno;
+  bool anybody = false;
   in_handlers.fetch_add(1);
   const auto byte = static_cast<unsigned char>(number);
   for (auto& each : slots) {
     const int end = each.end.load();
-    if (end > 0 && (each.numbers.load() & bit_of(number)) != 0) (void)!::write(end - 1, &byte, 1);
+    if (end <= 0 || (each.numbers.load() & bit_of(number)) == 0) continue;
+    (void)!::write(end - 1, &byte, 1);
+    anybody = true;
   }
   in_handlers.fetch_sub(1);
+  if (!anybody) as_without_us(number);  // somebody put it back after the last watch
   errno = saved;
 }
 
@@ -61,7 +66,10 @@ void take(int number) {
   action.sa_handler = &weir_watched_signal;
   action.sa_flags = SA_RESTART;  // other threads' calls go on
   sigemptyset(&action.sa_mask);
-  ::sigaction(number, &action, &before[i]);
+  struct sigaction found{};
+  ::sigaction(number, &action, &found);
+  // One that somebody put back after an earlier watch is not its own predecessor.
+  if (found.sa_handler != &weir_watched_signal) before[i] = found;
 }
 
 /// What somebody else installed meanwhile stays.

@@ -46,9 +46,14 @@ extern "C" void weir_stop_signal(int number) {
   }
   in_handlers.fetch_add(1);
   const auto byte = static_cast<unsigned char>(number);
+  bool anybody = false;
   for (auto& slot : write_ends)
-    if (const int end = slot.load(); end > 0) (void)!::write(end - 1, &byte, 1);
+    if (const int end = slot.load(); end > 0) {
+      (void)!::write(end - 1, &byte, 1);
+      anybody = true;
+    }
   in_handlers.fetch_sub(1);
+  if (!anybody) as_without_us(number);  // somebody put it back after the last run()
   errno = saved;
 }
 
@@ -69,7 +74,10 @@ void install() {
   arrived = 0;
   process = ::getpid();
   for (std::size_t i = 0; i < taken.size(); ++i) {
-    ::sigaction(taken[i], nullptr, &before[i]);
+    struct sigaction found{};
+    ::sigaction(taken[i], nullptr, &found);
+    // One that somebody put back after an earlier run() is not its own predecessor.
+    if (found.sa_handler != handling(taken[i]).sa_handler) before[i] = found;
     if (taken[i] == SIGPIPE && before[i].sa_handler != SIG_DFL) continue;  // nobody dies of it
     const auto mine = handling(taken[i]);
     ::sigaction(taken[i], &mine, nullptr);

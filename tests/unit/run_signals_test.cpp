@@ -248,6 +248,31 @@ TEST_CASE("a_fork_of_a_server_takes_its_signals_itself") {
         }) == 0);
   CHECK_FALSE(stopped);
 }
+
+TEST_CASE("a_handler_of_run_that_is_put_back_after_it_does_as_if_it_were_not_there") {
+  const auto leave_one_behind = [] {
+    ::signal(SIGTERM, SIG_DFL);
+    struct sigaction own{}, found{};
+    own.sa_handler = [](int) {};
+    run(settings_with(), [&](shard&) -> task<> {
+      ::sigaction(SIGTERM, &own, &found);
+      co_return;
+    });
+    ::sigaction(SIGTERM, &found, nullptr);  // as who saves and restores around something does
+  };
+  const int status = status_of([&] {
+    leave_one_behind();
+    ::raise(SIGTERM);
+  });
+  CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM));
+  // Nor is it taken for its own predecessor by the next run().
+  const int after_another = status_of([&] {
+    leave_one_behind();
+    run(settings_with(), [](shard&) -> task<> { co_return; });
+    ::raise(SIGTERM);
+  });
+  CHECK((WIFSIGNALED(after_another) && WTERMSIG(after_another) == SIGTERM));
+}
 #endif
 
 TEST_CASE("a_broken_pipe_is_an_error_on_shards_and_what_it_was_elsewhere") {
