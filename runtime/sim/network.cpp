@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "core/task_report.hpp"
 #include "driver/virtual/virtual_driver.hpp"
 #include "observe/pcapng.hpp"
 #include "sim/sim_disk.hpp"
@@ -47,8 +48,13 @@ struct network::impl {
 
   struct started {
     std::function<task<>(weir::shard&)> main;
+    host* serves = nullptr;  // asked to stop when nothing but servers is left
     bool ended = false;
   };
+
+  void start(host& where, std::function<task<>(weir::shard&)> main, bool serves);
+  void stop_servers();
+  std::string who_waits() const;
 
   void settle();
   bool poll_all();
@@ -69,6 +75,7 @@ struct network::impl {
   std::vector<std::unique_ptr<host>> hosts;
   std::vector<std::unique_ptr<started>> mains;
   std::size_t running = 0;
+  std::size_t serving = 0;  // of these
   std::exception_ptr failure;
 };
 
@@ -217,26 +224,67 @@ void network::send_others_by(host& from, sim::link& over) {
   impl_->wires.send_others_by(from.impl_->driver->node(), over);
 }
 
-void network::start(host& where, std::function<task<>(weir::shard&)> main) {
-  auto& inside = *impl_;
-  inside.mains.push_back(std::make_unique<impl::started>());
-  auto* kept = inside.mains.back().get();
-  kept->main = std::move(main);
-  ++inside.running;
+void network::impl::start(host& where, std::function<task<>(weir::shard&)> main, bool serves) {
+  mains.push_back(std::make_unique<started>());
+  auto* one = mains.back().get();
+  one->main = std::move(main);
+  one->serves = serves ? &where : nullptr;
+  ++running;
+  if (serves) ++serving;
   where.impl_->touched = true;
-  where.shard().start(kept->main(where.shard()), [&inside, kept](std::exception_ptr failure) {
-    kept->ended = true;
-    --inside.running;
-    if (failure && !inside.failure) inside.failure = failure;
+  where.shard().start(one->main(where.shard()), [this, one](std::exception_ptr failed) {
+    one->ended = true;
+    --running;
+    if (one->serves != nullptr) --serving;
+    if (failed && !failure) failure = failed;
   });
+}
+
+void network::impl::stop_servers() {
+  for (auto& one : mains) {
+    if (one->ended || one->serves == nullptr) continue;
+    one->serves->shard().request_stop();
+    one->serves->impl_->touched = true;
+  }
+}
+
+std::string network::impl::who_waits() const {
+  constexpr std::size_t most_lines = 20;
+  std::string out;
+  for (const auto& h : hosts) {
+    auto& shard = *h->impl_->shard;
+    if (shard.roots() == 0) continue;
+    detail::task_reporter reporter(shard, {.listed = 0, .groups = 4 * most_lines});
+    while (!reporter.go_on()) {
+    }
+    for (const auto& line : detail::lines_by_place(reporter.take(), most_lines))
+      out += "\n  " + h->name() + ": " + line;
+  }
+  return out;
+}
+
+void network::start(host& where, std::function<task<>(weir::shard&)> main) {
+  impl_->start(where, std::move(main), false);
+}
+void network::serve(host& where, std::function<task<>(weir::shard&)> main) {
+  impl_->start(where, std::move(main), true);
 }
 
 void network::run(duration limit) {
   bool idle = false;
-  if (impl_->run_checked([this] { return impl_->running == 0; }, now() + limit, idle)) return;
-  auto left = std::to_string(impl_->running);
-  impl_->fail(stalled(idle ? left + " tasks wait for what cannot happen any more"
-                           : left + " tasks had not ended when the limit was reached"));
+  const auto until = now() + limit;
+  bool ended = impl_->run_checked([this] { return impl_->running == impl_->serving; }, until, idle);
+  if (ended && impl_->serving != 0) {
+    impl_->stop_servers();
+    ended = impl_->run_checked([this] { return impl_->running == 0; }, until, idle);
+  }
+  if (ended) return;
+  const bool one = impl_->running == 1;
+  impl_->fail(stalled((one ? "a task" : std::to_string(impl_->running) + " tasks") +
+                      (!idle ? " had not ended when the limit was reached"
+                       : one ? " waits for what cannot happen any more"
+                             : " wait for what cannot happen any more") +
+                      impl_->who_waits()));
 }
 
 void network::run_for(duration time) {

@@ -99,6 +99,64 @@ TEST_CASE("a_task_that_waits_for_ever_is_reported_as_stalled") {
   CHECK(net.running() == 0);
 }
 
+TEST_CASE("what_stalled_says_names_the_host_and_what_its_tasks_wait_for") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24", {.name = "server"});
+  net.start(host, [&](shard& s) -> task<> {
+    auto listener = s.listen({host.address(), 1});
+    auto peer = co_await listener.accept();
+    CHECK_FALSE(peer);
+  });
+  std::string said;
+  try {
+    net.run();
+  } catch (const weir::sim::stalled& error) {
+    said = error.what();
+  }
+  CAPTURE(said);
+  CHECK(said.starts_with("a task waits for what cannot happen any more\n  server: 1 x "));
+  CHECK(said.find("accept 10.0.0.1:1") != said.npos);
+}
+
+TEST_CASE("a_server_is_asked_to_stop_when_all_others_have_ended") {
+  weir::sim::network net;
+  auto& server = net.add_host("10.0.0.1/24");
+  auto& client = net.add_host("10.0.0.2/24");
+  net.link(server, client, {.delay = 10ms});
+  bool drained = false;
+  net.serve(server, [&](shard& s) -> task<> {
+    auto listener = s.listen({"10.0.0.1", 7});
+    weir::scope sessions(s);
+    while (auto peer = co_await listener.accept())
+      sessions.spawn([](weir::tcp_stream held) -> task<> {
+        co_await weir::sleep_for(2s);  // longer than the client stays
+        held.close();
+      }(std::move(*peer)));
+    const auto outcome = co_await sessions.drain(5s);
+    drained = outcome.in_time;
+  });
+  net.start(client, [](shard& s) -> task<> {
+    auto peer = co_await s.connect({"10.0.0.1", 7});
+    co_await weir::sleep_for(1s);
+  });
+  net.run();
+  CHECK(drained);
+  CHECK(net.running() == 0);
+  CHECK(net.now() >= weir::instant() + 2s);
+}
+
+TEST_CASE("a_server_that_does_not_heed_the_stop_is_reported_as_stalled") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24");
+  net.serve(host, [&](shard& s) -> task<> {
+    weir::event never;
+    CHECK_FALSE(s.stop_requested());
+    co_await never.wait();
+  });
+  CHECK_THROWS_AS(net.run(), weir::sim::stalled);
+  CHECK(net.running() == 0);
+}
+
 namespace {
 
 /// Notes its own end.

@@ -52,7 +52,8 @@ struct host_options {
   std::function<void(stack::tcp_options&)> tune = {};
 };
 
-/// Nothing can happen any more, or the limit was reached, before what was waited for.
+/// Nothing can happen any more, or the limit was reached, before what was waited for. what() has a
+/// line for each place at which tasks wait.
 class stalled : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -123,8 +124,13 @@ class network {
   /// the task has ended, so that a coroutine lambda's captures live long enough.
   void start(host& where, std::function<task<>(weir::shard&)> main);
 
+  /// The same for a server, which waits for ever: what run() is given. It does not keep run() from
+  /// ending: once all other tasks have ended its host is asked to stop, as by a first SIGTERM, and
+  /// run() waits for its end (a drain, say). Such a host does not serve again.
+  void serve(host& where, std::function<task<>(weir::shard&)> main);
+
   /// Runs until every started task has ended. Throws what a task threw (the first); `stalled` when
-  /// `limit` passes or when nothing can happen any more.
+  /// `limit` passes or when nothing can happen any more, with who waits for what.
   void run(duration limit = std::chrono::hours(24));
   /// Runs for this much virtual time. Throws what a task threw.
   void run_for(duration time);
