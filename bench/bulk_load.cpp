@@ -49,8 +49,13 @@ class bulk {
     pattern_ += pattern_.substr(0, compared_bytes);
   }
   ~bulk() {
-    for (const flow& f : flows_)
-      if (f.fd >= 0) ::close(f.fd);
+    // By a reset: what is in buffers still would go on for a while, in somebody else's turn.
+    const linger at_once{1, 0};
+    for (const flow& f : flows_) {
+      if (f.fd < 0) continue;
+      ::setsockopt(f.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+      ::close(f.fd);
+    }
   }
   bulk(const bulk&) = delete;
   bulk& operator=(const bulk&) = delete;

@@ -9,6 +9,7 @@
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
+#include <net/route.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -126,7 +127,80 @@ void create_veth(const char* name, const char* peer, int peer_namespace) {
   message.request("creating a veth pair");
 }
 
+sockaddr ipv4(in_addr_t number) {
+  sockaddr_in out{};
+  out.sin_family = AF_INET;
+  out.sin_addr.s_addr = number;
+  sockaddr any;
+  std::memcpy(&any, &out, sizeof any);
+  return any;
+}
+
+in_addr_t netmask(unsigned prefix_length) {
+  return prefix_length == 0 ? 0 : htonl(~std::uint32_t{0} << (32 - prefix_length));
+}
+
+/// What every network of ours is like.
+void prepare_network() {
+  interface_up("lo");
+  avoid_paced_congestion_control();
+  // Clients that close first would use up their ports within seconds. Best effort: where it is
+  // refused, they say which port they could not get.
+  (void)wrote_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+}
+
 }  // namespace
+
+network network::current() {
+  const int fd = ::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) refuse("/proc/thread-self/ns/net");
+  return network(fd);
+}
+
+network network::fresh() {
+  const network before = current();
+  if (::unshare(CLONE_NEWNET) != 0) refuse("a network namespace (unshare CLONE_NEWNET)");
+  prepare_network();
+  auto made = current();
+  if (::setns(before.fd(), CLONE_NEWNET) != 0) refuse("setns");
+  return made;
+}
+
+network::~network() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+inside::inside(const network& there) : before_(network::current()) {
+  if (::setns(there.fd(), CLONE_NEWNET) != 0) refuse("setns");
+}
+
+inside::~inside() { (void)::setns(before_.fd(), CLONE_NEWNET); }
+
+void link_networks(const link_end& one, const link_end& other) {
+  {
+    const inside there(one.where);
+    create_veth(one.name, other.name, other.where.fd());
+    configure_interface(one.name, one.address, 24);
+  }
+  const inside there(other.where);
+  configure_interface(other.name, other.address, 24);
+}
+
+void add_route(const char* destination, unsigned prefix_length, const char* gateway) {
+  const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  rtentry route{};
+  route.rt_dst = ipv4(::inet_addr(destination));
+  route.rt_genmask = ipv4(netmask(prefix_length));
+  route.rt_gateway = ipv4(::inet_addr(gateway));
+  route.rt_flags = RTF_UP | RTF_GATEWAY;
+  const bool done = ::ioctl(fd, SIOCADDRT, &route) == 0;
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  if (!done) refuse(fmt::format("a route to {}/{} by {}", destination, prefix_length, gateway));
+}
+
+void allow_forwarding() { write_file("/proc/sys/net/ipv4/ip_forward", "1"); }
 
 void enter_private_network() {
   const uid_t user = ::geteuid();
@@ -143,11 +217,7 @@ void enter_private_network() {
     write_file("/proc/self/uid_map", fmt::format("0 {} 1", user));
     write_file("/proc/self/gid_map", fmt::format("0 {} 1", group));
   }
-  interface_up("lo");
-  avoid_paced_congestion_control();
-  // Clients that close first would use up their ports within seconds. Best effort: where it is
-  // refused, they say which port they could not get.
-  (void)wrote_file("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+  prepare_network();
 }
 
 void enter_network_behind_veth(const std::string& ours, const std::string& theirs) {
@@ -188,7 +258,7 @@ void configure_interface(const std::string& name, const std::string& address,
   in->sin_family = AF_INET;
   ::inet_pton(AF_INET, address.c_str(), &in->sin_addr);
   bool done = ::ioctl(fd, SIOCSIFADDR, &request) == 0;
-  in->sin_addr.s_addr = htonl(~std::uint32_t{0} << (32 - prefix_length));
+  in->sin_addr.s_addr = netmask(prefix_length);
   done = done && ::ioctl(fd, SIOCSIFNETMASK, &request) == 0;
   const int error = errno;
   ::close(fd);

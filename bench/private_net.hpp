@@ -19,6 +19,50 @@ void enter_private_network();
 /// addresses like 198.18.2.2, in one /24.
 void enter_network_behind_veth(const std::string& ours, const std::string& theirs);
 
+/// A network namespace, held by its descriptor.
+class network {
+ public:
+  /// The one that this thread is in.
+  static network current();
+  /// A fresh one, prepared as enter_private_network() prepares its own; this thread stays where it
+  /// is.
+  static network fresh();
+  network(network&& from) noexcept : fd_(from.fd_) { from.fd_ = -1; }
+  network& operator=(network&&) = delete;
+  ~network();
+
+  int fd() const noexcept { return fd_; }
+
+ private:
+  explicit network(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+/// Until the end of the block this thread's new sockets and children are there.
+class inside {
+ public:
+  explicit inside(const network& there);
+  ~inside();
+  inside(const inside&) = delete;
+  inside& operator=(const inside&) = delete;
+
+ private:
+  network before_;
+};
+
+/// One end of a veth pair: a device called `name` with an IPv4 address, in a /24.
+struct link_end {
+  const network& where;
+  const char* name;
+  const char* address;
+};
+void link_networks(const link_end& one, const link_end& other);
+
+/// In this thread's network: IPv4 `destination` with a prefix of that length goes to `gateway`.
+void add_route(const char* destination, unsigned prefix_length, const char* gateway);
+/// This thread's network carries packets between its devices.
+void allow_forwarding();
+
 /// Creates a TUN device without packet information and returns its descriptor.
 int open_tun(const char* name, short extra_flags);
 /// Gives `name` an IPv4 address and its netmask's length, and brings it up.

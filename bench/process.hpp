@@ -22,7 +22,8 @@ struct process_usage {
 };
 
 struct start_options {
-  std::vector<std::string> services{"echo"};  // whose `listening NAME ADDR:PORT` lines must come
+  std::vector<std::string> services{"echo"};  // whose `listening NAME ADDR:PORT` lines must come;
+                                              // none: it is not waited for
   std::vector<std::string> environment;       // NAME=VALUE, beside our own
 };
 
@@ -48,14 +49,15 @@ class server_process {
   /// True when the process has ended although nobody asked it to; `why` then says how.
   bool died(std::string& why) const;
 
+  /// The end of what it wrote to stderr.
+  std::string complaint() const;
+
   /// SIGTERM, and SIGKILL when that did not help within two seconds.
   void stop() noexcept;
 
  private:
   void wait_until_listening(int limit_ms, const std::vector<std::string>& services);
   bool read_announcements(const std::string& said, const std::vector<std::string>& services);
-  std::string complaint() const;
-
   pid_t pid_ = -1;
   int pidfd_ = -1;
   int output_ = -1;  // read end of its stdout

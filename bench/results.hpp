@@ -27,13 +27,14 @@ enum class metric {
   mean_us,
   cpu_us,
   core_us,
+  all_cores_us,
   switches,
   load_busy,
   megabytes_per_s,
   cpu_s_per_gigabyte,
   workers
 };
-inline constexpr std::size_t metric_count = 15;
+inline constexpr std::size_t metric_count = 16;
 
 struct metric_description {
   std::string_view name;  // in JSON
@@ -50,6 +51,7 @@ inline constexpr std::array<metric_description, metric_count> metric_description
     {"mean_us", false},
     {"server_cpu_us_per_request", false},
     {"server_core_busy_us_per_request", false},
+    {"all_cores_busy_us_per_request", false},
     {"context_switches_per_request", false},
     {"load_busy", false},
     {"megabytes_per_s", true},

@@ -14,8 +14,6 @@
 #include <optional>
 
 #include "heap_counts.hpp"
-#include "other_loads.hpp"
-#include "process.hpp"
 #include "syscall_counter.hpp"
 
 namespace weir::bench {
@@ -55,12 +53,6 @@ class progress_line {
   bool quiet_;
   bool terminal_;
   std::string what_;
-};
-
-struct edge {
-  process_usage usage;
-  std::int64_t core_busy_ns = -1;
-  unsigned workers = 0;
 };
 
 std::vector<std::string> names_of_services(scenario kind) {
@@ -120,27 +112,6 @@ class runner {
     return out;
   }
 
-  load_result put_under(const cell& what, const load_settings& load, const server_process& server,
-                        const load_hooks& hooks) const {
-    switch (what.kind) {
-      case scenario::echo: break;
-      case scenario::bulk_in:
-      case scenario::bulk_out:
-      case scenario::bulk_both: return run_bulk(load, what.kind, server.all_listening(), hooks);
-      case scenario::connect: return run_connect(load, false, hooks);
-      case scenario::connect_request: return run_connect(load, true, hooks);
-      case scenario::http: return run_http(load, hooks);
-      case scenario::http_wrk: return run_wrk(load, out_.machine.load_cpu, hooks);
-    }
-    return run_load(load, hooks);
-  }
-
-  edge read_edge(const server_process& server) const {
-    return {server.usage(),
-            out_.machine.server_cpu < 0 ? -1 : core_busy_ns(out_.machine.server_cpu),
-            server.io_workers()};
-  }
-
   void measure(const cell_outcome& c, server_outcome& into, unsigned round) {
     if (!into.error.empty()) return;
     progress_.begin(fmt::format("[{}/{}] {}, round {}/{}: {}", out_.cells.size(),
@@ -153,14 +124,15 @@ class runner {
                             {names_of_services(c.what.kind), {}});
       edge before, after;
       load_hooks hooks;
-      hooks.window_begins = [&] { before = read_edge(server); };
-      hooks.window_ends = [&] { after = read_edge(server); };
+      hooks.window_begins = [&] { before = read_edge(server, out_.machine.server_cpu); };
+      hooks.window_ends = [&] { after = read_edge(server, out_.machine.server_cpu); };
       hooks.progress = [&](std::uint64_t requests, double seconds) {
         progress_.update(requests, seconds);
       };
       load_settings load = load_for(c.what, server.listening());
       load.seed = round + 1;  // the same arrivals for every server of a round
-      const load_result result = put_under(c.what, load, server, hooks);
+      const load_result result =
+          put_under(c.what, load, server.all_listening(), out_.machine.load_cpu, hooks);
       std::string why;
       if (server.died(why))
         into.error = fmt::format("round {}: the server {}", round + 1, why);
@@ -175,34 +147,7 @@ class runner {
 
   static void add_round(server_outcome& into, const load_result& result, const edge& before,
                         const edge& after) {
-    const auto requests = static_cast<double>(result.requests);
-    const auto us = [&](double quantile) {
-      return static_cast<double>(result.latency.at(quantile)) / 1e3;
-    };
-    measurement& m = into.rounds.emplace_back();
-    m[metric::requests_per_s] = requests / result.seconds;
-    m[metric::p50_us] = us(0.5);
-    m[metric::p90_us] = us(0.9);
-    m[metric::p99_us] = us(0.99);
-    m[metric::p999_us] = us(0.999);
-    m[metric::p9999_us] = us(0.9999);
-    m[metric::max_us] = us(1);
-    m[metric::mean_us] = result.latency.mean() / 1e3;
-    m[metric::cpu_us] =
-        static_cast<double>(after.usage.cpu_ns - before.usage.cpu_ns) / 1e3 / requests;
-    m[metric::core_us] =
-        static_cast<double>(after.core_busy_ns - before.core_busy_ns) / 1e3 / requests;
-    const auto switches = [](const process_usage& u) {
-      return u.voluntary_switches + u.involuntary_switches;
-    };
-    m[metric::switches] =
-        static_cast<double>(switches(after.usage) - switches(before.usage)) / requests;
-    m[metric::load_busy] = result.busy;
-    const auto bytes = static_cast<double>(result.bytes);
-    m[metric::megabytes_per_s] = bytes / 1e6 / result.seconds;
-    m[metric::cpu_s_per_gigabyte] =
-        bytes == 0 ? 0 : static_cast<double>(after.usage.cpu_ns - before.usage.cpu_ns) / bytes;
-    m[metric::workers] = after.workers;
+    into.rounds.push_back(figures_of(result, before, after));
     into.latency.merge(result.latency);
     into.unfinished += result.unfinished;
   }
@@ -236,7 +181,8 @@ class runner {
       load.warmup_ns = traced_warmup_ns;
       load.duration_ns = traced_duration_ns;
       load.min_requests = is_bulk(c.what.kind) ? traced_min_megabytes : traced_min_requests;
-      const load_result result = put_under(c.what, load, *goes_first, hooks);
+      const load_result result =
+          put_under(c.what, load, goes_first->all_listening(), out_.machine.load_cpu, hooks);
       if (result.requests == 0) into.syscalls_note = result.error;
       into.syscalls = per_request(before, after, result.requests);
       if (heap.works() && result.requests != 0)
@@ -253,6 +199,60 @@ class runner {
 };
 
 }  // namespace
+
+edge read_edge(const server_process& measured, int cpu) {
+  edge out{measured.usage(), cpu < 0 ? -1 : core_busy_ns(cpu), 0, measured.io_workers()};
+  for (const int each : allowed_cpus()) out.all_busy_ns += core_busy_ns(each);
+  return out;
+}
+
+load_result put_under(const cell& what, const load_settings& load,
+                      const std::vector<endpoint>& targets, int load_cpu, const load_hooks& hooks) {
+  switch (what.kind) {
+    case scenario::echo: break;
+    case scenario::bulk_in:
+    case scenario::bulk_out:
+    case scenario::bulk_both: return run_bulk(load, what.kind, targets, hooks);
+    case scenario::connect: return run_connect(load, false, hooks);
+    case scenario::connect_request: return run_connect(load, true, hooks);
+    case scenario::http: return run_http(load, hooks);
+    case scenario::http_wrk: return run_wrk(load, load_cpu, hooks);
+  }
+  return run_load(load, hooks);
+}
+
+measurement figures_of(const load_result& result, const edge& before, const edge& after) {
+  const auto requests = static_cast<double>(result.requests);
+  const auto us = [&](double quantile) {
+    return static_cast<double>(result.latency.at(quantile)) / 1e3;
+  };
+  const auto cpu_ns = static_cast<double>(after.usage.cpu_ns - before.usage.cpu_ns);
+  measurement m;
+  m[metric::requests_per_s] = requests / result.seconds;
+  m[metric::p50_us] = us(0.5);
+  m[metric::p90_us] = us(0.9);
+  m[metric::p99_us] = us(0.99);
+  m[metric::p999_us] = us(0.999);
+  m[metric::p9999_us] = us(0.9999);
+  m[metric::max_us] = us(1);
+  m[metric::mean_us] = result.latency.mean() / 1e3;
+  m[metric::cpu_us] = cpu_ns / 1e3 / requests;
+  m[metric::core_us] =
+      static_cast<double>(after.core_busy_ns - before.core_busy_ns) / 1e3 / requests;
+  m[metric::all_cores_us] =
+      static_cast<double>(after.all_busy_ns - before.all_busy_ns) / 1e3 / requests;
+  const auto switches = [](const process_usage& u) {
+    return u.voluntary_switches + u.involuntary_switches;
+  };
+  m[metric::switches] =
+      static_cast<double>(switches(after.usage) - switches(before.usage)) / requests;
+  m[metric::load_busy] = result.busy;
+  const auto bytes = static_cast<double>(result.bytes);
+  m[metric::megabytes_per_s] = bytes / 1e6 / result.seconds;
+  m[metric::cpu_s_per_gigabyte] = bytes == 0 ? 0 : cpu_ns / bytes;
+  m[metric::workers] = after.workers;
+  return m;
+}
 
 std::string title_of(const cell& c) {
   std::string out;

@@ -132,21 +132,6 @@ const char* text_of(standing s) {
   return "no figure";
 }
 
-row row_for(const std::string& title, const std::string& with, const summary& s, bool at_most,
-            double wanted, const char* unit, std::size_t rounds = least_rounds) {
-  const auto number = [&](double value) {
-    return fmt::format("{:.{}f}{}", value, value < 10 ? 3 : 1, unit);
-  };
-  return {
-      title,
-      with,
-      fmt::format("{} {:g}{}", at_most ? "<=" : ">=", wanted, unit),
-      s.rounds == 0 ? "-" : number(s.median),
-      s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.low), number(s.high)),
-      s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.median_low), number(s.median_high)),
-      text_of(judge(s, at_most, wanted, rounds))};
-}
-
 std::vector<double> scaled(std::vector<double> values, double factor) {
   for (double& v : values) v *= factor;
   return values;
@@ -158,13 +143,13 @@ void add_wire_rows(std::vector<row>& rows, const plan& p, const run_outcome& out
   per_s.reserve(wire.short_life.size());
   for (const double ns : wire.short_life) per_s.push_back(1e9 / ns);
   const auto& accepting = out.cells[p.lives].servers.front();
-  rows.push_back(row_for("wire: connect, 1 request, close: per second", "uring on loopback",
-                         ratio(per_s, rounds_of(accepting, metric::requests_per_s)), false, 5,
-                         "x"));
-  rows.push_back(row_for("wire: 64 B round trip through both stacks", "",
-                         summarize(scaled(wire.round_trip, 1e-3)), true, 2, " us"));
-  rows.push_back(row_for("the same with checksums", "",
-                         summarize(scaled(wire.summed_round_trip, 1e-3)), true, 2, " us"));
+  rows.push_back(target_row("wire: connect, 1 request, close: per second", "uring on loopback",
+                            ratio(per_s, rounds_of(accepting, metric::requests_per_s)), false, 5,
+                            "x"));
+  rows.push_back(target_row("wire: 64 B round trip through both stacks", "",
+                            summarize(scaled(wire.round_trip, 1e-3)), true, 2, " us"));
+  rows.push_back(target_row("the same with checksums", "",
+                            summarize(scaled(wire.summed_round_trip, 1e-3)), true, 2, " us"));
 }
 
 void add_zero_rows(std::vector<row>& rows, const plan& p, const run_outcome& out) {
@@ -174,20 +159,19 @@ void add_zero_rows(std::vector<row>& rows, const plan& p, const run_outcome& out
     summary allocations;
     if (s->allocations >= 0) allocations = summarize({s->allocations});
     // Counted, not timed: one round is as good as many.
-    rows.push_back(row_for(title + "allocations per request", "", allocations, true, 0, "", 1));
-    rows.push_back(row_for(title + "io-wq threads", "", s->of(metric::workers), true, 0, "", 1));
+    rows.push_back(target_row(title + "allocations per request", "", allocations, true, 0, "", 1));
+    rows.push_back(target_row(title + "io-wq threads", "", s->of(metric::workers), true, 0, "", 1));
   }
 }
 
 std::string render(const plan& p, const run_outcome& out, const wire_rounds& wire, bool markdown,
                    bool& complete) {
-  std::vector<row> rows{
-      {"", "compared with", "target", "median", "lowest .. highest", "median within", "verdict"}};
+  std::vector<row> rows{target_header()};
   for (const auto& t : p.targets) {
     std::string best;
     const auto s = ratio_of(out, t, best);
     rows.push_back(
-        row_for(t.title, best.empty() ? t.compared_with : best, s, t.at_most, t.wanted, "x"));
+        target_row(t.title, best.empty() ? t.compared_with : best, s, t.at_most, t.wanted, "x"));
   }
   add_wire_rows(rows, p, out, wire);
   add_zero_rows(rows, p, out);
@@ -203,6 +187,25 @@ void save_text(const std::string& path, const std::string& text) {
 }
 
 }  // namespace
+
+row target_header() {
+  return {"", "compared with", "target", "median", "lowest .. highest", "median within", "verdict"};
+}
+
+row target_row(const std::string& title, const std::string& with, const summary& s, bool at_most,
+               double wanted, const char* unit, std::size_t rounds) {
+  const auto number = [&](double value) {
+    return fmt::format("{:.{}f}{}", value, value < 10 ? 3 : 1, unit);
+  };
+  return {
+      title,
+      with,
+      fmt::format("{} {:g}{}", at_most ? "<=" : ">=", wanted, unit),
+      s.rounds == 0 ? "-" : number(s.median),
+      s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.low), number(s.high)),
+      s.rounds == 0 ? "-" : fmt::format("{} .. {}", number(s.median_low), number(s.median_high)),
+      text_of(judge(s, at_most, wanted, rounds))};
+}
 
 summary ratio_of(const run_outcome& run, const target& t, std::string& best) {
   const auto& c = run.cells.at(t.cell);

@@ -37,6 +37,13 @@ struct target {
 /// its label. No rounds where either has no figures.
 summary ratio_of(const run_outcome& run, const target& t, std::string& best);
 
+/// A row of the table: target, median, spread, verdict. `rounds` of them at least say something.
+std::vector<std::string> target_row(const std::string& title, const std::string& with,
+                                    const summary& s, bool at_most, double wanted, const char* unit,
+                                    std::size_t rounds = least_rounds);
+/// Its header.
+std::vector<std::string> target_header();
+
 /// Runs everything and prints the table; 0 when every row has a figure, whatever the verdicts.
 int run_table(const table_settings& settings);
 
