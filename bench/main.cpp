@@ -63,6 +63,7 @@ struct command_line {
   flood_settings flood;
   wire_settings wire;
   lookup_settings lookup;
+  gate_settings gate;
   table_settings table;
 };
 
@@ -172,6 +173,29 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
                      "not time, but so many steps of each, for a profiler");
   lookup->add_option("--only", c.lookup.only, "figures whose name begins so");
   lookup->callback([&] { chosen = [&c] { return run_lookup(c.lookup); }; });
+}
+
+void describe_gate(CLI::App& app, command_line& c, std::function<int()>& chosen) {
+  auto* gate = app.add_subcommand(
+      "gate",
+      "weir-gate beside slirp4netns, pasta and the kernel's forwarding, in namespaces of "
+      "its own");
+  gate->add_option("--rounds", c.gate.rounds, "rounds; the subjects take turns in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  gate->add_option("--duration", c.gate.duration_s, "seconds of each measured window")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 600.0));
+  gate->add_option("--warmup", c.gate.warmup_s, "seconds before it")->capture_default_str();
+  gate->add_option("--only", c.gate.only,
+                   "weir-gate, slirp4netns, pasta, kernel, kernel-steered (receives on the "
+                   "subject's core)")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"weir-gate", "slirp4netns", "pasta", "kernel", "kernel-steered"}));
+  gate->add_flag("--markdown", c.gate.markdown, "print Markdown tables");
+  gate->add_flag("--quiet", c.gate.quiet, "no progress on stderr");
+  gate->add_option("--json", c.gate.json_file, "save all figures to this file");
+  gate->callback([&] { chosen = [&c] { return run_gate(c.gate); }; });
 }
 
 void describe_table(CLI::App& app, command_line& c, std::function<int()>& chosen) {
@@ -328,10 +352,11 @@ int main(int argc, char** argv) {
   private_app->prefix_command();
   std::function<int()> scenario;
   describe_scenarios(app, c, scenario);
+  describe_gate(app, c, scenario);
   describe_table(app, c, scenario);
   weir::load::describe_load(app, scenario);
   CLI11_PARSE(app, argc, argv);
-  c.idle.bin_dir = c.flood.bin_dir = c.table.bin_dir = c.bin_dir;
+  c.idle.bin_dir = c.flood.bin_dir = c.table.bin_dir = c.gate.bin_dir = c.bin_dir;
   c.idle.quiet = c.quiet;
   try {
     if (scenario) return scenario();

@@ -66,4 +66,18 @@ struct lookup_settings {
 };
 int run_lookup(const lookup_settings& settings);
 
+/// `gate`: weir-gate beside slirp4netns, pasta and the kernel's own forwarding: bulk data,
+/// requests, new connections, from guests to a server in the world. 0 when weir-gate has all its
+/// figures; a rival that is missing is said.
+struct gate_settings {
+  unsigned rounds = 5;
+  double warmup_s = 0.3;
+  double duration_s = 1;
+  std::vector<std::string> only;  // subjects; none: all
+  std::string bin_dir, json_file;
+  bool markdown = false;
+  bool quiet = false;
+};
+int run_gate(const gate_settings& settings);
+
 }  // namespace weir::bench

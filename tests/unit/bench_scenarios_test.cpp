@@ -61,3 +61,16 @@ TEST_CASE("clients_are_served_during_a_flood_that_the_server_can_read") {
     return run_flood(settings);
   });
 }
+
+TEST_CASE("gate_and_the_kernel_carry_bulk_data_requests_and_connections") {
+  in_private_network([] {
+    gate_settings settings;
+    settings.rounds = 1;
+    settings.warmup_s = 0.01;
+    settings.duration_s = 0.1;
+    settings.only = {"weir-gate", "kernel"};
+    settings.bin_dir = own_directory() + "/..";
+    settings.quiet = true;
+    return run_gate(settings);
+  });
+}
