@@ -65,8 +65,9 @@ receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at,
 
 bool receive_queue::write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
                           std::uint32_t limit, std::uint64_t& stored_to) {
+  const bool in_order = at == next_;
   while (!bytes.empty()) {
-    auto* c = place_for(pool, at, bytes.size(), limit);
+    auto* c = place_for(pool, at, bytes.size(), limit, in_order);
     if (c == nullptr) return false;
     const auto skip = static_cast<std::size_t>(at - c->offset);
     const auto n = std::min<std::size_t>(bytes.size(), c->limit - skip);
@@ -80,7 +81,7 @@ bool receive_queue::write(chunk_pool& pool, std::uint64_t at, std::span<const st
 }
 
 chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted,
-                                std::uint32_t limit) {
+                                std::uint32_t limit, bool in_order) {
   chunk* before = nullptr;
   if (tail_ != nullptr && tail_->offset <= at)
     before = tail_;
@@ -95,21 +96,21 @@ chunk* receive_queue::place_for(chunk_pool& pool, std::uint64_t at, std::size_t 
   chunk* after = before != nullptr ? before->next : head_;
   const auto free_from = before != nullptr ? before->offset + before->limit : std::min(at, next_);
   auto start = at;
-  if (at != next_) start = free_from + (at - free_from) / cell * cell;  // beyond a gap: on the grid
+  if (!in_order) start = free_from + (at - free_from) / cell * cell;  // beyond a gap: on the grid
   auto room = wanted + (at - start);
-  if (at == next_)
+  if (in_order)
     room = std::max<std::size_t>(room, chunk_pool::grown(readable()));
   else  // never a class up for a little more: what is left over goes to the next chunk
     room = std::max<std::size_t>(chunk_pool::grown(room), cell);
   if (after != nullptr) room = std::min<std::size_t>(room, after->offset - start);
   if (charged_ + chunk_pool::cost(room) > limit) {
-    if (at != next_) return nullptr;
-    room = std::min<std::size_t>(room, wanted);
+    if (!in_order) return nullptr;
     // An empty queue takes some chunk whatever the limit: a reader always gets on.
     if (charged_ == 0)
-      room = std::min<std::size_t>(room, chunk_pool::grown(limit));
-    else if (charged_ + chunk_pool::cost(room) > limit)
-      return nullptr;
+      room = std::min<std::size_t>({room, wanted, chunk_pool::grown(limit)});
+    else if (room = std::min(room, wanted); charged_ + chunk_pool::cost(room) > limit)
+      room = chunk_pool::grown(room);  // a part of it
+    if (charged_ != 0 && charged_ + chunk_pool::cost(room) > limit) return nullptr;
   }
   auto* fresh = pool.take(room);
   if (fresh == nullptr) return nullptr;

@@ -71,7 +71,9 @@ class receive_queue {
  private:
   bool write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
              std::uint32_t limit, std::uint64_t& stored_to);
-  chunk* place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted, std::uint32_t limit);
+  /// `in_order`: no byte before `at` is missing.
+  chunk* place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted, std::uint32_t limit,
+                   bool in_order);
   status add_range(chunk_pool& pool, std::uint64_t begin, std::uint64_t end, std::uint32_t limit);
   bool grow_ranges(chunk_pool& pool, std::uint32_t limit);
   void absorb_ranges(chunk_pool& pool);
