@@ -3,8 +3,10 @@
 #include "weir/relay.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include "weir/scope.hpp"
@@ -15,7 +17,8 @@ namespace weir {
 
 namespace {
 
-/// Of one shard: how many of its relays write from what was lent to them.
+/// Of one shard: how many of its relays write from what was lent to them (`most_pieces` at most
+/// each).
 struct lent_to_relays {
   explicit lent_to_relays(shard&) {}
   unsigned count = 0;
@@ -45,22 +48,47 @@ struct two_ways {
   std::error_code ended_by;
 };
 
-/// Writes what was lent, and gives it back at once where too much is lent already.
-task<transfer> pass_on(any_stream& to, lent_buffer got, lent_to_relays& lent) {
-  transfer done;
-  if (lent.count < relay_lent) {
-    ++lent.count;
-    auto wrote = co_await to.write_all(got.bytes()).nothrow();
-    --lent.count;
-    done = wrote;
-  } else {
-    const auto size = got.size();
-    auto copy = std::make_unique_for_overwrite<std::byte[]>(size);
-    std::memcpy(copy.get(), got.bytes().data(), size);
-    got.release();
-    auto wrote = co_await to.write_all(owned_buffer(std::move(copy), size)).nothrow();
-    done = wrote;
+/// Bytes that a read would have at once. The stream keeps its socket from the public, not from us.
+struct presented : any_stream {
+  static std::size_t by(const any_stream& s) { return (s.*&presented::socket)().rx_size; }
+};
+
+/// What is written together: what waits behind the first piece goes along.
+constexpr std::size_t most_pieces = 8;
+constexpr std::size_t enough_bytes = std::size_t{256} * 1024;
+
+/// Writes what was lent, with what is there already behind it.
+task<transfer> pass_on_lent(any_stream& from, any_stream& to, lent_buffer first,
+                            lent_to_relays& lent) {
+  std::array<lent_buffer, most_pieces> held;
+  std::array<std::span<const std::byte>, most_pieces> bytes;
+  std::size_t count = 1, size = first.size();
+  bytes[0] = first.bytes();
+  held[0] = std::move(first);
+  ++lent.count;
+  while (count < most_pieces && size < enough_bytes && presented::by(from) != 0) {
+    auto more = co_await from.receive().nothrow();
+    if (!more || !*more) break;  // the next read is told again
+    bytes[count] = more->bytes();
+    size += more->size();
+    held[count++] = std::move(*more);
   }
+  auto wrote =
+      co_await to.write_all(std::span<const std::span<const std::byte>>(bytes.data(), count))
+          .nothrow();
+  --lent.count;
+  transfer done = wrote;
+  co_return done;
+}
+
+/// Gives what was lent back at once, and writes a copy: too much is lent already.
+task<transfer> pass_on_copied(any_stream& to, lent_buffer got) {
+  const auto size = got.size();
+  auto copy = std::make_unique_for_overwrite<std::byte[]>(size);
+  std::memcpy(copy.get(), got.bytes().data(), size);
+  got.release();
+  auto wrote = co_await to.write_all(owned_buffer(std::move(copy), size)).nothrow();
+  transfer done = wrote;
   co_return done;
 }
 
@@ -69,7 +97,9 @@ task<> carry(two_ways& of, any_stream& from, any_stream& to, std::uint64_t& carr
     auto got = co_await from.receive().nothrow();
     if (!got) co_return of.over(got.error());
     if (!*got) break;
-    auto done = co_await pass_on(to, std::move(*got), *of.lent);
+    auto passed = of.lent->count < relay_lent ? pass_on_lent(from, to, std::move(*got), *of.lent)
+                                              : pass_on_copied(to, std::move(*got));
+    auto done = co_await std::move(passed);
     carried += done.n;
     of.moved = from.owner().now();
     if (done.ec) co_return of.over(done.ec);

@@ -33,8 +33,9 @@ struct relay_result {
 /// side has taken what was read: a slow reader slows its writer down. An idle relay holds no
 /// buffer.
 ///
-/// What was read is written from where it was lent. Lent buffers are the shard's to share: beyond
-/// `relay_lent` at once on a shard, what waits to be taken is copied into memory of its own.
+/// What was read is written from where it was lent, a few buffers at a time. Lent buffers are the
+/// shard's to share: where `relay_lent` directions of a shard wait with some, what others have is
+/// copied into memory of their own.
 task<relay_result> relay(any_stream a, any_stream b, relay_limits limits = {});
 inline constexpr unsigned relay_lent = 16;
 
