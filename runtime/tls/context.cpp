@@ -255,16 +255,16 @@ void tls_state::keep(const std::string& peer, ssl_session_ptr session) {
   sessions_[peer] = std::move(session);
 }
 
-std::vector<std::byte> tls_state::spare_buffer() {
-  if (spare_.empty()) return {};
+tls_buffer tls_state::spare_buffer() {
+  if (spare_.empty()) return std::make_unique<std::vector<std::byte>>();
   auto buffer = std::move(spare_.back());
   spare_.pop_back();
   return buffer;
 }
 
-void tls_state::give_back(std::vector<std::byte>&& buffer) noexcept {
-  if (spare_.size() == most_spare) return;
-  buffer.clear();
+void tls_state::give_back(tls_buffer buffer) noexcept {
+  if (buffer == nullptr || spare_.size() == most_spare) return;
+  buffer->clear();
   spare_.push_back(std::move(buffer));
 }
 
@@ -305,18 +305,38 @@ void tls_state::used(tls_session& session) noexcept {
       warm_.push_back(*coldest);
       coldest = warm_.pop_front();
     }
-    coldest->set_warm(false);
-    --counters.with_buffers;
+    cool(*coldest);
   }
   warm_.push_back(session);
   ++counters.with_buffers;
   session.set_warm(true);
+  if (!idle_timer_.armed()) arm_timer(session.owner(), idle_timer_, idle_time);
+}
+
+/// It stands in no queue any more.
+void tls_state::cool(tls_session& session) noexcept {
+  session.set_warm(false);
+  --counters.with_buffers;
 }
 
 void tls_state::forget(tls_session& session) noexcept {
   if (!session.is_warm()) return;
   warm_.remove(session);
-  --counters.with_buffers;
+  if (--counters.with_buffers == 0) idle_timer_.disarm();
+}
+
+void tls_state::look_for_idle(timer_node& node) noexcept {
+  auto& self = *static_cast<idle_timer&>(node).state;
+  for (auto left = self.counters.with_buffers; left != 0; --left) {
+    auto& next = *self.warm_.pop_front();
+    if (next.take_used())
+      self.warm_.push_back(next);
+    else
+      self.cool(next);
+  }
+  if (auto* busy = self.warm_.front()) return arm_timer(busy->owner(), node, idle_time);
+  self.spare_.clear();
+  self.spare_blocks_.clear();
 }
 
 }  // namespace weir::detail

@@ -1,48 +1,37 @@
 // The operations on secured streams, and what a stream tells of its session.
-#include <chrono>
-#include <new>
+#include <memory>
+#include <utility>
 
 #include "tls/session.hpp"
 #include "weir/tls.hpp"
 
 namespace weir::detail {
 
-tls_handshake_awaiter::tls_handshake_awaiter(arguments&& of, duration limit)
-    : tls_handshake(&hook<&tls_handshake_awaiter::request_cancel>), of_(std::move(of)) {
-  set_timeout(limit == no_limit ? of_.state->options.handshake_time : limit);
-}
+tls_handshake::tls_handshake(const char* operation_name)
+    : operation(&hook<&tls_handshake::request_cancel>), name(operation_name) {}
 
-tls_handshake_awaiter::~tls_handshake_awaiter() {
-  if (session == nullptr) {  // cancelled before it began
-    if (of_.inner) of_.inner.abort();
-    return;
-  }
+tls_handshake::~tls_handshake() {
+  if (session == nullptr) return;
   any_stream failed(session->socket());
-  if (asked_to_end() || displaced) failed.abort();
+  if (!begun_ || asked_to_end() || displaced) failed.abort();
 }
 
-void tls_handshake_awaiter::begin() noexcept {
-  try {
-    session = &tls_session::make(std::move(of_.inner), *of_.state);
-    const auto error = of_.state->server ? session->offer(of_.options.alpn, words)
-                                         : session->prepare(of_.options, words);
-    if (error) return complete(error);
-    session->handshake(*this);
-  } catch (const std::bad_alloc&) {
-    complete(std::make_error_code(std::errc::not_enough_memory));
-  }
+void tls_handshake::begin() {
+  begun_ = true;
+  if (refused) return complete(std::make_error_code(std::errc::invalid_argument));
+  session->handshake(*this);
 }
 
-void tls_handshake_awaiter::request_cancel(operation& op) noexcept {
-  auto& self = static_cast<tls_handshake_awaiter&>(op);
+void tls_handshake::request_cancel(operation& op) noexcept {
+  auto& self = static_cast<tls_handshake&>(op);
   self.session->forget_handshake();
   self.complete(canceled_error());
 }
 
-result<tls::tls_stream> tls_handshake_awaiter::outcome() {
+result<tls::tls_stream> tls_handshake::outcome() {
   const auto error = final_error();
   if (!error) return tls::tls_stream(*std::exchange(session, nullptr));
-  auto& shared = *of_.state;
+  auto& shared = session->state();
   if (timed_out() && words.empty()) words = "the peer did not finish the handshake in time";
   ++shared.counters.failed;
   shared.last_failure = words.empty() ? error.message() : words;
@@ -51,8 +40,19 @@ result<tls::tls_stream> tls_handshake_awaiter::outcome() {
 
 tls::tls_stream tls_handshake_awaiter::await_resume() {
   auto made = outcome();
-  if (!made) throw tls::tls_error(made.error(), of_.name, std::move(words));
+  if (!made) throw tls::tls_error(made.error(), handshake_->name, std::move(handshake_->words));
   return std::move(*made);
+}
+
+request<tls_handshake_awaiter> secure(any_stream plain, tls_state& state,
+                                      const tls::connect_options& how, const char* name) {
+  auto handshake = std::make_unique<tls_handshake>(name);
+  auto& session = tls_session::make(std::move(plain), state);
+  handshake->session = &session;
+  handshake->set_timeout(state.options.handshake_time);
+  handshake->refused = !(state.server ? session.offer(how.alpn, *handshake)
+                                      : session.prepare(how, *handshake));
+  return request<tls_handshake_awaiter>({std::move(handshake)});
 }
 
 void tls_close_awaiter::begin() noexcept { session_->close_notify(*this); }

@@ -17,11 +17,7 @@ namespace {
 
 std::error_code protocol_error() { return std::make_error_code(std::errc::protocol_error); }
 
-/// What SSL objects point back to their session with.
-int session_index() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return index;
-}
+const std::string nothing;
 
 /// What OpenSSL complained of before, of whomever; clearing costs more than looking.
 void forget_errors() {
@@ -60,7 +56,6 @@ tls_session::tls_session(any_stream inner, tls_state& state)
   BIO_set_data(bio, this);
   BIO_set_init(bio, 1);
   SSL_set_bio(ssl_.get(), bio, bio);
-  SSL_set_ex_data(ssl_.get(), session_index(), this);
   SSL_set_verify(ssl_.get(), SSL_get_verify_mode(ssl_.get()), &verify_callback);
   if (state.options.at)
     X509_VERIFY_PARAM_set_time(SSL_get0_param(ssl_.get()),
@@ -86,55 +81,63 @@ tls_session::~tls_session() {
   state_->forget(*this);
   // OpenSSL would hold an end without close_notify against the session to resume.
   if (established_) SSL_set_shutdown(ssl_.get(), SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
-  SSL_set_ex_data(ssl_.get(), session_index(), nullptr);
   --state_->counters.sessions;
 }
 
+/// By the BIO: data of one's own on an SSL object costs some hundred bytes.
 tls_session& tls_session::of(const SSL& ssl) {
-  return *static_cast<tls_session*>(SSL_get_ex_data(&ssl, session_index()));
+  return *static_cast<tls_session*>(BIO_get_data(SSL_get_rbio(&ssl)));
 }
 
-std::error_code tls_session::prepare(const tls::connect_options& how, std::string& words) {
+const std::string& tls_session::words() const { return words_ == nullptr ? nothing : *words_; }
+const std::string& tls_session::peer() const { return peer_ == nullptr ? nothing : *peer_; }
+
+/// Without memory the code says it alone.
+void tls_session::object(std::string words) noexcept {
+  words_.reset(new (std::nothrow) std::string(std::move(words)));
+}
+
+bool tls_session::prepare(const tls::connect_options& how, tls_handshake& op) {
   const bool verifies = state_->options.verify != tls::verification::none_insecure;
-  const auto no_name = [&words] {
-    words = "no host has such a name";
-    return std::make_error_code(std::errc::invalid_argument);
+  const auto refuse = [&op](const char* words) {
+    op.words = words;
+    return false;
   };
-  peer_ = how.name;
+  constexpr auto no_name = "no host has such a name";
+  std::string peer(how.name);
   // OpenSSL would look no further than a zero byte.
-  if (peer_.find('\0') != std::string::npos) return no_name();
-  if (peer_.size() > 1 && peer_.ends_with('.')) peer_.pop_back();  // complete, as all are here
-  if (peer_.empty() && verifies) {
-    words = "a name is needed that the peer's certificate must be for";
-    return std::make_error_code(std::errc::invalid_argument);
-  }
+  if (peer.find('\0') != std::string::npos) return refuse(no_name);
+  if (peer.size() > 1 && peer.ends_with('.')) peer.pop_back();  // complete, as all are here
+  if (peer.empty() && verifies)
+    return refuse("a name is needed that the peer's certificate must be for");
   auto* ssl = ssl_.get();
   const bool is_address =
-      !peer_.empty() && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), peer_.c_str()) == 1;
-  if (!peer_.empty() && !is_address) {
+      !peer.empty() && X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), peer.c_str()) == 1;
+  if (!peer.empty() && !is_address) {
     // RFC 9525: names are the alternative ones, and a wildcard is a whole label.
     SSL_set_hostflags(ssl,
                       X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-    if (SSL_set1_host(ssl, peer_.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, peer_.c_str()) != 1)
-      return no_name();
+    if (SSL_set1_host(ssl, peer.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, peer.c_str()) != 1)
+      return refuse(no_name);
   }
-  if (auto error = offer(how.alpn, words)) return error;
-  if (!alpn_.empty())
-    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(alpn_.data()),
-                        static_cast<unsigned>(alpn_.size()));
-  if (auto known = state_->resumable(peer_)) SSL_set_session(ssl, known.get());
-  return {};
+  if (!offer(how.alpn, op)) return false;
+  if (!op.alpn.empty())
+    SSL_set_alpn_protos(ssl, reinterpret_cast<const unsigned char*>(op.alpn.data()),
+                        static_cast<unsigned>(op.alpn.size()));
+  if (auto known = state_->resumable(peer)) SSL_set_session(ssl, known.get());
+  peer_ = std::make_unique<std::string>(std::move(peer));
+  return true;
 }
 
-std::error_code tls_session::offer(std::string_view alpn, std::string& words) {
-  if (alpn.empty() || !state_->alpn.empty()) return {};
+bool tls_session::offer(std::string_view alpn, tls_handshake& op) {
+  if (alpn.empty() || !state_->alpn.empty()) return true;
   try {
-    alpn_ = alpn_list(alpn);
+    op.alpn = alpn_list(alpn);
   } catch (const config_error& e) {
-    words = e.what();
-    return std::make_error_code(std::errc::invalid_argument);
+    op.words = e.what();
+    return false;
   }
-  return {};
+  return true;
 }
 
 void tls_session::handshake(tls_handshake& op) {
@@ -158,7 +161,7 @@ void tls_session::displace() {
 
 /// Goes on with the handshake as far as what has come allows.
 void tls_session::shake() {
-  if (handshake_bytes_ > state_->options.handshake_bytes)
+  if (handshake_->peer_bytes > state_->options.handshake_bytes)
     return over(make_error_code(error::limit_exceeded),
                 "the peer's handshake is longer than " +
                     std::to_string(state_->options.handshake_bytes) + " bytes");
@@ -254,8 +257,10 @@ void tls_session::came(lent_buffer chunk) {
   asked_ = false;
   chunk_ = std::move(chunk);
   taken_ = 0;
-  if (!established_) handshake_bytes_ += chunk_.size();
-  if (handshake_ != nullptr) return shake();
+  if (handshake_ != nullptr) {
+    handshake_->peer_bytes += chunk_.size();
+    return shake();
+  }
   if (socket().reader != nullptr) bring_in(socket());
 }
 
@@ -324,13 +329,13 @@ std::error_code tls_session::send_fin(socket_base&) noexcept {
 
 /// Lets go what waits, unless something is on its way.
 void tls_session::push() noexcept {
-  if (writing_out() || out_.empty()) return;
-  std::swap(out_, going_);
-  ask_out(going_);
+  if (writing_out() || out_ == nullptr) return;
+  going_ = std::move(out_);
+  ask_out(*going_);
 }
 
 void tls_session::gone(std::error_code why) {
-  state_->give_back(std::exchange(going_, {}));
+  state_->give_back(std::move(going_));
   if (why) return over(why, {});
   push();
   if (writing_out()) return;
@@ -357,8 +362,9 @@ void tls_session::close_notify(tls_close_awaiter& op) noexcept {
 
 /// OpenSSL gave up: says why.
 void tls_session::broken() {
-  auto words = std::move(words_);  // a certificate's
-  words_.clear();
+  std::string words;  // a certificate's
+  if (words_ != nullptr) words.swap(*words_);
+  words_.reset();
   auto failure = take_failure(state_->server);
   if (stuck_ == std::errc::not_enough_memory) return over(std::make_error_code(stuck_), {});
   if (stuck_ != std::errc())
@@ -374,11 +380,11 @@ void tls_session::broken() {
 
 /// Nothing more is read or written, whoever waits hears why. An alert still goes.
 void tls_session::over(std::error_code why, std::string words) {
-  if (words_.empty()) words_ = std::move(words);
+  if (this->words().empty()) object(std::move(words));
   chunk_.release();
   push();
   if (handshake_ != nullptr) {
-    handshake_->words = words_;
+    handshake_->words = this->words();
     return end_handshake()->complete(why);
   }
   if (closer_ != nullptr) std::exchange(closer_, nullptr)->complete(why);
@@ -390,9 +396,9 @@ void tls_session::over(std::error_code why, std::string words) {
 
 void tls_session::explain(X509_STORE_CTX& found) noexcept {
   try {
-    words_ = verify_words(found, peer_, state_->server);
+    object(verify_words(found, peer(), state_->server));
   } catch (const std::bad_alloc&) {
-    words_ = "?";
+    object("?");
   }
 }
 
@@ -400,7 +406,7 @@ void tls_session::explain(X509_STORE_CTX& found) noexcept {
 void tls_session::keep(ssl_session_ptr resumable) noexcept {
   if (SSL_get_SSL_CTX(ssl_.get()) != state_->ssl.get()) return;
   try {
-    state_->keep(peer_, std::move(resumable));
+    state_->keep(peer(), std::move(resumable));
   } catch (const std::bad_alloc&) {  // then it is not resumed
   }
 }
@@ -430,14 +436,14 @@ int tls_session::bio_write(BIO* bio, const char* from, std::size_t size,
   auto& self = *static_cast<tls_session*>(BIO_get_data(bio));
   BIO_clear_retry_flags(bio);
   *done = 0;
-  if (self.out_.size() + size > most_waiting) {
+  if ((self.out_ == nullptr ? 0 : self.out_->size()) + size > most_waiting) {
     self.stuck_ = std::errc::value_too_large;
     return 0;
   }
-  if (self.out_.capacity() == 0) self.out_ = self.state_->spare_buffer();
   const auto* bytes = reinterpret_cast<const std::byte*>(from);
   try {
-    self.out_.insert(self.out_.end(), bytes, bytes + size);
+    if (self.out_ == nullptr) self.out_ = self.state_->spare_buffer();
+    self.out_->insert(self.out_->end(), bytes, bytes + size);
   } catch (const std::bad_alloc&) {
     self.stuck_ = std::errc::not_enough_memory;
     return 0;

@@ -2,7 +2,7 @@
 // lent chunks and is decrypted straight into the reader's memory; what is written is encrypted into
 // one buffer, which goes out as one write of the inner stream and takes no more until it has gone.
 // Writes are done when they are encrypted: the buffer stands for a socket's send buffer. An idle
-// session holds no buffer.
+// session holds no buffer, and little else.
 #pragma once
 
 #include <cstddef>
@@ -21,12 +21,14 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   /// Throws std::bad_alloc.
   static tls_session& make(any_stream inner, tls_state& state);
 
-  /// Prepares a client's session. An error where the name cannot be used.
-  std::error_code prepare(const tls::connect_options& how, std::string& words);
+  /// Prepares a client's session. False, and words, where the options cannot be used.
+  bool prepare(const tls::connect_options& how, tls_handshake& op);
   /// A server's protocols, where its context names none.
-  std::error_code offer(std::string_view alpn, std::string& words);
-  /// As the wire has them.
-  const std::string& protocols() const { return alpn_.empty() ? state_->alpn : alpn_; }
+  bool offer(std::string_view alpn, tls_handshake& op);
+  /// As the wire has them, during the handshake.
+  const std::string& protocols() const {
+    return handshake_ == nullptr || handshake_->alpn.empty() ? state_->alpn : handshake_->alpn;
+  }
   /// `op` is completed when it is over.
   void handshake(tls_handshake& op);
   /// Nobody waits for it any longer.
@@ -45,7 +47,8 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   bool take_used() noexcept { return std::exchange(used_, false); }
 
   SSL& ssl() const { return *ssl_; }
-  const std::string& words() const { return words_; }
+  /// Why it broke.
+  const std::string& words() const;
   tls_state& state() const { return *state_; }
 
   void settle(socket_base&) noexcept override {}
@@ -56,7 +59,7 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   void explain(X509_STORE_CTX& found) noexcept;
   void keep(ssl_session_ptr resumable) noexcept;
   /// Something else speaks against the peer's certificate.
-  void object(std::string words) noexcept { words_ = std::move(words); }
+  void object(std::string words) noexcept;
 
  private:
   tls_session(any_stream inner, tls_state& state);
@@ -78,6 +81,7 @@ class tls_session final : public layer_core, public stack::queue_link<> {
 
   void shake();
   tls_handshake* end_handshake() noexcept;
+  const std::string& peer() const;
   bool has_ciphertext() const;
   bool decrypt(std::byte* into, std::size_t size, std::size_t& got);
   void want_in();
@@ -95,16 +99,15 @@ class tls_session final : public layer_core, public stack::queue_link<> {
   ssl_ptr ssl_;
   tls_handshake* handshake_ = nullptr;
   tls_close_awaiter* closer_ = nullptr;
-  std::string peer_;  // the name asked for
-  std::string alpn_;
-  std::string words_;  // why it broke
-  lent_buffer chunk_;  // ciphertext
+  // Most sessions have neither of these.
+  std::unique_ptr<std::string> peer_;   // the name asked for
+  std::unique_ptr<std::string> words_;  // why it broke
+  lent_buffer chunk_;                   // ciphertext
   std::size_t taken_ = 0;
-  std::size_t handshake_bytes_ = 0;
   std::uint64_t key_bytes_ = 0;         // sent under this key
   std::unique_ptr<std::byte[]> block_;  // plaintext to lend
-  std::vector<std::byte> out_;          // ciphertext to go
-  std::vector<std::byte> going_;        // that goes
+  tls_buffer out_;                      // ciphertext to go
+  tls_buffer going_;                    // that goes
   bool asked_ = false;
   bool established_ = false;
   bool warm_ = false;

@@ -4,6 +4,7 @@
 
 #include <openssl/ssl.h>
 
+#include <chrono>
 #include <cstddef>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "weir/detail/timer.hpp"
 #include "weir/stack/intrusive.hpp"
 #include "weir/tls.hpp"
 
@@ -36,12 +38,17 @@ using ssl_session_ptr = std::unique_ptr<SSL_SESSION, freed_by<SSL_SESSION_free>>
 using bio_ptr = std::unique_ptr<BIO, freed_by<BIO_free_all>>;
 using x509_ptr = std::unique_ptr<X509, freed_by<X509_free>>;
 
+/// Ciphertext to go; null: none.
+using tls_buffer = std::unique_ptr<std::vector<std::byte>>;
+
 struct tls_state : std::enable_shared_from_this<tls_state> {
   static constexpr int most_between = 8;              // certificates between a peer's and its root
   static constexpr std::size_t most_resumable = 256;  // peers whose sessions a client keeps
   static constexpr std::size_t most_spare = 64;       // buffers, and blocks
   static constexpr std::size_t most_warm = 64;        // sessions that keep their record buffers
   static constexpr std::size_t record = 16 * 1024;    // plaintext of one
+  /// A session that was idle for so long, or twice that, keeps no record buffer.
+  static constexpr duration idle_time = std::chrono::milliseconds(500);
 
   tls_state(const tls::context_options& o, bool is_server);
   void reload(const tls::context_options& o);
@@ -50,9 +57,9 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   ssl_session_ptr resumable(const std::string& peer);
   void keep(const std::string& peer, ssl_session_ptr session);
 
-  /// For ciphertext; it grows as it is used.
-  std::vector<std::byte> spare_buffer();
-  void give_back(std::vector<std::byte>&& buffer) noexcept;
+  /// An empty one; it grows as it is used.
+  tls_buffer spare_buffer();
+  void give_back(tls_buffer buffer) noexcept;
   /// For one record's plaintext.
   std::unique_ptr<std::byte[]> spare_block();
   void give_back(std::unique_ptr<std::byte[]> block) noexcept;
@@ -61,8 +68,8 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   void handshake_begins(tls_session& session);
   void handshake_ended(tls_session& session) noexcept;
 
-  /// It has read or written just now, and may keep its record buffers: the sessions that did so
-  /// last do, all others give them back.
+  /// It has read just now, and may keep its record buffers: the sessions that did so last do, for a
+  /// moment; all others give them back.
   void used(tls_session& session) noexcept;
   void forget(tls_session& session) noexcept;
 
@@ -79,11 +86,19 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
 
  private:
   std::map<std::string, ssl_session_ptr> sessions_;
-  std::vector<std::vector<std::byte>> spare_;
+  struct idle_timer : timer_node {
+    explicit idle_timer(tls_state& of) : timer_node(&tls_state::look_for_idle), state(&of) {}
+    tls_state* state;
+  };
+  static void look_for_idle(timer_node& node) noexcept;
+  void cool(tls_session& session) noexcept;
+
+  std::vector<tls_buffer> spare_;
   std::vector<std::unique_ptr<std::byte[]>> spare_blocks_;
   stack::intrusive_queue<tls_session> shaking_;  // a server's, the oldest first
   std::size_t shakes_ = 0;
   stack::intrusive_queue<tls_session> warm_;  // past their handshake
+  idle_timer idle_timer_{*this};              // armed while there are warm ones
 };
 
 /// Whose randomness is this seed's. Throws config_error.

@@ -137,6 +137,40 @@ TEST_CASE("record_buffers_are_kept_by_a_bounded_number_of_sessions") {
   CHECK(most == 64);
 }
 
+TEST_CASE("a_session_that_was_idle_for_a_moment_keeps_no_record_buffer") {
+  world w;
+  std::uint64_t busy = 0, idle = 1, again = 0;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    tls::server_context context(w.serving);
+    auto listener = s.listen(w.where());
+    auto plain = co_await listener.accept();
+    auto peer = co_await tls::accept(std::move(*plain), context);
+    for (auto* kept : {&busy, &again}) {
+      std::array<std::byte, 5> hello;
+      co_await peer.read_exactly(hello);
+      *kept = context.counters().with_buffers;
+      co_await peer.write_all(hello);
+      co_await weir::sleep_for(1100ms);
+      idle = context.counters().with_buffers;
+    }
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    tls::client_context context(w.trusting);
+    auto peer = co_await tls::connect(co_await s.connect(w.where()), context, w.how);
+    for (int i = 0; i < 2; ++i) {
+      std::array<std::byte, 5> back;
+      co_await peer.write_all("hello");
+      co_await peer.read_exactly(back);
+      co_await weir::sleep_for(1500ms);
+    }
+    co_await peer.close_notify();
+  });
+  w.net.run();
+  CHECK(busy == 1);
+  CHECK(idle == 0);
+  CHECK(again == 1);
+}
+
 TEST_CASE("tls_1_3_alone_is_spoken_where_it_is_the_minimum") {
   world w;
   w.serving.minimum = tls::version::tls1_3;

@@ -1,9 +1,11 @@
-// The two coroutines of a layer, and its end.
+// What a layer asks of its inner stream, and its end.
 #include "core/sockets/layer_core.hpp"
 
 #include <algorithm>
 #include <cassert>
+#include <chrono>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "weir/config.hpp"
@@ -11,10 +13,51 @@
 
 namespace weir::detail {
 
+layer_core::inner_read::inner_read(socket_base& of)
+    : read_operation(of, &hook<&read_awaiter::request_cancel>) {}
+
+bool layer_core::inner_read::begin(pump_handle pump) noexcept {
+  lent = {};
+  filled = 0;
+  return suspend(pump, [this] { read_awaiter::begin(*this); });
+}
+
+lent_buffer layer_core::inner_read::taken() noexcept {
+  return lent_buffer(*socket->at, std::exchange(lent, {}));
+}
+
+void layer_core::inner_read::end() noexcept {
+  if (pending()) ask_to_end();
+}
+
+layer_core::inner_write::inner_write(socket_base& of)
+    : write_operation(of, {}, {}, false, true, &hook<&write_awaiter::request_cancel>) {}
+
+bool layer_core::inner_write::begin(pump_handle pump, std::span<const std::byte> bytes) noexcept {
+  single = bytes;
+  part = 0;
+  part_offset = 0;
+  written = 0;
+  return suspend(pump, [this] { write_awaiter::begin(*this); });
+}
+
+void layer_core::inner_write::end() noexcept {
+  if (pending()) ask_to_end();
+}
+
+layer_core::lingering::lingering(layer_core& of)
+    : timer_node(&lingering::over), cancel_node(kind_of_node<&lingering::cancelled>), layer(&of) {}
+
+void layer_core::lingering::over(timer_node& node) noexcept {
+  static_cast<lingering&>(node).layer->cut_off();
+}
+
+void layer_core::lingering::cancelled(cancel_node& node) noexcept {
+  static_cast<lingering&>(node).layer->cut_off();
+}
+
 layer_core::layer_core(any_stream inner)
-    : inner_(std::move(inner)),
-      linger_(*this),
-      ended_{{&kind_of_end<&layer_core::pump_ended>}, this} {
+    : inner_(std::move(inner)), read_(inner_.socket()), write_(inner_.socket()) {
   set_owner(inner_.owner());
   socket_.at = this;
 }
@@ -22,27 +65,27 @@ layer_core::layer_core(any_stream inner)
 layer_core::~layer_core() = default;
 
 void layer_core::begin() {
-  auto reading = read_inner();
-  auto writing = write_inner();
-  launch(std::move(reading), in_cancel_);
-  launch(std::move(writing), out_cancel_);
+  auto made = pump();
+  auto frame = made.release();
+  frame.promise().owner = &owner();
+  read_.handle = write_.handle = frame;
 }
 
-void layer_core::launch(task<> pump, cancel_state& governing) noexcept {
-  auto frame = pump.release();
-  auto& promise = frame.promise();
-  promise.owner = &owner();
-  promise.cancel = &governing;
-  promise.on_done = &ended_;
-  promise.turn.handle = frame;
-  ++running_;
-  owner().make_ready(promise.turn);
+layer_core::pump_handle layer_core::pump_of(const ready_node& resumed) const noexcept {
+  return pump_handle::from_address(resumed.handle.address());
+}
+
+void layer_core::ask_in() noexcept {
+  if (reading_ || given_up_) return;
+  reading_ = true;
+  if (!read_.begin(pump_of(read_))) owner().make_ready(read_);
 }
 
 void layer_core::ask_out(std::span<const std::byte> bytes) noexcept {
-  assert(leaving_.empty() && !bytes.empty());
-  leaving_ = bytes;
-  out_.ring(owner());
+  assert(!writing_ && !bytes.empty());
+  writing_ = true;
+  if (!write_.begin(pump_of(write_), bytes)) return owner().make_ready(write_);
+  if (cut_) write_.end();
 }
 
 std::error_code layer_core::end_out() noexcept {
@@ -51,71 +94,80 @@ std::error_code layer_core::end_out() noexcept {
   return error;
 }
 
-task<> layer_core::read_inner() {
+task<> layer_core::pump() {
   for (;;) {
-    co_await in_;
-    if (given_up_) break;
-    auto got = co_await inner_.receive().nothrow();
-    if (given_up_) break;
-    if (!got)
-      in_ended(got.error());
-    else if (!*got)
-      in_ended({});
-    else
-      came(std::move(*got));
+    look();
+    co_await rest{this};
   }
 }
 
-task<> layer_core::write_inner() {
-  for (;;) {
-    co_await out_;
-    while (!leaving_.empty()) {
-      auto done = co_await inner_.write_all(leaving_).nothrow();
-      leaving_ = {};
-      gone(done.ec);
-      if (given_up_ && leaving_.empty() && !done.ec) flush();
-    }
-    if (given_up_) break;
-  }
+/// Sees what has ended. Each end resumes the pump once; where both have ended, neither is begun
+/// again before both were resumed: it still stands in the shard's queue.
+void layer_core::look() noexcept {
+  const bool read = reading_ && !read_.pending();
+  const bool written = writing_ && !write_.pending();
+  if (read && written && !std::exchange(both_, true)) return;
+  both_ = false;
+  if (read) read_ended();
+  if (written) write_ended();
+}
+
+void layer_core::read_ended() noexcept {
+  reading_ = false;
+  const auto error = read_.final_error();
+  auto chunk = read_.taken();
+  if (given_up_) return;
+  if (error || !chunk)
+    in_ended(error);
+  else
+    came(std::move(chunk));
+}
+
+void layer_core::write_ended() noexcept {
+  writing_ = false;
+  const auto error = write_.final_error();
+  gone(error);
+  if (given_up_ && !writing_ && !error) flush();
 }
 
 void layer_core::give_up(socket_base&, bool reset) noexcept {
   given_up_ = true;
   reset_ = reset;
   owner().root_started();  // the shard waits for what is left
-  in_cancel_.request();
-  if (reset) {
-    out_cancel_.request();
+  if (!reset) lingering_.reset(new (std::nothrow) lingering(*this));
+  if (lingering_ == nullptr || owner().root_cancel().requested()) {
+    cut_off();
   } else {
-    out_cancel_.attach(&owner().root_cancel());
-    owner().arm(linger_,
+    owner().root_cancel().add(*lingering_);
+    owner().arm(*lingering_,
                 owner().now() + std::chrono::milliseconds(owner().settings().stop.linger_ms));
-    if (leaving_.empty()) flush();
   }
-  in_.ring(owner());
-  out_.ring(owner());
+  if (!reset && !writing_) flush();
+  if (reading_) return read_.end();
+  reading_ = true;  // so that the pump is resumed once more, and sees that all is over
+  owner().make_ready(read_);
 }
 
-void layer_core::linger_over(timer_node& node) noexcept {
-  static_cast<linger_timer&>(node).layer->out_cancel_.request();
+void layer_core::cut_off() noexcept {
+  cut_ = true;
+  if (writing_) write_.end();
 }
 
-void layer_core::pump_ended(completion& c, promise_base& pump) noexcept {
-  auto& self = *static_cast<ended&>(c).layer;
-  using promise = task_promise<void>;
-  std::coroutine_handle<promise>::from_promise(static_cast<promise&>(pump)).destroy();
-  if (--self.running_ != 0) return;
-  auto& owner = self.owner();
-  if (self.reset_)
-    self.inner_.abort();
+void layer_core::end_if_over() noexcept {
+  if (!given_up_ || reading_ || writing_ || both_) return;
+  auto& on = owner();
+  pump_of(read_).destroy();
+  over_ = true;
+  if (reset_)
+    inner_.abort();
   else
-    self.inner_.close();
-  self.go_if_over();
-  owner.root_ended();
+    inner_.close();
+  go_if_over();
+  on.root_ended();
 }
 
 void layer_core::go_if_over() noexcept {
-  if (given_up_ && running_ == 0 && lent_ == 0) delete this;
+  if (over_ && lent_ == 0) delete this;
 }
 
 bool layer_core::lend(socket_base& s, lent_bytes& lent) {

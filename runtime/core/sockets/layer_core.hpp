@@ -1,17 +1,19 @@
 // What every layer above a stream does alike: a home for one stream, which reads and writes another
-// one. It owns that inner stream and two coroutines, one that reads it and one that writes it, each
-// only when asked; when the handle has gone they end, what was written having left, and the inner
-// stream and the layer go with them. The shard does not end before.
+// one. It owns that inner stream, an operation that reads it and one that writes it, each begun only
+// when asked, and a coroutine that is resumed by the end of either. When the handle has gone it ends,
+// what was written having left, and the inner stream and the layer go with it. The shard does not end
+// before.
 #pragma once
 
+#include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <system_error>
 
 #include "core/sockets/stream_core.hpp"
 #include "weir/buffers.hpp"
 #include "weir/detail/cancel.hpp"
-#include "weir/detail/ready.hpp"
 #include "weir/detail/timer.hpp"
 #include "weir/stream.hpp"
 #include "weir/task.hpp"
@@ -31,17 +33,17 @@ class layer_core : public stream_core {
  protected:
   ~layer_core() override;
 
-  /// Starts the two coroutines. May throw std::bad_alloc; then nothing has begun.
+  /// Makes the coroutine. May throw std::bad_alloc; then nothing has begun.
   void begin();
 
   // --- What the layer asks for.
 
   /// The inner stream's next bytes: came() or in_ended() follows, later. Asking twice is asking
   /// once.
-  void ask_in() noexcept { in_.ring(owner()); }
-  /// Writes these bytes, which stay as they are until gone(). One at a time.
+  void ask_in() noexcept;
+  /// Writes these bytes, which stay as they are until gone(), later. One at a time.
   void ask_out(std::span<const std::byte> bytes) noexcept;
-  bool writing_out() const { return !leaving_.empty(); }
+  bool writing_out() const { return writing_; }
   /// No more is asked to go out: the inner stream's sending direction ends.
   std::error_code end_out() noexcept;
 
@@ -69,55 +71,63 @@ class layer_core : public stream_core {
   void give_up(socket_base& s, bool reset) noexcept final;
 
  private:
-  /// Where a coroutine waits until it is asked for.
-  class bell : public ready_node {
-   public:
-    void ring(shard& owner) noexcept {
-      if (!waiting_) {
-        rung_ = true;
-        return;
-      }
-      waiting_ = false;
-      make_ready(owner, *this);
-    }
-    bool await_ready() noexcept { return std::exchange(rung_, false); }
-    void await_suspend(std::coroutine_handle<> waiter) noexcept {
-      handle = waiter;
-      waiting_ = true;
-    }
-    void await_resume() noexcept {}
-
-   private:
-    bool rung_ = false;
-    bool waiting_ = false;
+  using pump_handle = std::coroutine_handle<task_promise<void>>;
+  struct inner_stream : any_stream {
+    explicit inner_stream(any_stream&& of) : any_stream(std::move(of)) {}
+    using any_stream::socket;
   };
-  struct ended : completion {
+  struct inner_read : read_operation {
+    explicit inner_read(socket_base& of);
+    /// False: it is over already.
+    bool begin(pump_handle pump) noexcept;
+    lent_buffer taken() noexcept;
+    void end() noexcept;
+    using operation::final_error;
+  };
+  struct inner_write : write_operation {
+    explicit inner_write(socket_base& of);
+    bool begin(pump_handle pump, std::span<const std::byte> bytes) noexcept;
+    void end() noexcept;
+    using operation::final_error;
+  };
+  /// The handle has gone, and what was written may still leave: for so long, and until all is
+  /// cancelled.
+  struct lingering : timer_node, cancel_node {
+    explicit lingering(layer_core& of);
+    static void over(timer_node& node) noexcept;
+    static void cancelled(cancel_node& node) noexcept;
     layer_core* layer;
   };
+  /// Where the pump waits for its next turn, and ends.
+  struct rest {
+    layer_core* layer;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<>) const noexcept { layer->end_if_over(); }
+    void await_resume() const noexcept {}
+  };
 
-  task<> read_inner();
-  task<> write_inner();
-  void launch(task<> pump, cancel_state& governing) noexcept;
-  static void pump_ended(completion& c, promise_base& pump) noexcept;
-  static void linger_over(timer_node& node) noexcept;
+  task<> pump();
+  pump_handle pump_of(const ready_node& resumed) const noexcept;
+  void look() noexcept;
+  void read_ended() noexcept;
+  void write_ended() noexcept;
+  void cut_off() noexcept;
+  void end_if_over() noexcept;
   void go_if_over() noexcept;
 
-  any_stream inner_;
+  inner_stream inner_;
   socket_base socket_;
-  bell in_;
-  bell out_;
-  std::span<const std::byte> leaving_;
-  cancel_state in_cancel_;
-  cancel_state out_cancel_;
-  struct linger_timer : timer_node {
-    explicit linger_timer(layer_core& l) : timer_node(&layer_core::linger_over), layer(&l) {}
-    layer_core* layer;
-  } linger_;
-  ended ended_;
-  unsigned running_ = 0;
+  inner_read read_;
+  inner_write write_;
+  std::unique_ptr<lingering> lingering_;
   unsigned lent_ = 0;
+  bool reading_ = false;  // read_ has begun, and its end was not seen
+  bool writing_ = false;
+  bool both_ = false;  // have ended, and the pump is resumed again for the second one
   bool given_up_ = false;
+  bool cut_ = false;  // nothing more leaves
   bool reset_ = false;
+  bool over_ = false;  // the pump has gone
 };
 
 }  // namespace weir::detail

@@ -110,6 +110,8 @@ struct certificate {
   std::string sha256;  ///< fingerprint, 64 hexadecimal digits
 };
 
+class tls_stream;
+
 }  // namespace weir::tls
 
 namespace weir::detail {
@@ -117,14 +119,34 @@ namespace weir::detail {
 struct tls_state;
 class tls_session;
 
-/// The part of connect() and accept() that a session knows.
-class tls_handshake : public operation {
+/// A handshake that is to come or goes on. It has memory of its own, and its session until that is
+/// handed out, so that the frame of who awaited it keeps nothing of it.
+class tls_handshake final : public operation {
  public:
-  using operation::operation;
+  explicit tls_handshake(const char* operation_name);
+  ~tls_handshake();
+
+  template <weir_promise Promise>
+  bool wait(std::coroutine_handle<Promise> waiter) {
+    return suspend(waiter, [this] { begin(); });
+  }
+  result<tls::tls_stream> outcome();
+  using operation::ask_to_end;
+  using operation::set_timeout;
 
   tls_session* session = nullptr;
-  std::string words;       // of a failure
-  bool displaced = false;  // by a newer handshake
+  const char* name;
+  std::string alpn;            // as the wire has it, where the context names none
+  std::string words;           // of a failure
+  std::size_t peer_bytes = 0;  // that came
+  bool refused = false;        // its options cannot be used
+  bool displaced = false;      // by a newer handshake
+
+ private:
+  void begin();
+  static void request_cancel(operation& op) noexcept;
+
+  bool begun_ = false;
 };
 
 /// close_notify().
@@ -244,33 +266,36 @@ struct accept_options {
 namespace weir::detail {
 
 /// connect() and accept().
-class [[nodiscard]] tls_handshake_awaiter : public tls_handshake {
+class [[nodiscard]] tls_handshake_awaiter {
  public:
   struct arguments {
-    any_stream inner;
-    tls_state* state;
-    tls::connect_options options;
-    const char* name;
+    std::unique_ptr<tls_handshake> handshake;
   };
-  tls_handshake_awaiter(arguments&& of, duration limit);
-  ~tls_handshake_awaiter();
+  tls_handshake_awaiter(arguments&& of, duration limit) : handshake_(std::move(of.handshake)) {
+    if (limit != no_limit) handshake_->set_timeout(limit);
+  }
 
   bool await_ready() const noexcept { return false; }
   template <weir_promise Promise>
   bool await_suspend(std::coroutine_handle<Promise> waiter) {
-    return suspend(waiter, [this] { begin(); });
+    return handshake_->wait(waiter);
   }
   tls::tls_stream await_resume();
 
  protected:
-  result<tls::tls_stream> outcome();
+  result<tls::tls_stream> outcome() { return handshake_->outcome(); }
+  // For the form that heeds a stop.
+  bool pending() const { return handshake_->pending(); }
+  shard& owner() const { return handshake_->owner(); }
+  void ask_to_end() noexcept { handshake_->ask_to_end(); }
 
  private:
-  void begin() noexcept;
-  static void request_cancel(operation& op) noexcept;
-
-  arguments of_;
+  std::unique_ptr<tls_handshake> handshake_;
 };
+
+/// Makes the session. Throws std::bad_alloc.
+request<tls_handshake_awaiter> secure(any_stream plain, tls_state& state,
+                                      const tls::connect_options& how, const char* name);
 
 }  // namespace weir::detail
 
@@ -278,17 +303,17 @@ namespace weir::tls {
 
 /// Secures a stream that this side opened. Takes it over, also where it fails: then it is closed
 /// behind the alert that says why, and reset where the peer was not waited for any longer. Throws
-/// tls_error. Bounded by .timeout(), else by the context's handshake_time. `how` is used at once.
+/// tls_error, and std::bad_alloc before anything has begun. Bounded by .timeout(), else by the
+/// context's handshake_time. `how` is used at once.
 inline detail::request<detail::tls_handshake_awaiter> connect(any_stream peer, client_context& with,
                                                               const connect_options& how) {
-  return detail::request<detail::tls_handshake_awaiter>(
-      {std::move(peer), &with.state(), how, "tls::connect"});
+  return detail::secure(std::move(peer), with.state(), how, "tls::connect");
 }
 /// Secures a stream that was accepted.
 inline detail::request<detail::tls_handshake_awaiter> accept(any_stream peer, server_context& with,
                                                              const accept_options& how = {}) {
-  return detail::request<detail::tls_handshake_awaiter>(
-      {std::move(peer), &with.state(), {.name = {}, .alpn = how.alpn}, "tls::accept"});
+  return detail::secure(std::move(peer), with.state(), {.name = {}, .alpn = how.alpn},
+                        "tls::accept");
 }
 
 }  // namespace weir::tls
