@@ -50,8 +50,8 @@ request<tls_handshake_awaiter> secure(any_stream plain, tls_state& state,
   auto& session = tls_session::make(std::move(plain), state);
   handshake->session = &session;
   handshake->set_timeout(state.options.handshake_time);
-  handshake->refused = !(state.server ? session.offer(how.alpn, *handshake)
-                                      : session.prepare(how, *handshake));
+  handshake->refused =
+      !(state.server ? session.offer(how.alpn, *handshake) : session.prepare(how, *handshake));
   return request<tls_handshake_awaiter>({std::move(handshake)});
 }
 

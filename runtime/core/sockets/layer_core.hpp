@@ -1,8 +1,8 @@
 // What every layer above a stream does alike: a home for one stream, which reads and writes another
-// one. It owns that inner stream, an operation that reads it and one that writes it, each begun only
-// when asked, and a coroutine that is resumed by the end of either. When the handle has gone it ends,
-// what was written having left, and the inner stream and the layer go with it. The shard does not end
-// before.
+// one. It owns that inner stream, an operation that reads it and one that writes it, each begun
+// only when asked, and a coroutine that is resumed by the end of either. When the handle has gone
+// it ends, what was written having left, and the inner stream and the layer go with it. The shard
+// does not end before.
 #pragma once
 
 #include <coroutine>

@@ -34,7 +34,11 @@ task<> h2_session::serve(std::shared_ptr<h2_stream> stream) {
   } else {
     ++here_.counters.requests;
     auto how = server::state::outcome::answered;
-    with = co_await here_.ask(asked, how);
+    try {
+      with = co_await here_.answer(asked);
+    } catch (...) {
+      with = here_.instead(asked, how);
+    }
   }
   const bool given = co_await give(*stream, with, asked);
   note(refusal != 0 ? nullptr : &asked, *stream, with.status(), begun);

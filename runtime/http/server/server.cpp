@@ -62,7 +62,7 @@ task<> accept_loop(tcp_listener& listener, const serving& session, scope& sessio
 }  // namespace
 
 std::int64_t server::state::wall_clock() const {
-  if (owner.backend() == "sim") return owner.now().ns() / 1'000'000'000;
+  if (simulated) return owner.now().ns() / 1'000'000'000;
   return static_cast<std::int64_t>(::time(nullptr));
 }
 
@@ -129,11 +129,10 @@ task<> server::state::converse(any_stream& peer, bool h2) {
 #endif
 }
 
-task<response> server::state::ask(request& asked, outcome& how) {
+response server::state::instead(const request& asked, outcome& how) {
   int status = 500;
   try {
-    auto made = co_await answer(asked);
-    co_return made;
+    throw;
   } catch (const status_error& refusal) {
     how = outcome::refused;
     status = refusal.status();
@@ -144,7 +143,7 @@ task<response> server::state::ask(request& asked, outcome& how) {
     ++counters.failures;
     if (on_failure) on_failure(std::current_exception(), asked);
   }
-  co_return plain_status(status);
+  return plain_status(status);
 }
 
 task<> server::state::run(std::span<tcp_listener> listeners, serving session) {

@@ -23,13 +23,14 @@ task<> run_h2(any_stream& peer, server::state& here, std::string early);
 
 struct server::state {
   state(shard& on, handler by, const server_settings& how)
-      : owner(on), answer(std::move(by)), settings(how) {}
+      : owner(on), answer(std::move(by)), settings(how), simulated(on.backend() == "sim") {}
 
   /// One connection, to its end; where `h2` is not said already, its first bytes tell.
   task<> converse(any_stream& peer, bool h2);
   enum class outcome : std::uint8_t { answered, refused, failed };
-  /// The handler's answer, or the one for what it threw: a refusal, or a failure of its own.
-  task<response> ask(request& asked, outcome& how);
+  /// The answer for what a handler has thrown, within its catch: a refusal, or a failure of its
+  /// own. Throws on what nobody answers.
+  response instead(const request& asked, outcome& how);
   /// Accepts until the stop, then drains.
   task<> run(std::span<tcp_listener> listeners, std::function<task<>(any_stream)> session);
 
@@ -39,6 +40,7 @@ struct server::state {
   shard& owner;
   handler answer;
   server_settings settings;
+  const bool simulated;
   server_counters counters;
   wire::date_cache date;
   std::function<void(const access_entry&)> on_access;

@@ -43,11 +43,52 @@ session::session(any_stream& peer, server::state& here)
 
 task<bool> session::run(std::string& early) {
   auto what = next::request;
-  while (what == next::request) what = co_await one_request();
+  while (what == next::request) {
+    const auto found = parser_.feed(unread_);
+    if (found == outcome::head) {
+      what = co_await one_request();
+      continue;
+    }
+    if (found == outcome::refused) {
+      co_await refuse(parser_.refusal());
+      what = next::linger;
+      break;
+    }
+    if (!out_.empty()) {  // whoever is waited for has all answers that are due
+      co_await peer_.write_all(out_).timeout(here_.settings.write_timeout);
+      flushed();
+    }
+    // Here an idle connection waits: in no other coroutine's frame.
+    const bool between = parser_.idle();
+    auto read = peer_.read_some(buffer_).timeout(head_time_left(between));
+    transfer got;
+    if (between && answered_)
+      got = co_await std::move(read).until_stop().nothrow();
+    else
+      got = co_await std::move(read).nothrow();
+    note_came(got);
+    if (got.ec || got.n == 0) {
+      what = co_await after_silence(got, between);
+    } else if (between) {
+      begun_ = here_.owner.now();
+      if (!speaks_h2 || answered_ || parser_.begun()) continue;
+      const bool other = co_await begins_http2();
+      if (other) what = next::http2;
+    }
+  }
   if (what == next::linger) co_await linger();
   if (what != next::http2) co_return false;
   early.assign(reinterpret_cast<const char*>(unread_.data()), unread_.size());
   co_return true;
+}
+
+duration session::head_time_left(bool between) const {
+  return between ? here_.settings.idle_timeout
+                 : time_left(here_.settings.head_timeout, begun_, here_.owner.now());
+}
+
+void session::note_came(const transfer& got) {
+  unread_ = std::span<const std::byte>(buffer_).first(got.ec ? 0 : got.n);
 }
 
 /// Whether a connection's first bytes are HTTP/2's; waits for as many as tell.
@@ -65,45 +106,6 @@ task<bool> session::begins_http2() {
   }
 }
 
-task<transfer> session::read_more(duration limit, bool until_stop) {
-  // Whoever is waited for has all answers that are due.
-  if (!out_.empty()) {
-    co_await peer_.write_all(out_).timeout(here_.settings.write_timeout);
-    flushed();
-  }
-  transfer got;
-  auto read = peer_.read_some(buffer_).timeout(limit);
-  if (until_stop)
-    got = co_await std::move(read).until_stop().nothrow();
-  else
-    got = co_await std::move(read).nothrow();
-  unread_ = std::span<const std::byte>(buffer_).first(got.ec ? 0 : got.n);
-  co_return got;
-}
-
-/// Until the parser has a head.
-task<session::next> session::read_head() {
-  for (;;) {
-    const auto what = parser_.feed(unread_);
-    if (what == outcome::head) co_return next::request;
-    if (what == outcome::refused) {
-      co_await refuse(parser_.refusal());
-      co_return next::linger;
-    }
-    const bool between = parser_.idle();
-    const auto now = here_.owner.now();
-    const auto limit =
-        between ? here_.settings.idle_timeout : time_left(here_.settings.head_timeout, begun_, now);
-    const auto got = co_await read_more(limit, between && answered_);
-    if (got.ec || got.n == 0) co_return co_await after_silence(got, between);
-    if (!between) continue;
-    begun_ = here_.owner.now();
-    if (!speaks_h2 || answered_ || parser_.begun()) continue;
-    const bool other = co_await begins_http2();
-    if (other) co_return next::http2;
-  }
-}
-
 /// No more bytes came.
 task<session::next> session::after_silence(const transfer& got, bool between) {
   const bool ended_here = got.ec == std::errc::timed_out || got.ec == std::errc::operation_canceled;
@@ -118,9 +120,8 @@ task<session::next> session::after_silence(const transfer& got, bool between) {
   co_return next::linger;
 }
 
+/// The parser has a head: to the answer's end, and the body's.
 task<session::next> session::one_request() {
-  const auto first = co_await read_head();
-  if (first != next::request) co_return first;
   const auto& head = parser_.head();
   head_taken_ = here_.owner.now();
   body_received_ = 0;
@@ -136,7 +137,12 @@ task<session::next> session::one_request() {
   if (!head.has_body()) request_over_ = parser_.feed(unread_) == outcome::complete;
   if (!head.has_body() && !request_over_) (void)co_await read_body();
   auto how = server::state::outcome::answered;
-  auto with = co_await here_.ask(asked, how);
+  response with;
+  try {
+    with = co_await here_.answer(asked);
+  } catch (...) {
+    with = here_.instead(asked, how);
+  }
   if (how == server::state::outcome::refused) keep_alive_ = keep_alive_ && request_over_;
   if (how == server::state::outcome::failed) keep_alive_ = false;
   // A client that was not told to go on may send its body or not: there is no telling what comes.
@@ -205,8 +211,10 @@ task<std::span<const std::byte>> session::read_body() {
     }
     if (what == outcome::refused) throw status_error(parser_.refusal());
     if (std::exchange(may_continue_, false)) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+    if (!out_.empty()) co_await flush();
     const auto begun = here_.owner.now();
-    const auto got = co_await read_more(body_time_left(), false);
+    const auto got = co_await peer_.read_some(buffer_).timeout(body_time_left()).nothrow();
+    note_came(got);
     body_waited_ += here_.owner.now() - begun;
     if (got.ec == std::errc::timed_out) throw status_error(408);
     if (got.ec) throw io_error(got.ec, "request body");

@@ -37,13 +37,13 @@ class session final : private detail::body_source, private detail::body_sink {
 
   // Requests.
   task<next> one_request();
-  task<next> read_head();
   task<bool> begins_http2();
   task<next> after_silence(const transfer& got, bool between);
   task<std::span<const std::byte>> read_body() override;
   std::span<const field> body_trailers() const override { return parser_.trailers(); }
   task<bool> drop_body();
-  task<transfer> read_more(duration limit, bool until_stop);
+  void note_came(const transfer& got);
+  duration head_time_left(bool between) const;
   duration body_time_left() const;
 
   // Answers.

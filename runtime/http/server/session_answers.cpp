@@ -31,11 +31,23 @@ std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text));
 }
 
-void append_number(std::string& to, std::uint64_t number) {
-  std::array<char, 20> digits;
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
-  to.append(digits.data(), end);
-}
+/// Lines into memory that is large enough.
+class lines {
+ public:
+  explicit lines(char* at) : at_(at) {}
+  lines& operator<<(std::string_view text) {
+    at_ = std::copy_n(text.data(), text.size(), at_);
+    return *this;
+  }
+  lines& operator<<(std::uint64_t number) {
+    at_ = std::to_chars(at_, at_ + 20, number).ptr;
+    return *this;
+  }
+  const char* end() const { return at_; }
+
+ private:
+  char* at_;
+};
 
 }  // namespace
 
@@ -47,21 +59,24 @@ void session::write_head(response& with, std::optional<std::uint64_t> length, bo
   const bool by_length = has_body && length;
   chunked_ = has_body && !length && head.minor_version >= 1;
   if (has_body && !length && !chunked_) keep_alive_ = false;
-  out_.append("HTTP/1.1 ");
-  append_number(out_, static_cast<std::uint64_t>(status));
-  out_.append(" ").append(reason_phrase(status)).append("\r\nServer: weir\r\nDate: ");
-  out_.append(here_.date.at(here_.wall_clock())).append("\r\n");
-  for (const auto& [name, value] : with.fields())
-    out_.append(name).append(": ").append(value).append("\r\n");
-  if (by_length) {
-    out_.append("Content-Length: ");
-    append_number(out_, *length);
-    out_.append("\r\n");
-  }
-  if (chunked_) out_ += "Transfer-Encoding: chunked\r\n";
-  if (!keep_alive_) out_ += "Connection: close\r\n";
-  if (keep_alive_ && head.minor_version == 0) out_ += "Connection: keep-alive\r\n";
-  out_ += "\r\n";
+  const auto reason = reason_phrase(status);
+  const auto date = here_.date.at(here_.wall_clock());
+  // Of everything that is no field of the handler's.
+  constexpr std::size_t own = 256;
+  auto bound = own + reason.size() + date.size();
+  for (const auto& [name, value] : with.fields()) bound += name.size() + value.size() + 4;
+  const auto from = out_.size();
+  out_.resize(from + bound);
+  lines to(out_.data() + from);
+  to << "HTTP/1.1 " << static_cast<std::uint64_t>(status) << " " << reason
+     << "\r\nServer: weir\r\nDate: " << date << "\r\n";
+  for (const auto& [name, value] : with.fields()) to << name << ": " << value << "\r\n";
+  if (by_length) to << "Content-Length: " << *length << "\r\n";
+  if (chunked_) to << "Transfer-Encoding: chunked\r\n";
+  if (!keep_alive_) to << "Connection: close\r\n";
+  if (keep_alive_ && head.minor_version == 0) to << "Connection: keep-alive\r\n";
+  to << "\r\n";
+  out_.resize(static_cast<std::size_t>(to.end() - out_.data()));
   head_sent_ = true;
   body_left_ = by_length ? length : std::nullopt;
   body_sent_ = 0;

@@ -18,6 +18,13 @@ constexpr std::array<bool, 256> token_characters = [] {
   return out;
 }();
 
+constexpr std::array<bool, 256> value_characters = [] {
+  std::array<bool, 256> out{};
+  for (unsigned c = 0x20; c < 256; ++c) out[c] = c != 0x7f;
+  out['\t'] = true;
+  return out;
+}();
+
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -34,9 +41,8 @@ bool is_token(std::string_view text) {
 }
 
 bool is_field_value(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) >= 0x20 || c == '\t') && c != 0x7f;
-  });
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return value_characters[static_cast<unsigned char>(c)]; });
 }
 
 bool parse_fields(std::string_view lines, std::vector<field>& into) {

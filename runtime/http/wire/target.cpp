@@ -2,18 +2,23 @@
 #include "http/wire/target.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace weir::http::wire {
 namespace {
 
-bool is_alpha(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 /// RFC 3986's reg-name without the comma, which no name has and a list of hosts does.
-bool is_name_character(char c) {
-  return is_alpha(c) || is_digit(c) ||
-         std::string_view("-._~%!$&'()*+;=").find(c) != std::string_view::npos;
-}
+constexpr std::array<bool, 256> name_characters = [] {
+  std::array<bool, 256> out{};
+  for (unsigned c = '0'; c <= '9'; ++c) out[c] = true;
+  for (unsigned c = 'a'; c <= 'z'; ++c) out[c] = out[c - 'a' + 'A'] = true;
+  for (const char c : std::string_view("-._~%!$&'()*+;="))
+    out[static_cast<unsigned char>(c)] = true;
+  return out;
+}();
+bool is_name_character(char c) { return name_characters[static_cast<unsigned char>(c)]; }
 
 bool is_bracketed_character(char c) {
   return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F') || c == ':' || c == '.';
