@@ -11,6 +11,8 @@
 
 #include "tls/session.hpp"
 #include "tls/state.hpp"
+#include "weir/detail/shown_counts.hpp"
+#include "weir/shard.hpp"
 
 namespace weir::detail {
 
@@ -206,6 +208,25 @@ std::string alpn_list(std::string_view names) {
     names = end == std::string_view::npos ? std::string_view() : names.substr(end + 1);
   }
   return out;
+}
+
+namespace {
+template <bool Server>
+void tell_counters(const void* of, shown_counts::numbers& out) {
+  const auto& c = *static_cast<const tls::context_counters*>(of);
+  constexpr std::string_view group = Server ? "tls_server" : "tls_client";
+  out.push_back({group, "handshakes", "TLS handshakes that succeeded", c.handshakes});
+  out.push_back({group, "resumed", "of these, such as resumed a session", c.resumed});
+  out.push_back({group, "failed", "TLS handshakes that failed", c.failed});
+  out.push_back({group, "displaced", "of these, such as made way for newer ones", c.displaced});
+  out.push_back({group, "sessions", "TLS sessions that live", c.sessions, true});
+  out.push_back({group, "renewed_keys", "keys that were renewed", c.renewed_keys});
+}
+}  // namespace
+
+void tls_state::show_with(shard& of) {
+  of.local<shown_counts>().add(counted, server ? &tell_counters<true> : &tell_counters<false>);
+  shown = true;
 }
 
 tls_state::tls_state(const tls::context_options& o, bool is_server) : server(is_server) {

@@ -64,6 +64,7 @@ tls_session::tls_session(any_stream inner, tls_state& state)
     SSL_set_accept_state(ssl_.get());
   else
     SSL_set_connect_state(ssl_.get());
+  if (!state.shown) state.show_with(owner());
   ++state.counters.sessions;
 }
 

@@ -72,6 +72,7 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   /// moment; all others give them back.
   void used(tls_session& session) noexcept;
   void forget(tls_session& session) noexcept;
+  void show_with(shard& of);
 
   bool server;
   tls::context_options options;
@@ -81,7 +82,9 @@ struct tls_state : std::enable_shared_from_this<tls_state> {
   ssl_context_ptr ssl;
   std::vector<ssl_context_ptr> others;  // a server's, for other names
   bio_ptr key_log;                      // outlived by no session: they have this state
-  tls::context_counters counters;
+  std::shared_ptr<tls::context_counters> counted = std::make_shared<tls::context_counters>();
+  tls::context_counters& counters = *counted;
+  bool shown = false;  // with the shard's numbers, from the first session on
   std::string last_failure;
 
  private:

@@ -13,6 +13,7 @@
 
 #include "http/server/server_state.hpp"
 #include "http/server/session.hpp"
+#include "weir/detail/shown_counts.hpp"
 
 namespace weir::http {
 namespace {
@@ -44,6 +45,18 @@ void log_failure(const std::exception_ptr& failure, const request& asked) {
   fmt::print(stderr, "weir: {}\n", line);
 }
 
+void tell_counters(const void* of, weir::detail::shown_counts::numbers& out) {
+  const auto& c = *static_cast<const server_counters*>(of);
+  out.push_back({"http", "connections", "connections that the HTTP server took", c.connections});
+  out.push_back({"http", "refused_connections", "connections beyond http.max_connections",
+                 c.refused_connections});
+  out.push_back({"http", "failed_handshakes", "TLS handshakes that failed", c.failed_handshakes});
+  out.push_back({"http", "requests", "requests handed to the handler", c.requests});
+  out.push_back({"http", "refused_requests", "requests that were malformed, too large or too slow",
+                 c.refused_requests});
+  out.push_back({"http", "failures", "handlers that threw; answered with 500", c.failures});
+}
+
 using serving = std::function<task<>(any_stream)>;
 
 task<> accept_loop(tcp_listener& listener, const serving& session, scope& sessions,
@@ -60,6 +73,11 @@ task<> accept_loop(tcp_listener& listener, const serving& session, scope& sessio
 }
 
 }  // namespace
+
+server::state::state(shard& on, handler by, const server_settings& how)
+    : owner(on), answer(std::move(by)), settings(how), simulated(on.backend() == "sim") {
+  on.local<weir::detail::shown_counts>().add(counted, &tell_counters);
+}
 
 std::int64_t server::state::wall_clock() const {
   if (simulated) return owner.now().ns() / 1'000'000'000;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -22,8 +23,7 @@ inline constexpr bool speaks_h2 = false;
 task<> run_h2(any_stream& peer, server::state& here, std::string early);
 
 struct server::state {
-  state(shard& on, handler by, const server_settings& how)
-      : owner(on), answer(std::move(by)), settings(how), simulated(on.backend() == "sim") {}
+  state(shard& on, handler by, const server_settings& how);
 
   /// One connection, to its end; where `h2` is not said already, its first bytes tell.
   task<> converse(any_stream& peer, bool h2);
@@ -41,7 +41,8 @@ struct server::state {
   handler answer;
   server_settings settings;
   const bool simulated;
-  server_counters counters;
+  std::shared_ptr<server_counters> counted = std::make_shared<server_counters>();
+  server_counters& counters = *counted;  // shown with the shard
   wire::date_cache date;
   std::function<void(const access_entry&)> on_access;
   std::function<void(std::exception_ptr, const request&)> on_failure;

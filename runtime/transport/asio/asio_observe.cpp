@@ -9,6 +9,9 @@ void asio_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds
   auto& c = into.counts;
   c.push_back({"transport", "accepted", "connections accepted", counters_.accepted});
   c.push_back({"transport", "connected", "connections opened", counters_.connected});
+  c.push_back({"transport", "bytes_received", "payload that TCP sockets brought",
+               counters_.bytes_received});
+  c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters_.bytes_sent});
   c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
                counters_.accept_exhausted});
   c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",

@@ -49,6 +49,7 @@ void asio_stream::bring_in() {
     const int error = n < 0 ? errno : 0;
     if (n > 0) {
       op.filled += static_cast<std::size_t>(n);
+      home().count().bytes_received += static_cast<std::size_t>(n);
       home().owner().spend_budget_on(static_cast<std::size_t>(n));
     }
     if (op.lend && n > 0)
@@ -87,6 +88,7 @@ void asio_stream::take_out() {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return wait_writable();
     if (n < 0) return home().sending_failed(*this, kernel::last_error());
+    home().count().bytes_sent += static_cast<std::size_t>(n);
     home().owner().spend_budget_on(static_cast<std::size_t>(n));
     home().sent(*this, static_cast<std::size_t>(n));
     if (static_cast<std::size_t>(n) < some.bytes && !writers.empty()) return wait_writable();

@@ -24,7 +24,9 @@ struct asio_transport_counters {
   std::uint64_t accepted = 0;
   std::uint64_t connected = 0;
   std::uint64_t accept_exhausted =
-      0;                            ///< times a listener had to wait for a descriptor or for memory
+      0;  ///< times a listener had to wait for a descriptor or for memory
+  std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_sent = 0;
   std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
 };
 

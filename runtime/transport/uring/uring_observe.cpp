@@ -31,6 +31,9 @@ void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   auto& c = into.counts;
   c.push_back({"transport", "accepted", "connections accepted", counters_.accepted});
   c.push_back({"transport", "connected", "connections opened", counters_.connected});
+  c.push_back({"transport", "bytes_received", "payload that TCP sockets brought",
+               counters_.bytes_received});
+  c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters_.bytes_sent});
   c.push_back({"transport", "accept_refused", "connections reset because too many were unclaimed",
                counters_.accept_refused});
   c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",

@@ -209,6 +209,7 @@ void uring_transport::receive_ended(uring_stream& s, std::int32_t result) noexce
 void uring_transport::on_multishot(uring_stream& s, std::int32_t result,
                                    std::uint32_t flags) noexcept {
   const bool ended = (flags & IORING_CQE_F_MORE) == 0;
+  if (result > 0) counters_.bytes_received += static_cast<std::size_t>(result);
   if ((flags & IORING_CQE_F_BUFFER) != 0) {
     const unsigned id = flags >> IORING_CQE_BUFFER_SHIFT;
     buffers_.taken(id);
@@ -244,6 +245,7 @@ void uring_transport::on_multishot(uring_stream& s, std::int32_t result,
 
 void uring_transport::on_direct(uring_stream& s, std::int32_t result) noexcept {
   s.receive = uring_stream::receiving::nothing;
+  if (result > 0) counters_.bytes_received += static_cast<std::size_t>(result);
   if (s.direct_buffer != uring_stream::none) {
     const auto id = std::exchange(s.direct_buffer, uring_stream::none);
     if (result > 0)

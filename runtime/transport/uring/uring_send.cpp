@@ -52,6 +52,7 @@ bool uring_transport::send_at_once(uring_stream& s) noexcept {
       sending_failed(s, kernel::last_error());
       break;
     }
+    counters_.bytes_sent += static_cast<std::size_t>(n);
     owner().spend_budget_on(static_cast<std::size_t>(n));
     sent(s, static_cast<std::size_t>(n));
     if (static_cast<std::size_t>(n) < some.bytes) return s.writers.empty();
@@ -93,6 +94,7 @@ void uring_transport::on_send(uring_stream& s, std::int32_t result) noexcept {
   s.in_send = 0;
   s.send_canceled = false;
   if (s.batch != nullptr) free_batches_.push_front(*std::exchange(s.batch, nullptr));
+  if (result > 0) counters_.bytes_sent += static_cast<std::size_t>(result);
   if (result > 0)
     sent(s, static_cast<std::size_t>(result));
   else if (result == 0)

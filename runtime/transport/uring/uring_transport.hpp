@@ -41,6 +41,8 @@ struct uring_transport_counters {
   std::uint64_t sends = 0;
   std::uint64_t coalesced_sends = 0;  ///< that carried more than one write
   std::uint64_t prompt_sends = 0;     ///< by send(2), for a writer that came right back
+  std::uint64_t bytes_received = 0;
+  std::uint64_t bytes_sent = 0;
 };
 
 class uring_transport final : public transport, public adopts_sockets, public observable {
