@@ -6,6 +6,7 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <weir/admin.hpp>
 
 namespace examples {
 namespace {
@@ -95,8 +96,9 @@ listen_error cannot_listen(weir::shard& shard, const offer& what, std::error_cod
 
 weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
   auto listener = shard.try_listen(what.where, {.sharing = sharing_for(shard, what)});
-  if (listener) return std::move(*listener);
-  throw cannot_listen(shard, what, listener.error());
+  if (!listener) throw cannot_listen(shard, what, listener.error());
+  shard.local<weir::admin_pages>().name_socket(listener->local_endpoint(), what.service);
+  return std::move(*listener);
 }
 
 weir::unix_listener listen_on_unix(weir::shard& shard, const offer& what) {
@@ -109,8 +111,9 @@ weir::unix_listener listen_on_unix(weir::shard& shard, const offer& what) {
 
 weir::udp_socket bind_for(weir::shard& shard, const offer& what) {
   auto socket = shard.try_bind_udp(what.where, {.sharing = sharing_for(shard, what)});
-  if (socket) return std::move(*socket);
-  throw cannot_listen(shard, what, socket.error());
+  if (!socket) throw cannot_listen(shard, what, socket.error());
+  shard.local<weir::admin_pages>().name_socket(socket->local_endpoint(), what.service);
+  return std::move(*socket);
 }
 
 void announcement::shard_listens(weir::shard& shard, const std::vector<offer>& offers) {

@@ -10,7 +10,6 @@
 #include <span>
 #include <string>
 
-#include "observe/page.hpp"
 #include "observe/sockets_json.hpp"
 #include "weir/shard.hpp"
 #include "weir/when.hpp"
@@ -26,12 +25,19 @@ constexpr std::size_t most_lingering = 64 * 1024;  // bytes a client may send af
 constexpr duration linger_time = 1s;
 
 // Nothing is kept or guessed at, and the page may load nothing and talk to nobody but its server.
-constexpr std::string_view common_fields =
-    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-    "Cross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n"
+#define WEIR_COMMON_FIELDS                                         \
+  "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n" \
+  "Cross-Origin-Resource-Policy: same-origin\r\nReferrer-Policy: no-referrer\r\n"
+constexpr std::string_view common_fields = WEIR_COMMON_FIELDS
     "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'\r\n";
+
+/// The program's own pages may show what strangers sent: no script of theirs runs here.
+constexpr std::string_view own_page_fields = WEIR_COMMON_FIELDS
+    "Content-Security-Policy: sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
+#undef WEIR_COMMON_FIELDS
 
 class conversation {
  public:
@@ -59,6 +65,9 @@ class conversation {
   }
   task<bool> answer_all(std::span<const std::byte> bytes);
   task<> answer(bool keep_alive);
+  task<> show(const admin_request& wanted, http::wire::response& out);
+  task<> show_own(const admin_request& wanted, http::wire::response& out);
+  task<> send(const http::wire::response& out);
   task<int> health_of(bool readiness);
   task<> flush();
   task<> linger();
@@ -160,35 +169,63 @@ task<> conversation::answer(bool keep_alive) {
     co_return;
   }
   ++here_.facts.requests;
-  if (wanted.wanted == what::page) {
-    out.content_type = "text/html; charset=utf-8";
-    out.body = page_html;
-  } else {
-    if (wanted.wanted == what::health || wanted.wanted == what::readiness) {
+  co_await show(wanted, out);
+}
+
+task<> conversation::show(const admin_request& wanted, http::wire::response& out) {
+  switch (wanted.wanted) {
+    case what::page:
+      out.content_type = "text/html; charset=utf-8";
+      out.body = here_.page;
+      co_return co_await send(out);
+    case what::health:
+    case what::readiness: {
       const int status = co_await health_of(wanted.wanted == what::readiness);
       writer_.add_status(status, out, wall_clock());
-      co_await flush();
-      co_return;
+      co_return co_await flush();
     }
-    if (wanted.wanted == what::tasks) {
+    case what::own: co_return co_await show_own(wanted, out);
+    case what::tasks: {
       auto tasks = co_await here_.tasks.collect(wanted.tasks);
       body_ = to_tasks_json(tasks, here_.facts, wanted.tasks.listed);
       out.content_type = "application/json";
-      out.body = body_;
-      writer_.add(out, wall_clock());
-      co_await flush();
-      co_return;
+      break;
     }
-    const bool sockets = wanted.wanted == what::sockets;
-    auto shown = co_await here_.snapshots.collect(sockets ? wanted.connections : 0);
-    here_.facts.questions = here_.snapshots.asked();
-    if (!sockets) here_.facts.kernel = read_kernel_counts();
-    if (here_.stalls != nullptr) here_.facts.stalls = here_.stalls->counts();
-    body_ = sockets ? to_sockets_json(*shown, here_.facts, wanted.connections)
-                    : to_metrics(*shown, here_.facts);
-    out.content_type = sockets ? "application/json" : "text/plain; version=0.0.4; charset=utf-8";
-    out.body = body_;
+    default: {
+      const bool sockets = wanted.wanted == what::sockets;
+      auto shown = co_await here_.snapshots.collect(sockets ? wanted.connections : 0);
+      here_.facts.questions = here_.snapshots.asked();
+      here_.facts.kernel = read_kernel_counts();
+      here_.facts.usage = read_process_usage();
+      if (here_.stalls != nullptr) here_.facts.stalls = here_.stalls->counts();
+      if (here_.stalls != nullptr) here_.facts.stall_limit = here_.stalls->limit();
+      body_ = sockets ? to_sockets_json(*shown, here_.facts, wanted.connections)
+                      : to_metrics(*shown, here_.facts);
+      out.content_type = sockets ? "application/json" : "text/plain; version=0.0.4; charset=utf-8";
+    }
   }
+  out.body = body_;
+  co_await send(out);
+}
+
+task<> conversation::show_own(const admin_request& wanted, http::wire::response& out) {
+  auto made = co_await here_.pages.ask(wanted.own, wanted.query);
+  out.fields = own_page_fields;
+  constexpr int first = 200, last = 599;
+  const bool sound = made.status >= first && made.status <= last &&
+                     (made.body.empty() || is_content_type(made.type));
+  if (!sound || made.body.empty()) {
+    writer_.add_status(sound ? made.status : 500, out, wall_clock());
+    co_return co_await flush();
+  }
+  body_ = std::move(made.body);
+  out.status = made.status;
+  out.content_type = made.type;
+  out.body = body_;
+  co_await send(out);
+}
+
+task<> conversation::send(const http::wire::response& out) {
   writer_.add(out, wall_clock());
   co_await flush();
 }
@@ -273,6 +310,13 @@ admin_request read_target(std::string_view path, std::string_view query) {
   if (path == "/tasks") out.wanted = what::tasks;
   if (path == "/healthz") out.wanted = what::health;
   if (path == "/readyz") out.wanted = what::readiness;
+  constexpr std::string_view own = "/own/";
+  if (path.starts_with(own) && path.size() > own.size()) {
+    out.wanted = what::own;
+    out.own = path.substr(own.size());
+    out.query = query.empty() ? query : query.substr(1);
+    return out;
+  }
   if (query.empty()) return out;
   if (out.wanted == what::sockets &&
       !read_number(query.substr(1), "connections=", admin_site::most_connections, out.connections))

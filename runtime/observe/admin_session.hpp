@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "http/wire/response.hpp"
 #include "observe/collector.hpp"
 #include "observe/exposition.hpp"
+#include "observe/own_pages.hpp"
 #include "observe/task_collector.hpp"
 #include "weir/net.hpp"
 #include "weir/sync.hpp"
@@ -42,15 +44,17 @@ struct admin_site {
   static constexpr duration write_time = std::chrono::seconds(10);
 
   admin_site(shard& home, std::vector<shard*> targets)
-      : tasks(home, targets), snapshots(home, std::move(targets)) {}
+      : tasks(home, targets), pages(home, targets), snapshots(home, std::move(targets)) {}
 
   /// Whether one more client may be served. Where there are too many, whoever has waited longest
   /// without a whole request leaves for it: a client that holds a connection keeps nobody out.
   bool make_room();
 
   task_collector tasks;
+  page_asker pages;
   collector snapshots;
   process_facts facts;
+  std::string page;                     ///< the live page
   const stall_watch* stalls = nullptr;  ///< null: nobody watches
   http::wire::date_cache date;
   bool loopback = true;                ///< it listens on a loopback address
@@ -60,13 +64,24 @@ struct admin_site {
 
 /// What a request asks for.
 struct admin_request {
-  enum class what : std::uint8_t { page, metrics, sockets, tasks, health, readiness, nothing, bad };
+  enum class what : std::uint8_t {
+    page,
+    metrics,
+    sockets,
+    tasks,
+    health,
+    readiness,
+    own,
+    nothing,
+    bad
+  };
   what wanted = what::nothing;
   std::size_t connections = admin_site::shown_connections;
   task_bounds tasks = {.listed = admin_site::shown_tasks};
+  std::string own, query;  ///< a page of the program's own, and what it is asked
 };
 /// From a request's path and query: "/sockets", "?connections=1000"; "/tasks",
-/// "?listed=1000&stuck_ms=10000".
+/// "?listed=1000&stuck_ms=10000"; "/own/cache", "?whatever".
 admin_request read_target(std::string_view path, std::string_view query);
 
 /// Whether a Host field's value names this machine and nothing else: localhost, a loopback address,

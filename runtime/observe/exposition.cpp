@@ -73,11 +73,14 @@ void add_listeners(exposition& out, const exposition::labels& shard, const shard
     with.emplace_back("listener", std::move(where));
     // Two on one address and port share it; each is a series of its own.
     if (member != 0) with.emplace_back("member", std::to_string(member));
-    if (!l.sharing.empty()) {
+    if (!l.sharing.empty() || !l.name.empty() || !l.network.empty()) {
       auto described = with;
-      described.emplace_back("sharing", l.sharing);
+      if (!l.name.empty()) described.emplace_back("name", l.name);
+      if (!l.network.empty()) described.emplace_back("network", l.network);
+      if (!l.sharing.empty()) described.emplace_back("sharing", l.sharing);
       if (!l.policy.empty()) described.emplace_back("policy", l.policy);
-      out.add("weir_listener_info", kind::gauge, "how the address is shared; always 1", described,
+      out.add("weir_listener_info", kind::gauge,
+              "its name, network, and how the address is shared; always 1", described,
               std::uint64_t{1});
     }
     for (const auto& f : listener_fields)
@@ -156,6 +159,21 @@ void add_process(exposition& out, const process_facts& process) {
           {{"version", process.version}, {"program", process.program}}, std::uint64_t{1});
   out.add("weir_start_time_seconds", kind::gauge, "when the program began, in seconds since 1970",
           {}, process.started);
+  const auto add_known = [&](const char* name, kind what, const char* help, const known& value) {
+    if (value) out.add(name, what, help, {}, *value);
+  };
+  const auto& usage = process.usage;
+  add_known("weir_process_resident_bytes", kind::gauge, "memory that the process has",
+            usage.resident);
+  add_known("weir_process_memory_limit_bytes", kind::gauge,
+            "memory that its control group, or the machine, allows", usage.memory_limit);
+  add_known("weir_process_descriptors", kind::gauge, "descriptors that are open",
+            usage.descriptors);
+  add_known("weir_process_descriptors_limit", kind::gauge, "as many as may be open",
+            usage.descriptors_limit);
+  if (usage.cpu_ns)
+    out.add("weir_process_cpu_seconds_total", kind::counter, "processor time of all threads", {},
+            static_cast<double>(*usage.cpu_ns) / 1e9);
   out.add("weir_observe_requests_total", kind::counter, "requests answered by this endpoint", {},
           process.requests);
   out.add("weir_observe_refused_requests_total", kind::counter,

@@ -12,6 +12,7 @@
 
 #include "observe/collector.hpp"
 #include "observe/kernel_counts.hpp"
+#include "observe/process_usage.hpp"
 #include "tasks/stall_watch.hpp"
 
 namespace weir::detail {
@@ -56,6 +57,8 @@ struct process_facts {
   std::uint64_t refused_clients = 0, displaced_clients = 0;
   std::vector<kernel_count> kernel = {};  ///< of the whole network namespace
   std::vector<stall_count> stalls = {};
+  duration stall_limit{};  ///< zero: nobody watches
+  process_usage usage = {};
 };
 
 /// The kernel's counts are shown where a shard has kernel sockets.

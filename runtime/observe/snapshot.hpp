@@ -26,6 +26,8 @@ enum class unit : std::uint8_t { things, bytes, nanoseconds, flag };
 /// A listening socket. Durations in nanoseconds.
 struct listener_snapshot {
   endpoint local;
+  std::string name;     ///< the program's, for it; empty: none
+  std::string network;  ///< empty: the back end's own
   known accept_queue, accept_queue_peak, backlog;
   known accepted, accept_overflows;
   known accept_wait, accept_wait_longest;
@@ -40,6 +42,7 @@ struct listener_snapshot {
 /// A UDP socket.
 struct udp_snapshot {
   endpoint local;
+  std::string name, network;
   std::optional<endpoint> remote;  ///< while connected
   known receive_queued, receive_limit;
   known datagrams_queued, datagrams_limit;
@@ -50,6 +53,7 @@ struct udp_snapshot {
 /// A connection. Durations in nanoseconds.
 struct connection_snapshot {
   endpoint local, remote;
+  std::string network;
   std::string_view state;  ///< of stack::name(tcp_state); static
   std::string congestion;  ///< empty: not known
   std::string_view phase;  ///< of stack::name(congestion_phase); static; empty: not known
@@ -69,9 +73,10 @@ struct connection_snapshot {
 
 /// One counter or level of a shard, its driver, its transport or its device.
 struct counted {
-  std::string_view group;  ///< "shard", "driver", "transport", "device", "stack", a network; static
-  std::string_view name;   ///< static
-  std::string_view help;   ///< static
+  /// "shard", "driver", "transport", "device", "stack", "http", a network; static
+  std::string_view group;
+  std::string_view name;  ///< static
+  std::string_view help;  ///< static
   std::uint64_t value = 0;
   bool level = false;  ///< goes up and down; else it only grows
   unit in = unit::things;
@@ -93,6 +98,7 @@ struct shard_snapshot {
   bool stopping = false;  ///< it was asked to stop
   shard_histograms histograms;
   std::vector<own_series> own;
+  std::vector<std::string> pages;  ///< the program's own, by name
   std::vector<counted> counts;
   std::optional<stack::host_counters> stack;  ///< of the shard's own TCP/IP host
   std::vector<listener_snapshot> listeners;

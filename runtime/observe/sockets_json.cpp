@@ -2,6 +2,8 @@
 #include "observe/sockets_json.hpp"
 
 #include <algorithm>
+#include <set>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -27,6 +29,65 @@ void add_fields(json& out, const Snapshot& from, const Fields& fields) {
   }
 }
 
+template <class Snapshot>
+void add_names(json& out, const Snapshot& from) {
+  if (!from.name.empty()) out["name"] = from.name;
+  if (!from.network.empty()) out["network"] = from.network;
+}
+
+json process_of(const process_facts& from) {
+  json out = json::object();
+  const auto add = [&](const char* name, const known& value) {
+    if (value) out[name] = *value;
+  };
+  add("resident", from.usage.resident);
+  add("memory_limit", from.usage.memory_limit);
+  add("descriptors", from.usage.descriptors);
+  add("descriptors_limit", from.usage.descriptors_limit);
+  if (from.usage.cpu_ns) out["cpu_us"] = *from.usage.cpu_ns / 1000;
+  return out;
+}
+
+/// Absent where nobody watches.
+void add_stalls(json& out, const process_facts& from) {
+  if (from.stall_limit == duration::zero()) return;
+  auto all = json::array();
+  for (const auto& one : from.stalls) {
+    json stall = {{"shard", one.shard},
+                  {"count", one.count},
+                  {"longest_us", one.longest.count() / 1000},
+                  {"sum_us", one.sum.count() / 1000}};
+    if (one.resumed != nullptr) {
+      stall["function"] = in_words(one.resumed).function;
+      stall["place"] = short_place(one.resumed);
+    }
+    all.push_back(std::move(stall));
+  }
+  out["stalls"] = std::move(all);
+  out["stall_limit_us"] = from.stall_limit.count() / 1000;
+}
+
+/// The program's own counters and gauges; histograms are for /metrics.
+void add_own(json& out, const process_snapshot& from) {
+  for (const auto& shard : from.shards)
+    for (const auto& one : shard.own) {
+      if (one.of.what == metrics::kind::histogram) continue;
+      const bool counts = one.of.what == metrics::kind::counter;
+      json labels = json::object();
+      for (const auto& [name, value] : one.of.labels) labels[name] = value;
+      json series = {{"shard", shard.shard},
+                     {"name", one.of.name},
+                     {"help", one.of.help},
+                     {"grows", counts},
+                     {"labels", std::move(labels)}};
+      if (counts)
+        series["value"] = one.counter;
+      else
+        series["value"] = one.gauge;
+      out.push_back(std::move(series));
+    }
+}
+
 json shard_of(const shard_snapshot& from) {
   json out = {{"shard", from.shard},
               {"backend", from.backend},
@@ -35,9 +96,17 @@ json shard_of(const shard_snapshot& from) {
               {"connections", from.connections_total},
               {"udp_sockets", from.udp_sockets_total}};
   json counts = json::object();
-  for (const auto& c : from.counts)
-    counts[std::string(c.group) + "_" + std::string(c.name)] = c.value;
+  for (const auto& c : from.counts) {
+    const auto name = std::string(c.group) + "_" + std::string(c.name);
+    if (c.in == unit::nanoseconds)
+      counts[name + "_us"] = c.value / 1000;
+    else
+      counts[name] = c.value;
+  }
   out["counts"] = std::move(counts);
+  if (from.stopping) out["stopping"] = true;
+  out["turn_ns_powers"] = from.histograms.turn_ns.counts;
+  out["timer_late_ns_powers"] = from.histograms.timer_late_ns.counts;
   if (!from.stack) return out;
   json host = json::object();
   for (std::size_t i = 0; i < stack::host_counters::size; ++i) {
@@ -50,6 +119,7 @@ json shard_of(const shard_snapshot& from) {
 
 json listener_of(const listener_snapshot& from, unsigned shard) {
   json out = {{"shard", shard}, {"local", from.local.to_string()}};
+  add_names(out, from);
   if (!from.sharing.empty()) out["sharing"] = from.sharing;
   if (!from.policy.empty()) out["policy"] = from.policy;
   add_fields(out, from, listener_fields);
@@ -58,6 +128,7 @@ json listener_of(const listener_snapshot& from, unsigned shard) {
 
 json udp_socket_of(const udp_snapshot& from, unsigned shard) {
   json out = {{"shard", shard}, {"local", from.local.to_string()}};
+  add_names(out, from);
   if (from.remote) out["remote"] = from.remote->to_string();
   add_fields(out, from, udp_fields);
   return out;
@@ -68,6 +139,7 @@ json connection_of(const connection_snapshot& from, unsigned shard) {
               {"local", from.local.to_string()},
               {"remote", from.remote.to_string()},
               {"state", from.state}};
+  if (!from.network.empty()) out["network"] = from.network;
   if (!from.congestion.empty()) out["congestion"] = from.congestion;
   if (!from.phase.empty()) out["congestion_state"] = from.phase;
   add_fields(out, from, connection_fields);
@@ -78,10 +150,13 @@ json connection_of(const connection_snapshot& from, unsigned shard) {
 
 std::string to_sockets_json(const process_snapshot& from, const process_facts& process,
                             std::size_t connections) {
-  json out = {{"program", process.program},
-              {"pid", process.pid},
-              {"version", process.version},
-              {"started", process.started}};
+  json out = {{"program", process.program},         {"pid", process.pid},
+              {"version", process.version},         {"started", process.started},
+              {"taken_us", from.taken.ns() / 1000}, {"process", process_of(process)}};
+  add_stalls(out, process);
+  json kernel = json::object();
+  for (const auto& one : process.kernel) kernel[std::string(one.name)] = one.value;
+  if (!kernel.empty()) out["kernel"] = std::move(kernel);
   auto shards = json::array(), listeners = json::array(), shown = json::array(),
        udp_sockets = json::array();
   std::size_t listeners_total = 0, connections_total = 0, udp_sockets_total = 0;
@@ -101,6 +176,12 @@ std::string to_sockets_json(const process_snapshot& from, const process_facts& p
   out["udp_sockets_left_out"] = udp_sockets_total - udp_sockets.size();
   out["silent_shards"] = from.silent;
   out["shards"] = std::move(shards);
+  auto own = json::array();
+  add_own(own, from);
+  out["own"] = std::move(own);
+  std::set<std::string> pages;
+  for (const auto& shard : from.shards) pages.insert(shard.pages.begin(), shard.pages.end());
+  out["pages"] = pages;
   out["listeners"] = std::move(listeners);
   out["connections"] = std::move(shown);
   out["udp_sockets"] = std::move(udp_sockets);

@@ -1,12 +1,17 @@
 // See take_snapshot.hpp.
 #include "observe/take_snapshot.hpp"
 
+#include <time.h>
+
+#include <algorithm>
 #include <cassert>
 #include <utility>
 #include <vector>
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
+#include "weir/admin.hpp"
+#include "weir/detail/shown_counts.hpp"
 #include "weir/metrics.hpp"
 #include "weir/offload.hpp"
 #include "weir/shard.hpp"
@@ -31,6 +36,54 @@ void add_own_series(shard_snapshot& out, metrics& of) {
   out.counts.push_back(
       {"shard", "metrics_refused", "series of the program's own that found no room", of.refused()});
 }
+/// Of this thread, which in a simulation is every shard's.
+void add_cpu(shard_snapshot& out) {
+  timespec used{};
+  if (out.backend == "sim" || ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) != 0) return;
+  constexpr std::uint64_t second_ns = 1'000'000'000;
+  out.counts.push_back({"shard", "cpu", "processor time of the shard's thread",
+                        static_cast<std::uint64_t>(used.tv_sec) * second_ns +
+                            static_cast<std::uint64_t>(used.tv_nsec),
+                        false, unit::nanoseconds});
+}
+
+void add_layers(shard_snapshot& out, shown_counts& of) {
+  for (const auto& one : of.read())
+    out.counts.push_back({one.group, one.name, one.help, one.value, one.level});
+}
+
+/// What a further network has added to the snapshot.
+struct of_network {
+  std::string_view name;
+  std::size_t listeners, connections, udp_sockets;
+
+  of_network(std::string_view network, const shard_snapshot& before)
+      : name(network),
+        listeners(before.listeners.size()),
+        connections(before.connections.size()),
+        udp_sockets(before.udp_sockets.size()) {}
+  void mark(shard_snapshot& after) const {
+    for (auto i = listeners; i < after.listeners.size(); ++i) after.listeners[i].network = name;
+    for (auto i = connections; i < after.connections.size(); ++i)
+      after.connections[i].network = name;
+    for (auto i = udp_sockets; i < after.udp_sockets.size(); ++i)
+      after.udp_sockets[i].network = name;
+  }
+};
+
+/// The names that the program gave, and of its pages.
+void add_names(shard_snapshot& out, admin_pages& of) {
+  for (const auto& [name, page] : of.all()) out.pages.push_back(name);
+  for (auto& one : out.listeners) one.name = of.name_of(one.local);
+  for (auto& one : out.udp_sockets) one.name = of.name_of(one.local);
+  if (out.listeners.size() < out.listeners_total || out.udp_sockets.size() < out.udp_sockets_total)
+    return;
+  of.keep_names([&](const endpoint& at) {
+    const auto here = [&](const auto& one) { return one.local == at; };
+    return std::any_of(out.listeners.begin(), out.listeners.end(), here) ||
+           std::any_of(out.udp_sockets.begin(), out.udp_sockets.end(), here);
+  });
+}
 }  // namespace
 
 shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
@@ -53,6 +106,8 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
       {"shard", "tasks", "coroutines started on the shard and not ended", of.roots(), true});
   c.push_back({"driver", "system_calls", "system calls made by the driver and its clients",
                of.driver().system_calls()});
+  add_cpu(out);
+  add_layers(out, of.local<shown_counts>());
   add_own_series(out, of.local<metrics>());
   const auto pool = offload_counts(of);
   c.push_back({"shard", "offload_done", "offloaded functions that ran, of all shards", pool.done});
@@ -66,7 +121,9 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
     auto* shows = dynamic_cast<observable*>(network);
     if (shows == nullptr) continue;
     auto before = std::exchange(c, {});
+    const of_network added(name, out);
     shows->observe(out, bounds);
+    added.mark(out);
     for (auto& each : c) {
       if (each.group != "transport") continue;  // the others are the back end's too
       each.group = name;
@@ -74,6 +131,7 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
     }
     c = std::move(before);
   }
+  add_names(out, of.local<admin_pages>());
   return out;
 }
 

@@ -49,6 +49,7 @@ class stall_watch {
 
   /// Any thread.
   std::vector<stall_count> counts() const;
+  duration limit() const { return limit_; }
   /// How often the watching thread looked.
   std::uint64_t looks() const { return looks_.load(std::memory_order_relaxed); }
   /// It sleeps until a shard wakes.

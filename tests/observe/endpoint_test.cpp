@@ -9,10 +9,13 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <latch>
 #include <string>
 #include <vector>
 
 #include "observe/admin_client.hpp"
+#include "weir/admin.hpp"
+#include "weir/runtime.hpp"
 
 using namespace programs;
 using namespace observe_test;
@@ -435,4 +438,59 @@ TEST_CASE("weir_ss_finds_the_server_through_the_configuration") {
   CHECK(run({weir_ss(), "-l", "http://" + server.address + "/"}).out == listed);
   CHECK(run({weir_ss(), "-l"}, {.environment = {"WEIR_OBSERVE_LISTEN=" + server.address}}).out ==
         listed);
+}
+
+TEST_CASE("shards_made_without_run_are_served_and_a_page_that_hangs_is_given_up") {
+  if (!own_network() || !usable(kernel_backend)) return;
+  weir::config settings;
+  settings.backend = kernel_backend;
+  settings.observe.listen = "127.0.0.1:0";
+  CHECK_THROWS_AS(weir::admin_server(weir::config(), {}), weir::config_error);
+  weir::shard_thread first(settings, 0), second(settings, 1);
+  std::latch go_on(1);
+  const auto on = [](weir::shard_thread& thread, auto what) {
+    std::latch done(1);
+    thread.shard().post([&] {
+      what(thread.shard().local<weir::admin_pages>());
+      done.count_down();
+    });
+    done.wait();
+  };
+  on(first, [](weir::admin_pages& pages) {
+    pages.add("both",
+              [](std::string_view) { return weir::admin_answer{200, "text/plain", "first"}; });
+  });
+  on(second, [&](weir::admin_pages& pages) {
+    pages.add("both",
+              [](std::string_view) { return weir::admin_answer{200, "text/plain", "second"}; });
+    pages.add("hangs", [&](std::string_view) {
+      go_on.wait();
+      return weir::admin_answer{200, "text/plain", "late"};
+    });
+    pages.add("forged", [](std::string_view) {
+      return weir::admin_answer{200, "text/plain\r\nX-Forged: 1", "x"};
+    });
+    pages.add("large", [](std::string_view) {
+      return weir::admin_answer{200, "text/plain",
+                                std::string(weir::admin_pages::most_body + 1, 'x')};
+    });
+  });
+  weir::admin_server admin(settings, {&first.shard(), &second.shard()});
+  const auto get = [&](const std::string& target) {
+    client c("127.0.0.1", admin.where().port);
+    c.try_send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    return parse_reply(c.receive_all());
+  };
+  CHECK(get("/healthz").status == 200);
+  CHECK(get("/own/both").body == "first");
+  CHECK(get("/own/forged").status == 500);
+  CHECK(get("/own/large").status == 500);
+  CHECK(get("/own/none").status == 404);
+  CHECK(json::parse(get("/sockets").body)["pages"].size() == 4);
+  CHECK(get("/own/hangs").status == 503);
+  CHECK(get("/own/hangs").status == 503);  // the shard is not asked again
+  go_on.count_down();
+  // What it says late is dropped, and it is asked anew.
+  while (get("/own/hangs").status != 200) {
+  }
 }

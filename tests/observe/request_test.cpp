@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "observe/admin_session.hpp"
+#include "observe/process_usage.hpp"
 
 using namespace weir::detail;
 using what = admin_request::what;
@@ -17,6 +18,29 @@ TEST_CASE("a_target_is_one_of_the_pages_or_nothing") {
   for (auto* none :
        {"", "*", "/metrics/", "//metrics", "/Metrics", "/../metrics", "/index.html", "/sockets/x"})
     CHECK(read_target(none, "").wanted == what::nothing);
+}
+
+TEST_CASE("a_page_of_the_programs_own_gets_its_query_as_it_came") {
+  const auto asked = read_target("/own/cache", "?a=%20&b");
+  CHECK(asked.wanted == what::own);
+  CHECK(asked.own == "cache");
+  CHECK(asked.query == "a=%20&b");
+  CHECK(read_target("/own/", "").wanted == what::nothing);
+  CHECK(read_target("/own", "").wanted == what::nothing);
+}
+
+TEST_CASE("what_a_content_type_may_be_holds_no_line_end") {
+  CHECK(is_content_type("text/html; charset=utf-8"));
+  CHECK_FALSE(is_content_type(""));
+  CHECK_FALSE(is_content_type("text/html\r\nX: y"));
+  CHECK_FALSE(is_content_type(std::string(129, 'a')));
+}
+
+TEST_CASE("the_control_groups_path_is_found_where_there_is_one") {
+  CHECK(control_group_in("0::/user.slice/a.scope\n") == "/user.slice/a.scope");
+  CHECK(control_group_in("12:cpu:/x\n0::/\n") == "/");
+  for (auto* none : {"", "12:cpu:/x\n", "0::\n", "0:", "garbage"})
+    CHECK(control_group_in(none).empty());
 }
 
 TEST_CASE("a_query_bounds_the_connections_and_is_refused_beyond") {

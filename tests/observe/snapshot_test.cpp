@@ -7,6 +7,7 @@
 #include <latch>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,8 @@
 #include "observe/exposition.hpp"
 #include "observe/sockets_json.hpp"
 #include "observe/take_snapshot.hpp"
+#include "weir/admin.hpp"
+#include "weir/detail/shown_counts.hpp"
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/sim.hpp"
@@ -136,6 +139,85 @@ TEST_CASE("buffers_are_shown_filling_and_who_waits_for_them") {
   CHECK(other.connections[0].local == c.remote);
   leave.set();
   w.net.run();
+}
+
+TEST_CASE("a_listeners_name_is_shown_while_it_is_there_and_forgotten_with_it") {
+  two_hosts w;
+  weir::event close_now;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({w.server.address(), 7});
+    s.local<weir::admin_pages>().name_socket(listener.local_endpoint(), "web");
+    co_await close_now.wait();
+    listener.close();
+    co_await weir::sleep_for(1s);
+    auto again = s.listen({w.server.address(), 7});
+    co_await weir::stop_requested();
+  });
+  w.net.run_for(1s);
+  REQUIRE(w.look().listeners.size() == 1);
+  CHECK(w.look().listeners[0].name == "web");
+  process_snapshot all;
+  all.shards.push_back(w.look());
+  CHECK(to_metrics(all, {}).find("listener=\"10.0.0.1:7\",name=\"web\",") != std::string::npos);
+  close_now.set();
+  w.net.run_for(500ms);
+  CHECK(w.look().listeners.empty());
+  w.net.run_for(1s);
+  REQUIRE(w.look().listeners.size() == 1);
+  CHECK(w.look().listeners[0].name.empty());
+  w.server.shard().request_stop();
+  w.net.run();
+}
+
+TEST_CASE("pages_and_names_are_bounded_and_bad_ones_are_refused") {
+  two_hosts w;
+  auto& pages = w.server.shard().local<weir::admin_pages>();
+  const auto page = [](std::string_view) { return weir::admin_answer(); };
+  for (auto* bad : {"", "a/b", "A", "\n", "a b"})
+    CHECK_THROWS_AS(pages.add(bad, page), std::invalid_argument);
+  CHECK_THROWS_AS(pages.add("a", nullptr), std::invalid_argument);
+  for (std::size_t i = 0; i < weir::admin_pages::most_pages; ++i)
+    pages.add("p" + std::to_string(i), page);
+  CHECK_THROWS_AS(pages.add("p0", page), std::invalid_argument);
+  CHECK_THROWS_AS(pages.add("more", page), std::invalid_argument);
+  pages.remove("p0");
+  pages.add("more", page);
+  CHECK(w.look().pages.size() == weir::admin_pages::most_pages);
+  for (std::uint16_t port = 1; port <= weir::admin_pages::most_names + 1; ++port)
+    pages.name_socket({w.server.address(), port}, "x");
+  CHECK(pages.name_of({w.server.address(), weir::admin_pages::most_names}) == "x");
+  CHECK(pages.name_of({w.server.address(), weir::admin_pages::most_names + 1}).empty());
+  pages.name_socket({w.server.address(), 1}, "");
+  CHECK(pages.name_of({w.server.address(), 1}).empty());
+}
+
+TEST_CASE("what_layers_count_is_summed_and_stays_when_they_go") {
+  two_hosts w;
+  auto& shown = w.server.shard().local<shown_counts>();
+  const auto add = [&](std::uint64_t n) {
+    auto of = std::make_shared<std::uint64_t>(n);
+    shown.add(of, [](const void* at, shown_counts::numbers& out) {
+      const auto value = *static_cast<const std::uint64_t*>(at);
+      out.push_back({"layer", "done", "what was done", value});
+      out.push_back({"layer", "now", "what is there", value, true});
+    });
+    return of;
+  };
+  const auto value_of = [&](std::string_view name) {
+    for (const auto& one : w.look().counts)
+      if (one.group == "layer" && one.name == name) return one.value;
+    return UINT64_MAX;
+  };
+  auto first = add(3), second = add(4);
+  CHECK(value_of("done") == 7);
+  CHECK(value_of("now") == 7);
+  first.reset();
+  *second = 5;
+  CHECK(value_of("done") == 8);
+  CHECK(value_of("now") == 5);
+  for (int i = 0; i < 1000; ++i) add(1);  // each gone at once
+  CHECK(value_of("done") == 1008);
+  CHECK(value_of("now") == 5);
 }
 
 TEST_CASE("a_snapshot_keeps_to_its_bounds_and_tells_the_totals") {
