@@ -17,6 +17,8 @@
 #include "core/log.hpp"
 #include "core/sockets/arguments.hpp"
 #include "observe/admin_session.hpp"
+#include "observe/page.hpp"
+#include "weir/admin.hpp"
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
@@ -48,6 +50,27 @@ config own_settings() {
   return out;
 }
 
+/// The page's text with its style, its script and its charts' library put in.
+std::string live_page() {
+  const auto joined = [](const auto& pieces) {
+    std::string out;
+    for (const auto piece : pieces) out += piece;
+    return out;
+  };
+  auto out = joined(page_html);
+  const auto put = [&out](std::string_view place, const std::string& what) {
+    if (const auto at = out.find(place); at != std::string::npos)
+      out.replace(at, place.size(), what);
+  };
+  put("/*CHART_CSS*/", joined(dygraph_css));
+  put("/*CSS*/", joined(page_css));
+  put("/*CHART_JS*/", joined(dygraph_js));
+  put("/*JS*/", joined(page_js));
+  put("/*TABLES_JS*/", joined(tables_js));
+  put("/*TURN_JS*/", joined(turn_js));
+  return out;
+}
+
 task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targets,
              process_facts facts, const stall_watch* stalls, bool loopback) {
   auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
@@ -58,6 +81,7 @@ task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targ
   here.facts = std::move(facts);
   here.stalls = stalls;
   here.loopback = loopback;
+  here.page = live_page();
   scope sessions(mine, {.max = admin_site::most_clients + admin_site::most_departing});
   sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the next one is served
   for (;;) {
@@ -152,3 +176,24 @@ admin_endpoint::admin_endpoint(admin_socket listening, std::vector<shard*> targe
 admin_endpoint::~admin_endpoint() = default;
 
 }  // namespace weir::detail
+
+namespace weir {
+
+struct admin_server::impl {
+  endpoint where;
+  detail::admin_endpoint serving;
+};
+
+admin_server::admin_server(const config& settings, std::vector<shard*> shards) {
+  auto socket = detail::open_admin_socket(settings);
+  if (!socket) throw config_error("observe.listen is empty: there is nowhere to serve on");
+  const auto where = socket->where;
+  impl_ = std::unique_ptr<impl>(
+      new impl{where, detail::admin_endpoint(std::move(*socket), std::move(shards))});
+}
+
+admin_server::~admin_server() = default;
+
+const endpoint& admin_server::where() const { return impl_->where; }
+
+}  // namespace weir

@@ -1,9 +1,9 @@
 # Makes a header of string views out of text files, in pieces that every compiler takes:
-#   cmake -D OUTPUT=page_parts.hpp -D "FILES=page_html=page.html;dygraph_js=dygraph.min.js" -P embed.cmake
+#   cmake -D NAMESPACE=weir::load -D OUTPUT=page_parts.hpp -D "FILES=page_html=page.html;dygraph_js=dygraph.min.js" -P embed.cmake
 # A file that is empty or missing becomes an empty view.
 cmake_minimum_required(VERSION 3.25)
 set(piece 15000)
-set(out "// Made by the build out of the page and its charts' library.\n#pragma once\n\n#include <array>\n#include <string_view>\n\nnamespace weir::load {\n")
+set(out "// Made by the build out of the page and its charts' library.\n#pragma once\n\n#include <array>\n#include <string_view>\n\nnamespace ${NAMESPACE} {\n")
 file(WRITE "${OUTPUT}.new" "${out}")
 foreach(one IN LISTS FILES)
   string(REGEX MATCH "^([^=]+)=(.*)$" matched "${one}")
@@ -28,5 +28,5 @@ foreach(one IN LISTS FILES)
   endwhile()
   file(APPEND "${OUTPUT}.new" "}};\n")
 endforeach()
-file(APPEND "${OUTPUT}.new" "}  // namespace weir::load\n")
+file(APPEND "${OUTPUT}.new" "}  // namespace ${NAMESPACE}\n")
 file(RENAME "${OUTPUT}.new" "${OUTPUT}")
