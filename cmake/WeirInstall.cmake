@@ -66,6 +66,9 @@ install(FILES "${CMAKE_CURRENT_BINARY_DIR}/weir.pc" DESTINATION ${CMAKE_INSTALL_
 
 # Called when every folder has been read: the programs that were asked for, and built.
 function(weir_install_programs)
+  if(TARGET weir-ps AND WEIR_WITH_TASKS)
+    install(FILES "${WEIR_RUNTIME_DIR}/tools/weir_gdb.py" DESTINATION ${CMAKE_INSTALL_BINDIR})
+  endif()
   foreach(program IN ITEMS services http_server weir-probe weir-ps weir-ss weir-gate weir-bench)
     if(TARGET ${program})
       install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)
