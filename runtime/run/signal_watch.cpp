@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "process/launch.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/stopping.hpp"
 
@@ -126,6 +127,16 @@ signal_watch::~signal_watch() {
 }
 
 namespace detail {
+
+std::uint64_t ignored_before_watches() {
+  std::lock_guard lock(changing);
+  std::uint64_t out = 0;
+  for (int number = 1; number < most_signals; ++number)
+    if (const auto i = static_cast<std::size_t>(number);
+        users[i] != 0 && before[i].sa_handler == SIG_IGN)
+      out |= bit_of(number);
+  return out;
+}
 
 task<result<int>> next_signal::start(std::string&) const {
   std::array<std::byte, 1> number;

@@ -13,6 +13,8 @@
 #include <system_error>
 #include <utility>
 
+#include "process/launch.hpp"
+
 namespace weir::detail {
 namespace {
 
@@ -94,6 +96,14 @@ void restore() {
 }
 
 }  // namespace
+
+std::uint64_t ignored_before_run() {
+  std::lock_guard lock(changing);
+  std::uint64_t out = 0;
+  for (std::size_t i = 0; users != 0 && i < taken.size(); ++i)
+    if (before[i].sa_handler == SIG_IGN) out |= std::uint64_t{1} << (taken[i] - 1);
+  return out;
+}
 
 stop_signals::stop_signals() {
   std::lock_guard lock(changing);

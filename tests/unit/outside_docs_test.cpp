@@ -149,6 +149,20 @@ weir::task<> replaceable(weir::shard& shard, weir::unix_endpoint where) {
   co_await sessions.drain(5s);
 }
 
+weir::task<std::string> sorted(std::string_view lines) {
+  weir::command sort{.arguments = {"sort", "-n"}, .environment = {"LC_ALL=C"}};
+  sort.input = sort.output = weir::stdio::pipe();
+  auto child = co_await weir::spawn_process(sort);
+  co_await child.input.write_all(lines);
+  child.input.close();  // its end of input
+  std::string text;
+  std::array<std::byte, 1024> buffer;
+  while (auto n = co_await child.output.read_some(buffer))
+    text.append(reinterpret_cast<const char*>(buffer.data()), n);
+  auto status = co_await child.wait();
+  co_return status.success() ? text : "sort: " + status.to_string();
+}
+
 weir::task<> keep_note(std::string_view text) {
   auto notes = co_await weir::open_file("notes.txt.new", {.write = true, .create = true});
   co_await notes.append(text);
@@ -227,6 +241,13 @@ TEST_CASE("two_generations_as_the_page_shows_them") {
       tasks.cancel();
       co_await tasks.join();
     }
+  });
+}
+
+TEST_CASE("lines_are_sorted_as_the_page_shows_it") {
+  back_ends::on_kernel_back_ends([](shard&) -> task<> {
+    auto lines = co_await sorted("10\n9\n");
+    CHECK(lines == "9\n10\n");
   });
 }
 

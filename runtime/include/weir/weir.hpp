@@ -9,6 +9,7 @@
 #include "weir/net.hpp"
 #include "weir/offload.hpp"
 #include "weir/options.hpp"
+#include "weir/process.hpp"
 #include "weir/reader.hpp"
 #include "weir/relay.hpp"
 #include "weir/request.hpp"
