@@ -14,6 +14,10 @@ result<std::unique_ptr<watch>> driver::watch_descriptor(int, watch_client&) {
   return std::errc::operation_not_supported;
 }
 
+result<std::unique_ptr<watch>> driver::watch_shared(int fd, watch_client& client) {
+  return watch_descriptor(fd, client);
+}
+
 std::uint64_t driver::draw_seed() {
   std::uint64_t out = 0;
   // So few bytes come whole (getrandom(2)); only an early boot can interrupt it.

@@ -79,6 +79,8 @@ class driver {
   /// Tells `client`, which outlives the watch, when the descriptor is ready. It stays the caller's,
   /// who ends the watch before closing it.
   virtual result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client);
+  /// The same, and the open file's flags stay as they are: others have it too.
+  virtual result<std::unique_ptr<watch>> watch_shared(int fd, watch_client& client);
   /// 64 bits that nobody can foretell; of the simulator, of its seed, and so the same in each run.
   virtual std::uint64_t draw_seed();
   /// System calls made so far by this driver and its clients, as counted in the code.

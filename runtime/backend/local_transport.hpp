@@ -39,6 +39,10 @@ class local_transport : public accepting_home {
     return std::errc::operation_not_supported;
   }
   virtual result<socket_base*> adopt_pipe(unique_fd&) { return std::errc::operation_not_supported; }
+  /// A connected stream socket of any family, whose flags stay as they are.
+  virtual result<socket_base*> adopt_shared_socket(unique_fd&) {
+    return std::errc::operation_not_supported;
+  }
 };
 
 }  // namespace weir::detail

@@ -154,6 +154,59 @@ ON_EVERY_BACKEND(forward_lets_a_client_go_whose_other_side_is_not_there) {
 
 namespace {
 
+std::string temporary_file(const std::string& contents) {
+  const std::string path = "/tmp/weir-each-" + std::to_string(::getpid());
+  std::ofstream(path) << contents;
+  return path;
+}
+
+/// each, with its standard input from a file, or through a pipe from a shell.
+finished each_of(const backend& on, bool from_pipe, const std::string& path,
+                 const std::string& options, const std::string& command) {
+  std::string line = from_pipe ? "cat " + path + " | " : "";
+  line += WEIR_EACH;
+  for (const auto& argument : on.arguments) line += " " + argument;
+  line += " " + options + " -- " + command;
+  if (!from_pipe) line += " < " + path;
+  return run({"/bin/sh", "-c", line});
+}
+
+}  // namespace
+
+ON_EVERY_BACKEND(each_runs_a_command_for_every_line) {
+  const auto path = temporary_file("3\n1\n2");  // the last line has no end
+  for (bool from_pipe : {true, false}) {
+    auto one_by_one = each_of(on, from_pipe, path, "--jobs 1", "echo got");
+    CHECK(one_by_one.code == 0);
+    CHECK(one_by_one.out == "got 3\ngot 1\ngot 2\n");
+    auto failing = each_of(on, from_pipe, path, "--jobs 2", "test 2 -ne");
+    CHECK(failing.code == 1);
+    CHECK(failing.err.find("each: 2: status 1\n") != std::string::npos);
+    auto missing = each_of(on, from_pipe, path, "", "weir-no-such-program");
+    CHECK(missing.code == 1);
+    CHECK(missing.err.find("spawn weir-no-such-program: No such file or directory") !=
+          std::string::npos);
+  }
+  ::unlink(path.c_str());
+}
+
+ON_EVERY_BACKEND(each_that_is_interrupted_twice_kills_what_it_runs) {
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  REQUIRE(::write(ends[1], "1000\n", 5) == 5);
+  process p(command_line(WEIR_EACH, on, {"--", "sh", "-c", "echo runs >&2; exec sleep $0"}),
+            {.before_exec = [&] { ::dup2(ends[0], STDIN_FILENO); }});
+  ::close(ends[0]);
+  (void)p.wait_error_line("runs");
+  p.signal(SIGTERM);
+  (void)p.wait_error_line("weir: SIGTERM");
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 128 + SIGTERM);
+  ::close(ends[1]);
+}
+
+namespace {
+
 /// A datagram socket with a name of the kernel's choice: where a program says how it is.
 class manager {
  public:

@@ -29,6 +29,7 @@ class asio_driver final : public driver {
   result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                         packet_receiver& receiver) override;
   result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client) override;
+  result<std::unique_ptr<watch>> watch_shared(int fd, watch_client& client) override;
   std::uint64_t system_calls() const override { return system_calls_; }
 
   // --- For the clients of this driver.

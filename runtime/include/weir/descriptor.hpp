@@ -57,7 +57,8 @@ result<udp_socket> try_adopt_udp(shard& here, unique_fd& fd);
 /// A pipe, a FIFO, a terminal or another character device, read, written or both as it was opened.
 /// On every back end that runs on this machine (the stack's too), not in simulations. Where it
 /// waits (O_NONBLOCK is not set), it is opened again through /proc/self/fd, so that the flags of
-/// whoever shares it stay as they are: permission_denied where that is forbidden.
+/// whoever shares it stay as they are. What cannot be (another user's terminal, most devices) is
+/// polled before each call instead. A terminal's other end (posix_openpt(3)) is made non-blocking.
 ///
 /// The end of a pipe's last writer is end of stream; writing to one that nobody reads is
 /// connection_reset. shutdown_send() closes what is only written; what is read too has no

@@ -1,4 +1,5 @@
-// Processes that a program starts: their streams, their end, and signals to them.
+// Processes that a program starts: their streams, their end, and signals to them. And this
+// program's own standard streams.
 //
 //   weir::command sort{.arguments = {"sort", "-n"}};
 //   sort.input = sort.output = weir::stdio::pipe();
@@ -203,5 +204,16 @@ inline detail::request<detail::call_awaiter<detail::spawn_call>> spawn_process(
   return detail::request<detail::call_awaiter<detail::spawn_call>>({&what});
 }
 detail::request<detail::call_awaiter<detail::spawn_call>> spawn_process(command&&) = delete;
+
+/// This program's own standard streams, whatever they are: pipes and terminals, sockets, files
+/// (read and written through the pool of offload(), where they stand). The descriptors 0, 1 and 2
+/// stay as they are, open and with their flags; who else uses them is neither disturbed nor waited
+/// for. Errors: bad_file_descriptor (it is closed), operation_not_supported (in a simulation).
+any_stream standard_input(shard& here);
+any_stream standard_output(shard& here);
+any_stream standard_error(shard& here);
+result<any_stream> try_standard_input(shard& here);
+result<any_stream> try_standard_output(shard& here);
+result<any_stream> try_standard_error(shard& here);
 
 }  // namespace weir

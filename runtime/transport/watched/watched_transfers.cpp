@@ -1,9 +1,12 @@
 // Reading and writing, and the descriptors that travel with bytes.
 #include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -17,6 +20,11 @@ namespace weir::detail {
 
 namespace {
 watched_stream& stream_of(socket_base& s) { return static_cast<watched_stream&>(s); }
+
+bool is_ready(int fd, short events) {
+  pollfd asked{fd, events, 0};
+  return ::poll(&asked, 1, 0) == 1;
+}
 
 /// Room for what one message may bring.
 struct control_room {
@@ -55,7 +63,11 @@ void watched_transport::bring_in(socket_base& base) {
 }
 
 ssize_t watched_transport::receive_from(watched_stream& s, std::span<std::byte> room) {
-  if (s.of == watched_stream::kind::pipe) return ::read(s.fd.get(), room.data(), room.size());
+  if (s.of == watched_stream::kind::polled && !is_ready(s.fd.get(), POLLIN)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  if (s.of != watched_stream::kind::socket) return ::read(s.fd.get(), room.data(), room.size());
   if (s.descriptors_expected == 0)
     return ::recv(s.fd.get(), room.data(), room.size(), MSG_DONTWAIT);
   control_room control;
@@ -137,9 +149,7 @@ void watched_transport::take_out(socket_base& base) {
       c->cmsg_len = CMSG_LEN(passed.size_bytes());
       std::memcpy(CMSG_DATA(c), passed.data(), passed.size_bytes());
     }
-    const auto n = s.of == watched_stream::kind::socket
-                       ? ::sendmsg(s.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT)
-                       : ::writev(s.fd.get(), vectors.data(), static_cast<int>(message.msg_iovlen));
+    const auto n = send_to(s, message);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return s.waits->want_writable();
     if (n < 0 && (errno == EBADF || errno == ETOOMANYREFS) && first.passes_descriptors) {
@@ -154,6 +164,24 @@ void watched_transport::take_out(socket_base& base) {
     if (static_cast<std::size_t>(n) < some.bytes && !s.writers.empty())
       return s.waits->want_writable();
   }
+}
+
+ssize_t watched_transport::send_to(watched_stream& s, msghdr& message) {
+  switch (s.of) {
+    case watched_stream::kind::socket:
+      return ::sendmsg(s.fd.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    case watched_stream::kind::pipe:
+      return ::writev(s.fd.get(), message.msg_iov, static_cast<int>(message.msg_iovlen));
+    case watched_stream::kind::polled: break;
+  }
+  if (!is_ready(s.fd.get(), POLLOUT)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  // So much has room then; a terminal says no more than that there is some.
+  const std::size_t room = ::isatty(s.fd.get()) == 1 ? 1 : PIPE_BUF;
+  const auto& first = *message.msg_iov;
+  return ::write(s.fd.get(), first.iov_base, std::min(first.iov_len, room));
 }
 
 std::error_code watched_transport::send_fin(socket_base& base) noexcept {

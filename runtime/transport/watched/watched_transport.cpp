@@ -2,8 +2,10 @@
 #include "transport/watched/watched_transport.hpp"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -28,6 +30,23 @@ watched_stream& stream_of(socket_base& s) { return static_cast<watched_stream&>(
 const watched_stream& stream_of(const socket_base& s) {
   return static_cast<const watched_stream&>(s);
 }
+
+/// Pipes, terminals, and /dev/null and its like. Of other devices each open file may be a thing of
+/// its own.
+bool can_be_opened_again(int fd) {
+  struct stat file;
+  if (::fstat(fd, &file) != 0) return false;
+  if (S_ISFIFO(file.st_mode)) return true;
+  constexpr unsigned memory_devices = 1;
+  if (major(file.st_rdev) == memory_devices) return true;
+  return ::isatty(fd) == 1;
+}
+/// The end of a terminal that its user's program holds. Opened again it is another terminal.
+bool is_terminal_master(int fd) {
+  unsigned number;
+  return ::ioctl(fd, TIOCGPTN, &number) == 0;
+}
+
 watched_listener& listener_of(listener_socket& l) { return static_cast<watched_listener&>(l); }
 }  // namespace
 
@@ -51,9 +70,10 @@ watched_transport::~watched_transport() {
 
 result<socket_base*> watched_transport::add_stream(unique_fd& fd, watched_stream::kind of,
                                                    const unix_endpoint& local,
-                                                   const unix_endpoint& remote) {
+                                                   const unix_endpoint& remote, bool shared) {
   auto made = std::make_unique<watched_stream>(*this);
-  auto waits = driver_.watch_descriptor(fd.get(), *made);
+  auto waits =
+      shared ? driver_.watch_shared(fd.get(), *made) : driver_.watch_descriptor(fd.get(), *made);
   if (!waits) return waits.error();
   made->waits = std::move(*waits);
   made->fd = std::move(fd);
@@ -93,14 +113,28 @@ result<socket_base*> watched_transport::adopt_stream(unique_fd& connected) {
                     unix_name_of(connected.get(), true));
 }
 
+result<socket_base*> watched_transport::adopt_shared_socket(unique_fd& connected) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  if (::getsockopt(connected.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+    return kernel::last_error();
+  if (type != SOCK_STREAM) return std::errc::wrong_protocol_type;
+  return add_stream(connected, watched_stream::kind::socket, {}, {}, true);
+}
+
 result<socket_base*> watched_transport::adopt_pipe(unique_fd& pipe) {
   if (auto error = kernel::check_adopted(pipe.get(), kernel::adopted::pipe)) return error;
+  if (is_terminal_master(pipe.get()))
+    if (auto error = kernel::set_mode(pipe.get(), kernel::mode::non_blocking)) return error;
   const int flags = ::fcntl(pipe.get(), F_GETFL);
   if ((flags & O_NONBLOCK) != 0) return add_stream(pipe, watched_stream::kind::pipe, {}, {});
-  // The same file with flags of its own.
-  const auto path = "/proc/self/fd/" + std::to_string(pipe.get());
-  unique_fd own(::open(path.c_str(), (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
-  if (!own) return kernel::last_error();
+  // The same file with flags of its own; where there is no such thing, it is polled.
+  unique_fd own;
+  if (can_be_opened_again(pipe.get())) {
+    const auto path = "/proc/self/fd/" + std::to_string(pipe.get());
+    own.reset(::open(path.c_str(), (flags & O_ACCMODE) | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  }
+  if (!own) return add_stream(pipe, watched_stream::kind::polled, {}, {}, true);
   auto added = add_stream(own, watched_stream::kind::pipe, {}, {});
   if (added) pipe.reset();
   return added;

@@ -27,7 +27,8 @@ namespace weir::detail {
 class watched_transport;
 
 struct watched_stream final : lending_socket, watch_client, stack::list_link<> {
-  enum class kind : std::uint8_t { socket, pipe };
+  /// One that is polled waits in read(2) and write(2) itself, so the kernel is asked before.
+  enum class kind : std::uint8_t { socket, pipe, polled };
 
   explicit watched_stream(watched_transport& home);
   void readable() override;
@@ -80,6 +81,7 @@ class watched_transport final : public local_transport {
   result<listener_socket*> adopt_listener(unique_fd& listening) override;
   result<socket_base*> adopt_stream(unique_fd& connected) override;
   result<socket_base*> adopt_pipe(unique_fd& pipe) override;
+  result<socket_base*> adopt_shared_socket(unique_fd& connected) override;
 
   void release(lent_bytes& lent) noexcept override;
   void settle(socket_base&) noexcept override {}  // nothing is ever queued in front of a reader
@@ -99,7 +101,8 @@ class watched_transport final : public local_transport {
 
   // watched_transport.cpp: made, accepted, connected, given up
   result<socket_base*> add_stream(unique_fd& fd, watched_stream::kind of,
-                                  const unix_endpoint& local, const unix_endpoint& remote);
+                                  const unix_endpoint& local, const unix_endpoint& remote,
+                                  bool shared = false);
   result<watched_listener*> add_listener(unique_fd& fd);
   result<unique_fd> bind_and_listen(const unix_endpoint& local, const unix_listen_options& options);
   bool try_connect(unix_connect_operation& op);
@@ -115,6 +118,7 @@ class watched_transport final : public local_transport {
   void forget_lending(socket_base& s) noexcept override;
   void take_out(socket_base& s) override;
   std::error_code send_fin(socket_base& s) noexcept override;
+  static ssize_t send_to(watched_stream& s, struct msghdr& message);
   ssize_t receive_from(watched_stream& s, std::span<std::byte> room);
   void keep_descriptors(watched_stream& s, const struct msghdr& header);
 
