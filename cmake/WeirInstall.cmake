@@ -64,6 +64,30 @@ list(JOIN WEIR_PC_REQUIRES ", " WEIR_PC_REQUIRES)
 configure_file("${PROJECT_SOURCE_DIR}/cmake/weir.pc.in" "${CMAKE_CURRENT_BINARY_DIR}/weir.pc" @ONLY)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/weir.pc" DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 
+# A manual page of a program, out of its --help (package help2man; without it there are none).
+find_program(WEIR_HELP2MAN help2man)
+function(weir_man_page program page words)
+  if(NOT TARGET ${program} OR NOT WEIR_HELP2MAN OR WEIR_SANITIZE OR CMAKE_CROSSCOMPILING)
+    return()
+  endif()
+  set(output "${PROJECT_BINARY_DIR}/man/${page}.1")
+  set(command "")
+  if(NOT page STREQUAL program)
+    string(REPLACE "${program}-" "" command "${page}")
+  endif()
+  add_custom_command(OUTPUT "${output}" VERBATIM DEPENDS ${program} "${PROJECT_SOURCE_DIR}/cmake/man_page.cmake"
+    COMMAND ${CMAKE_COMMAND} -D "HELP2MAN=${WEIR_HELP2MAN}" -D "PROGRAM=$<TARGET_FILE:${program}>" -D NAME=${page}
+      -D "WORDS=${words}" -D "COMMAND=${command}" -D VERSION=${PROJECT_VERSION} -D "OUTPUT=${output}"
+      -P "${PROJECT_SOURCE_DIR}/cmake/man_page.cmake")
+  add_custom_target(man_${page} ALL DEPENDS "${output}")
+  install(FILES "${output}" DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 OPTIONAL)
+  if(WEIR_BUILD_TESTS)
+    add_test(NAME install.manual_page_of_${page} COMMAND ${CMAKE_COMMAND} -D "PAGE=${output}" -D NAME=${page}
+      -D "PROGRAM=$<TARGET_FILE:${program}>" -D "COMMAND=${command}" -P "${PROJECT_SOURCE_DIR}/tests/install/check_man_page.cmake")
+    set_tests_properties(install.manual_page_of_${page} PROPERTIES TIMEOUT 60 LABELS install)
+  endif()
+endfunction()
+
 # Called when every folder has been read: the programs that were asked for, and built.
 function(weir_install_programs)
   if(TARGET weir-ps AND WEIR_WITH_TASKS)
@@ -74,4 +98,12 @@ function(weir_install_programs)
       install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} OPTIONAL)
     endif()
   endforeach()
+  weir_man_page(services services "the classic test servers, on any back end of weir")
+  weir_man_page(http_server http_server "an HTTP server on any back end of weir")
+  weir_man_page(weir-probe weir-probe "what a machine can do for weir")
+  weir_man_page(weir-ps weir-ps "what every coroutine of a server waits for")
+  weir_man_page(weir-ss weir-ss "what the sockets of a server are doing")
+  weir_man_page(weir-gate weir-gate "a command in a network of its own, out through the host's sockets")
+  weir_man_page(weir-bench weir-bench "measures servers side by side")
+  weir_man_page(weir-bench weir-bench-load "puts load on any server")
 endfunction()

@@ -200,7 +200,7 @@ class Program:
         on_cancel, tell = symbol_at(self.memory.word(address)), self.memory.word(address + 8)
         if on_cancel.startswith(WEIR + "cancel_state::from_parent"):
             return "state", ""
-        if tell == 0 or not on_cancel:
+        if tell == 0 or "(" not in on_cancel:
             return "", ""
         try:
             if "operation::ask<" in on_cancel:
@@ -374,11 +374,12 @@ class Locals(gdb.Command):
 
     def invoke(self, argument, from_tty):
         tasks = tasks_now()
-        gdb.execute("set language c++")  # where the thread stands may be C, which values cannot be shown in
+        # Where the thread stands may be C, which values cannot be shown in.
+        gdb.execute("set language c++", to_string=True)
         try:
             self.show(tasks, argument)
         finally:
-            gdb.execute("set language auto")
+            gdb.execute("set language auto", to_string=True)
 
     @staticmethod
     def show(tasks, argument):
@@ -397,7 +398,7 @@ class Locals(gdb.Command):
             except (gdb.error, RuntimeError) as problem:
                 print(f"    (cannot be read: {problem})")
             if told == 0:
-                print("    (no locals, or no debug information of this function)")
+                print("    (no locals, or gdb is not told of them: clang tells only of what it did not optimize)")
 
 
 def tasks_now():
