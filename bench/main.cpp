@@ -63,6 +63,7 @@ struct command_line {
   flood_settings flood;
   wire_settings wire;
   lookup_settings lookup;
+  tasks_settings tasks;
   gate_settings gate;
   table_settings table;
 };
@@ -173,6 +174,18 @@ void describe_scenarios(CLI::App& app, command_line& c, std::function<int()>& ch
                      "not time, but so many steps of each, for a profiler");
   lookup->add_option("--only", c.lookup.only, "figures whose name begins so");
   lookup->callback([&] { chosen = [&c] { return run_lookup(c.lookup); }; });
+}
+
+void describe_tasks(CLI::App& app, command_line& c, std::function<int()>& chosen) {
+  auto* tasks = app.add_subcommand(
+      "tasks", "what a dump of many waiting tasks costs the shard that has them");
+  tasks->add_option("--tasks", c.tasks.tasks, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 10'000'000));
+  tasks->add_option("--rounds", c.tasks.rounds, "dumps")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  tasks->callback([&] { chosen = [&c] { return run_tasks(c.tasks); }; });
 }
 
 void describe_gate(CLI::App& app, command_line& c, std::function<int()>& chosen) {
@@ -352,6 +365,7 @@ int main(int argc, char** argv) {
   private_app->prefix_command();
   std::function<int()> scenario;
   describe_scenarios(app, c, scenario);
+  describe_tasks(app, c, scenario);
   describe_gate(app, c, scenario);
   describe_table(app, c, scenario);
   weir::load::describe_load(app, scenario);

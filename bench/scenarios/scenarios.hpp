@@ -66,6 +66,14 @@ struct lookup_settings {
 };
 int run_lookup(const lookup_settings& settings);
 
+/// `tasks`: a shard holds tasks that wait, and is asked what for: how long that takes, and how long
+/// a piece of the answer holds the shard up.
+struct tasks_settings {
+  std::uint64_t tasks = 1'000'000;
+  unsigned rounds = 5;
+};
+int run_tasks(const tasks_settings& settings);
+
 /// `gate`: weir-gate beside slirp4netns, pasta and the kernel's own forwarding: bulk data,
 /// requests, new connections, from guests to a server in the world. 0 when weir-gate has all its
 /// figures; a rival that is missing is said.
