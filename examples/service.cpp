@@ -14,6 +14,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
+constexpr auto pause_at_the_end = 5s;  // a client that says nothing for so long may go
+
 struct settings {
   std::string tcp = "127.0.0.1:7011";
   std::string unix_name = "@weir-service";
@@ -64,10 +66,12 @@ weir::task<> reload_on_hangup(weir::shard& shard, service& here) {
 weir::task<> session(weir::any_stream peer, const service& here) {
   std::array<std::byte, 1024> storage;
   weir::buffered_reader lines(peer, storage);
-  for (bool first = true;; first = false) {
-    // Who has just connected is owed an answer, also when the stop comes before the question.
-    const auto line = first ? co_await lines.read_until("\n").timeout(60s).nothrow()
-                            : co_await lines.read_until("\n").timeout(60s).until_stop().nothrow();
+  for (;;) {
+    auto line = co_await lines.read_until("\n").timeout(60s).until_stop().nothrow();
+    // A stop may come before the question of who has just connected, or in the middle of a
+    // conversation: its next line may be under way.
+    if (!line && line.error() == std::errc::operation_canceled)
+      line = co_await lines.read_until("\n").timeout(pause_at_the_end).nothrow();
     if (!line) co_return;
     std::string answer = here.greeting + " ";
     answer.append(reinterpret_cast<const char*>(line->data()), line->size());
@@ -122,7 +126,7 @@ weir::task<> serve(weir::shard& shard, service here) {
   co_await weir::stop_requested();
   (void)here.manager.notify("STOPPING=1");
   co_await others.join();
-  co_await sessions.drain(5s);
+  co_await sessions.drain(10s);
   watchdog.cancel();
   co_await watchdog.join();
 }
