@@ -10,6 +10,10 @@ endif()
 if(WEIR_BUILD_TLS)
   list(APPEND weir_installed weir_tls)
 endif()
+if(TARGET weir_with_asio)
+  list(APPEND weir_installed weir_with_asio)
+  install(DIRECTORY "${WEIR_RUNTIME_DIR}/with_asio/include/" DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+endif()
 install(TARGETS ${weir_installed} EXPORT weirTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY "${WEIR_STACK_DIR}/include/" "${WEIR_RUNTIME_DIR}/include/"

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -85,6 +86,26 @@ class driver {
   virtual std::uint64_t draw_seed();
   /// System calls made so far by this driver and its clients, as counted in the code.
   virtual std::uint64_t system_calls() const { return 0; }
+
+  // --- For a shard in a loop that is not its own (weir/loop.hpp): either the loop watches a
+  // descriptor, or it calls.
+
+  /// The descriptor, which stays the driver's. wake() makes it readable from now on.
+  virtual result<int> loop_descriptor();
+  /// From now on it becomes readable when a turn has something to hand out, too. True: there is
+  /// something already, of which it need not tell.
+  virtual bool descriptor_tells() { return false; }
+  /// A turn begins: it is not readable, and tells no more.
+  virtual void descriptor_rests() {}
+
+  /// From now on the loop that this driver was made on calls `turn`: soon after anything was handed
+  /// out and after wake(), and when the time has come that `turn` gave back (instant{}: soon).
+  virtual std::error_code let_loop_call(std::function<instant()> turn);
+  /// While it has work the loop does not end of itself.
+  virtual void has_work(bool /*some*/) {}
+
+  /// The other loop is over for this driver: turn() waits as it does elsewhere. No wake() is due.
+  virtual void leave_loop() {}
 };
 
 }  // namespace weir::detail

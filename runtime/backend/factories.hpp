@@ -30,6 +30,8 @@ std::unique_ptr<transport> make_uring_transport(driver& completions, const confi
 // runtime/driver/asio, runtime/transport/asio.
 availability probe_asio(const config& settings);
 std::unique_ptr<driver> make_asio_driver(const config& settings);
+/// On somebody's asio::io_context, which outlives it.
+std::unique_ptr<driver> make_asio_driver_on(void* io_context);
 std::unique_ptr<transport> make_asio_transport(driver& completions, const config& settings,
                                                family_ref family = nullptr);
 

@@ -106,6 +106,7 @@ shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::dri
       transport_(std::move(transport)),
       around_(std::make_unique<detail::surroundings>()) {
   timers_ = std::make_unique<detail::timer_wheel>(now_);
+  around_->siblings = {this};
   transport_->attach(*this);
 }
 
@@ -126,6 +127,8 @@ shard::~shard() {
 }
 
 std::uint64_t shard::draw_seed() { return driver_->draw_seed(); }
+
+std::span<shard* const> shard::siblings() const { return around_->siblings; }
 
 std::string_view shard::backend() const { return transport_->name(); }
 

@@ -267,14 +267,11 @@ config resolve_backend(config settings) {
   return detail::resolve_backend(std::move(settings), why);
 }
 
-std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
-                                  std::shared_ptr<shard_family> family) {
-  auto name = settings.backend == "auto" ? resolve_backend(settings).backend : settings.backend;
-  auto* found = find_backend(name);
-  if (found == nullptr) throw config_error(fmt::format("backend = '{}': {}", name, not_here(name)));
-  if (family == nullptr) family = std::make_shared<shard_family>();
-  auto [driver, transport] = found->make(settings, index, family);
-  auto made = std::make_unique<shard>(index, settings, std::move(driver), std::move(transport));
+namespace {
+
+std::unique_ptr<shard> assemble(std::string_view name, unsigned index, const config& settings,
+                                const detail::family_ref& family, pieces of) {
+  auto made = std::make_unique<shard>(index, settings, std::move(of.first), std::move(of.second));
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
 #if WEIR_WITH_STACK
   if (name == "stack")
@@ -290,6 +287,31 @@ std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
   made->around().files = detail::make_posix_files();
   made->around().pool = family->inside().part<detail::program_pool>().of(settings);
   return made;
+}
+
+}  // namespace
+
+std::unique_ptr<shard> make_shard(unsigned index, const config& settings,
+                                  std::shared_ptr<shard_family> family) {
+  auto name = settings.backend == "auto" ? resolve_backend(settings).backend : settings.backend;
+  auto* found = find_backend(name);
+  if (found == nullptr) throw config_error(fmt::format("backend = '{}': {}", name, not_here(name)));
+  if (family == nullptr) family = std::make_shared<shard_family>();
+  return assemble(name, index, settings, family, found->make(settings, index, family));
+}
+
+std::unique_ptr<shard> detail::make_shard_on(void* io_context, const config& settings) {
+#if WEIR_WITH_ASIO
+  if (settings.backend == "asio") {
+    const auto family = std::make_shared<shard_family>();
+    auto driver = make_asio_driver_on(io_context);
+    auto transport = make_asio_transport(*driver, settings, family);
+    return assemble("asio", 0, settings, family, {std::move(driver), std::move(transport)});
+  }
+#endif
+  (void)io_context;
+  throw io_error(std::make_error_code(std::errc::operation_not_supported),
+                 "backend " + settings.backend + " in an io_context: it takes asio");
 }
 
 }  // namespace weir

@@ -37,6 +37,7 @@
 #if WEIR_WITH_STACK
 #include "transport/stack/dedicated/dedicated_stack.hpp"
 #endif
+#include "weir/detail/surroundings.hpp"
 #include "weir/runtime.hpp"
 
 namespace weir {
@@ -196,6 +197,7 @@ class server {
   }
 
   void serve_on(shard& mine) {
+    mine.around().siblings = shards_;
     mine.start(start(mine),
                [this, &mine](std::exception_ptr failure) { served(mine, std::move(failure)); });
     detail::ending end(mine);

@@ -2,6 +2,7 @@
 // does not stand here.
 #include <doctest/doctest.h>
 
+#include <poll.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -34,6 +35,23 @@ std::uint64_t largest_factor(std::uint64_t n) {
 weir::task<> answer(weir::tcp_stream& peer, std::uint64_t number) {
   auto factor = co_await weir::offload([&] { return largest_factor(number); });
   co_await peer.write_all(std::to_string(factor) + "\n");
+}
+
+task<> serve(shard& here) {
+  auto listener = here.listen({"127.0.0.1", 0});
+  while (auto peer = co_await listener.accept()) peer->close();
+}
+
+int serve_in_this_loop(weir::config settings, int stop_pipe) {
+  weir::embedded_shard here(std::move(settings));  // on the loop's thread
+  here.serve(serve);
+  while (!here.ended()) {
+    std::array<pollfd, 2> watched{{{stop_pipe, POLLIN, 0}, {here.descriptor(), POLLIN, 0}}};
+    ::poll(watched.data(), watched.size(), here.poll_timeout());
+    if ((watched[0].revents & POLLIN) != 0) here.shard().request_stop();
+    here.turn();
+  }
+  return here.failed() ? 1 : 0;
 }
 
 /// Some library that calls back from a thread of its own.
@@ -191,6 +209,17 @@ TEST_CASE("offloaded_work_answers_a_client") {
     co_await client.read_exactly(line);
     CHECK(std::string(reinterpret_cast<char*>(line.data()), line.size()) == "7919\n");
   });
+}
+
+TEST_CASE("a_loop_as_the_page_shows_it") {
+  weir::config settings;
+  settings.backend = "uring";
+  if (!weir::probe_backend("uring", settings).usable) return;
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  const weir::unique_fd read_end(ends[0]), write_end(ends[1]);
+  REQUIRE(::write(write_end.get(), "x", 1) == 1);
+  CHECK(serve_in_this_loop(settings, read_end.get()) == 0);
 }
 
 TEST_CASE("unix_sockets_as_the_page_shows_them") {

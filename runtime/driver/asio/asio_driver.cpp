@@ -6,6 +6,7 @@
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
 #include <chrono>
+#include <utility>
 
 #include "backend/factories.hpp"
 #include "driver/asio/asio_packet_port.hpp"
@@ -30,20 +31,37 @@ class asio_driver::wake_handler {
  public:
   using allocator_type = slot_allocator<wake_handler>;
 
-  explicit wake_handler(asio_driver& driver) : driver_(&driver) {}
-  allocator_type get_allocator() const noexcept { return allocator_type(driver_->wake_slot_); }
-  void operator()() const { driver_->woken_.store(false, std::memory_order_seq_cst); }
+  explicit wake_handler(std::shared_ptr<wake_up> of) : of_(std::move(of)) {}
+  allocator_type get_allocator() const noexcept { return allocator_type(of_->slot); }
+  void operator()() const {
+    of_->woken.store(false, std::memory_order_seq_cst);
+    if (of_->driver != nullptr) of_->driver->handled();
+  }
 
  private:
-  asio_driver* driver_;
+  std::shared_ptr<wake_up> of_;
 };
 
-asio_driver::asio_driver(spin_policy spin) : spin_(spin) {
-  // Makes the reactor with its descriptors, which else come with the first socket: where there are
-  // none left, the back end cannot be used.
+asio_driver::asio_driver(spin_policy spin)
+    : own_(std::in_place, 1), context_(*own_), work_(context_.get_executor()), spin_(spin) {
+  make_reactor();
+}
+
+asio_driver::asio_driver(asio::io_context& theirs) : context_(theirs), spin_(spin_policy::from(0)) {
+  make_reactor();
+}
+
+/// With its descriptors, which else come with the first socket: where there are none left, the back
+/// end cannot be used.
+void asio_driver::make_reactor() {
+  wake_up_->driver = this;
   asio::posix::stream_descriptor none(context_);
 }
-asio_driver::~asio_driver() = default;
+
+asio_driver::~asio_driver() {
+  wake_up_->driver = nullptr;
+  if (outer_ != nullptr) outer_->end();
+}
 
 instant asio_driver::now() {
   return instant::from_ns(
@@ -51,8 +69,8 @@ instant asio_driver::now() {
 }
 
 void asio_driver::wake() noexcept {
-  if (woken_.exchange(true, std::memory_order_seq_cst)) return;
-  asio::post(context_, wake_handler(*this));
+  if (wake_up_->woken.exchange(true, std::memory_order_seq_cst)) return;
+  asio::post(context_, wake_handler(wake_up_));
 }
 
 void asio_driver::turn(instant deadline) {
@@ -115,10 +133,33 @@ result<std::unique_ptr<packet_port>> asio_driver::open_packet_port(int device,
   return asio_packet_port::open(*this, device, frame_limit, receiver);
 }
 
+std::error_code asio_driver::let_loop_call(std::function<instant()> turn) {
+  if (own_) return driver::let_loop_call(std::move(turn));
+  outer_ = std::make_shared<asio_outer_loop>(context_, std::move(turn));
+  return {};
+}
+
+void asio_driver::leave_loop() {
+  if (outer_ != nullptr) std::exchange(outer_, nullptr)->end();
+  has_work(true);  // so that run_one() waits, whatever the program had it do
+  if (context_.stopped()) context_.restart();
+}
+
+void asio_driver::has_work(bool some) {
+  if (!some)
+    work_.reset();
+  else if (!work_)
+    work_.emplace(context_.get_executor());
+}
+
 availability probe_asio(const config&) { return {true, "epoll through Asio"}; }
 
 std::unique_ptr<driver> make_asio_driver(const config& settings) {
   return std::make_unique<asio_driver>(spin_policy::from(settings.busy_poll_us));
+}
+
+std::unique_ptr<driver> make_asio_driver_on(void* io_context) {
+  return std::make_unique<asio_driver>(*static_cast<asio::io_context*>(io_context));
 }
 
 }  // namespace weir::detail

@@ -10,9 +10,13 @@
 #include <asio/io_context.hpp>
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
 
 #include "backend/driver.hpp"
 #include "core/spin_policy.hpp"
+#include "driver/asio/asio_outer_loop.hpp"
 #include "driver/asio/watched_descriptor.hpp"
 
 namespace weir::detail {
@@ -20,6 +24,8 @@ namespace weir::detail {
 class asio_driver final : public driver {
  public:
   explicit asio_driver(spin_policy spin);
+  /// On somebody's io_context.
+  explicit asio_driver(asio::io_context& theirs);
   ~asio_driver() override;
 
   std::string_view name() const override { return "asio"; }
@@ -31,10 +37,17 @@ class asio_driver final : public driver {
   result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client) override;
   result<std::unique_ptr<watch>> watch_shared(int fd, watch_client& client) override;
   std::uint64_t system_calls() const override { return system_calls_; }
+  std::error_code let_loop_call(std::function<instant()> turn) override;
+  void has_work(bool some) override;
+  void leave_loop() override;
 
   // --- For the clients of this driver.
 
   asio::io_context& context() { return context_; }
+  /// A handler has run, and handed out what it had.
+  void handled() {
+    if (outer_ != nullptr) outer_->ask();
+  }
   void count_system_call() noexcept { ++system_calls_; }
 
  private:
@@ -43,17 +56,25 @@ class asio_driver final : public driver {
   static constexpr std::size_t handlers_per_turn = 512;
 
   class wake_handler;
+  /// Of wake(): from there until its handler runs, so that there is one such handler at most and
+  /// its memory can be one slot. In an io_context of somebody else it may outlive the driver.
+  struct wake_up {
+    std::atomic<bool> woken{false};
+    handler_slot slot;
+    asio_driver* driver;
+  };
+  using work_guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
+  void make_reactor();
   void run_all_ready();
   void run_batch(std::size_t done);
   bool spin(instant deadline);
 
-  // Set from wake() until its handler runs, so that there is one such handler at most and its
-  // memory can be one slot. Before the context, which throws a pending handler away when it goes.
-  std::atomic<bool> woken_{false};
-  handler_slot wake_slot_;
-  asio::io_context context_{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
+  std::optional<asio::io_context> own_;
+  asio::io_context& context_;
+  std::optional<work_guard> work_;
+  std::shared_ptr<wake_up> wake_up_ = std::make_shared<wake_up>();
+  std::shared_ptr<asio_outer_loop> outer_;
   spin_policy spin_;
   std::uint64_t system_calls_ = 0;
   std::size_t batch_limit_ = 1;

@@ -37,10 +37,12 @@ void watched_descriptor::wait_writable() {
 void watched_descriptor::waited(bool reads) {
   (reads ? reading_ : writing_).waiting = false;
   if (fd_ < 0) return;
+  auto& driver = *driver_;
   if (reads)
     readable();
   else
     writable();
+  driver.handled();
 }
 
 int watched_descriptor::release() noexcept {

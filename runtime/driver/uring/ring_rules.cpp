@@ -41,6 +41,7 @@ constexpr use enter_flags[] = {
 constexpr use registrations[] = {
     {IORING_REGISTER_FILES, always},
     {IORING_UNREGISTER_FILES, always},
+    {IORING_REGISTER_EVENTFD, always},
     {IORING_REGISTER_PROBE, always},
     {IORING_REGISTER_RING_FDS, linux_release(5, 18), &f::registered_ring},
     {IORING_REGISTER_PBUF_RING, linux_release(5, 19), &f::buffer_rings},

@@ -32,6 +32,13 @@ void relax() noexcept {
 #endif
 }
 
+void write_event(int eventfd) noexcept {
+  const int saved = errno;
+  const std::uint64_t one = 1;
+  (void)!::write(eventfd, &one, sizeof one);
+  errno = saved;
+}
+
 [[noreturn]] void fail_setup(int error) {
   throw io_error(std::error_code(error, std::generic_category()), explain_setup_error(error));
 }
@@ -62,6 +69,7 @@ uring_driver::~uring_driver() {
   wait_for_kernel([this] { return !event_armed_; });
   io_uring_queue_exit(&ring_);
   ::close(event_);
+  if (told_ >= 0) ::close(told_);
 }
 
 instant uring_driver::now() {
@@ -240,6 +248,12 @@ void uring_driver::arm_event() {
 }
 
 void uring_driver::wake() noexcept {
+  // Not by way of the ring: a completion that the write to one eventfd brings about is not told
+  // through another one (seen on Linux 6.18, from the second on).
+  if (in_loop_.load(std::memory_order_seq_cst)) {
+    if (!told_pending_.exchange(true, std::memory_order_seq_cst)) write_event(told_);
+    return;
+  }
   if (wake_pending_.exchange(true, std::memory_order_seq_cst)) return;
   int saved = errno;
   if (features_.send_msg_ring) {
@@ -253,10 +267,43 @@ void uring_driver::wake() noexcept {
       return;
     }
   }
-  std::uint64_t one = 1;
-  [[maybe_unused]] auto written = ::write(event_, &one, sizeof one);
-  errno = saved;
+  write_event(event_);
 }
+
+/// The ring's own descriptor would not do: under DEFER_TASKRUN it is not readable before somebody
+/// asks the kernel for the completions.
+result<int> uring_driver::loop_descriptor() {
+  if (told_ >= 0) return told_;
+  int made = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (made < 0) return std::error_code(errno, std::generic_category());
+  __atomic_fetch_or(ring_.cq.kflags, IORING_CQ_EVENTFD_DISABLED, __ATOMIC_RELAXED);
+  if (int error = register_with_ring(IORING_REGISTER_EVENTFD, &made, 1); error < 0) {
+    ::close(made);
+    return std::error_code(-error, std::generic_category());
+  }
+  told_ = made;
+  in_loop_.store(true, std::memory_order_seq_cst);
+  return told_;
+}
+
+/// The kernel first says that there is something, then looks whether it should write to the
+/// eventfd; here it is the other way round, so that one of the two sees the other.
+bool uring_driver::descriptor_tells() {
+  __atomic_fetch_and(ring_.cq.kflags, ~unsigned{IORING_CQ_EVENTFD_DISABLED}, __ATOMIC_SEQ_CST);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  return behind();
+}
+
+void uring_driver::descriptor_rests() {
+  __atomic_fetch_or(ring_.cq.kflags, IORING_CQ_EVENTFD_DISABLED, __ATOMIC_SEQ_CST);
+  std::uint64_t times = 0;
+  ++system_calls_;
+  (void)!::read(told_, &times, sizeof times);
+  // As below: whatever was posted before it is seen by this turn's reader.
+  told_pending_.exchange(false, std::memory_order_seq_cst);
+}
+
+void uring_driver::leave_loop() { in_loop_.store(false, std::memory_order_seq_cst); }
 
 result<std::unique_ptr<packet_port>> uring_driver::open_packet_port(int device,
                                                                     std::size_t frame_limit,

@@ -73,6 +73,10 @@ class uring_driver final : public driver {
                                                         packet_receiver& receiver) override;
   result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client) override;
   std::uint64_t system_calls() const override { return system_calls_ + counters_.enters; }
+  result<int> loop_descriptor() override;
+  bool descriptor_tells() override;
+  void descriptor_rests() override;
+  void leave_loop() override;
 
   // --- For its clients.
 
@@ -151,6 +155,9 @@ class uring_driver final : public driver {
   std::vector<io_uring_cqe>
       kept_;  // completions that had to be taken out of the queue before their turn
   bool keeps_file_ = false;
+  int told_ = -1;  // an eventfd that the kernel writes to, and wake(), for loop_descriptor()
+  std::atomic<bool> in_loop_{false};
+  std::atomic<bool> told_pending_{false};  // wake() has written to it
   int event_ = -1;
   bool event_armed_ = false;
   std::uint64_t event_value_ = 0;

@@ -1,5 +1,6 @@
 // run() and what it is made of: back ends by name, and shards on threads. A program normally calls
-// run() alone; tests, benchmarks and other event loops may make shards themselves.
+// run() alone; tests and benchmarks may make shards themselves. A shard in an event loop that is
+// there already: weir/loop.hpp.
 #pragma once
 
 #include <functional>

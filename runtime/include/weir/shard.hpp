@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -140,6 +141,10 @@ class shard {
   result<udp_flow_listener> try_listen_any_udp(const any_destination& where,
                                                const udp_flow_options& options = {});
 
+  /// The shards of this run(), by index, this one among them. They are there until every serve()
+  /// has ended. A shard that run() did not make is alone.
+  std::span<shard* const> siblings() const;
+
   /// Stops accepting: every accept() on this shard gives an empty result from now on. Any thread.
   void request_stop() noexcept;
   bool stop_requested() const { return stopping_.requested(); }
@@ -170,7 +175,9 @@ class shard {
 
   /// Drives the shard until `done` says so after a turn.
   void run_until(const std::function<bool()>& done);
-  /// Everything that can be done without waiting; true when something was done.
+  /// Runs what is ready: messages, timers, coroutines; true when something was done. What the
+  /// driver has found is handed out by the driver's own turn: a loop of one's own takes
+  /// weir/loop.hpp.
   bool poll();
   /// When poll() has something to do at the latest.
   instant next_deadline();

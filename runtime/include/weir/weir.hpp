@@ -6,6 +6,7 @@
 #include "weir/error.hpp"
 #include "weir/file.hpp"
 #include "weir/handover.hpp"
+#include "weir/loop.hpp"
 #include "weir/net.hpp"
 #include "weir/offload.hpp"
 #include "weir/options.hpp"

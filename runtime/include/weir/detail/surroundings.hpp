@@ -3,8 +3,13 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "weir/detail/offloading.hpp"
+
+namespace weir {
+class shard;
+}
 
 namespace weir::detail {
 
@@ -15,6 +20,7 @@ struct surroundings {
   std::shared_ptr<offloader> pool;
   std::shared_ptr<file_system> files;
   std::shared_ptr<local_transport> locals;  ///< Unix sockets, pipes
+  std::vector<shard*> siblings;             ///< of one run(), by index; alone at first
 };
 
 }  // namespace weir::detail
