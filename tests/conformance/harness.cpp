@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "backend/transport.hpp"
+#include "conformance/loops.hpp"
 #include "device/private_network.hpp"
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"
@@ -227,6 +228,27 @@ void run_on_one_shard(const weir::config& settings, const std::string& backend, 
   both.report();
 }
 
+/// Both sides on one shard of another thread.
+template <class Thread>
+void run_on_one_thread(const weir::config& settings, const std::string& backend, coroutine subject,
+                       coroutine peer) {
+  std::optional<side> first, second;
+  outcome both;
+  Thread judged(settings);
+  auto& shard = judged.shard();
+  first.emplace(shard, backend, weir::ip_address::loopback_v4(), weir::ip_address::loopback_v6());
+  second.emplace(shard, backend, weir::ip_address::loopback_v4(), weir::ip_address::loopback_v6());
+  first->other = &*second;
+  second->other = &*first;
+  shard.post([&] {
+    shard.start(subject(*first), [&](std::exception_ptr f) { both.ended(f, shard); });
+    shard.start(peer(*second), [&](std::exception_ptr f) { both.ended(f, shard); });
+  });
+  both.wait();
+  both.report();
+}
+
+template <class Thread>
 void run_against_the_kernel(weir::config settings, const std::string& backend, coroutine subject,
                             coroutine peer) {
   static int device = 0;
@@ -239,7 +261,7 @@ void run_against_the_kernel(weir::config settings, const std::string& backend, c
   // sides have ended.
   std::optional<side> first, second;
   outcome both;
-  weir::shard_thread judged(settings);
+  Thread judged(settings);
   weir::shard_thread kernel(settings_for("asio"));
   const auto& ours = settings.stack.address;
   const auto& theirs = settings.stack.host_address;
@@ -274,8 +296,9 @@ void run_in_simulation(coroutine subject, coroutine peer) {
 #endif
 
 /// On a thread that can be given up when the case hangs.
+template <class Thread>
 void run_on_a_thread(const weir::config& settings, lonely_coroutine body) {
-  weir::shard_thread judged(settings);
+  Thread judged(settings);
   std::promise<std::exception_ptr> ended;
   auto& s = judged.shard();
   s.post([&] {
@@ -306,7 +329,8 @@ void run_alone(std::string_view variant, lonely_coroutine body) {
     return;
   }
   settings.stack.device = "weirl";
-  run_on_a_thread(settings, body);
+  if (in_somebodys_loop()) return run_on_a_thread<loop_thread>(settings, body);
+  run_on_a_thread<weir::shard_thread>(settings, body);
 }
 
 void run_case(std::string_view variant, coroutine subject, coroutine peer) {
@@ -319,7 +343,11 @@ void run_case(std::string_view variant, coroutine subject, coroutine peer) {
     std::printf("SKIPPED: %s: %s\n", name.c_str(), why.c_str());
     return;
   }
-  if (settings.backend == "stack") return run_against_the_kernel(settings, name, subject, peer);
+  const bool on_stack = settings.backend == "stack";
+  if (in_somebodys_loop() && on_stack)
+    return run_against_the_kernel<loop_thread>(settings, name, subject, peer);
+  if (in_somebodys_loop()) return run_on_one_thread<loop_thread>(settings, name, subject, peer);
+  if (on_stack) return run_against_the_kernel<weir::shard_thread>(settings, name, subject, peer);
   run_on_one_shard(settings, name, subject, peer);
 }
 

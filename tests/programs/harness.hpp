@@ -48,6 +48,7 @@ class process {
   /// The same on stderr.
   std::string wait_error_line(std::string_view beginning);
   void signal(int number);
+  pid_t pid() const { return pid_; }
   /// Waits for the end; gives the exit code, or 1000 + the signal's number.
   int wait();
   /// Everything that was printed so far; complete after wait().

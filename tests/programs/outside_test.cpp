@@ -40,6 +40,62 @@ ON_EVERY_BACKEND(factors_answers_easy_questions_while_it_thinks_about_hard_ones)
 
 namespace {
 
+/// How often the process went to sleep so far: each time it had been woken before.
+unsigned long times_asleep(pid_t process) {
+  std::ifstream status("/proc/" + std::to_string(process) + "/status");
+  const std::string_view key = "voluntary_ctxt_switches:";
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key)) return std::stoul(line.substr(key.size()));
+  FAIL("no voluntary_ctxt_switches");
+  return 0;
+}
+
+/// An echo server in a loop that is not weir's: it serves, is left alone when nobody asks, and
+/// ends.
+void serves_and_sleeps(const std::string& program, const backend& on) {
+  process p(command_line(program, on, {"--echo", on.address + ":7021"}));
+  const auto where = place_of(p.wait_line("listening echo "));
+  std::vector<client> clients;
+  for (int i = 0; i < 20; ++i) clients.emplace_back(where.address, where.port);
+  const auto much = some_bytes(100'000);
+  for (auto& each : clients) {
+    each.send("hello");
+    CHECK(each.receive(5) == "hello");
+  }
+  clients.front().send(much);
+  const bool same = clients.front().receive(much.size()) == much;
+  CHECK(same);
+  if (on.name != "stack") {  // (the kernel sends its neighbours' packets to the device)
+    ::usleep(300'000);
+    const auto before = times_asleep(p.pid());
+    ::usleep(1'000'000);
+    CHECK(times_asleep(p.pid()) == before);
+    clients.back().send("awake");
+    CHECK(clients.back().receive(5) == "awake");
+  }
+  p.signal(SIGTERM);
+  for (auto& each : clients) {
+    each.end_of_stream();
+    CHECK(each.receive_all().empty());
+  }
+  CHECK(p.wait() == 0);
+}
+
+}  // namespace
+
+ON_EVERY_BACKEND(an_epoll_loop_has_weir_among_its_descriptors) {
+  if (on.name != "asio") return serves_and_sleeps(WEIR_EPOLL_LOOP, on);
+  const auto refused = run(command_line(WEIR_EPOLL_LOOP, on, {}));
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("no descriptor that a loop could watch") != std::string::npos);
+}
+
+#ifdef WEIR_ASIO_LOOP
+ON_EVERY_BACKEND(an_io_context_has_weir_in_it) { serves_and_sleeps(WEIR_ASIO_LOOP, on); }
+#endif
+
+namespace {
+
 /// Sends `text` to a Unix socket and reads as much back.
 std::string echoed(const std::string& path, const std::string& text) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
