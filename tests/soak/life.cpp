@@ -10,7 +10,8 @@ std::string counts::text() const {
       {"bytes", bytes},       {"connects", connects}, {"accepts", accepts},
       {"listens", listens},   {"lent", lent},         {"owned", owned},
       {"gathered", gathered}, {"timeouts", timeouts}, {"cancels", cancels},
-      {"aborts", aborts},     {"submits", submits},   {"datagrams", datagrams}};
+      {"aborts", aborts},     {"submits", submits},   {"datagrams", datagrams},
+      {"children", children}};
   std::string out;
   for (const auto& [name, value] : all) {
     if (!out.empty()) out += ", ";
@@ -21,7 +22,7 @@ std::string counts::text() const {
 
 std::uint64_t counts::sum() const {
   return bytes + connects + accepts + listens + lent + owned + gathered + timeouts + cancels +
-         aborts + submits + datagrams;
+         aborts + submits + datagrams + children;
 }
 
 void life::fault(const std::string& what) {
@@ -78,6 +79,7 @@ task<> inhabit(life& l, shard& s, endpoint own, std::vector<shard*> others, unsi
   for (unsigned i = 0; i < 2; ++i) actors.spawn(exact_pairs(l, s, own.address, base + 200 + i));
   if (!others.empty())
     for (unsigned i = 0; i < 3; ++i) actors.spawn(submitters(l, s, others, base + 300 + i));
+  if (!l.simulated()) actors.spawn(children(l, s, base + 500));
   if (l.udp) actors.spawn(datagrams(l, s, own, base + 400));
   actors.on_failure([&l](std::exception_ptr why) {
     try {

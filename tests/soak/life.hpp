@@ -27,7 +27,7 @@ using weir::task;
 /// What happened, for the line at the end: a life in which nothing happened proves nothing.
 struct counts {
   std::atomic<std::uint64_t> bytes{0}, connects{0}, accepts{0}, listens{0}, lent{0}, owned{0},
-      gathered{0}, timeouts{0}, cancels{0}, aborts{0}, submits{0}, datagrams{0};
+      gathered{0}, timeouts{0}, cancels{0}, aborts{0}, submits{0}, datagrams{0}, children{0};
   std::string text() const;
   std::uint64_t sum() const;
 };
@@ -118,6 +118,8 @@ task<> clients(life& l, shard& s, unsigned number);
 task<> submitters(life& l, shard& s, std::vector<shard*> others, unsigned number);
 /// UDP sockets that come and go; every datagram says what must be in it.
 task<> datagrams(life& l, shard& s, endpoint at, unsigned number);
+/// Programs that are started, given up, fed, waited for, killed, forgotten.
+task<> children(life& l, shard& s, unsigned number);
 
 /// All of them on one shard; `own` is where its listeners stand.
 task<> inhabit(life& l, shard& s, endpoint own, std::vector<shard*> others, unsigned number);

@@ -1,4 +1,6 @@
-// What is not TCP: tasks that other shards run, and datagrams.
+// What is not TCP: tasks that other shards run, datagrams, and programs that are started.
+#include <signal.h>
+
 #include "soak/life.hpp"
 
 namespace soak {
@@ -70,6 +72,29 @@ task<bool> exchange_datagrams(life& l, shard& s, weir::udp_socket& server, dice&
   co_return true;
 }
 
+/// What becomes of one that runs.
+task<> live_with(life& l, weir::child_process& child, dice& d) {
+  const auto key = d.next();
+  std::vector<std::byte> bytes(d.size(20'000));  // fewer than its pipes hold
+  fill_pattern(key, 0, bytes);
+  auto sent = co_await child.input.write_all(bytes).timeout(d.up_to_us(20'000)).nothrow();
+  if (sent.ec && !waited_out(sent.ec)) l.fault("a child's input ended with " + sent.ec.message());
+  std::span into(bytes.data(), sent.n);
+  auto got = co_await child.output.read_exactly(into).timeout(d.up_to_us(20'000)).nothrow();
+  if (got.ec && !waited_out(got.ec)) l.fault("a child's output ended with " + got.ec.message());
+  check(l, "child", key, 0, into.first(got.n));
+  if (d.one_in(3)) co_return;  // forgotten: killed
+  const bool killed = d.one_in(2);
+  if (killed) child.kill(SIGTERM);
+  child.input.close();
+  child.output.close();
+  auto status = co_await child.wait().timeout(d.up_to_us(50'000)).nothrow();
+  // (A cat that has not written all dies of that.)
+  if (!status && !waited_out(status.error()))
+    l.fault("a child's end is " + status.error().message());
+  if (status && status->code != 0) l.fault("a child ended with " + status->to_string());
+}
+
 }  // namespace
 
 task<> submitters(life& l, shard& s, std::vector<shard*> others, unsigned number) {
@@ -100,6 +125,23 @@ task<> datagrams(life& l, shard& s, endpoint at, unsigned number) {
     }
     const bool more = co_await exchange_datagrams(l, s, *server, d);
     if (!more) co_return;
+  }
+}
+
+task<> children(life& l, shard& s, unsigned number) {
+  auto d = l.actor(number);
+  while (l.going(s)) {
+    weir::command copy{.arguments = {"cat"}, .own_group = d.one_in(3)};
+    copy.input = copy.output = weir::stdio::pipe();
+    auto child = co_await weir::spawn_process(copy).timeout(d.up_to_us(50'000)).nothrow();
+    if (!child && child.error() == std::errc::operation_canceled) co_return;
+    if (!child && !waited_out(child.error())) l.fault("spawn: " + child.error().message());
+    if (child) {
+      ++l.count.children;
+      co_await live_with(l, *child, d);
+    }
+    const bool slept = co_await nap(d.up_to_us(20'000));
+    if (!slept) co_return;
   }
 }
 
