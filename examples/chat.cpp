@@ -1,11 +1,11 @@
-// chat: a page and a WebSocket; what one says all hear. Whoever reads too slowly is let go: each
-// member has a queue of its own with a bound, and a full one is nobody else's trouble.
-#include <deque>
+// chat: a page and a WebSocket; what one says all hear, on whichever shard they are. Whoever reads
+// too slowly is let go: each member has a queue of his own with a bound, and a full one is nobody
+// else's trouble.
 #include <memory>
-#include <set>
 #include <string>
 
 #include <fmt/format.h>
+#include <weir/broadcast.hpp>
 #include <weir/http.hpp>
 #include <weir/weir.hpp>
 
@@ -29,69 +29,38 @@ form.onsubmit = event => { event.preventDefault(); peer.send(text.value); text.v
 </script>
 )";
 
-struct member {
-  explicit member(http::websocket& p) : peer(p) {}
-  http::websocket& peer;
-  weir::channel<std::shared_ptr<const std::string>> queue{most_waiting};
-  weir::event too_slow;
-};
+using room = weir::broadcast<std::shared_ptr<const std::string>>;  // of all shards
 
-/// The members on one shard.
-class room {
- public:
-  void say(const std::string& text) {
-    const auto shared = std::make_shared<const std::string>(text);
-    for (auto* one : members_) {
-      auto copy = shared;
-      if (!one->queue.try_send(copy)) one->too_slow.set();
-    }
-  }
-  void enter(member& one) { members_.insert(&one); }
-  void leave(member& one) { members_.erase(&one); }
-
- private:
-  std::set<member*> members_;
-};
-
-weir::task<> listen_to(room& here, member& me) {
+weir::task<> listen_to(http::websocket& peer, room& all) {
   for (;;) {
-    auto said = co_await me.peer.receive();
+    auto said = co_await peer.receive();
     if (!said) break;
-    if (said->is_text) here.say(said->data);
+    if (said->is_text) co_await all.send(std::make_shared<const std::string>(said->data));
   }
 }
-weir::task<> tell(member& me) {
+weir::task<> tell(http::websocket& peer, weir::subscription<room::value_type>& heard) {
   for (;;) {
-    auto next = co_await me.queue.receive();
-    if (!next) break;
-    co_await me.peer.send(**next);
+    auto next = co_await heard.receive();
+    co_await peer.send(*next);
   }
 }
-weir::task<> wait_for(weir::event& e) { co_await e.wait(); }
+weir::task<> fall_behind(weir::subscription<room::value_type>& heard) { co_await heard.loss(); }
 
-weir::task<> session(room& here, http::websocket& peer) {
-  member me(peer);
-  here.enter(me);
-  std::exception_ptr failure;
-  try {
-    (void)co_await weir::when_any(listen_to(here, me), tell(me), wait_for(me.too_slow));
-  } catch (const weir::io_error&) {
-    failure = std::current_exception();
-  }
-  here.leave(me);
-  if (failure) std::rethrow_exception(failure);
-  if (me.too_slow.is_set()) co_await peer.close(1008, "too slow");
+weir::task<> session(http::websocket& peer, room& all) {
+  auto& here = co_await weir::this_shard();
+  weir::subscription<room::value_type> heard(all, here, most_waiting);
+  (void)co_await weir::when_any(listen_to(peer, all), tell(peer, heard), fall_behind(heard));
+  if (heard.missed() != 0) co_await peer.close(1008, "too slow");
 }
 
 weir::task<http::response> front(http::request&) { co_return http::html(page); }
 
 weir::task<> serve(weir::shard& shard, const std::vector<examples::offer>& wanted,
-                   examples::announcement& announce) {
-  room here;
+                   examples::announcement& announce, room& all) {
   http::router site;
   site.get("/", front).get("/chat", [&](http::request& asked) -> weir::task<http::response> {
-    co_return http::websocket_upgrade(
-        asked, [&here](http::websocket& peer) { return session(here, peer); });
+    co_return http::websocket_upgrade(asked,
+                                      [&all](http::websocket& peer) { return session(peer, all); });
   });
   std::vector<weir::tcp_listener> listeners;
   auto offers = wanted;
@@ -117,5 +86,6 @@ int main(int argc, char** argv) {
     return 2;
   }
   examples::announcement announce("chat");
-  return weir::run(settings, [&](weir::shard& s) { return serve(s, offers, announce); });
+  room all;
+  return weir::run(settings, [&](weir::shard& s) { return serve(s, offers, announce, all); });
 }

@@ -234,4 +234,34 @@ asyncio.run(main(sys.argv[1], False))
   server.signal(SIGTERM);
   CHECK(server.wait() == 0);
 }
+
+ON_EVERY_BACKEND(chat_spans_shards) {
+  if (run({"/usr/bin/python3", "-c", "import websockets"}).code != 0) {
+    std::printf("SKIPPED: no websockets for python3\n");
+    return;
+  }
+  process server(command_line(WEIR_CHAT, on, {"--http", on.address + ":81", "--shards", "3"}));
+  const auto where = place_of(server.wait_line("listening http "));
+  // They are spread over the shards by a hash: all forty on one is once in 10^18 times.
+  const std::string script = R"(
+import asyncio, sys, websockets
+async def main(url):
+    peers = [await websockets.connect(url) for _ in range(40)]
+    for i, peer in enumerate(peers):  # each is in when it hears itself
+        await peer.send("here %d" % i)
+        while await peer.recv() != "here %d" % i:
+            pass
+    await peers[7].send("done")
+    for peer in peers:
+        while await peer.recv() != "done":
+            pass
+    print("all heard")
+asyncio.run(main(sys.argv[1]))
+)";
+  const auto done =
+      run({"/usr/bin/python3", "-c", script, "ws" + url_of(where, "/chat").substr(4)});
+  CHECK_MESSAGE(done.out == "all heard\n", done.err);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
 #endif
