@@ -131,12 +131,17 @@ void uring_transport::bring_in(socket_base& socket) {
   }
   // A buffer of its own only for bytes that are there: a connection that waits for its peer must
   // not hold one.
-  const bool nothing_offered = s.starved && buffers_.offered() == 0;
-  if (op.lend && (!driver_.features().multishot_receive || nothing_offered)) return arm_lent(s);
+  const bool bytes_wait = s.starved && s.polls_first;
+  if (op.lend && (!driver_.features().multishot_receive || (bytes_wait && buffers_.offered() == 0)))
+    return arm_lent(s);
   auto& entry = driver_.sqe();
   entry.opcode = IORING_OP_RECV;
   entry.fd = s.fd;
+  // The kernel looks for a buffer before it looks for bytes: that it found none says nothing of
+  // them. Asked again, it waits for bytes first.
+  s.polls_first = s.starved;
   entry.ioprio = IORING_RECV_MULTISHOT;
+  if (s.polls_first) entry.ioprio |= IORING_RECVSEND_POLL_FIRST;
   entry.flags = IOSQE_BUFFER_SELECT;
   entry.buf_group = static_cast<std::uint16_t>(buffers_.group());
   entry.user_data = s.user_data(multishot_tag);

@@ -57,6 +57,7 @@ struct uring_stream final : socket_base, ring_client, stack::queue_link<>, stack
   receiving receive = receiving::nothing;
   bool withdrawing = false;       // the multishot was asked to end: the reader is behind
   bool starved = false;           // the last receive found no buffer
+  bool polls_first = false;       // and had waited for bytes before: they are there
   bool waits_for_buffer = false;  // in the transport's queue
   bool reads_large = false;       // the last read's memory is some buffers long
   std::uint8_t large_reads = 0;   // full buffers in a row for such reads; see wants_direct()
