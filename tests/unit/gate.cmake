@@ -1,0 +1,4 @@
+# The layers of weir-gate that speak to a proxy, on streams that follow a script.
+set(WEIR_TEST_HEADERS weir)
+weir_add_test(unit_gate PREFIX unit.gate. LIBS weir::core SOURCES gate_proxies_test.cpp
+  ${PROJECT_SOURCE_DIR}/runtime/tools/gate/http_connect.cpp ${PROJECT_SOURCE_DIR}/runtime/tools/gate/socks5.cpp)
