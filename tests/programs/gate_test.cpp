@@ -380,6 +380,255 @@ print('all')
   CHECK(done.out == "all\n");
 }
 
+TEST_CASE("gate_serves_ten_thousand_flows_that_all_speak_at_once") {
+  if (!world()) return;
+  rlimit files{19'900, 19'900};
+  if (::setrlimit(RLIMIT_NOFILE, &files) != 0) {
+    std::printf("SKIPPED: fewer than 19,900 descriptors\n");
+    return;
+  }
+  echo_server server(host_v4);
+  // More than there are receive buffers, several times: whoever found none comes to his bytes.
+  const auto done = in_guest(R"(
+host, t = sys.argv[1], int(sys.argv[2])
+streams = [tcp(host, t) for i in range(10000)]
+for turn in range(3):
+    for i, s in enumerate(streams): s.send(b'%05d' % i)
+    for i, s in enumerate(streams): assert s.recv(99) == b'%05d' % i
+print('all')
+)",
+                             {host_v4, server.tcp_port});
+  CAPTURE(done.err);
+  CHECK(done.out == "all\n");
+}
+
+TEST_CASE("gate_keeps_little_for_flows_that_are_idle") {
+  if (!world()) return;
+  rlimit files{19'900, 19'900};
+  ::setrlimit(RLIMIT_NOFILE, &files);
+  echo_server server(host_v4);
+  const auto idle = [&](const char* script, const std::string& port) {
+    const auto done = in_guest(script, {host_v4, port});
+    CAPTURE(done.err);
+    REQUIRE(done.code == 0);
+    return std::stod(done.out);
+  };
+  const std::string resident = R"(
+def resident():
+    return int(open('/proc/%d/statm' % os.getppid()).read().split()[1]) * os.sysconf('SC_PAGESIZE')
+)";
+  // What a flow of each kind takes when nothing is said on it.
+  CHECK(idle((resident + R"(
+one = tcp(sys.argv[1], int(sys.argv[2]))
+before = resident()
+streams = [tcp(sys.argv[1], int(sys.argv[2])) for i in range(8000)]
+print((resident() - before) / 8000)
+)")
+                 .c_str(),
+             server.tcp_port) < 3200);
+  CHECK(idle((resident + R"(
+before = resident()
+flows = [udp(sys.argv[1], int(sys.argv[2])) for i in range(1000)]
+for s in flows:
+    s.send(bytes(9000)); s.recv(9000)
+# Pages go after a second of silence; the test's own limit ends what keeps them.
+while resident() - before > 1000 * 6000: time.sleep(0.05)
+print((resident() - before) / 1000)
+)")
+                 .c_str(),
+             server.udp_port) < 6000);
+}
+
+TEST_CASE("gate_serves_its_flows_while_its_guest_floods_scans_and_forges") {
+  if (!world()) return;
+  echo_server server(host_v4), own("127.0.0.1");
+  const auto log = "/tmp/weir-gate-log-" + std::to_string(::getpid());
+  const auto done = in_guest(R"(
+host, t, own = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+s = tcp(host, t)
+link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
+def packet(source, to, protocol, body):
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0,
+                       socket.inet_aton(source), socket.inet_aton(to))
+    total = sum(struct.unpack('!10H', head))
+    while total >> 16: total = (total >> 16) + (total & 65535)
+    return head[:10] + struct.pack('!H', 65535 - total) + head[12:] + body
+def syn(source, to, port, seq):
+    body = struct.pack('!HHIIBBHHH', 1024 + seq % 60000, port, seq, 0, 0x50, 2, 65535, 0, 0)
+    pseudo = socket.inet_aton(source) + socket.inet_aton(to) + struct.pack('!HH', 6, len(body))
+    total = sum(struct.unpack('!%dH' % ((len(pseudo) + len(body)) // 2), pseudo + body))
+    while total >> 16: total = (total >> 16) + (total & 65535)
+    return packet(source, to, 6, body[:16] + struct.pack('!H', 65535 - total) + body[18:])
+def send(p):
+    try: link.sendto(p, ('weir0', 0x0800))
+    except OSError as e: assert e.errno == errno.ENOBUFS
+for i in range(6000):
+    send(syn('10.%d.%d.9' % (i >> 8 & 255, i & 255), host, t, i))      # forged sources
+    if i % 4 == 0: send(syn('10.0.2.100', '127.0.0.1', own, i))         # the host's loopback
+    if i % 4 == 1: send(syn('10.0.2.100', '10.0.2.2', own, i))
+    if i % 4 == 2: send(packet('10.0.2.100', host, i & 255, bytes(i % 40)))
+    if i % 1000 == 0: s.send(b'%d' % i); assert s.recv(99) == b'%d' % i
+print(sum(why(lambda: tcp(host, port)) == 'ok' for port in range(1, 100)))  # a scan
+later = tcp(host, t)
+for x in (s, later): x.send(b'still'); assert x.recv(9) == b'still'
+print('served')
+)",
+                             {host_v4, server.tcp_port, own.tcp_port},
+                             // Nobody answers for what was forged: it is not waited for.
+                             {"--log", log, "--stop.linger_ms", "100"});
+  const auto lines = file_of(log);
+  ::unlink(log.c_str());
+  CAPTURE(done.err);
+  CHECK(done.out == "0\nserved\n");
+  CHECK(lines.find("-> 10.0.2.2:" + own.tcp_port + " denied") != std::string::npos);
+  CHECK(lines.find("-> 127.0.0.1:") == std::string::npos);
+}
+
+TEST_CASE("gate_carries_the_tools_that_people_use") {
+  if (!world()) return;
+  const auto installed = [](const char* tool) {
+    return run(by_name({"sh", "-c", std::string("command -v ") + tool})).code == 0;
+  };
+  process page(
+      {http_server(), "--backend", kernel_backend, "--http", std::string(host_v4) + ":8080"});
+  (void)page.wait_line("listening http ");
+  if (installed("wrk")) {
+    const auto done = run(gate(
+        {}, by_name({"wrk", "-t", "1", "-c", "20", "-d", "1", "http://192.0.2.1:8080/plaintext"})));
+    CHECK(done.code == 0);
+    CHECK(done.out.find("requests in") != std::string::npos);
+    CHECK(done.out.find("Socket errors") == std::string::npos);
+  }
+  if (installed("iperf3")) {
+    process server(by_name({"iperf3", "-s", "-B", host_v4, "--forceflush"}));
+    (void)server.wait_line("Server listening");
+    for (const auto& how : {"-P4", "-R", "--bidir", "-ub50M"}) {
+      CAPTURE(how);
+      const auto done = run(gate({}, by_name({"iperf3", "-c", host_v4, "-t", "1", how})));
+      CAPTURE(done.err);
+      CHECK(done.code == 0);
+    }
+  }
+  if (installed("openssl")) {
+    const auto key = "/tmp/weir-gate-tls-" + std::to_string(::getpid());
+    REQUIRE(run(by_name({"openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj",
+                         "/CN=gate.test", "-keyout", key, "-out", key + ".crt"}))
+                .code == 0);
+    process server(by_name({"openssl", "s_server", "-accept", std::string(host_v4) + ":8443",
+                            "-key", key, "-cert", key + ".crt", "-www"}));
+    (void)server.wait_line("ACCEPT");
+    const auto done = run(
+        gate({}, by_name({"sh", "-c",
+                          "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | openssl s_client -quiet -CAfile " +
+                              key + ".crt -verify_return_error -connect 192.0.2.1:8443"})));
+    CAPTURE(done.err);
+    CHECK(done.out.find("HTTP/1.0 200 ok") != std::string::npos);
+    ::unlink(key.c_str());
+    ::unlink((key + ".crt").c_str());
+  }
+}
+
+namespace {
+
+/// A proxy for SOCKS 5 and CONNECT on one port, which writes what it was asked for. Only user
+/// "me:pa ss" may pass. Names servers and echo ports of the test's are reached as they are.
+constexpr const char* proxy_script = R"(
+import base64
+def exactly(s, n):
+    out = b''
+    while len(out) < n:
+        got = s.recv(n - len(out))
+        if not got: raise OSError('end')
+        out += got
+    return out
+def pump(a, b):
+    try:
+        while True:
+            got = a.recv(65536)
+            if not got: break
+            b.sendall(got)
+        b.shutdown(socket.SHUT_WR)
+    except OSError: pass
+def serve(s):
+    try:
+        first = exactly(s, 1)
+        if first == b'\x05':
+            exactly(s, exactly(s, 1)[0]); s.sendall(b'\x05\x02')
+            exactly(s, 1)
+            user = exactly(s, exactly(s, 1)[0]); password = exactly(s, exactly(s, 1)[0])
+            good = (user, password) == (b'me', b'pa ss')
+            s.sendall(b'\x01' + (b'\0' if good else b'\1'))
+            if not good: return
+            _, _, _, kind = exactly(s, 4)
+            to = socket.inet_ntop(*((socket.AF_INET, exactly(s, 4)) if kind == 1 else (socket.AF_INET6, exactly(s, 16))))
+            port = struct.unpack('!H', exactly(s, 2))[0]
+        else:
+            head = first
+            while not head.endswith(b'\r\n\r\n'): head += exactly(s, 1)
+            if b'Basic ' + base64.b64encode(b'me:pa ss') not in head:
+                return s.sendall(b'HTTP/1.1 407 who?\r\n\r\n')
+            to, _, port = head.split()[1].decode().rpartition(':')
+            to, port = to.strip('[]'), int(port)
+        print('asked', to, port, flush=True)
+        try: out = socket.create_connection((to, port))
+        except OSError as e:
+            refused = e.errno == errno.ECONNREFUSED
+            if first == b'\x05': s.sendall(b'\x05' + (b'\x05' if refused else b'\x04') + b'\0\x01' + bytes(6))
+            else: s.sendall(b'HTTP/1.1 ' + (b'404' if refused else b'503') + b' no\r\n\r\n')
+            return
+        s.sendall(b'\x05\0\0\x01' + bytes(6) if first == b'\x05' else b'HTTP/1.1 200 yes\r\nA: b\r\n\r\n')
+        threading.Thread(target=pump, args=(s, out), daemon=True).start()
+        pump(out, s)
+    except OSError: pass
+    finally: s.close()
+l = socket.create_server(('127.0.0.1', 0))
+print('proxy', l.getsockname()[1], flush=True)
+while True: threading.Thread(target=serve, args=(l.accept()[0],), daemon=True).start()
+)";
+
+}  // namespace
+
+TEST_CASE("gate_sends_everything_by_a_proxy") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  process proxy(python(proxy_script));
+  const auto port = proxy.wait_line("proxy").substr(6);
+  process names(
+      by_name({"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+               "--port=5353", "--listen-address=192.0.2.1", "--bind-interfaces",
+               "--address=/example.test/192.0.2.9", "--user=root", "--pid-file="}));
+  (void)names.wait_error_line("dnsmasq: started");
+  for (const auto* scheme : {"socks5", "http"}) {
+    CAPTURE(scheme);
+    const auto url = std::string(scheme) + "://me:pa%20ss@127.0.0.1:" + port;
+    auto done = in_guest(R"(
+host, t, u = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+s = tcp(host, t)
+s.sendall(bytes_of(300000)[:300000]); s.shutdown(socket.SHUT_WR)
+print(read_all(s) == bytes_of(300000)[:300000])
+print(why(lambda: tcp(host, 9)), why(lambda: tcp('198.51.100.7', 9)))
+print(socket.gethostbyname('www.example.test'))
+d = udp(host, u); d.send(b'x')
+print(why(lambda: d.recv(9)))  # no datagrams by a proxy, and none past it
+)",
+                         {host_v4, server.tcp_port, server.udp_port},
+                         {"--upstream", url, "--resolve.servers", "192.0.2.1:5353"});
+    CAPTURE(done.err);
+    CHECK(done.out == "True\nECONNREFUSED EHOSTUNREACH\n192.0.2.9\nECONNREFUSED\n");
+    done = in_guest("print(why(lambda: tcp(sys.argv[1], int(sys.argv[2]))))",
+                    {host_v4, server.tcp_port},
+                    {"--upstream", std::string(scheme) + "://no:body@127.0.0.1:" + port});
+    CHECK(done.out == "EHOSTUNREACH\n");  // as what a rule denies
+  }
+  (void)proxy.wait_line("asked 192.0.2.1 5353");
+  const auto none = in_guest("print(why(lambda: tcp('192.0.2.1', 9)))", {},
+                             {"--upstream", "socks5://127.0.0.1:1"});
+  CHECK(none.out == "ENETUNREACH\n");
+  const auto wrong = run(gate({"--upstream", "ftp://127.0.0.1:1"}, {"true"}));
+  CHECK(wrong.code == 2);
+  CHECK(wrong.err.find("must be socks5://") != std::string::npos);
+}
+
 TEST_CASE("gate_whose_tables_are_full_serves_those_that_it_has_and_others_when_there_is_room") {
   if (!world()) return;
   echo_server server(host_v4);

@@ -10,6 +10,7 @@
 #include "core/log.hpp"
 #include "transport/stack/stack_transport.hpp"
 #include "weir/relay.hpp"
+#include "weir/timing.hpp"
 
 namespace weir::gate {
 namespace {
@@ -26,6 +27,8 @@ void fill(std::array<std::uint8_t, 32>& secret) {
   if (::getrandom(secret.data(), secret.size(), 0) != static_cast<ssize_t>(secret.size()))
     throw io_error({errno, std::generic_category()}, "getrandom");
 }
+
+constexpr duration proxy_patience = std::chrono::seconds(60);  // for its answer to one request
 
 /// What the guest is told of an attempt that the host could not make at all: nothing, and it tries
 /// again.
@@ -121,7 +124,7 @@ void gateway::open() {
   flows.flows = options_.max_flows;
   flows.idle = options_.udp_idle;
   flows.network = network_name;
-  const bool carries_echoes = may_carry_echoes();
+  const bool carries_echoes = !options_.upstream && may_carry_echoes();
   for (const auto& all : {any_destination::v4(), any_destination::v6()}) {
     others_.spawn(accept_requests(here_.listen_any(all, asking)));
     others_.spawn(accept_flows(here_.listen_any_udp(all, flows)));
@@ -147,33 +150,68 @@ task<> gateway::accept_requests(tcp_listener listener) {
   }
 }
 
+// What is needed until both sides are connected is a task of its own, which goes before the bytes
+// flow: a flow that is idle costs little.
 task<> gateway::carry(connection_request asked) {
   flow_line line{"tcp", asked.source(), asked.destination(), here_.now()};
+  tcp_stream inside, outside;
+  const bool both = co_await connect_both(std::move(asked), line, inside, outside);
+  if (!both) co_return;
+  auto carried = co_await relay(std::move(inside), std::move(outside));
+  line.out = carried.a_to_b;
+  line.in = carried.b_to_a;
+  log_.over(line, here_.now(), words_of(carried.ec));
+}
+
+/// False: the guest was told, and a line written.
+task<bool> gateway::connect_both(connection_request asked, flow_line& line, tcp_stream& inside,
+                                 tcp_stream& outside) {
   const auto judged = options_.policy.judge(line.to);
   if (judged.what == verdict::kind::denied) {
     asked.refuse(std::make_error_code(judged.by != nullptr ? std::errc::permission_denied
                                                            : std::errc::connection_refused));
-    co_return log_.over(line, here_.now(),
-                        judged.by != nullptr ? "denied by " + judged.by->text : "denied");
+    log_.over(line, here_.now(), judged.by != nullptr ? "denied by " + judged.by->text : "denied");
+    co_return false;
   }
   if (judged.what == verdict::kind::unreachable) {
     asked.refuse();
-    co_return log_.over(line, here_.now(), "refused");
+    log_.over(line, here_.now(), "refused");
+    co_return false;
   }
-  auto outside = co_await here_.connect(judged.real).nothrow();
-  if (!outside) {
-    asked.refuse(as_told(outside.error()));
-    co_return log_.over(line, here_.now(), words_of(outside.error()));
+  auto failed = co_await leave(judged.real, outside);
+  if (failed) {
+    asked.refuse(as_told(failed));
+    log_.over(line, here_.now(), words_of(failed));
+    co_return false;
   }
-  auto inside = co_await asked.accept().nothrow();
-  if (!inside) {
-    outside->abort();
-    co_return log_.over(line, here_.now(), words_of(inside.error()));
+  auto accepted = co_await asked.accept().nothrow();
+  if (!accepted) {
+    outside.abort();
+    log_.over(line, here_.now(), words_of(accepted.error()));
+    co_return false;
   }
-  auto carried = co_await relay(std::move(*inside), std::move(*outside));
-  line.out = carried.a_to_b;
-  line.in = carried.b_to_a;
-  log_.over(line, here_.now(), words_of(carried.ec));
+  inside = std::move(*accepted);
+  co_return true;
+}
+
+/// By the proxy where there is one. Its own address is of no concern to the guest: that it cannot
+/// be reached is that nobody can.
+task<std::error_code> gateway::leave(endpoint to, tcp_stream& outside) {
+  const auto* proxy = options_.upstream ? &*options_.upstream : nullptr;
+  auto connected = co_await here_.connect(proxy != nullptr ? proxy->where : to).nothrow();
+  if (!connected)
+    co_return proxy != nullptr ? std::make_error_code(std::errc::network_unreachable)
+                               : connected.error();
+  outside = std::move(*connected);
+  if (proxy == nullptr) co_return std::error_code();
+  std::error_code failed;
+  try {
+    failed = co_await with_timeout(proxy_patience, proxy->ask(outside, to));
+  } catch (const io_error& error) {
+    failed = error.code();
+  }
+  if (failed) outside.abort();
+  co_return failed;
 }
 
 // --- Inwards.

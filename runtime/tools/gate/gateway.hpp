@@ -5,12 +5,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tools/gate/flow_log.hpp"
 #include "tools/gate/guest.hpp"
 #include "tools/gate/rules.hpp"
+#include "tools/gate/upstream.hpp"
 #include "weir/request.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"
@@ -33,6 +35,7 @@ struct gateway_options {
   guest_network network;
   std::uint32_t max_flows = 0;  ///< TCP connections, and UDP flows of each family
   duration udp_idle = std::chrono::seconds(60);
+  std::optional<gate::upstream> upstream;  ///< the only way out, where there is one
 };
 
 class gateway {
@@ -50,8 +53,12 @@ class gateway {
  private:
   task<> accept_requests(tcp_listener listener);
   task<> carry(connection_request asked);
+  task<bool> connect_both(connection_request asked, flow_line& line, tcp_stream& inside,
+                          tcp_stream& outside);
+  task<std::error_code> leave(endpoint to, tcp_stream& outside);
   task<> accept_flows(udp_flow_listener listener);
   task<> carry_datagrams(udp_socket inside);
+  task<> carry_names(udp_socket inside, endpoint resolver, flow_line& line);
   task<> accept_echoes(udp_flow_listener listener);
   task<> carry_echoes(udp_socket inside);
   task<> publish_tcp(tcp_listener listener, published how);

@@ -41,6 +41,8 @@ constexpr const char* usage =
     "  weir-gate run -- curl https://example.org\n"
     "  weir-gate run -p 8080:80 --deny 10.0.0.0/8 -- ./server\n"
     "  weir-gate run --allow 198.51.100.7:443 --deny '*' --log - -- ./update\n"
+    "  weir-gate run --upstream socks5://127.0.0.1:1080 --resolve.servers 9.9.9.9 -- firefox\n"
+    "  weir-gate attach --pid 4711 --observe.listen 127.0.0.1:9100\n"
     "\n"
     "weir-gate run --help lists the options.\n";
 
@@ -93,6 +95,14 @@ void declare(config_parser& parser, asked& into) {
                  into.gateway.udp_idle = std::chrono::seconds(n);
                  return {};
                });
+  parser.value(
+      "--upstream", "URL",
+      "a proxy, by which everything leaves: socks5://[USER:PASSWORD@]HOST:PORT, http://...", "",
+      [&into](std::string_view text) -> std::string {
+        std::string why;
+        if (!upstream::parse(text, into.gateway.upstream.emplace(), why)) return why;
+        return {};
+      });
   parser.value("--log", "FILE", "a line for each flow that is over; - for stderr", into.log);
   if (into.attaches) {
     parser.value("--pid", "N", "the process whose network namespace it is", into.pid);
@@ -279,6 +289,10 @@ int gate_main(int argc, char** argv) {
   for (const auto& each : gateway.network.gateway) gateway.policy.gateway.push_back(each.address);
   gateway.policy.dns = gateway.network.dns;
   gateway.policy.resolver = host_resolver(settings);
+  if (gateway.upstream && settings.resolve.servers.empty()) {
+    gateway.policy.resolver.clear();  // the host's own is seldom one that the proxy reaches
+    weir::detail::log_line("names: none, unless --resolve.servers says whom to ask by the proxy");
+  }
   flow_log log(what.log);
   guest other(what.place, gateway.network);
   rlimit before{};
