@@ -432,3 +432,18 @@ TEST_CASE("memory_that_is_full_between_two_charges_leaves_the_account_as_it_was"
     CHECK(o.released == 1);
   }
 }
+
+TEST_CASE("bytes_in_order_take_as_few_chunks_as_hold_them") {
+  chunk_pool pool(1u << 24);
+  receive_queue q;
+  const auto segment = pattern(0, 65'160);
+  for (int i = 0; i < 4; ++i)
+    CHECK(q.insert(pool, q.next_offset(), as_bytes(segment), 1u << 22) ==
+          receive_queue::status::stored);
+  std::size_t pieces = 0;
+  while (q.readable() != 0) {
+    ++pieces;
+    q.consume(pool, static_cast<std::uint32_t>(q.peek().size()));
+  }
+  CHECK(pieces == 4);  // also where a segment fills up what the one before it left
+}
