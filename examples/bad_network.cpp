@@ -24,7 +24,7 @@ weir::task<> exercise(weir::shard& shard, std::string& came_back) {
   for (int i = 0; i < 100; ++i) {
     co_await peer.write_all(std::string(buffer.size(), static_cast<char>('a' + i % 26)));
     co_await peer.read_exactly(buffer).timeout(10s);
-    came_back.append(reinterpret_cast<const char*>(buffer.data()), buffer.size());
+    came_back += weir::as_text(buffer);
   }
 }
 

@@ -21,11 +21,10 @@ weir::task<> session(weir::tcp_stream peer) {
   std::array<std::byte, 64> storage;
   weir::buffered_reader lines(peer, storage);
   for (;;) {
-    auto line = co_await lines.read_until("\n").timeout(60s).until_stop().nothrow();
-    if (!line) co_return;  // silent, stopping, gone, or no number that long
+    auto line = co_await lines.read_line().timeout(60s).until_stop().nothrow();
+    if (!line || !*line) co_return;  // silent, stopping, gone, or no number that long
     std::uint64_t number = 0;
-    const auto* text = reinterpret_cast<const char*>(line->data());
-    std::from_chars(text, text + line->size(), number);
+    std::from_chars((*line)->data(), (*line)->data() + (*line)->size(), number);
     auto factor = co_await weir::offload([&number] { return largest_factor(number); }).nothrow();
     const auto answer = factor ? std::to_string(*factor) : factor.error().message();
     co_await peer.write_all(answer + "\n").timeout(60s);

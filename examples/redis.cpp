@@ -35,21 +35,19 @@ long number_in(std::string_view line, long most) {
     throw mistake("a length that is none, or too long");
   return out;
 }
-std::string text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+
 std::string bulk(std::string_view text) { return fmt::format("${}\r\n{}\r\n", text.size(), text); }
 
 /// One value; an array's elements one after another. Each with its type in front: "$text", ":12".
 weir::task<words> read_value(weir::buffered_reader& from) {
   words out;
   for (long left = 1; left > 0; --left) {
-    auto line = text_of(co_await from.read_until("\r\n"));
+    std::string line(weir::as_text(co_await from.read_until("\r\n")));
     line.resize(line.size() - 2);
     if (line.starts_with('*')) left += number_in(line, most_words - left);
     if (line.starts_with('$') && line != "$-1") {
       const auto size = static_cast<std::size_t>(number_in(line, longest - 2));
-      line = "$" + text_of(co_await from.read_exactly(size + 2));
+      line = "$" + std::string(weir::as_text(co_await from.read_exactly(size + 2)));
       if (!line.ends_with("\r\n")) throw mistake("a string without its end");
       line.resize(line.size() - 2);
     }

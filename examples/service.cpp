@@ -36,7 +36,7 @@ weir::task<> read_greeting(service& here) {
   try {
     auto file = co_await weir::open_file(here.wanted.greeting_file);
     auto n = co_await file.read_at(buffer, 0);
-    const std::string text(reinterpret_cast<const char*>(buffer.data()), n);
+    const std::string text(weir::as_text(std::span(buffer).first(n)));
     here.greeting = text.substr(0, text.find('\n'));
   } catch (const weir::io_error& error) {
     std::fprintf(stderr, "service: %s: %s\n", here.wanted.greeting_file.c_str(), error.what());
@@ -74,7 +74,7 @@ weir::task<> session(weir::any_stream peer, const service& here) {
       line = co_await lines.read_until("\n").timeout(pause_at_the_end).nothrow();
     if (!line) co_return;
     std::string answer = here.greeting + " ";
-    answer.append(reinterpret_cast<const char*>(line->data()), line->size());
+    answer += weir::as_text(*line);
     co_await peer.write_all(answer).timeout(60s);
   }
 }

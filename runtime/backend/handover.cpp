@@ -21,10 +21,6 @@ constexpr duration patience = std::chrono::seconds(60);  // with a peer that say
 
 [[noreturn]] void fail(std::error_code why) { throw io_error(why, "handover"); }
 
-std::string_view text_of(std::span<const std::byte> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 }  // namespace
 
 // --- The new program.
@@ -42,12 +38,12 @@ task<std::optional<inheritance>> take_over(unix_endpoint where) {
   std::array<std::byte, 8192> storage;
   buffered_reader lines(out.from_, storage);
   auto line = co_await lines.read_until("\n").timeout(patience);
-  if (text_of(line) != first_line) fail(std::make_error_code(std::errc::protocol_error));
+  if (as_text(line) != first_line) fail(std::make_error_code(std::errc::protocol_error));
   std::vector<std::string> names;
   for (;;) {
     line = co_await lines.read_until("\n").timeout(patience);
     if (line.size() == 1) break;
-    names.emplace_back(text_of(line.first(line.size() - 1)));
+    names.emplace_back(as_text(line.first(line.size() - 1)));
   }
   auto came = out.from_.take_descriptors();
   if (came.size() != names.size()) fail(std::make_error_code(std::errc::protocol_error));
@@ -121,7 +117,7 @@ task<bool> handover::give_to(unix_stream successor) {
     co_await successor.write_with(bytes, descriptors).timeout(patience);
   std::array<std::byte, serving_line.size()> answer;
   co_await successor.read_exactly(answer).timeout(patience).until_stop();
-  if (text_of(answer) != serving_line) co_return false;
+  if (as_text(answer) != serving_line) co_return false;
   // What was taken in advance is served here; the rest waits for the successor.
   for (auto& each : all_) {
     if (each.local != nullptr) each.local->keep_path();

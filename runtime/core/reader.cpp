@@ -9,7 +9,7 @@ namespace weir {
 std::size_t buffered_reader::find(std::string_view delimiter, std::size_t length) noexcept {
   auto have = buffered();
   if (delimiter.empty()) return have.size() >= length ? length : 0;
-  std::string_view text(reinterpret_cast<const char*>(have.data()), have.size());
+  auto text = as_text(have);
   // A delimiter may have begun in what was searched before.
   auto from = searched_ >= delimiter.size() ? searched_ - delimiter.size() + 1 : 0;
   auto at = text.find(delimiter, from);

@@ -458,6 +458,50 @@ struct read_until_gives_lines_however_they_arrive {
 };
 CONFORMANCE(read_until_gives_lines_however_they_arrive);
 
+struct read_line_gives_lines_until_the_end {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    std::array<std::byte, 32> storage;
+    weir::buffered_reader reader(stream, storage);
+    std::vector<std::string> lines;
+    while (auto line = co_await reader.read_line().timeout(10s)) lines.emplace_back(*line);
+    CHECK(lines == std::vector<std::string>{"first", "", "third, in pieces", "a\rb", ""});
+    CHECK_FALSE(co_await reader.read_line());  // the end stays
+    auto end = co_await reader.read_line().nothrow();
+    REQUIRE(end.has_value());
+    CHECK_FALSE(*end);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await stream.write_all("first\r\n\nthird, ");
+    co_await sleep_for(2ms);
+    co_await stream.write_all("in pieces\r");
+    co_await sleep_for(2ms);
+    co_await stream.write_all("\na\rb\n\r\n");
+  }
+};
+CONFORMANCE(read_line_gives_lines_until_the_end);
+
+struct an_end_within_a_line_is_no_end {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    std::array<std::byte, 32> storage;
+    weir::buffered_reader reader(stream, storage);
+    auto line = co_await reader.read_line();
+    REQUIRE(line);
+    CHECK(*line == "whole");
+    auto cut = co_await reader.read_line().nothrow();
+    REQUIRE_FALSE(cut.has_value());
+    CHECK(cut.error() == weir::error::end_of_stream);
+    CHECK(text_of(reader.buffered()) == "cut");
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await stream.write_all("whole\ncut");
+  }
+};
+CONFORMANCE(an_end_within_a_line_is_no_end);
+
 struct read_until_is_bounded_by_its_buffer_and_its_time {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

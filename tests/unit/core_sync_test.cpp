@@ -207,6 +207,8 @@ TEST_CASE("a_full_channel_refuses_try_send_and_leaves_the_value") {
     CHECK(one == nullptr);
     CHECK(!values.try_send(two));
     CHECK(*two == 2);
+    CHECK_FALSE(values.try_send(std::move(two)));
+    CHECK(*two == 2);
     auto got = co_await values.receive();
     CHECK(**got == 1);
   });

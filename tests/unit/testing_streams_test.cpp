@@ -229,6 +229,26 @@ TEST_CASE("a_cancelled_read_of_a_layer_loses_nothing") {
   });
 }
 
+TEST_CASE("a_failure_is_no_end_of_lines") {
+  world w;
+  w.run([](shard& s) -> task<> {
+    script peer(s, {gives("one\ntoo long for it\n")});
+    script broken(s, {gives("one\n"), fails(std::errc::connection_reset)});
+    auto long_lines = peer.stream();
+    auto reset = broken.stream();
+    std::array<std::byte, 8> storage;
+    for (auto* stream : {&long_lines, &reset}) {
+      weir::buffered_reader reader(*stream, storage);
+      auto line = co_await reader.read_line();
+      CHECK(line == "one");
+      auto next = co_await reader.read_line().nothrow();
+      REQUIRE_FALSE(next.has_value());
+      CHECK(next.error() == (stream == &reset ? std::make_error_code(std::errc::connection_reset)
+                                              : weir::error::limit_exceeded));
+    }
+  });
+}
+
 TEST_CASE("a_reader_s_nothing_is_a_stream_s_nothing") {
   world w;
   w.run([](shard& s) -> task<> {

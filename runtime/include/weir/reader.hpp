@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 #include "weir/stack/result.hpp"
@@ -21,12 +23,15 @@ class buffered_reader;
 
 namespace detail {
 
-/// read_until() and read_exactly() of a buffered_reader. Takes .timeout(d), of the whole,
-/// .nothrow() and .until_stop().
-template <bool Throws>
+enum class read_as { bytes, line };
+
+/// read_until(), read_exactly() and read_line() of a buffered_reader. Takes .timeout(d), of the
+/// whole, .nothrow() and .until_stop().
+template <bool Throws, read_as As = read_as::bytes>
 class [[nodiscard]] buffered_read {
  public:
   using bytes = std::span<const std::byte>;
+  using line = std::optional<std::string_view>;
 
   buffered_read(buffered_reader& reader, std::string_view delimiter, std::size_t length,
                 duration limit, bool heeds_stop)
@@ -39,7 +44,9 @@ class [[nodiscard]] buffered_read {
   buffered_read timeout(duration d) && {
     return {*reader_, delimiter_, length_, std::max(d, duration(0)), heeds_stop_};
   }
-  buffered_read<false> nothrow() && { return {*reader_, delimiter_, length_, limit_, heeds_stop_}; }
+  buffered_read<false, As> nothrow() && {
+    return {*reader_, delimiter_, length_, limit_, heeds_stop_};
+  }
   buffered_read until_stop() && { return {*reader_, delimiter_, length_, limit_, true}; }
 
   bool await_ready() noexcept;
@@ -49,7 +56,8 @@ class [[nodiscard]] buffered_read {
     fill_.promise().inherit(parent.promise());
     return run_child(fill_, parent);
   }
-  /// The bytes, delimiter included, in the reader's buffer: valid until its next call.
+  /// In the reader's buffer: valid until its next call. The bytes, delimiter included; of a line
+  /// without it.
   auto await_resume();
 
   buffered_read(buffered_read&& other) noexcept
@@ -95,13 +103,20 @@ class buffered_reader {
     return {*this, {}, length, no_limit, false};
   }
 
+  /// A line, without its LF or CR LF; empty once the stream has ended behind a whole line, so that
+  /// `while (auto line = co_await in.read_line())` reads them all. Errors: as read_until();
+  /// error::end_of_stream within a line.
+  detail::buffered_read<true, detail::read_as::line> read_line() {
+    return {*this, "\n", 0, no_limit, false};
+  }
+
   /// What was read from the stream and not handed out yet; for reading on without the reader.
   std::span<const std::byte> buffered() const { return storage_.subspan(begin_, end_ - begin_); }
   /// Drops bytes from the front of buffered(), at most all.
   void consume(std::size_t n) { begin_ += std::min(n, end_ - begin_); }
 
  private:
-  template <bool>
+  template <bool, detail::read_as>
   friend class detail::buffered_read;
 
   /// Bytes up to the end of the delimiter, or 0. Looks only at what it has not seen.
@@ -118,20 +133,27 @@ class buffered_reader {
 
 namespace detail {
 
-template <bool Throws>
-bool buffered_read<Throws>::await_ready() noexcept {
+inline std::string_view without_line_end(std::span<const std::byte> bytes) noexcept {
+  auto text = as_text(bytes);
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (text.ends_with('\r')) text.remove_suffix(1);
+  return text;
+}
+
+template <bool Throws, read_as As>
+bool buffered_read<Throws, As>::await_ready() noexcept {
   reader_->searched_ = 0;
   found_ = reader_->find(delimiter_, length_);
   return found_ != 0;
 }
 
-template <bool Throws>
-task<std::error_code> buffered_read<Throws>::start() {
+template <bool Throws, read_as As>
+task<std::error_code> buffered_read<Throws, As>::start() {
   return reader_->fill(delimiter_, length_, limit_, heeds_stop_);
 }
 
-template <bool Throws>
-auto buffered_read<Throws>::await_resume() {
+template <bool Throws, read_as As>
+auto buffered_read<Throws, As>::await_resume() {
   std::error_code error;
   if (fill_) {
     error = fill_.promise().take();
@@ -139,11 +161,21 @@ auto buffered_read<Throws>::await_resume() {
   }
   auto got = reader_->buffered().first(error ? 0 : found_);
   reader_->consume(got.size());
-  if constexpr (Throws) {
-    if (error) throw io_error(error, delimiter_.empty() ? "read_exactly" : "read_until");
-    return got;
+  constexpr bool lines = As == read_as::line;
+  using value = std::conditional_t<lines, line, bytes>;
+  value out;
+  if constexpr (lines) {
+    if (!error) out = without_line_end(got);
+    if (error == error::end_of_stream && reader_->buffered().empty()) error.clear();
   } else {
-    return error ? result<bytes>(error) : result<bytes>(got);
+    out = got;
+  }
+  if constexpr (Throws) {
+    const char* what = lines ? "read_line" : delimiter_.empty() ? "read_exactly" : "read_until";
+    if (error) throw io_error(error, what);
+    return out;
+  } else {
+    return error ? result<value>(error) : result<value>(std::move(out));
   }
 }
 

@@ -20,6 +20,11 @@
 
 namespace weir {
 
+/// Bytes that were read, as text: std::as_bytes() the other way.
+inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
 /// A connected stream. Move-only; closes when it goes: what was written is still delivered, unread
 /// data makes it a reset. At most one read at a time (device_or_resource_busy); writes may overlap
 /// and are carried out whole, in order. How a connection ended is said by each later read and

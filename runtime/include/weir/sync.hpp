@@ -307,6 +307,7 @@ class channel {
   detail::request<get> receive() { return detail::request<get>({this}); }
   /// False when full or closed; `value` is then untouched.
   bool try_send(T& value) { return !closed_ && try_put(value); }
+  bool try_send(T&& value) { return try_send(value); }
   /// What is there; nothing where the channel is empty.
   std::optional<T> try_receive() {
     std::optional<T> item;
