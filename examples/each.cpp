@@ -41,7 +41,7 @@ weir::task<> run_one(std::string line, const plan& wanted, progress& all) {
     std::string text;
     std::array<std::byte, 4096> buffer;
     while (auto n = co_await child.output.read_some(buffer))
-      text.append(reinterpret_cast<const char*>(buffer.data()), n);
+      text += weir::as_text(std::span(buffer).first(n));
     const auto status = co_await child.wait();
     if (!status.success()) why = status.to_string();
     co_await all.out.write_all(text);
@@ -61,7 +61,7 @@ weir::task<bool> next_line(weir::buffered_reader& lines, std::string& line) {
   if (!got && !last && got.error() != std::errc::operation_canceled)
     throw weir::io_error(got.error(), "standard input");
   const auto bytes = got ? got->first(got->size() - 1) : lines.buffered();
-  line.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  line = weir::as_text(bytes);
   if (last) lines.consume(bytes.size());
   co_return got.has_value() || (last && !line.empty());
 }
