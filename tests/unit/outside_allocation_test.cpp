@@ -8,6 +8,8 @@
 
 #include "support/allocations.hpp"
 #include "unit/back_ends.hpp"
+#include "weir/broadcast.hpp"
+#include "weir/shard_channel.hpp"
 
 using weir::shard;
 using weir::task;
@@ -64,5 +66,56 @@ TEST_CASE("unix_streams_and_pipes_allocate_nothing_once_warm") {
     CHECK(weir::test::allocations() == before);
     pair.first.close();
     co_await tasks.join();
+  });
+}
+
+namespace {
+
+constexpr std::size_t places = 4;
+
+task<> send_all(weir::channel_sender<int> to, int count) {
+  for (int i = 0; i < count; ++i) co_await to.send(i);
+}
+task<> receive_all(weir::shard_channel<int>& from, int count) {
+  for (int i = 0; i < count; ++i) {
+    auto got = co_await from.receive();
+    CHECK(got == i);
+  }
+}
+/// Far more than there are places: also of sends that have to wait.
+task<> pass_through(shard& s, weir::shard_channel<int>& line, int count) {
+  weir::scope both(s);
+  both.spawn(send_all(line.sender(), count));
+  both.spawn(receive_all(line, count));
+  co_await both.join();
+}
+
+}  // namespace
+
+TEST_CASE("a_channel_into_a_shard_allocates_nothing_for_a_value") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    weir::shard_channel<int> line(s, places);
+    co_await pass_through(s, line, 200);
+    const auto before = weir::test::allocations();
+    co_await pass_through(s, line, 200);
+    const auto few = weir::test::allocations() - before;
+    co_await pass_through(s, line, 2000);
+    CHECK(weir::test::allocations() - before == 2 * few);  // of the scopes
+    CHECK(line.waited() > 0);
+  });
+}
+
+TEST_CASE("a_broadcast_allocates_nothing_for_a_value_once_warm") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    weir::broadcast<int> said(places);
+    weir::subscription<int> heard(said, s, 8);
+    std::size_t before = 0;
+    for (int i = 0; i < 100; ++i) {
+      if (i == 50) before = weir::test::allocations();
+      co_await said.send(i);
+      auto got = co_await heard.receive();
+      CHECK(got == i);
+    }
+    CHECK(weir::test::allocations() == before);
   });
 }
