@@ -34,17 +34,16 @@ method method_of(std::uint8_t code) {
   }
 }
 
-}  // namespace
-
-llhttp_settings_t request_parser::callbacks() {
+const llhttp_settings_t callbacks = [] {
   llhttp_settings_t s;
   llhttp_settings_init(&s);
   s.on_headers_complete = [](llhttp_t*) { return static_cast<int>(HPE_PAUSED); };
   return s;
-}
+}();
 
-request_parser::request_parser(const request_limits& limits)
-    : limits_(limits), settings_(callbacks()) {}
+}  // namespace
+
+request_parser::request_parser(const request_limits& limits) : limits_(limits) {}
 
 request_parser::outcome request_parser::refuse(int status) {
   refusal_ = status;
@@ -110,29 +109,30 @@ int request_parser::check_request_line() {
   // RFC 9110 2.5: a minor version that is not known yet is the highest that is. llhttp refuses it.
   if (version[7] > '1') text[last + 8] = '1';
   head_.minor_version = version[7] == '0' ? 0 : 1;
+  method_end_ = first;
+  target_end_ = last;
+  line_end_ = line.size();
   return 0;
 }
 
 int request_parser::read_head() {
   const std::string_view text = splitter_.text();
   llhttp_t parser;
-  llhttp_init(&parser, HTTP_REQUEST, &settings_);
+  llhttp_init(&parser, HTTP_REQUEST, &callbacks);
   auto error = llhttp_execute(&parser, text.data(), text.size());
   if (error == HPE_OK) error = llhttp_execute(&parser, "\r\n", 2);
   if (error == HPE_INVALID_METHOD && looks_like_a_method(text.substr(0, text.find(' '))))
     return 501;
   if (error != HPE_PAUSED) return bad_request;
 
-  const auto line = text.substr(0, text.find("\r\n"));
-  const auto first = line.find(' '), last = line.rfind(' ');
   head_.method = method_of(parser.method);
-  head_.method_name = line.substr(0, first);
-  head_.target = line.substr(first + 1, last - first - 1);
+  head_.method_name = text.substr(0, method_end_);
+  head_.target = text.substr(method_end_ + 1, target_end_ - method_end_ - 1);
   const auto parts = parse_target(head_.target, head_.method);
   if (!parts) return bad_request;
   head_.parts = *parts;
   fields_.clear();
-  if (!parse_fields(text.substr(line.size() + 2), fields_)) return bad_request;
+  if (!parse_fields(text.substr(line_end_ + 2), fields_)) return bad_request;
   head_.fields = fields_;
   if (fields_.size() > limits_.fields) return 431;
   return read_fields();

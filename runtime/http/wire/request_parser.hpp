@@ -74,7 +74,6 @@ class request_parser {
  private:
   enum class at : std::uint8_t { between, in_head, in_body };
 
-  static llhttp_settings_t callbacks();
   outcome feed_head(std::span<const std::byte>& bytes);
   outcome feed_body(std::span<const std::byte>& bytes);
   int check_request_line();
@@ -85,13 +84,14 @@ class request_parser {
   outcome refuse(int status);
 
   request_limits limits_;
-  llhttp_settings_t settings_;
   head_splitter splitter_;
   body_decoder body_;
   std::vector<field> fields_;
   request_head head_;
   at at_ = at::between;
   bool begun_ = false;  // bytes of the next request have been asked for
+  // Of the request line: where its method, its target and itself end.
+  std::size_t method_end_ = 0, target_end_ = 0, line_end_ = 0;
   int refusal_ = 0;
 };
 
