@@ -1,12 +1,14 @@
-// chat: a page and a WebSocket; what one says all hear, on whichever shard they are. Whoever reads
-// too slowly is let go: each member has a queue of his own with a bound, and a full one is nobody
-// else's trouble.
+// chat: a page and a WebSocket, behind TLS too; what one says all hear, on whichever shard they are.
+// Whoever reads too slowly is let go: each member has a queue of his own with a bound, and a full
+// one is nobody else's trouble.
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <fmt/format.h>
 #include <weir/broadcast.hpp>
 #include <weir/http.hpp>
+#include <weir/tls.hpp>
 #include <weir/weir.hpp>
 
 #include "common/listening.hpp"
@@ -24,6 +26,10 @@ constexpr const char* page = R"(<!doctype html>
 const peer = new WebSocket((location.protocol == "https:" ? "wss://" : "ws://") + location.host + "/chat");
 const add = text => said.appendChild(document.createElement("li")).textContent = text;
 peer.onmessage = event => add(event.data);
+peer.onopen = () => {  // chat#hello says hello
+  add("the page came by " + performance.getEntriesByType("navigation")[0].nextHopProtocol);
+  if (location.hash) peer.send(decodeURIComponent(location.hash.slice(1)));
+};
 peer.onclose = event => add("closed: " + event.code + " " + event.reason);
 form.onsubmit = event => { event.preventDefault(); peer.send(text.value); text.value = ""; };
 </script>
@@ -62,15 +68,26 @@ weir::task<> serve(weir::shard& shard, const std::vector<examples::offer>& wante
     co_return http::websocket_upgrade(asked,
                                       [&all](http::websocket& peer) { return session(peer, all); });
   });
-  std::vector<weir::tcp_listener> listeners;
+  std::vector<weir::tcp_listener> plain, secured;
   auto offers = wanted;
   for (auto& one : offers) {
-    listeners.push_back(examples::listen_for(shard, one));
-    one.where = listeners.back().local_endpoint();
+    auto& those = one.service == "https" ? secured : plain;
+    those.push_back(examples::listen_for(shard, one));
+    one.where = those.back().local_endpoint();
   }
+#if CHAT_TLS
+  std::optional<weir::tls::server_context> ours;
+  if (!secured.empty()) ours.emplace(shard.settings().tls);
+#endif
   announce.shard_listens(shard, offers);
   http::server server(shard, site);
-  co_await server.run(listeners);
+#if CHAT_TLS
+  if (ours) {
+    co_await weir::when_all(server.run(plain), server.run(secured, *ours));
+    co_return;
+  }
+#endif
+  co_await server.run(plain);
 }
 
 }  // namespace
@@ -80,6 +97,12 @@ int main(int argc, char** argv) {
   weir::config_parser parser("chat", "What one says all hear, through WebSocket.");
   parser.repeated("--http.listen,--http", "ADDR:PORT", "serve here; any number of times",
                   [&](std::string_view text) { return examples::add_offer(offers, "http", text); });
+#if CHAT_TLS
+  parser.repeated(
+      "--https.listen,--https", "ADDR:PORT",
+      "the same behind TLS: see --tls.certificate and --tls.key",
+      [&](std::string_view text) { return examples::add_offer(offers, "https", text); });
+#endif
   const auto settings = parser.parse_or_exit(argc, argv);
   if (offers.empty()) {
     fmt::print(stderr, "chat: nothing to serve: give --http ADDR:PORT\n\n{}", parser.help());

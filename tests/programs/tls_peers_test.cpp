@@ -4,6 +4,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -341,3 +344,57 @@ TEST_CASE("fetch_gets_what_openssl_serves") {
     server.wait();
   }
 }
+
+#ifdef WEIR_CHAT
+namespace {
+
+std::string find_browser() {
+  const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
+  for (auto* name : {"chromium", "chromium-browser", "google-chrome"})
+    for (std::size_t from = 0; from <= path.size();) {
+      const auto end = std::min(path.find(':', from), path.size());
+      const auto file = path.substr(from, end - from) + "/" + name;
+      if (::access(file.c_str(), X_OK) == 0) return file;
+      from = end + 1;
+    }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("chromium_loads_a_page_over_http_2_and_talks_through_a_websocket_behind_tls") {
+  if (find_browser().empty()) {
+    std::puts("SKIPPED: no Chromium is installed (apt-get install chromium)");
+    return;
+  }
+  if (!own_network() || !usable(kernel_backend)) return;
+  folder f("127.0.0.1");
+  process server({WEIR_CHAT, "--backend", kernel_backend, "--https", "127.0.0.1:0",
+                  "--tls.certificate", f.path + "/own.pem", "--tls.key", f.path + "/own.key"});
+  const auto where = place_of(server.wait_line("listening https "));
+  f.openssl(
+      "x509 -in own.pem -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 "
+      "-binary | base64 > key");
+  std::string key;
+  std::ifstream(f.path + "/key") >> key;
+  // Only this test's key is trusted beside whom the browser knows.
+  const auto shown = run(
+      {find_browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+       "--disable-background-networking", "--disable-component-update", "--no-first-run",
+       "--disable-sync", "--user-data-dir=" + f.path + "/profile",
+       "--ignore-certificate-errors-spki-list=" + key, "--virtual-time-budget=5000", "--dump-dom",
+       url_of(where, "/#said%20by%20chromium")},
+      {.environment = {"HOME=" + f.path, "XDG_CONFIG_HOME=" + f.path, "XDG_CACHE_HOME=" + f.path}});
+  INFO(shown.err);
+  REQUIRE(shown.code == 0);
+  CAPTURE(shown.out);
+#ifdef WEIR_TEST_HTTP2
+  CHECK(shown.out.find("<li>the page came by h2</li>") != std::string::npos);
+#else
+  CHECK(shown.out.find("<li>the page came by http/1.1</li>") != std::string::npos);
+#endif
+  CHECK(shown.out.find("<li>said by chromium</li>") != std::string::npos);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+#endif
