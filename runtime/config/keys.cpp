@@ -196,6 +196,29 @@ key words_of(std::string name, std::vector<std::string> known, std::string none,
   return {std::move(name), key_kind::list, "NAME", std::move(help), allowed, assign, show};
 }
 
+/// Any words, each not empty.
+template <class Field>
+key texts(std::string name, std::string placeholder, std::string none, std::string allowed,
+          std::string help, Field field) {
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    const bool cleared = given.size() == 1 && given[0] == none;
+    if (std::ranges::any_of(given, [](const auto& one) { return one.empty(); })) return false;
+    field(c).assign(given.begin(), cleared ? given.begin() : given.end());
+    return true;
+  };
+  auto show = [=](const config& c) {
+    return field(c).empty() ? std::vector<std::string>{none} : field(c);
+  };
+  allowed += " or '" + none + "'";
+  return {std::move(name),
+          key_kind::list,
+          std::move(placeholder),
+          std::move(help),
+          allowed,
+          assign,
+          show};
+}
+
 /// Name servers; the word "system" stands for those that /etc/resolv.conf names.
 template <class Field>
 key servers(std::string name, std::string help, Field field) {
@@ -390,6 +413,14 @@ std::vector<key> make_keys() {
   k.push_back(number("http.drain_ms", 0, 86'400'000, "",
                      "wait for HTTP connections after the request to stop (0 = to their end)",
                      [](auto& c) -> auto& { return c.http.drain_ms; }));
+  k.push_back(boolean("http.compress", "gzip or zstd for clients that ask; see docs/http.md first",
+                      [](auto& c) -> auto& { return c.http.compress; }));
+  k.push_back(number("http.compress_least", 0, std::uint64_t(1) << 30, "",
+                     "bytes of a body that is worth compressing",
+                     [](auto& c) -> auto& { return c.http.compress_least; }));
+  k.push_back(number("http.compress_at_once", 1, 100'000, "",
+                     "bodies of a shard that are compressed at once; more go as they are",
+                     [](auto& c) -> auto& { return c.http.compress_at_once; }));
 
   k.push_back(text("tls.certificate", "FILE", "none", "a file name",
                    "our certificate and the chain behind it, PEM", is_anything,
@@ -403,6 +434,12 @@ std::vector<key> make_keys() {
   k.push_back(choice("tls.minimum", choices<std::string>{{"1.2", "1.2"}, {"1.3", "1.3"}},
                      "the oldest version of TLS to speak",
                      [](auto& c) -> auto& { return c.tls.minimum; }));
+  k.push_back(texts("tls.others", "FILE", "none", "file names",
+                    "certificate for other names with its key, PEM (repeatable)",
+                    [](auto& c) -> auto& { return c.tls.others; }));
+  k.push_back(text("tls.ticket_secret", "FILE", "none", "a file name",
+                   "32 bytes or more; who has the same resumes each other's sessions", is_anything,
+                   [](auto& c) -> auto& { return c.tls.ticket_secret; }));
 
   k.push_back(text("observe.listen", "ADDR:PORT", "off",
                    "an address and port, such as 127.0.0.1:9100",

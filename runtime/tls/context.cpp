@@ -7,6 +7,8 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "tls/session.hpp"
@@ -374,6 +376,13 @@ void context::reload(const context_options& options) { state_->reload(options); 
 
 context_options options_from(const config::tls_section& section) {
   context_options out;
+  for (const auto& file : section.others) out.others.push_back({file, {}});
+  if (const auto& file = section.ticket_secret; !file.empty()) {
+    std::ifstream in(file, std::ios::binary);
+    out.ticket_secret.assign(std::istreambuf_iterator<char>(in), {});
+    if (!in) throw config_error("tls.ticket_secret: cannot read " + file);
+    if (out.ticket_secret.empty()) throw config_error("tls.ticket_secret: " + file + " is empty");
+  }
   out.certificate = section.certificate;
   out.key = section.key;
   out.authorities = section.authorities;

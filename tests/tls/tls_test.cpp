@@ -1,7 +1,11 @@
 // TLS in the simulated network: real handshakes, virtual time. What a secured stream promises, and
 // what its handshake is bounded by.
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <vector>
 
 #include "tls/world.hpp"
@@ -84,6 +88,37 @@ TEST_CASE("contexts_with_one_secret_resume_each_other_s_sessions") {
   world w;
   w.serving.ticket_secret = "short";
   CHECK_THROWS_AS(tls::server_context(w.serving), weir::config_error);
+}
+
+TEST_CASE("the_configuration_names_further_certificates_and_the_tickets_secret") {
+  world w;
+  const auto other = w.trusted.issue({.name = "second.test"});
+  char name[] = "/tmp/weir-tls-secret-XXXXXX";
+  const int made = ::mkstemp(name);
+  REQUIRE(made >= 0);
+  ::close(made);
+  const std::string file = name;
+  std::ofstream(file) << std::string(40, 's');
+  weir::config::tls_section section;
+  section.others = {other.certificate + other.key};  // files, or the text itself
+  section.ticket_secret = file;
+  const auto read = tls::options_from(section);
+  CHECK(read.ticket_secret == std::string(40, 's'));
+  w.serving.others = read.others;
+  w.how.name = "second.test";
+  std::vector<std::string> names;
+  w.talk(echo, [&](tls::tls_stream& peer) -> task<> {
+    names = peer.peer_certificate()->names;
+    co_await say_hello(peer);
+  });
+  CHECK(names == std::vector<std::string>{"second.test"});
+  std::ofstream(file) << "short";
+  section.certificate = other.certificate + other.key;
+  CHECK_THROWS_AS(tls::server_context{section}, weir::config_error);
+  std::ofstream(file).flush();
+  CHECK_THROWS_AS((void)tls::options_from(section), weir::config_error);
+  ::unlink(file.c_str());
+  CHECK_THROWS_AS((void)tls::options_from(section), weir::config_error);
 }
 
 TEST_CASE("a_further_certificate_without_its_key_is_refused") {

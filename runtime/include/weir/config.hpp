@@ -99,6 +99,9 @@ struct config {
     std::uint32_t idle_timeout_ms = 60'000;
     std::uint32_t write_timeout_ms = 30'000;
     std::uint32_t drain_ms = 5'000;
+    bool compress = false;
+    std::uint64_t compress_least = 1024;  ///< bytes
+    std::uint64_t compress_at_once = 64;
   } http;
 
   struct tls_section {
@@ -106,6 +109,8 @@ struct config {
     std::string key;          ///< file; empty = in the certificate's
     std::string authorities;  ///< file; whom to trust; empty = whom the system trusts
     std::string minimum = "1.2";
+    std::vector<std::string> others;  ///< files; each a certificate for other names, and its key
+    std::string ticket_secret;        ///< file; empty = each context has its own
   } tls;
 
   struct observe_section {
