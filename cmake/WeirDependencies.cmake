@@ -67,6 +67,25 @@ if(weir_websocket AND NOT (WEIR_WSLAY_INCLUDE AND WEIR_WSLAY_LIBRARY AND ZLIB_FO
   message(FATAL_ERROR "WEIR_WITH_WEBSOCKET=ON: install libwslay-dev and zlib1g-dev")
 endif()
 
+# Compressed answers, where zlib and libzstd are there.
+set(weir_gzip OFF)
+set(weir_zstd OFF)
+if(NOT WEIR_WITH_COMPRESSION STREQUAL "OFF")
+  pkg_check_modules(ZSTD IMPORTED_TARGET libzstd)
+  if(ZLIB_FOUND)
+    set(weir_gzip ON)
+  endif()
+  if(ZSTD_FOUND)
+    set(weir_zstd ON)
+  endif()
+  if(WEIR_WITH_COMPRESSION STREQUAL "ON" AND NOT (weir_gzip AND weir_zstd))
+    message(FATAL_ERROR "WEIR_WITH_COMPRESSION=ON: install zlib1g-dev and libzstd-dev")
+  endif()
+  if(NOT (weir_gzip AND weir_zstd))
+    message(STATUS "weir::http: without all compression (zlib1g-dev, libzstd-dev)")
+  endif()
+endif()
+
 # HTTP/2 is part of weir::http where nghttp2 is there with its limits on resets and continuations.
 set(weir_http2 OFF)
 if(NOT WEIR_WITH_HTTP2 STREQUAL "OFF")

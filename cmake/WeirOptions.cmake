@@ -15,6 +15,7 @@ option(WEIR_BUILD_TOOLS "build weir-probe and the other tools" ${WEIR_TOP_LEVEL}
 option(WEIR_WITH_TASKS "coroutines know where they wait: 8 bytes each (weir-ps, /tasks)" ON)
 option(WEIR_BUILD_FUZZ "build the fuzz targets with libFuzzer (clang only)" OFF)
 set(WEIR_WITH_WEBSOCKET AUTO CACHE STRING "WebSocket in weir::http, on wslay and zlib (AUTO, ON, OFF)")
+set(WEIR_WITH_COMPRESSION AUTO CACHE STRING "gzip and zstd in weir::http, on zlib and libzstd (AUTO, ON, OFF)")
 set(WEIR_WITH_HTTP2 AUTO CACHE STRING "HTTP/2 in weir::http, on nghttp2 (AUTO, ON, OFF)")
 set(WEIR_SANITIZE "" CACHE STRING "sanitizers for the whole build (list: address;undefined or thread)")
 

@@ -26,7 +26,7 @@ http::router site_of() {
   });
   site.get("/stream", [](http::request&) -> task<http::response> {
     http::response out;
-    out.body([](http::body_writer& to) -> task<> {
+    out.field("Content-Type", "text/plain").body([](http::body_writer& to) -> task<> {
       for (int i = 0; i < 200; ++i) co_await to.write(std::string(1000, 's'));
     });
     co_return out;
@@ -102,6 +102,39 @@ struct http_in_the_clear {
   }
 };
 
+/// A stream, a text and a long text, compressed on the way and decompressed by the client.
+struct http_compressed {
+  static task<> serve(side& me) {
+    const auto site = site_of();
+    http::server server(me.here, [&](http::request& asked) { return site(asked); },
+                        {.compress = true});
+    co_await serve_until_done(
+        me, [&](weir::any_stream peer) { return server.session(std::move(peer)); });
+    CHECK(server.counters().compressed == 2);
+  }
+  static task<> ask(side& me) {
+    const auto where = co_await me.target();
+    const auto base = "http://" + where.to_string();
+    {
+      http::client web(me.here, {.decode = true});
+      http::client_request post(http::method::post, base + "/echo");
+      std::string text;
+      while (text.size() < 200'000) text += std::to_string(text.size()) + ", ";
+      post.body(text);
+      auto got = co_await web.send(post);
+      CHECK(got.decoded());
+      const auto back = co_await got.body().read_all();
+      const bool same = back == text;
+      CHECK(same);
+      got = co_await web.get(base + "/stream");
+      CHECK(got.decoded());
+      const auto stream = co_await got.body().read_all();
+      CHECK(stream.size() == 200'000);
+    }
+    me.signal(1);
+  }
+};
+
 template <class Case>
 struct serving {
   static task<> subject(side& me) { return Case::serve(me); }
@@ -117,6 +150,12 @@ using http_1_is_answered = serving<http_in_the_clear<false>>;
 using http_1_is_asked = asking<http_in_the_clear<false>>;
 CONFORMANCE(http_1_is_answered);
 CONFORMANCE(http_1_is_asked);
+#if CONFORMANCE_CODINGS
+using http_1_compresses_its_answers = serving<http_compressed>;
+using http_1_decompresses_answers = asking<http_compressed>;
+CONFORMANCE(http_1_compresses_its_answers);
+CONFORMANCE(http_1_decompresses_answers);
+#endif
 #if CONFORMANCE_HTTP2
 using http_2_is_answered = serving<http_in_the_clear<true>>;
 using http_2_is_asked = asking<http_in_the_clear<true>>;

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "http/client/decoding.hpp"
 #include "http/client/exchange.hpp"
 #include "http/client/h1_exchange.hpp"
 #if WEIR_HTTP_WITH_H2
@@ -39,6 +40,18 @@ task<std::unique_ptr<detail::exchange>> perform(client::state& by, const client_
       throw io_error(std::make_error_code(std::errc::connection_reset), "http: " + to.origin());
     ++by.counters.repeated;
   }
+}
+
+/// The answer, its body decompressed where that was asked for.
+client_answer answer_of(const client_settings& how, const client_request& asked,
+                        std::unique_ptr<detail::exchange> from) {
+  std::unique_ptr<detail::decoding> decoded;
+  const auto* named = find_field(from->head().fields, "content-encoding");
+  if (named != nullptr && detail::asks_for_codings(how, asked)) {
+    if (const auto what = read_coding(named->value))
+      decoded = std::make_unique<detail::decoding>(*what, from->body(), how.most_expansion);
+  }
+  return client_answer(std::move(from), std::move(decoded));
 }
 
 bool is_redirect(int status) {
@@ -130,7 +143,9 @@ void client::state::keep(detail::client_origin& of,
 
 // --- Answers.
 
-client_answer::client_answer(std::unique_ptr<detail::exchange> of) : exchange_(std::move(of)) {}
+client_answer::client_answer(std::unique_ptr<detail::exchange> of,
+                             std::unique_ptr<detail::decoding> decoded)
+    : exchange_(std::move(of)), decoded_(std::move(decoded)) {}
 client_answer::client_answer(client_answer&&) noexcept = default;
 client_answer& client_answer::operator=(client_answer&&) noexcept = default;
 client_answer::~client_answer() = default;
@@ -143,7 +158,10 @@ std::string_view client_answer::field(std::string_view name) const {
   return found == nullptr ? std::string_view() : found->value;
 }
 const url& client_answer::from() const { return exchange_->to(); }
-body_reader client_answer::body() { return exchange_->body(); }
+body_reader client_answer::body() {
+  if (decoded_ == nullptr) return exchange_->body();
+  return body_reader(static_cast<detail::body_source&>(*decoded_));
+}
 
 // --- The client.
 
@@ -178,9 +196,10 @@ task<client_answer> client::send(client_request& asked) {
     const int status = exchange->head().status;
     const auto* location = find_field(exchange->head().fields, "location");
     if (!is_redirect(status) || location == nullptr || followed >= state_->settings.max_redirects)
-      co_return client_answer(std::move(exchange));
+      co_return answer_of(state_->settings, asked, std::move(exchange));
     const bool becomes_get = status == 303 || (status <= 302 && as == method::post);
-    if (!becomes_get && with_body && once) co_return client_answer(std::move(exchange));
+    if (!becomes_get && with_body && once)
+      co_return answer_of(state_->settings, asked, std::move(exchange));
     auto next = to->resolve(location->value);
     if (!next || !can_follow(*next))
       throw io_error(std::make_error_code(std::errc::protocol_error),

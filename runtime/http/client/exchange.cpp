@@ -1,6 +1,9 @@
 // What an exchange in either version does alike (exchange.hpp).
 #include "http/client/exchange.hpp"
 
+#include <algorithm>
+
+#include "http/coding/coding.hpp"
 #include "weir/error.hpp"
 
 namespace weir::http::detail {
@@ -19,6 +22,14 @@ bool is_idempotent(method what) {
 bool names_a_user(std::string_view field) {
   return equals_ignoring_case(field, "authorization") || equals_ignoring_case(field, "cookie") ||
          equals_ignoring_case(field, "proxy-authorization");
+}
+
+bool asks_for_codings(const client_settings& how, const client_request& asked) {
+  if (!how.decode || known_codings().empty()) return false;
+  return std::ranges::none_of(asked.fields(), [](const auto& one) {
+    return equals_ignoring_case(one.first, "accept-encoding") ||
+           equals_ignoring_case(one.first, "range");
+  });
 }
 
 task<> exchange::drop_body() {

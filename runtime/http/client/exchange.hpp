@@ -135,6 +135,8 @@ class exchange {
 /// RFC 9110 9.2.2.
 bool is_idempotent(method what);
 bool names_a_user(std::string_view field);
+/// The client's own Accept-Encoding goes with this request.
+bool asks_for_codings(const client_settings& how, const client_request& asked);
 
 }  // namespace detail
 

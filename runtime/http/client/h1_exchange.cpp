@@ -1,5 +1,6 @@
 // One request and its answer in HTTP/1 (h1_exchange.hpp).
 #include "http/client/h1_exchange.hpp"
+#include "http/coding/coding.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -118,6 +119,8 @@ void h1_exchange::write_head(const client_request& asked, method as, bool keep_u
     fmt::format_to(out, "{}: {}\r\n", key, value);
   }
   if (!has_agent) head_ += "User-Agent: weir\r\n";
+  if (asks_for_codings(client_.settings, asked))
+    fmt::format_to(out, "Accept-Encoding: {}\r\n", known_codings());
   chunked_ = with_body_ && stream != nullptr && !stream->length;
   if (with_body_ && text != nullptr) fmt::format_to(out, "Content-Length: {}\r\n", text->size());
   if (with_body_ && stream != nullptr && stream->length)

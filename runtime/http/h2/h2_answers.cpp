@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "http/files/file_block.hpp"
 #include "http/h2/h2_callbacks.hpp"
 #include "http/h2/h2_session.hpp"
 #include "weir/error.hpp"
@@ -39,6 +40,7 @@ task<> h2_session::serve(std::shared_ptr<h2_stream> stream) {
     } catch (...) {
       with = here_.instead(asked, how);
     }
+    here_.compress.apply(asked, with);
   }
   const bool given = co_await give(*stream, with, asked);
   note(refusal != 0 ? nullptr : &asked, *stream, with.status(), begun);
@@ -112,9 +114,8 @@ task<> h2_session::answer(h2_stream& stream, response& with, bool head_only) {
     std::vector<std::byte> block(std::min<std::uint64_t>(file_block, file->length));
     for (std::uint64_t done = 0; done < file->length;) {
       const auto want = std::min<std::uint64_t>(block.size(), file->length - done);
-      const auto n = file->file.read_at(file->offset + done,
-                                        std::span(block).first(static_cast<std::size_t>(want)));
-      if (n == 0) throw io_error(std::make_error_code(std::errc::io_error), "file");
+      const auto room = std::span(block).first(static_cast<std::size_t>(want));
+      const auto n = co_await read_block(file->file, file->offset + done, room);
       co_await stream.write_body(std::span<const std::byte>(block).first(n));
       done += n;
     }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <stdexcept>
 
+#include "http/coding/coding.hpp"
 #include "http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
 #include "weir/when.hpp"
@@ -45,6 +46,7 @@ bool h2_exchange::submit(const client_request& asked, method as, bool with_body,
     head.add(key, value);
   }
   if (!has_agent) head.add("user-agent", "weir");
+  if (asks_for_codings(client_.settings, asked)) head.add("accept-encoding", known_codings());
   if (with_body && text != nullptr) head.add("content-length", std::to_string(text->size()));
   if (with_body && stream != nullptr && stream->length)
     head.add("content-length", std::to_string(*stream->length));

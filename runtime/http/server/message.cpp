@@ -130,6 +130,17 @@ response& response::field(std::string_view name, std::string_view value) {
   return *this;
 }
 
+std::string_view response::field(std::string_view name) const {
+  for (const auto& [key, value] : fields_)
+    if (equals_ignoring_case(key, name)) return value;
+  return {};
+}
+
+response& response::remove(std::string_view name) {
+  std::erase_if(fields_, [&](const auto& one) { return equals_ignoring_case(one.first, name); });
+  return *this;
+}
+
 response text(std::string body) { return with_type("text/plain; charset=utf-8", std::move(body)); }
 response html(std::string body) { return with_type("text/html; charset=utf-8", std::move(body)); }
 response json(std::string body) { return with_type("application/json", std::move(body)); }

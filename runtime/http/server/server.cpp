@@ -55,6 +55,9 @@ void tell_counters(const void* of, weir::detail::shown_counts::numbers& out) {
   out.push_back({"http", "refused_requests", "requests that were malformed, too large or too slow",
                  c.refused_requests});
   out.push_back({"http", "failures", "handlers that threw; answered with 500", c.failures});
+  out.push_back({"http", "compressed", "answers that were compressed", c.compressed});
+  out.push_back({"http", "uncompressed", "answers that were not, beyond http.compress_at_once",
+                 c.uncompressed});
 }
 
 using serving = std::function<task<>(any_stream)>;
@@ -121,6 +124,9 @@ server_settings settings_from(const config::http_section& section) {
   out.idle_timeout = time(section.idle_timeout_ms);
   out.write_timeout = time(section.write_timeout_ms);
   out.drain = time(section.drain_ms);
+  out.compress = section.compress;
+  out.compress_least = section.compress_least;
+  out.compress_at_once = section.compress_at_once;
   return out;
 }
 

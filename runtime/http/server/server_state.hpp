@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "http/server/compress.hpp"
 #include "http/wire/response.hpp"
 #include "weir/http/server.hpp"
 
@@ -43,6 +44,7 @@ struct server::state {
   const bool simulated;
   std::shared_ptr<server_counters> counted = std::make_shared<server_counters>();
   server_counters& counters = *counted;  // shown with the shard
+  compressor compress{settings, counters};
   wire::date_cache date;
   std::function<void(const access_entry&)> on_access;
   std::function<void(std::exception_ptr, const request&)> on_failure;

@@ -143,6 +143,7 @@ task<session::next> session::one_request() {
   } catch (...) {
     with = here_.instead(asked, how);
   }
+  here_.compress.apply(asked, with);
   if (how == server::state::outcome::refused) keep_alive_ = keep_alive_ && request_over_;
   if (how == server::state::outcome::failed) keep_alive_ = false;
   // A client that was not told to go on may send its body or not: there is no telling what comes.

@@ -10,11 +10,10 @@
 
 #include <fmt/format.h>
 
+#include "http/files/file_block.hpp"
 #include "http/server/session.hpp"
 #include "http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
-#include "weir/offload.hpp"
-#include "weir/timing.hpp"
 
 namespace weir::http {
 namespace {
@@ -151,20 +150,9 @@ task<> session::send_file(response::file_part& part) {
     }
     const auto room = std::span(block).first(
         static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), left)));
-    auto n = part.file.read_now(offset, room);
-    if (n == 0) {  // the disk has to be waited for: on another thread
-      auto read = [&] { return part.file.read_at(offset, room); };
-      auto got = co_await offload(read).nothrow();
-      while (!got && got.error() == std::errc::resource_unavailable_try_again) {
-        co_await sleep_for(std::chrono::milliseconds(5));  // many files at once: in turn
-        got = co_await offload(read).nothrow();
-      }
-      if (!got) throw io_error(got.error(), "file");
-      n = *got;
-    }
     // The length was promised: a file that shrank, or cannot be read, ends the connection and not
     // the answer.
-    if (n == 0) throw io_error(std::make_error_code(std::errc::io_error), "file");
+    const auto n = co_await read_block(part.file, offset, room);
     co_await send(std::span<const std::byte>(block).first(n));
     body_sent_ += n;
   }

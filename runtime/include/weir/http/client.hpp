@@ -52,6 +52,10 @@ struct client_settings {
   std::size_t max_connections_per_origin = 8;  ///< more requests wait; HTTP/2 takes one
   std::size_t max_idle_connections = 64;       ///< kept, of all origins
   http2_use http2 = http2_use::where_agreed;
+  /// Asks for compressed answers (zstd, gzip, as they were built in), and gives their bodies
+  /// decompressed. Not for requests that ask for a range, or for a coding in their own words.
+  bool decode = false;
+  std::uint64_t most_expansion = 100;  ///< times what came, beyond a first MiB; limit_exceeded
   /// Requests for http go to this proxy, which is given the whole URL; for https it opens a way.
   std::optional<endpoint> proxy = {};
 };
@@ -103,13 +107,15 @@ class client_request {
 
 namespace detail {
 class exchange;
-}
+class decoding;
+}  // namespace detail
 
 /// An answer, whose body is still to be read. Its connection is kept for the next request once the
 /// body was read to its end, and closed where it was not. Goes before its client.
 class client_answer {
  public:
-  explicit client_answer(std::unique_ptr<detail::exchange> of);
+  explicit client_answer(std::unique_ptr<detail::exchange> of,
+                         std::unique_ptr<detail::decoding> decoded = {});
   client_answer(client_answer&&) noexcept;
   client_answer& operator=(client_answer&&) noexcept;
   ~client_answer();
@@ -121,11 +127,14 @@ class client_answer {
   /// Whose answer it is, after redirects.
   const http::url& from() const;
   /// read() throws io_error: timed_out, connection_reset, error::end_of_stream (the connection
-  /// ended within the body), protocol_error (malformed).
+  /// ended within the body), protocol_error (malformed), error::limit_exceeded (most_expansion).
   body_reader body();
+  /// Its body is given decompressed; the fields say what came.
+  bool decoded() const { return decoded_ != nullptr; }
 
  private:
   std::unique_ptr<detail::exchange> exchange_;
+  std::unique_ptr<detail::decoding> decoded_;
 };
 
 class client {

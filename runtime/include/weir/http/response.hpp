@@ -72,6 +72,13 @@ class response {
   /// end or another control character in it, and for a field that is the connection's business.
   response& field(std::string_view name, std::string_view value);
   std::span<const std::pair<std::string, std::string>> fields() const { return fields_; }
+  /// The value of the first field of that name; empty where there is none.
+  std::string_view field(std::string_view name) const;
+  /// field() in place of those of that name.
+  response& replace(std::string_view name, std::string_view value) {
+    return remove(name).field(name, value);
+  }
+  response& remove(std::string_view name);
 
   /// The body, in one of its forms.
   response& body(std::string text) { return body_ = std::move(text), *this; }

@@ -41,6 +41,12 @@ struct server_settings {
       std::chrono::seconds(30);  ///< after a last answer, for a client that still sends
   duration linger_silence = std::chrono::seconds(2);  ///< and for one that does not
   duration drain = std::chrono::seconds(5);           ///< for connections after the request to stop
+  /// Compresses answers for clients that ask for it (gzip, zstd): texts of 200, 403 and 404 that
+  /// are not compressed and do not say "Cache-Control: no-transform". Off, since a secret that is
+  /// compressed beside what an attacker chose can be guessed by its length (BREACH).
+  bool compress = false;
+  std::size_t compress_least = 1024;  ///< bytes of a body that is worth it
+  std::size_t compress_at_once = 64;  ///< bodies on their way, half a MiB each; more go as they are
 };
 
 /// Configuration's [http] as settings.
@@ -53,6 +59,8 @@ struct server_counters {
   std::uint64_t requests = 0;             ///< that were handed to the handler
   std::uint64_t refused_requests = 0;     ///< that were not: malformed, too large, too slow
   std::uint64_t failures = 0;             ///< handlers that threw; 500
+  std::uint64_t compressed = 0;           ///< answers
+  std::uint64_t uncompressed = 0;         ///< that were not, beyond compress_at_once
 };
 
 /// One answered request. Refers to the request.
