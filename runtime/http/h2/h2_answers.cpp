@@ -1,6 +1,7 @@
 // Requests through the handler, and their answers (h2_session.hpp).
 #include <algorithm>
 #include <exception>
+#include <memory>
 #include <stdexcept>
 #include <utility>
 
@@ -111,12 +112,14 @@ task<> h2_session::answer(h2_stream& stream, response& with, bool head_only) {
     if (stream.left.value_or(0) != 0)
       throw std::logic_error("an answer's body is shorter than was said");
   } else if (file != nullptr) {
-    std::vector<std::byte> block(std::min<std::uint64_t>(file_block, file->length));
+    const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(file_block, file->length));
+    const auto memory = std::make_unique_for_overwrite<std::byte[]>(size);
+    const std::span block(memory.get(), size);
     for (std::uint64_t done = 0; done < file->length;) {
       const auto want = std::min<std::uint64_t>(block.size(), file->length - done);
-      const auto room = std::span(block).first(static_cast<std::size_t>(want));
+      const auto room = block.first(static_cast<std::size_t>(want));
       const auto n = co_await read_block(file->file, file->offset + done, room);
-      co_await stream.write_body(std::span<const std::byte>(block).first(n));
+      co_await stream.write_body(block.first(n));
       done += n;
     }
   } else {

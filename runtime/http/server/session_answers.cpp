@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <charconv>
 #include <iterator>
+#include <memory>
 #include <stdexcept>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
 
@@ -137,7 +137,9 @@ int session::socket_below() {
 task<> session::send_file(response::file_part& part) {
   const int below = part.length > file_block ? socket_below() : -1;
   const auto at_once = below < 0 ? file_block : file_block / 4;
-  std::vector<std::byte> block(std::min<std::uint64_t>(at_once, part.length));
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, part.length));
+  const auto memory = std::make_unique_for_overwrite<std::byte[]>(size);
+  const std::span block(memory.get(), size);
   while (body_sent_ < part.length) {
     const auto left = part.length - body_sent_;
     const auto offset = part.offset + body_sent_;
@@ -148,12 +150,13 @@ task<> session::send_file(response::file_part& part) {
       if (sent != 0) continue;
       // Nothing went: what is written now is waited for, and then there is room again.
     }
-    const auto room = std::span(block).first(
-        static_cast<std::size_t>(std::min<std::uint64_t>(block.size(), left)));
+    // The head goes with the first of it: little where the rest needs no copy.
+    const auto most = below >= 0 && body_sent_ == 0 ? copied_up_to : block.size();
+    const auto room = block.first(static_cast<std::size_t>(std::min<std::uint64_t>(most, left)));
     // The length was promised: a file that shrank, or cannot be read, ends the connection and not
     // the answer.
     const auto n = co_await read_block(part.file, offset, room);
-    co_await send(std::span<const std::byte>(block).first(n));
+    co_await send(block.first(n));
     body_sent_ += n;
   }
 }
