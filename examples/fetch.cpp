@@ -85,6 +85,7 @@ int main(int argc, char** argv) {
   parser.flag("--include", "print the fields as well", wanted.fields);
   parser.value("--http2", "WHEN", "never, agreed (over TLS) or always: in the clear too", "agreed",
                [&](std::string_view when) { return read_http2(when, wanted.settings.http2); });
+  parser.flag("--compressed", "ask for zstd or gzip, and decompress it", wanted.settings.decode);
   parser.flag("--quiet", "no progress", wanted.quiet);
   // The URL may stand alone.
   std::vector<char*> words(argv, argv + argc);

@@ -97,6 +97,35 @@ ON_EVERY_BACKEND(fetch_gets_what_http_server_gives) {
   CHECK(server.wait() == 0);
 }
 
+#ifdef WEIR_TEST_CODINGS
+ON_EVERY_BACKEND(files_go_compressed_to_curl_and_fetch) {
+  folder f;
+  std::string text;
+  while (text.size() < 500'000) text += std::to_string(text.size()) + " is a number\n";
+  std::ofstream(f.path + "/long.txt", std::ios::binary) << text;
+  process server(command_line(http_server(), on,
+                              {"--http", on.address + ":80", "--root", f.path, "--http.compress"}));
+  const auto where = place_of(server.wait_line("listening http "));
+  const auto url = url_of(where, "/long.txt");
+  bool same = curl_at(url, {"--compressed"}) == text;
+  CHECK(same);
+  same = curl_at(url, {"--compressed", "--http2-prior-knowledge"}) == text;
+  CHECK(same);
+  same = curl_at(url) == text;
+  CHECK(same);
+  const auto on_the_wire = curl_at(url, {"-H", "Accept-Encoding: gzip"});
+  CHECK(on_the_wire.size() < text.size() / 3);
+  CHECK(curl_at(url, {"-I", "-H", "Accept-Encoding: zstd"}).find("Content-Encoding: zstd") !=
+        std::string::npos);
+  const auto got = fetch(url, {"--compressed"});
+  CHECK(got.code == 0);
+  same = got.out == text;
+  CHECK(same);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+#endif
+
 ON_EVERY_BACKEND(a_long_file_reaches_a_slow_reader_whole) {
   folder f;
   const auto content = some_bytes(24u << 20);
@@ -136,6 +165,22 @@ TEST_CASE("hello_takes_what_curl_sends_in_every_way") {
   server.signal(SIGTERM);
   CHECK(server.wait() == 0);
 }
+
+#ifdef WEIR_TEST_CODINGS
+TEST_CASE("fetch_decompresses_what_nginx_has_compressed") {
+  if (!own_network() || !usable(kernel_backend) || !there("/usr/sbin/nginx")) return;
+  folder f;
+  std::string text;
+  while (text.size() < 300'000) text += std::to_string(text.size()) + " is a number\n";
+  std::ofstream(f.path + "/long.txt", std::ios::binary) << text;
+  nginx peer(f, "root " + f.path + "; gzip on; gzip_types *; location = / { return 204; }");
+  const auto got = fetch("http://127.0.0.1:8088/long.txt", {"--compressed", "--include"});
+  CHECK(got.code == 0);
+  CHECK(got.out.find("Content-Encoding: gzip") != std::string::npos);
+  const bool same = got.out.ends_with(text);
+  CHECK(same);
+}
+#endif
 
 TEST_CASE("nginx_is_a_server_to_fetch_and_a_proxy_to_http_server") {
   if (!own_network() || !usable(kernel_backend) || !there("/usr/sbin/nginx")) return;

@@ -112,7 +112,7 @@ coding negotiate(std::span<const field> fields) {
   return said.identity && *said.identity > weight ? coding::identity : best;
 }
 
-std::unique_ptr<encoder> encoder::make(coding what) {
+std::unique_ptr<encoder> encoder::make([[maybe_unused]] coding what) {
 #if WEIR_HTTP_WITH_GZIP
   if (what == coding::gzip) return make_gzip_encoder();
 #endif
@@ -122,7 +122,7 @@ std::unique_ptr<encoder> encoder::make(coding what) {
   not_built_in();
 }
 
-std::unique_ptr<decoder> decoder::make(coding what) {
+std::unique_ptr<decoder> decoder::make([[maybe_unused]] coding what) {
 #if WEIR_HTTP_WITH_GZIP
   if (what == coding::gzip) return make_gzip_decoder();
 #endif
