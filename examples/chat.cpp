@@ -1,6 +1,6 @@
-// chat: a page and a WebSocket, behind TLS too; what one says all hear, on whichever shard they are.
-// Whoever reads too slowly is let go: each member has a queue of his own with a bound, and a full
-// one is nobody else's trouble.
+// chat: a page and a WebSocket, behind TLS too; what one says all hear, on whichever shard they
+// are. Whoever reads too slowly is let go: each member has a queue of his own with a bound, and a
+// full one is nobody else's trouble.
 #include <memory>
 #include <optional>
 #include <string>

@@ -73,6 +73,18 @@ std::string get(std::string_view target, std::string_view fields = "") {
 
 }  // namespace
 
+TEST_CASE("an_empty_line_in_two_pieces_between_requests_begins_none") {
+  request_parser parser({});
+  for (const std::string_view text : {"\r", "\n", "\r\n"}) {
+    auto piece = std::as_bytes(std::span(text));
+    CHECK(parser.feed(piece) == request_parser::outcome::more);
+    CHECK(parser.idle() == (text != "\r"));
+  }
+  const std::string_view text = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+  auto piece = std::as_bytes(std::span(text));
+  CHECK(parser.feed(piece) == request_parser::outcome::head);
+}
+
 TEST_CASE("a_request_is_taken_whole_and_in_any_pieces") {
   CHECK(same_in_all_cuts(get("/plaintext?x=1")) == "GET /plaintext?x=1 keep");
   CHECK(same_in_all_cuts("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n") == "HEAD / keep");

@@ -60,7 +60,8 @@ request_parser::outcome request_parser::feed_head(std::span<const std::byte>& by
   begun_ = true;
   for (;;) {
     const auto found = splitter_.feed(bytes);
-    if (!splitter_.text().empty()) at_ = at::in_head;
+    // An empty line that came in two pieces was none of a request's.
+    at_ = splitter_.text().empty() ? at::between : at::in_head;
     switch (found) {
       case head_splitter::outcome::more: return outcome::more;
       case head_splitter::outcome::malformed: return refuse(bad_request);
