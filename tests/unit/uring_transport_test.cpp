@@ -356,6 +356,39 @@ TEST_CASE("a_lending_reader_waits_for_a_buffer_and_gets_the_first_that_comes_bac
   }
 }
 
+TEST_CASE("readers_of_silent_peers_keep_no_buffer_that_others_wait_for") {
+  if (!allowed()) return;
+  world w(with_buffers(4, 1024));
+  if (!w.driver().features().multishot_receive) return;
+  w.run([&](shard& s) -> task<> {
+    pair p;
+    co_await make_pair(s, p);
+    std::vector<weir::lent_buffer> held;
+    for (int i = 0; i < 4; ++i) {
+      co_await p.client.write_all("x");
+      held.push_back(co_await p.server.receive());
+    }
+    // They begin to wait while there is no buffer, which the kernel says before it looks for bytes.
+    std::vector<pair> silent(8);
+    weir::scope readers(s);
+    std::size_t came = 0;
+    for (auto& one : silent) {
+      co_await make_pair(s, one);
+      readers.spawn(receive_into(one.server, came));
+    }
+    for (int turn = 0; turn < 20; ++turn) co_await weir::sleep_for(1ms);
+    held.clear();
+    for (int round = 0; round < 3; ++round) {
+      co_await p.client.write_all("y");
+      auto lent = co_await p.server.receive().timeout(10s).nothrow();
+      CHECK((lent.has_value() && lent->size() == 1));
+    }
+    for (auto& one : silent) co_await one.client.write_all("z");
+    co_await readers.join();
+    CHECK(came == silent.size());
+  });
+}
+
 TEST_CASE("a_lending_reader_that_gave_up_and_closed_leaves_the_next_buffers_to_others") {
   if (!allowed()) return;
   for (bool oldest : {false, true}) {
