@@ -64,7 +64,9 @@ uring_driver::uring_driver(const options& wanted)
 }
 
 uring_driver::~uring_driver() {
-  // The pending read targets this object's memory: it must be over before that goes.
+  // The pending read targets this object's memory: it must be over before that goes. It may have
+  // ended with a late wake() before it could be cancelled, and is not begun again then.
+  closing_ = true;
   if (event_armed_) cancel(event);
   wait_for_kernel([this] { return !event_armed_; });
   io_uring_queue_exit(&ring_);
@@ -183,7 +185,7 @@ void uring_driver::dispatch(const io_uring_cqe& cqe) {
   if (cqe.user_data == nobody) return;
   if (cqe.user_data == event) {
     event_armed_ = false;
-    if (cqe.res == -ECANCELED) return;
+    if (cqe.res == -ECANCELED || closing_) return;
     arm_event();
   }
   ++counters_.wakes;

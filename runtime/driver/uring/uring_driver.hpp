@@ -160,6 +160,7 @@ class uring_driver final : public driver {
   std::atomic<bool> told_pending_{false};  // wake() has written to it
   int event_ = -1;
   bool event_armed_ = false;
+  bool closing_ = false;
   std::uint64_t event_value_ = 0;
   std::atomic<bool> wake_pending_{false};
 };
