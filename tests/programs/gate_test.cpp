@@ -329,13 +329,13 @@ TEST_CASE("gate_fetches_a_page_with_curl") {
 TEST_CASE("gate_publishes_ports_of_its_guest") {
   if (!world()) return;
   process p(gate({"-p", "8081:80", "-p", "[::1]:8082:81", "-p", "8083:82/udp"}, python(R"(
-def serve(family, address, port):
-    l = socket.create_server((address, port), family=family)
+def serve(l):
     while True:
         s, peer = l.accept()
         with s: s.sendall(b'from the guest: ' + read_all(s))
-threading.Thread(target=serve, args=(socket.AF_INET, '0.0.0.0', 80), daemon=True).start()
-threading.Thread(target=serve, args=(socket.AF_INET6, '::', 81), daemon=True).start()
+for family, at in (socket.AF_INET, ('0.0.0.0', 80)), (socket.AF_INET6, ('::', 81)):
+    l = socket.create_server(at, family=family)
+    threading.Thread(target=serve, args=(l,), daemon=True).start()
 u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 u.bind(('0.0.0.0', 82))
 print('ready', flush=True)
