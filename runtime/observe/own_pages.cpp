@@ -1,4 +1,5 @@
-// See own_pages.hpp; and what a shard keeps of pages and names (weir/admin.hpp).
+// Pages of the program's own: asking the shard that answers each; and what a shard keeps of pages
+// and names (weir/admin.hpp).
 #include "observe/own_pages.hpp"
 
 #include <algorithm>

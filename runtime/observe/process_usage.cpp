@@ -1,4 +1,4 @@
-// See process_usage.hpp.
+// The process's CPU, memory and descriptors, as the kernel tells them.
 #include "observe/process_usage.hpp"
 
 #include <sys/resource.h>

@@ -113,7 +113,7 @@ task<std::uint64_t> write_pattern(tcp_stream& stream, std::uint64_t size, std::s
   co_return sent;
 }
 
-task<std::string> read_text(tcp_stream& stream) {
+task<std::string> read_text(weir::any_stream& stream) {
   std::string text;
   std::array<std::byte, 4096> buffer;
   for (;;) {

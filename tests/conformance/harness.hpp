@@ -81,7 +81,7 @@ task<std::uint64_t> read_pattern(tcp_stream& stream, std::uint64_t limit = UINT6
 task<std::uint64_t> write_pattern(tcp_stream& stream, std::uint64_t size,
                                   std::size_t chunk = 64 * 1024);
 /// Reads until the end and gives all as text.
-task<std::string> read_text(tcp_stream& stream);
+task<std::string> read_text(weir::any_stream& stream);
 
 using coroutine = task<> (*)(side&);
 /// Runs one case on "uring", or on "uring 6.1": with no more of io_uring than Linux 6.1 knows. Says

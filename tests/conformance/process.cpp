@@ -22,17 +22,6 @@ task<bool> starts_processes(shard& s) {
   co_return !simulated;
 }
 
-task<std::string> all_of(weir::any_stream& stream) {
-  std::string text;
-  std::array<std::byte, 4096> buffer;
-  for (;;) {
-    auto n = co_await stream.read_some(buffer);
-    if (n == 0) break;
-    text += text_of(std::span(buffer).first(n));
-  }
-  co_return text;
-}
-
 task<> feed(weir::any_stream& into, std::span<const std::byte> bytes) {
   co_await into.write_all(bytes);
   into.close();
@@ -64,9 +53,9 @@ task<> process_is_written_read_and_awaited(shard& s) {
   CHECK(child.id() > 0);
   co_await child.input.write_all("quiet");
   child.input.close();
-  auto loud = co_await all_of(child.output);
+  auto loud = co_await read_text(child.output);
   CHECK(loud == "QUIET");
-  auto said = co_await all_of(child.errors);
+  auto said = co_await read_text(child.errors);
   CHECK(said == "said\n");
   auto status = co_await child.wait();
   CHECK(status.code == 3);
@@ -86,7 +75,7 @@ task<> process_takes_more_than_its_pipes_hold(shard& s) {
   const auto bytes = pattern(1'000'000);
   weir::scope tasks(s);
   tasks.spawn(feed(child.input, bytes));
-  auto back = co_await all_of(child.output);
+  auto back = co_await read_text(child.output);
   co_await tasks.join();
   const bool same = back == text_of(bytes);
   CHECK(same);

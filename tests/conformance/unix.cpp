@@ -31,17 +31,6 @@ task<> make(shard& s, connection& into) {
   into.server = std::move(*peer);
 }
 
-task<std::string> all_of(weir::any_stream& stream) {
-  std::string text;
-  std::array<std::byte, 4096> buffer;
-  for (;;) {
-    auto n = co_await stream.read_some(buffer);
-    if (n == 0) break;
-    text += text_of(std::span(buffer).first(n));
-  }
-  co_return text;
-}
-
 task<> write_bytes(weir::any_stream& stream, std::span<const std::byte> bytes) {
   co_await stream.write_all(bytes);
   stream.shutdown_send();
@@ -65,7 +54,7 @@ task<> unix_streams_carry_bytes_both_ways(shard& s) {
   CHECK(text_of(buffer) == "question");
   co_await peer->write_all("answer");
   peer->close();
-  auto text = co_await all_of(client);
+  auto text = co_await read_text(client);
   CHECK(text == "answer");
 }
 UNIX_CONFORMANCE(unix_streams_carry_bytes_both_ways);
@@ -222,7 +211,7 @@ task<> unix_pairs_are_connected_from_the_start(shard& s) {
   auto pair = weir::make_unix_pair(s);
   co_await pair.first.write_all("to the second");
   pair.first.shutdown_send();
-  auto text = co_await all_of(pair.second);
+  auto text = co_await read_text(pair.second);
   CHECK(text == "to the second");
   CHECK(pair.first.local_endpoint().is_unnamed());
   CHECK(pair.second.peer_credentials().pid != 0);
