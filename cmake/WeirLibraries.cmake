@@ -23,13 +23,13 @@ weir_declare_library(weir_sim sim)
 target_link_libraries(weir_sim PUBLIC weir_stack)
 target_include_directories(weir_sim PRIVATE "${WEIR_STACK_DIR}")
 
-# The runtime's two libraries. The core takes addresses, results and instants from the stack's public headers, and nothing
-# else of it; the back ends that WEIR_WITH_* choose are in weir.
+# The runtime's two libraries. The core takes addresses, results and instants from the stack's public headers, the probes
+# of stack/base, and nothing else of it; the back ends that WEIR_WITH_* choose are in weir.
 weir_declare_library(weir_core core)
 target_link_libraries(weir_core PUBLIC weir_stack)
 target_include_directories(weir_core
   PUBLIC $<BUILD_INTERFACE:${WEIR_RUNTIME_DIR}/include> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-  PRIVATE "${WEIR_RUNTIME_DIR}")
+  PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
 foreach(backend IN ITEMS URING ASIO STACK SIM)
   if(WEIR_WITH_${backend})
     target_compile_definitions(weir_core PUBLIC WEIR_WITH_${backend}=1)
@@ -56,6 +56,11 @@ endif()
 if(WEIR_WITH_SIM)
   target_link_libraries(weir PUBLIC weir_sim)
 endif()
+
+# No header of the installed ones has a probe.
+foreach(target IN ITEMS weir_stack weir_core weir)
+  target_compile_definitions(${target} PRIVATE WEIR_WITH_PROBES=$<BOOL:${weir_probes}>)
+endforeach()
 
 # For tests and benches that look behind the public headers: "wire/ipv4.hpp", "driver/driver.hpp".
 add_library(weir_internal INTERFACE)

@@ -253,6 +253,7 @@ std::size_t host::half_open_entries() const { return impl_->flows_.handshakes();
 std::size_t host::time_wait_entries() const { return impl_->flows_.time_wait_entries(); }
 
 const host_counters& host::counters() const { return impl_->core_.counters; }
+void host::watch(host_watcher* watcher) { impl_->core_.counters.set_watcher(watcher); }
 const host_options& host::options() const { return impl_->core_.options; }
 std::uint64_t host::memory_in_use() const { return impl_->memory_in_use(); }
 

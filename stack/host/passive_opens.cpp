@@ -303,7 +303,7 @@ void passive_opens::on_half_open_timer(instant now, std::uint32_t index) {
     return;
   }
   ++e.retransmissions;
-  core_.counters.add(counter::retransmissions);
+  core_.counters.add_sent_again(e.flow.local, e.flow.remote, 1, 0);
   send_syn_ack(now, e, how);
   core_.wheel.arm(e.timer, now + std::min(how.initial_rto * (1 << e.retransmissions), how.max_rto));
 }

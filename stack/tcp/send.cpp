@@ -166,7 +166,7 @@ bool connection::retransmit_record(context& ctx, std::uint32_t index, std::uint3
   s.retransmissions += segments;
   s.bytes_retransmitted += bytes;
   if (congestion_state_ != congestion_state::open) s.undo_bytes += bytes;
-  ctx.counters.add(counter::retransmissions, segments);
+  ctx.counters.add_sent_again(flow_.local, flow_.remote, segments, bytes);
   emit_data(ctx, r.start, bytes, with_fin, transmission::again);
   if (timers_.runs(timer::none) || timers_.runs(timer::persist)) arm_retransmit(ctx);
   return true;

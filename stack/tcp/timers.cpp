@@ -186,7 +186,7 @@ void connection::on_syn_timer(context& ctx) {
   ++backoff_;
   if (syn_retransmissions_ < 255) ++syn_retransmissions_;
   ++setbacks_.change().retransmissions;
-  ctx.counters.add(counter::retransmissions);
+  ctx.counters.add_sent_again(flow_.local, flow_.remote, 1, 0);
   ctx.counters.add(counter::timeouts);
   emit_syn(ctx);
   arm_retransmit(ctx);

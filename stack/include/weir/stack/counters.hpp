@@ -1,11 +1,14 @@
 // What a host counts: every packet in and out, and every drop under the name of its reason.
-// Counters only grow; each has one name, which /metrics and the tests use.
+// Counters only grow; each has one name, which /metrics and the tests use. What seldom happens is
+// told at once, too, to who watches the host.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+
+#include "weir/stack/address.hpp"
 
 namespace weir::stack {
 
@@ -60,17 +63,6 @@ enum class counter : std::uint16_t {
       count_
 };
 
-class host_counters {
- public:
-  static constexpr std::size_t size = static_cast<std::size_t>(counter::count_);
-
-  void add(counter c, std::uint64_t n = 1) { values_[static_cast<std::size_t>(c)] += n; }
-  std::uint64_t operator[](counter c) const { return values_[static_cast<std::size_t>(c)]; }
-
- private:
-  std::array<std::uint64_t, size> values_{};
-};
-
 constexpr std::string_view name(counter c) {
   constexpr std::string_view names[] = {
 #define WEIR_X(name) #name,
@@ -79,5 +71,78 @@ constexpr std::string_view name(counter c) {
   };
   return names[static_cast<std::size_t>(c)];
 }
+
+/// Whether it counts what was turned away: each drop, and what found a queue full.
+constexpr bool is_turned_away(counter c) {
+  switch (c) {
+    case counter::accept_queue_overflow:
+    case counter::syn_queue_overflow:
+    case counter::syn_asked_overflow:
+    case counter::connections_refused_limit:
+    case counter::handovers_dropped:
+    case counter::device_full: return true;
+    default: return name(c).starts_with("drop_");
+  }
+}
+/// Whether it is told beside being counted: what is turned away, and what a connection meets that
+/// does not go well.
+constexpr bool is_told(counter c) {
+  switch (c) {
+    case counter::timeouts:
+    case counter::user_timeouts:
+    case counter::syn_expired:
+    case counter::resets_received:
+    case counter::path_black_holes:
+    case counter::shortage_orphans_reset:
+    case counter::shortage_stalled_reset: return true;
+    default: return is_turned_away(c);
+  }
+}
+
+/// Is told of what seldom happens, from within a call of the host, which it must not call.
+class host_watcher {
+ public:
+  /// Something that is_told() of happened `n` times.
+  virtual void counted(counter what, std::uint64_t n) noexcept = 0;
+  /// `bytes` were sent again; 0: a SYN, or its answer.
+  virtual void sent_again(const endpoint& local, const endpoint& remote,
+                          std::uint32_t bytes) noexcept = 0;
+
+ protected:
+  ~host_watcher() = default;
+};
+
+class host_counters {
+ public:
+  static constexpr std::size_t size = static_cast<std::size_t>(counter::count_);
+
+  void add(counter c, std::uint64_t n = 1) {
+    values_[static_cast<std::size_t>(c)] += n;
+    if (told[static_cast<std::size_t>(c)]) tell(c, n);
+  }
+  /// Counts retransmissions, and tells of them.
+  void add_sent_again(const endpoint& local, const endpoint& remote, std::uint32_t segments,
+                      std::uint32_t bytes) noexcept;
+  std::uint64_t operator[](counter c) const { return values_[static_cast<std::size_t>(c)]; }
+  /// Null: nobody watches. It stays until another is set. Copies have none.
+  void set_watcher(host_watcher* watcher) { watcher_.to = watcher; }
+
+ private:
+  static constexpr std::array<bool, size> told = [] {
+    std::array<bool, size> out{};
+    for (std::size_t i = 0; i < size; ++i) out[i] = is_told(static_cast<counter>(i));
+    return out;
+  }();
+  struct link {
+    link() = default;
+    link(const link&) {}
+    link& operator=(const link&) { return *this; }
+    host_watcher* to = nullptr;
+  };
+  void tell(counter c, std::uint64_t n) noexcept;  // of stack/base/counters.cpp
+
+  std::array<std::uint64_t, size> values_{};
+  link watcher_;
+};
 
 }  // namespace weir::stack

@@ -231,6 +231,8 @@ class host {
   std::size_t half_open_entries() const;  ///< in all SYN queues together
   std::size_t time_wait_entries() const;  ///< TIME_WAIT entries
   const host_counters& counters() const;
+  /// Who is told of what seldom happens, from now on; it outlives the host, or null is set.
+  void watch(host_watcher* watcher);
   const host_options& options() const;
   /// Bytes charged to all queues, half-open and TIME_WAIT entries.
   std::uint64_t memory_in_use() const;
