@@ -448,6 +448,9 @@ std::vector<key> make_keys() {
   k.push_back(text("observe.pcap", "FILE", "off", "a file name",
                    "write what the stack sends and receives to this file", is_anything,
                    [](auto& c) -> auto& { return c.observe.pcap; }));
+  k.push_back(number("observe.recorder", 1, 1'000'000, "off",
+                     "how many of its last events each shard keeps: /recorder, SIGQUIT, crashes",
+                     [](auto& c) -> auto& { return c.observe.recorder; }));
 
   k.push_back(number("tasks.stall_ms", 1, 3'600'000, "off",
                      "report a shard that has not turned for so long, with its thread's stack",

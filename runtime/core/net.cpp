@@ -4,6 +4,8 @@
 #include <cassert>
 
 #include "backend/transport.hpp"
+#include "base/probes.hpp"
+#include "core/flight_recorder.hpp"
 #include "core/sockets/arguments.hpp"
 #include "weir/request.hpp"
 
@@ -137,6 +139,42 @@ void connect_awaiter::request_cancel(operation& op) noexcept {
   self.through->cancel_connect(self);
 }
 
+void note_accepted(const accept_operation& op, std::error_code error, bool stopped) noexcept {
+  const auto& on = op.owner();
+  const auto* got = op.accepted;
+  const auto port = op.socket->local.port;
+  probe::accept(on.index(), got, port, got == nullptr ? error.value() : 0);
+  if (!on.recorder() || (got == nullptr && stopped)) return;
+  flight_event event{.at = on.now(), .about = got, .port = port};
+  if (got != nullptr) event.peer = got->at->remote_endpoint(*got);
+  if (got == nullptr) event.what = flight_event::kind::accept_failed, event.set_error(error);
+  on.recorder()->add(event);
+}
+
+void note_connected(const connect_operation& op, std::error_code error) noexcept {
+  const auto& on = op.owner();
+  const auto* got = op.connected;
+  probe::connect(on.index(), got, op.remote.port, got == nullptr ? error.value() : 0);
+  if (!on.recorder()) return;
+  flight_event event{.at = on.now(), .about = got, .peer = op.remote};
+  event.what = flight_event::kind::connected;
+  if (got == nullptr) event.what = flight_event::kind::connect_failed, event.set_error(error);
+  on.recorder()->add(event);
+}
+
+namespace {
+void note_closed(const socket_base& s, bool reset) noexcept {
+  const auto& on = s.at->owner();
+  probe::close(on.index(), &s, reset ? 1 : 0);
+  using kind = flight_event::kind;
+  if (on.recorder())
+    on.recorder()->add({.at = on.now(),
+                        .about = &s,
+                        .peer = s.at->remote_endpoint(s),
+                        .what = reset ? kind::aborted : kind::closed});
+}
+}  // namespace
+
 }  // namespace detail
 
 void connection_request::refuse(std::error_code why) noexcept {
@@ -151,6 +189,7 @@ void any_stream::close() noexcept {
   assert(s.reader == nullptr && s.writers.empty() &&
          "a stream was closed under a pending operation");
   s.at->owner().forget_spent(s);
+  detail::note_closed(s, false);
   s.at->close(s);
 }
 
@@ -160,6 +199,7 @@ void any_stream::abort() noexcept {
   assert(s.reader == nullptr && s.writers.empty() &&
          "a stream was aborted under a pending operation");
   s.at->owner().forget_spent(s);
+  detail::note_closed(s, true);
   s.at->abort(s);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "core/flight_recorder.hpp"
 #include "core/log.hpp"
 #include "core/task_report.hpp"
 #include "weir/error.hpp"
@@ -41,6 +42,10 @@ class scope_state : public completion {
   /// `last` is the co_await that it began last.
   void note(std::exception_ptr failed, source_at last) noexcept;
   void child_ended() noexcept;
+  void record(flight_event::kind what, source_at at, std::uint64_t tasks = 1) const noexcept {
+    if (owner->recorder())
+      owner->recorder()->add({.at = owner->now(), .count = tasks, .about = at, .what = what});
+  }
 
  private:
   static void ended(completion& c, promise_base& child) noexcept;
@@ -104,6 +109,7 @@ void scope_state::note(std::exception_ptr failed, source_at last) noexcept {
     if (last != nullptr) text += " (in " + in_words(last).function + ", " + short_place(last) + ")";
   } catch (const std::bad_alloc&) {
   }
+  record(flight_event::kind::task_failed, last);
   log_line("a task failed and takes its scope with it: " + text);
   if (!failure) failure = std::move(failed);
   cancel.request();
@@ -123,6 +129,8 @@ bool drain_awaiter::await_ready() const noexcept { return state_->size == 0; }
 bool drain_awaiter::park(cancel_state* governing) {
   assert(state_->waiter == nullptr && "one coroutine at a time waits for a scope");
   state_->waiter = this;
+  if (limit_ != no_limit)
+    state_->record(flight_event::kind::drain_begun, state_->made, state_->size);
   if (governing != nullptr && governing->requested())
     give_up();
   else if (governing != nullptr)
@@ -133,7 +141,10 @@ bool drain_awaiter::park(cancel_state* governing) {
 }
 
 void drain_awaiter::give_up() noexcept {
-  if (!state_->cancel.requested()) outcome_.cancelled = state_->size;
+  if (!state_->cancel.requested()) {
+    outcome_.cancelled = state_->size;
+    state_->record(flight_event::kind::drain_ended_early, state_->made, state_->size);
+  }
   outcome_.in_time = false;
   gave_up_ = true;
   timer_node::disarm();
@@ -187,6 +198,7 @@ scope::~scope() {
 
 bool scope::spawn(task<> child) {
   if (state_->full()) {
+    state_->record(detail::flight_event::kind::task_refused, state_->made);
     if (state_->refused++ == 0 && !state_->cancel.requested())
       detail::log_line("a scope is full (" + std::to_string(state_->options.max) +
                        " tasks): refusing more");

@@ -12,6 +12,8 @@
 
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
+#include "base/probes.hpp"
+#include "core/flight_recorder.hpp"
 #include "core/log.hpp"
 #include "core/sockets/arguments.hpp"
 #include "core/task_report.hpp"
@@ -106,6 +108,8 @@ shard::shard(unsigned index, const config& settings, std::unique_ptr<detail::dri
       transport_(std::move(transport)),
       around_(std::make_unique<detail::surroundings>()) {
   timers_ = std::make_unique<detail::timer_wheel>(now_);
+  if (settings.observe.recorder != 0)
+    recorder_ = std::make_shared<detail::flight_recorder>(settings.observe.recorder);
   around_->siblings = {this};
   transport_->attach(*this);
 }
@@ -223,11 +227,16 @@ void shard::request_cancel() noexcept {
 }
 
 void shard::on_stop(detail::message& m) noexcept {
-  static_cast<request&>(m).target->stopping_.request();
+  auto& self = *static_cast<request&>(m).target;
+  if (self.recorder_)
+    self.recorder_->add({.at = self.now_, .what = detail::flight_event::kind::stop_requested});
+  self.stopping_.request();
 }
 
 void shard::on_cancel(detail::message& m) noexcept {
   auto& self = *static_cast<request&>(m).target;
+  if (self.recorder_)
+    self.recorder_->add({.at = self.now_, .what = detail::flight_event::kind::cancel_requested});
   self.stopping_.request();
   self.cancel_.request();
 }
@@ -275,7 +284,8 @@ void shard::spend_budget_on(std::size_t bytes) noexcept {
   budget_ -= static_cast<unsigned>(std::min<std::size_t>(budget_, bytes / bytes_per_operation));
 }
 
-void shard::note_spent(detail::socket_base& socket) noexcept {
+void shard::note_spent(detail::socket_base& socket, [[maybe_unused]] std::size_t bytes) noexcept {
+  probe::read(index_, &socket, bytes, 0);
   if (socket.spent_noted) return;
   socket.spent_noted = true;
   socket.next_spent = spent_;
@@ -395,7 +405,9 @@ void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
   owner.arm(node, (from_now < short_wait ? owner.driver().now() : owner.now()) + from_now);
 }
 bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
-void note_spent(socket_base& socket) noexcept { socket.at->owner().note_spent(socket); }
+void note_spent(socket_base& socket, std::size_t bytes) noexcept {
+  socket.at->owner().note_spent(socket, bytes);
+}
 cancel_state& stopping(shard& owner) noexcept { return owner.stopping(); }
 instant clock_of(shard& of) { return of.driver().now(); }
 void note_waiting([[maybe_unused]] promise_base& waiter) noexcept {
@@ -410,6 +422,16 @@ void operation::park(promise_base& waiter) noexcept {
   if (waiter.cancel != nullptr) waiter.cancel->add(*this);
   if (const auto limit = timer_node::set_aside(); limit != no_limit)
     arm_timer(*owner_, *this, limit);
+}
+
+void operation::on_timeout(detail::timer_node& node) noexcept {
+  auto& self = static_cast<operation&>(node);
+  self.timed_out_ = !self.asked_;
+  if (const auto& recorder = self.owner_->recorder(); recorder && self.timed_out_)
+    recorder->add({.at = self.owner_->now(),
+                   .about = place_of(promise_of(self.handle)),
+                   .what = flight_event::kind::timed_out});
+  self.ask_to_end();
 }
 
 }  // namespace detail

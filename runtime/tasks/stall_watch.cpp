@@ -12,6 +12,8 @@
 #include <chrono>
 #include <utility>
 
+#include "base/probes.hpp"
+#include "core/flight_recorder.hpp"
 #include "core/task_report.hpp"
 #include "tasks/thread_stack.hpp"
 #include "weir/shard.hpp"
@@ -43,6 +45,13 @@ std::string what_it_does(const thread_state& at, duration cpu, duration cpu_wait
   else if (at.state == 'D')
     out = "it waits for a disk or its like";
   return out + " (CPU " + percent(cpu, over) + ", waited for one " + percent(cpu_wait, over) + ")";
+}
+
+/// Among the shard's last events, by itself: nobody else writes there.
+void record(shard& of, flight_event event, duration lasted) {
+  if (!of.recorder()) return;
+  event.lasted_us = static_cast<std::uint32_t>(lasted.count() / 1000);
+  of.post([into = of.recorder(), event] { into->add(event); });
 }
 
 }  // namespace
@@ -135,6 +144,7 @@ void stall_watch::look(watched& at, instant time) {
   if (lasted < limit_ || at.reported) return;
   at.reported = true;
   at.resumed = pulse.resumed.load();
+  probe::stall(at.of->index(), pulse.thread.load(), lasted.count());
   report(at, lasted);
 }
 
@@ -169,6 +179,8 @@ void stall_watch::report(watched& at, duration lasted) {
 void stall_watch::ended(watched& at, instant time) {
   const auto lasted = time - at.since;
   count(at, lasted);
+  record(*at.of, {.at = at.since, .about = at.resumed, .what = flight_event::kind::stalled},
+         lasted);
   if (at.said)
     say_("shard " + std::to_string(at.of->index()) + " turns again, after some " +
          for_people(lasted));

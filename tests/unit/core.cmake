@@ -4,7 +4,7 @@ if(WEIR_WITH_TASKS)
   set(weir_tasks_test core_tasks_test.cpp)
 endif()
 weir_add_test(unit_core PREFIX "unit.@." LIBS weir::core SOURCES
-  core_cancel_test.cpp core_log_test.cpp core_metrics_test.cpp core_scope_test.cpp core_submit_test.cpp core_sync_test.cpp core_task_test.cpp ${weir_tasks_test} core_timer_test.cpp
+  core_cancel_test.cpp core_log_test.cpp core_metrics_test.cpp core_recorder_test.cpp core_scope_test.cpp core_submit_test.cpp core_sync_test.cpp core_task_test.cpp ${weir_tasks_test} core_timer_test.cpp
   core_when_test.cpp)
 if(WEIR_WITH_ASIO)
   weir_add_test(unit_core_docs SOURCES core_docs_test.cpp PREFIX unit.core_docs. LIBS weir::weir weir_asio)

@@ -6,7 +6,10 @@
 #include <cstring>
 #include <utility>
 
+#include "base/probes.hpp"
+#include "core/flight_recorder.hpp"
 #include "weir/error.hpp"
+#include "weir/shard.hpp"
 
 namespace weir::detail {
 
@@ -25,6 +28,22 @@ void stream_core::note_failure(socket_base& s, std::error_code why) noexcept {
   if (s.failure != 0 || !why) return;
   const auto mark = why.category() == error_category() ? own_failure : std::uint16_t{0};
   s.failure = static_cast<std::uint16_t>(why.value() | mark);
+  const auto& on = s.at->owner();
+  if (!on.recorder()) return;
+  flight_event event{.at = on.now(), .about = &s, .peer = s.at->remote_endpoint(s)};
+  event.what = flight_event::kind::broke;
+  event.set_error(why);
+  on.recorder()->add(event);
+}
+
+void stream_core::end_read(read_operation& op, std::error_code outcome) noexcept {
+  probe::read(op.owner().index(), op.socket, op.filled, outcome.value());
+  op.complete(outcome);
+}
+
+void stream_core::end_write(write_operation& op, std::error_code outcome) noexcept {
+  probe::write(op.owner().index(), op.socket, op.written, outcome.value());
+  op.complete(outcome);
 }
 
 // --- Reading.
@@ -65,14 +84,14 @@ bool stream_core::finish_read(socket_base& s) {
   if (!done) return false;
   assert(!reading_elsewhere(s, false));
   s.reader = nullptr;
-  op.complete(error);
+  end_read(op, error);
   return true;
 }
 
 void stream_core::bytes_came(socket_base& s) {
   if (s.reader == nullptr || reading_elsewhere(s, false) || finish_read(s)) return;
   if (!s.reader->asked_to_end()) return bring_in(s);
-  std::exchange(s.reader, nullptr)->complete(canceled_error());
+  end_read(*std::exchange(s.reader, nullptr), canceled_error());
 }
 
 void stream_core::note_end(socket_base& s, std::error_code why) noexcept {
@@ -90,7 +109,7 @@ void stream_core::cancel_read(read_operation& op) noexcept {
   if (reading_elsewhere(s, true)) return;
   forget_lending(s);
   s.reader = nullptr;
-  op.complete(canceled_error());
+  end_read(op, canceled_error());
 }
 
 // --- Writing.
@@ -125,7 +144,7 @@ stream_core::gathered stream_core::gather(const socket_base& s,
 }
 
 void stream_core::pop_writer(socket_base& s, std::error_code outcome) noexcept {
-  s.writers.pop_front()->complete(outcome);
+  end_write(*s.writers.pop_front(), outcome);
 }
 
 void stream_core::sent(socket_base& s, std::size_t n) {
@@ -151,7 +170,7 @@ void stream_core::writes_released(socket_base& s) {
     auto* next = s.writers.after(*op);
     if (op->asked_to_end()) {
       s.writers.remove(*op);
-      op->complete(canceled_error());
+      end_write(*op, canceled_error());
     }
     op = next;
   }
@@ -180,7 +199,7 @@ void stream_core::cancel_write(write_operation& op) noexcept {
   if (writing_elsewhere(s, op)) return;
   const bool was_first = s.writers.front() == &op;
   s.writers.remove(op);
-  op.complete(canceled_error());
+  end_write(op, canceled_error());
   if (s.writers.empty())
     after_writes(s);
   else if (was_first)

@@ -114,8 +114,9 @@ struct config {
   } tls;
 
   struct observe_section {
-    std::string listen;  ///< ADDR:PORT of the admin endpoint; empty = off
-    std::string pcap;    ///< pcapng file; empty = off
+    std::string listen;             ///< ADDR:PORT of the admin endpoint; empty = off
+    std::string pcap;               ///< pcapng file; empty = off
+    std::uint32_t recorder = 1000;  ///< the last events that each shard keeps; 0 = off
   } observe;
 
   struct tasks_section {

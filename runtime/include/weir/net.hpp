@@ -79,7 +79,12 @@ inline detail::request<detail::connect_awaiter> connect(const endpoint& remote,
 
 namespace detail {
 
+/// Of runtime/core/net.cpp: for tracers, and the shard's recorder.
+void note_accepted(const accept_operation& op, std::error_code error, bool stopped) noexcept;
+void note_connected(const connect_operation& op, std::error_code error) noexcept;
+
 inline result<std::optional<tcp_stream>> accept_awaiter::outcome() {
+  note_accepted(*this, final_error(), stopped_);
   if (accepted != nullptr) return std::optional<tcp_stream>(tcp_stream(*accepted));
   if (stopped_) return std::optional<tcp_stream>();
   return final_error();
@@ -91,6 +96,7 @@ inline std::optional<tcp_stream> accept_awaiter::await_resume() {
 }
 
 inline result<tcp_stream> connect_awaiter::outcome() {
+  note_connected(*this, final_error());
   if (connected != nullptr) return tcp_stream(*connected);
   return final_error();
 }

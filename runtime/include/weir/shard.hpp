@@ -38,6 +38,7 @@ namespace detail {
 class connect_awaiter;
 class unix_connect_awaiter;
 class driver;
+class flight_recorder;
 class timer_wheel;
 class transport;
 struct socket_base;
@@ -205,6 +206,8 @@ class shard {
   std::vector<std::pair<std::string_view, detail::transport*>> other_networks() const;
   /// What the shard reaches beside its sockets: set by who makes it, before it runs.
   detail::surroundings& around() { return *around_; }
+  /// Of what happens on this shard; null where observe.recorder is off.
+  const std::shared_ptr<detail::flight_recorder>& recorder() const { return recorder_; }
   detail::cancel_state& root_cancel() { return cancel_; }
   detail::cancel_state& stopping() { return stopping_; }
   void make_ready(detail::ready_node& node) noexcept { ready_.push(node); }
@@ -214,7 +217,7 @@ class shard {
   bool spend_budget() noexcept;
   /// Bytes that a system call copied while a coroutine ran: a turn that carries many ends sooner.
   void spend_budget_on(std::size_t bytes) noexcept;
-  void note_spent(detail::socket_base& socket) noexcept;
+  void note_spent(detail::socket_base& socket, std::size_t bytes) noexcept;
   /// Forgets a socket that goes while it is noted as spent.
   void forget_spent(detail::socket_base& socket) noexcept;
   /// Hands a message to this shard. Any thread; wakes the shard when it sleeps. What the message
@@ -255,6 +258,7 @@ class shard {
 
   unsigned index_;
   const config* settings_;
+  std::shared_ptr<detail::flight_recorder> recorder_;
   std::unique_ptr<detail::timer_wheel> timers_;
   detail::cancel_state cancel_;
   detail::cancel_state stopping_;

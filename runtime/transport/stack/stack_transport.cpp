@@ -39,6 +39,7 @@ void stack_transport::attach(weir::shard& owner) {
   transport::attach(owner);
   attached_ = true;
   datagrams_.attach(owner);
+  if (owner.recorder()) host_.watch(&watcher_.emplace(owner.recorder(), now_));
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, this);
 }
 

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/driver.hpp"
@@ -19,6 +20,7 @@
 #include "observe/snapshot.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
+#include "transport/stack/stack_watcher.hpp"
 #include "transport/stack/tcp_sockets_owner.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/stack/host.hpp"
@@ -142,6 +144,7 @@ class stack_transport final : public transport,
   bool attached_ = false;
   std::uint64_t behind_ = 0;  // packet_port_counters::cut_short, as last seen
   std::unique_ptr<packet_port> port_;
+  std::optional<stack_watcher> watcher_;
   stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
   std::error_code device_error_;
   handover_note handover_{*this};

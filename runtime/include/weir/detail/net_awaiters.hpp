@@ -50,7 +50,7 @@ class [[nodiscard]] read_awaiter : public read_operation {
     std::memcpy(into.data(), socket->rx_data, n);
     socket->rx_data += n;
     socket->rx_size -= static_cast<std::uint32_t>(n);
-    note_spent(*socket);
+    note_spent(*socket, n);
     filled = n;
     finish_inline();
     return true;

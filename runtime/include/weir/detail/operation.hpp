@@ -131,11 +131,7 @@ class operation : public ready_node, private detail::cancel_node, private detail
   void park(promise_base& waiter) noexcept;
   /// "read" of "... weir::detail::read_awaiter::request_cancel ...".
   static std::string_view class_in(std::string_view function) noexcept;
-  static void on_timeout(detail::timer_node& node) noexcept {
-    auto& self = static_cast<operation&>(node);
-    self.timed_out_ = !self.asked_;
-    self.ask_to_end();
-  }
+  static void on_timeout(detail::timer_node& node) noexcept;
   shard* owner_ = nullptr;
   std::error_code error_;
   state state_ = state::fresh;
