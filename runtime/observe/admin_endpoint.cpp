@@ -47,6 +47,7 @@ config own_settings() {
   out.backend = "uring";
 #endif
   out.listen.backlog = backlog;
+  out.observe.recorder = 0;  // nobody shows it
   return out;
 }
 
@@ -134,8 +135,8 @@ std::optional<admin_socket> open_admin_socket(const config& settings) {
                                    remedy(*where, fd.error())));
   admin_socket out{std::move(*fd), {}};
   out.where = kernel::local_endpoint_of(out.fd.get());
-  log_line(
-      fmt::format("observing on http://{}/ (/metrics, /sockets, /tasks)", out.where.to_string()));
+  log_line(fmt::format("observing on http://{}/ (/metrics, /sockets, /tasks, /recorder)",
+                       out.where.to_string()));
   if (!out.where.address.is_loopback())
     log_line(
         fmt::format("observe.listen {} can be reached by other machines: it shows the "

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 
+#include "observe/recorder_json.hpp"
 #include "observe/sockets_json.hpp"
 #include "weir/shard.hpp"
 #include "weir/when.hpp"
@@ -191,6 +192,10 @@ task<> conversation::show(const admin_request& wanted, http::wire::response& out
       out.content_type = "application/json";
       break;
     }
+    case what::recorder:
+      body_ = to_trace_json(here_.shards, here_.facts, wanted.events);
+      out.content_type = "application/json";
+      break;
     default: {
       const bool sockets = wanted.wanted == what::sockets;
       auto shown = co_await here_.snapshots.collect(sockets ? wanted.connections : 0);
@@ -308,6 +313,7 @@ admin_request read_target(std::string_view path, std::string_view query) {
   if (path == "/metrics") out.wanted = what::metrics;
   if (path == "/sockets") out.wanted = what::sockets;
   if (path == "/tasks") out.wanted = what::tasks;
+  if (path == "/recorder") out.wanted = what::recorder;
   if (path == "/healthz") out.wanted = what::health;
   if (path == "/readyz") out.wanted = what::readiness;
   constexpr std::string_view own = "/own/";
@@ -320,6 +326,9 @@ admin_request read_target(std::string_view path, std::string_view query) {
   if (query.empty()) return out;
   if (out.wanted == what::sockets &&
       !read_number(query.substr(1), "connections=", admin_site::most_connections, out.connections))
+    out.wanted = what::bad;
+  if (out.wanted == what::recorder &&
+      !read_number(query.substr(1), "events=", admin_site::most_events, out.events))
     out.wanted = what::bad;
   if (out.wanted == what::tasks && !read_tasks_query(query.substr(1), out.tasks))
     out.wanted = what::bad;

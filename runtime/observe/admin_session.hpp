@@ -1,6 +1,6 @@
-// One client of the admin endpoint: GET and HEAD of /metrics, /sockets, /tasks and the live page,
-// in bounds of size and time. Whoever asks under a name that is not this machine's own is refused,
-// since a web page elsewhere could point such a name here (DNS rebinding).
+// One client of the admin endpoint: GET and HEAD of /metrics, /sockets, /tasks, /recorder and the
+// live page, in bounds of size and time. Whoever asks under a name that is not this machine's own
+// is refused, since a web page elsewhere could point such a name here (DNS rebinding).
 #pragma once
 
 #include <cstddef>
@@ -38,18 +38,24 @@ struct admin_site {
   static constexpr std::size_t most_connections = 4096;
   static constexpr std::size_t shown_tasks = 1000;  ///< of each shard, the longest waits
   static constexpr std::size_t most_tasks = 100'000;
+  static constexpr std::size_t shown_events = 1000;  ///< of each shard, the last
+  static constexpr std::size_t most_events = 100'000;
   static constexpr http::wire::request_limits limits = {.head = 8 * 1024, .body = 4 * 1024};
   static constexpr duration request_time = std::chrono::seconds(5);
   static constexpr duration idle_time = std::chrono::seconds(15);
   static constexpr duration write_time = std::chrono::seconds(10);
 
   admin_site(shard& home, std::vector<shard*> targets)
-      : tasks(home, targets), pages(home, targets), snapshots(home, std::move(targets)) {}
+      : shards(targets),
+        tasks(home, targets),
+        pages(home, targets),
+        snapshots(home, std::move(targets)) {}
 
   /// Whether one more client may be served. Where there are too many, whoever has waited longest
   /// without a whole request leaves for it: a client that holds a connection keeps nobody out.
   bool make_room();
 
+  std::vector<shard*> shards;
   task_collector tasks;
   page_asker pages;
   collector snapshots;
@@ -69,6 +75,7 @@ struct admin_request {
     metrics,
     sockets,
     tasks,
+    recorder,
     health,
     readiness,
     own,
@@ -78,10 +85,11 @@ struct admin_request {
   what wanted = what::nothing;
   std::size_t connections = admin_site::shown_connections;
   task_bounds tasks = {.listed = admin_site::shown_tasks};
+  std::size_t events = admin_site::shown_events;
   std::string own, query;  ///< a page of the program's own, and what it is asked
 };
 /// From a request's path and query: "/sockets", "?connections=1000"; "/tasks",
-/// "?listed=1000&stuck_ms=10000"; "/own/cache", "?whatever".
+/// "?listed=1000&stuck_ms=10000"; "/recorder", "?events=1000"; "/own/cache", "?whatever".
 admin_request read_target(std::string_view path, std::string_view query);
 
 /// Whether a Host field's value names this machine and nothing else: localhost, a loopback address,

@@ -19,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include "core/flight_words.hpp"
 #include "core/log.hpp"
 #include "core/task_report.hpp"
 #include "device/private_network.hpp"
@@ -28,6 +29,7 @@
 #include "backend/family.hpp"
 #include "backend/limits.hpp"
 #include "run/backends.hpp"
+#include "run/crash_notes.hpp"
 #include "run/ending.hpp"
 #include "run/offload_pool.hpp"
 #include "run/pinning.hpp"
@@ -82,6 +84,12 @@ bool is_cancellation(const std::exception_ptr& failure) {
   }
 }
 
+/// Of any thread; a shard's driver tells the time to the shard only.
+instant steady_now() {
+  const auto since = std::chrono::steady_clock::now().time_since_epoch();
+  return instant::from_ns(std::chrono::duration_cast<duration>(since).count());
+}
+
 class server {
  public:
   server(const config& settings, std::function<task<>(shard&)> serve, std::vector<int> cores,
@@ -128,6 +136,7 @@ class server {
       in_step_.arrive_and_wait();
     }
     if (index == 0) watch();
+    if (index == 0 && !unusable_) notes_.emplace(shards_);
     if (index == 0) observe();
     made_.count_down();
     if (!unusable_) serve_on(*mine);
@@ -222,6 +231,7 @@ class server {
     if (failure && !(cancelled_ && is_cancellation(failure))) {
       fail(exit_failed, what_of(failure));
       show_those_left(mine);
+      show_last_events(mine);
       cancel_all();
     }
     if (--serving_ == 0) wake_all();
@@ -257,6 +267,16 @@ class server {
     constexpr std::size_t most_lines = 100;
     detail::log_line("SIGQUIT: what the coroutines wait for:");
     for (const auto& line : detail::dump_tasks(shards_, most_lines)) detail::log_line(line);
+    for (auto* s : shards_) show_last_events(*s);
+  }
+
+  /// Any thread.
+  static void show_last_events(shard& of) {
+    if (!of.recorder() || of.recorder()->written() == 0) return;
+    detail::log_line(fmt::format("the last events of shard {}:", of.index()));
+    const auto lines =
+        detail::lines_of_last(*of.recorder(), steady_now(), detail::crash_notes::most_events);
+    for (const auto& line : lines) detail::log_line("  " + line);
   }
 
   /// Who is there when serve() has failed, before everything is cancelled.
@@ -305,6 +325,7 @@ class server {
   std::barrier<> in_step_;
   std::unique_ptr<detail::signal_thread> signals_;
   [[maybe_unused]] std::optional<admin_socket> admin_;
+  std::optional<detail::crash_notes> notes_;
   std::unique_ptr<detail::stall_watch> stalls_;
   std::unique_ptr<admin_endpoint> endpoint_;
 };

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <source_location>
 #include <string>
 #include <vector>
@@ -128,6 +129,14 @@ weir::task<> crowd(weir::shard& shard) {
   co_await all.join();
 }
 
+/// After something that is among the last events.
+weir::task<> dies(weir::shard&, weir::endpoint self, bool of_a_fault) {
+  auto stream = co_await weir::connect(self, {});
+  if (!of_a_fault) std::abort();
+  volatile int* volatile nowhere = nullptr;
+  *nowhere = 1;
+}
+
 weir::task<> never_run() { co_await weir::yield(); }
 weir::task<> never_started(weir::shard&) {
   {
@@ -169,6 +178,7 @@ weir::task<> serve(weir::shard& shard, const std::vector<examples::offer>& offer
   if (fault == "crowd") faults.spawn(crowd(shard));
   if (fault == "start") faults.spawn(never_started(shard));
   if (fault == "resolver") faults.spawn(slow_resolver(shard));
+  if (fault == "abort" || fault == "fault") faults.spawn(dies(shard, here, fault == "fault"));
   if (fault == "throw") {
     faults.spawn(wrong_event(shard));
     co_await weir::sleep_for(50ms);

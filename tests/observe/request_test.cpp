@@ -62,6 +62,14 @@ TEST_CASE("a_query_bounds_the_tasks_and_says_how_long_they_waited") {
     CHECK(read_target("/tasks", bad).wanted == what::bad);
 }
 
+TEST_CASE("how_many_events_are_asked_for_is_bounded") {
+  CHECK(read_target("/recorder", "").wanted == what::recorder);
+  CHECK(read_target("/recorder", "").events == admin_site::shown_events);
+  CHECK(read_target("/recorder", "?events=100000").events == 100'000);
+  for (auto* bad : {"?events=100001", "?events=", "?events=-1", "?listed=1", "?events=1&events=2"})
+    CHECK(read_target("/recorder", bad).wanted == what::bad);
+}
+
 TEST_CASE("what_a_page_of_another_site_asks_is_known") {
   using weir::http::field;
   const auto cross = [](std::vector<field> fields) {
