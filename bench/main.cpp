@@ -64,6 +64,7 @@ struct command_line {
   wire_settings wire;
   lookup_settings lookup;
   tasks_settings tasks;
+  watched_settings watched;
   gate_settings gate;
   table_settings table;
 };
@@ -186,6 +187,43 @@ void describe_tasks(CLI::App& app, command_line& c, std::function<int()>& chosen
       ->capture_default_str()
       ->check(CLI::Range(1, 1000));
   tasks->callback([&] { chosen = [&c] { return run_tasks(c.tasks); }; });
+}
+
+void describe_watched(CLI::App& app, command_line& c, std::function<int()>& chosen) {
+  auto* watched = app.add_subcommand(
+      "watched", "what tasks, the stall watch, the recorder, probes and scrapes cost an echo");
+  watched->add_option("--server", c.watched.server, "which")->capture_default_str();
+  watched->add_option("--rounds", c.watched.rounds, "rounds; the servers take turns in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  watched->add_option("--connections", c.watched.connections, "connections")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 15'000));
+  watched->add_option("--duration", c.watched.duration_s, "seconds of each window")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 600.0));
+  watched->add_option("--rate", c.watched.rate, "requests a second beside the scrapes")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1e7));
+  watched
+      ->add_option("--scrape-duration", c.watched.scrape_s, "seconds of each window with scrapes")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 600.0));
+  watched->add_option("--scrapes", c.watched.scrapes_per_s, "scrapes a second")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100'000));
+  watched->add_option("--without-tasks", c.watched.without_tasks,
+                      "folder of programs built with WEIR_WITH_TASKS=OFF");
+  watched->add_option("--without-probes", c.watched.without_probes,
+                      "folder of programs built with WEIR_WITH_PROBES=OFF");
+  watched->callback([&] {
+    chosen = [&c] {
+      c.watched.bin_dir = c.bin_dir;
+      c.watched.quiet = c.quiet;
+      c.watched.markdown = c.style.markdown;
+      return run_watched(c.watched);
+    };
+  });
 }
 
 void describe_gate(CLI::App& app, command_line& c, std::function<int()>& chosen) {
@@ -366,6 +404,7 @@ int main(int argc, char** argv) {
   std::function<int()> scenario;
   describe_scenarios(app, c, scenario);
   describe_tasks(app, c, scenario);
+  describe_watched(app, c, scenario);
   describe_gate(app, c, scenario);
   describe_table(app, c, scenario);
   weir::load::describe_load(app, scenario);

@@ -57,13 +57,6 @@ const row& row_of(std::string_view name) {
       fmt::format("no server is called `{}`; there are {}", name, fmt::join(names, ", ")));
 }
 
-std::string free_loopback_endpoint() {
-  const int fd = listen_on(*parse_endpoint("127.0.0.1:0"), 1);
-  const std::string text = to_string(local_endpoint(fd));
-  ::close(fd);
-  return text;
-}
-
 }  // namespace
 
 server_spec parse_server(std::string_view text) {
@@ -113,9 +106,12 @@ std::vector<std::pair<std::string, std::string>> known_servers() {
   return out;
 }
 
-std::vector<std::string> command_for(const server_spec& spec, const std::string& bin_dir,
+std::vector<std::string> command_for(const server_spec& spec, const std::string& usual_dir,
                                      scenario kind) {
   const row& r = row_of(spec.name);
+  auto bin_dir = usual_dir;
+  for (const auto& [key, value] : spec.settings)
+    if (key == "bin") bin_dir = value;
   const auto services = services_of(kind);
   const bool http = services.front() == "http";
   std::vector<std::string> where;
@@ -141,8 +137,16 @@ std::vector<std::string> command_for(const server_spec& spec, const std::string&
       break;
     case how_started::asio_uring: out = {bin_dir + "/weir-bench-asio-uring", where.front()}; break;
   }
-  for (const auto& [key, value] : spec.settings) out.push_back("--" + key + "=" + value);
+  for (const auto& [key, value] : spec.settings)
+    if (key != "bin") out.push_back("--" + key + "=" + value);
   return out;
+}
+
+std::string free_loopback_endpoint() {
+  const int fd = listen_on(*parse_endpoint("127.0.0.1:0"), 1);
+  const std::string text = to_string(local_endpoint(fd));
+  ::close(fd);
+  return text;
 }
 
 std::string own_directory() {

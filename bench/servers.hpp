@@ -12,7 +12,7 @@
 namespace weir::bench {
 
 /// One server as the user named it: `uring`, or `uring:busy_poll_us=50:pin=true`. The whole text is
-/// its label.
+/// its label. `bin=FOLDER` is no key of the server's: its program is there, of another build, say.
 struct server_spec {
   std::string label;
   std::string name;
@@ -39,6 +39,9 @@ std::vector<std::pair<std::string, std::string>> known_servers();
 /// on loopback.
 std::vector<std::string> command_for(const server_spec& spec, const std::string& bin_dir,
                                      scenario kind = scenario::echo);
+
+/// "127.0.0.1:4711", where nobody listens now.
+std::string free_loopback_endpoint();
 
 /// The folder that this program runs from.
 std::string own_directory();

@@ -74,6 +74,23 @@ struct tasks_settings {
 };
 int run_tasks(const tasks_settings& settings);
 
+/// `watched`: what being watched costs an echo: CPU time for each request beside servers that are
+/// not, and its p99 while /metrics is read. 0 when every row has a figure.
+struct watched_settings {
+  std::string server = "asio";
+  unsigned rounds = 9;
+  unsigned connections = 64;
+  double duration_s = 1;              // of each window of the CPU rows
+  double rate = 20'000;               // requests a second while it is scraped, and while it is not
+  double scrape_s = 2;                // of each window
+  std::uint64_t scrapes_per_s = 600;  // nine windows of two seconds: 10,000
+  std::string without_tasks;          // folders of programs that were built so
+  std::string without_probes;
+  std::string bin_dir;
+  bool quiet = false, markdown = false;
+};
+int run_watched(const watched_settings& settings);
+
 /// `gate`: weir-gate beside slirp4netns, pasta and the kernel's own forwarding: bulk data,
 /// requests, new connections, from guests to a server in the world. 0 when weir-gate has all its
 /// figures; a rival that is missing is said.

@@ -74,3 +74,16 @@ TEST_CASE("gate_and_the_kernel_carry_bulk_data_requests_and_connections") {
     return run_gate(settings);
   });
 }
+
+TEST_CASE("what_being_watched_costs_is_measured_and_scrapes_are_answered") {
+  watched_settings settings;
+  settings.rounds = 1;
+  settings.connections = 4;
+  settings.duration_s = settings.scrape_s = 0.1;
+  settings.rate = 500;
+  settings.scrapes_per_s = 50;
+  settings.bin_dir = own_directory() + "/..";
+  settings.without_probes = settings.bin_dir;  // of another build, as far as it knows
+  settings.quiet = true;
+  CHECK(run_watched(settings) == 0);
+}
