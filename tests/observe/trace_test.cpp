@@ -60,7 +60,7 @@ std::string last_words(const std::string& how, int number) {
 
 /// Of readelf: how many arguments each of weir's probes has in this program, "4@%edi 8@%rax".
 std::map<std::string, std::size_t> probes_of(const std::string& program) {
-  const auto notes = run({"readelf", "--notes", "--wide", program});
+  const auto notes = run({"/bin/sh", "-c", "readelf --notes --wide " + program});
   REQUIRE(notes.code == 0);
   std::map<std::string, std::size_t> out;
   for (auto from = notes.out.find("Provider: weir\n"); from != std::string::npos;
