@@ -16,6 +16,17 @@ namespace weir::detail {
 namespace {
 /// Marks a failure that is not an errno value but a weir::error.
 constexpr std::uint16_t own_failure = 0x8000;
+
+// Of each echo: a call would cost more than the probe.
+[[gnu::always_inline]] inline void end_read(read_operation& op, std::error_code outcome) noexcept {
+  probe::read(op.owner().index(), op.socket, op.filled, outcome.value());
+  op.complete(outcome);
+}
+[[gnu::always_inline]] inline void end_write(write_operation& op,
+                                             std::error_code outcome) noexcept {
+  probe::write(op.owner().index(), op.socket, op.written, outcome.value());
+  op.complete(outcome);
+}
 }  // namespace
 
 std::error_code stream_core::failure_of(const socket_base& s) {
@@ -34,16 +45,6 @@ void stream_core::note_failure(socket_base& s, std::error_code why) noexcept {
   event.what = flight_event::kind::broke;
   event.set_error(why);
   on.recorder()->add(event);
-}
-
-void stream_core::end_read(read_operation& op, std::error_code outcome) noexcept {
-  probe::read(op.owner().index(), op.socket, op.filled, outcome.value());
-  op.complete(outcome);
-}
-
-void stream_core::end_write(write_operation& op, std::error_code outcome) noexcept {
-  probe::write(op.owner().index(), op.socket, op.written, outcome.value());
-  op.complete(outcome);
 }
 
 // --- Reading.

@@ -91,8 +91,6 @@ class stream_core : public home {
   static void note_failure(socket_base& s, std::error_code why) noexcept;
   bool finish_read(socket_base& s);
   void pop_writer(socket_base& s, std::error_code outcome) noexcept;
-  static void end_read(read_operation& op, std::error_code outcome) noexcept;
-  static void end_write(write_operation& op, std::error_code outcome) noexcept;
   void after_writes(socket_base& s) noexcept;
 };
 
