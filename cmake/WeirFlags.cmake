@@ -53,3 +53,21 @@ if(WEIR_SANITIZE)
     target_compile_options(weir_warnings INTERFACE -Wno-maybe-uninitialized -Wno-tsan)
   endif()
 endif()
+
+# weir_precompile(target [header...]): the standard library's headers that most units take, compiled once for the target,
+# and further ones, of which each change rebuilds the target. It saves a second for each unit, of two.
+# (clang writes times into precompiled headers, from which ccache cannot know one again.)
+set(weir_pch_options $<$<COMPILE_LANG_AND_ID:CXX,Clang>:SHELL:-Xclang -fno-pch-timestamp>)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # g++ 12 takes sums of strings for overruns (its bug 105651), and with precompiled headers in more places.
+  list(APPEND weir_pch_options -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread)
+endif()
+function(weir_precompile target)
+  if(NOT WEIR_PRECOMPILE)
+    return()
+  endif()
+  target_compile_options(${target} PRIVATE ${weir_pch_options})
+  target_precompile_headers(${target} PRIVATE <algorithm> <array> <atomic> <chrono> <coroutine> <cstddef> <cstdint> <cstring>
+    <deque> <exception> <functional> <map> <memory> <mutex> <optional> <span> <string> <string_view> <system_error> <thread>
+    <utility> <variant> <vector> ${ARGN})
+endfunction()

@@ -4,13 +4,14 @@
 set(WEIR_STACK_DIR "${PROJECT_SOURCE_DIR}/stack")
 set(WEIR_RUNTIME_DIR "${PROJECT_SOURCE_DIR}/runtime")
 
-# One static library: weir_<name> inside, weir::<name> for everybody else.
+# One static library: weir_<name> inside, weir::<name> for everybody else. Further words are headers to precompile.
 function(weir_declare_library target alias)
   add_library(${target} STATIC)
   add_library(weir::${alias} ALIAS ${target})
   set_target_properties(${target} PROPERTIES EXPORT_NAME ${alias})
   target_compile_features(${target} PUBLIC cxx_std_20)
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:weir_warnings>)
+  weir_precompile(${target} ${ARGN})
 endfunction()
 
 weir_declare_library(weir_stack stack)
@@ -77,21 +78,21 @@ target_include_directories(weir_http_wire SYSTEM INTERFACE "${WEIR_LLHTTP_INCLUD
 target_link_libraries(weir_http_wire INTERFACE weir)
 
 # HTTP as a layer on streams: server, client, WebSocket. It knows the runtime's public headers, and HTTP without I/O.
-weir_declare_library(weir_http http)
+weir_declare_library(weir_http http <weir/weir.hpp>)
 target_link_libraries(weir_http PUBLIC weir PRIVATE fmt::fmt)
 target_include_directories(weir_http PRIVATE "${WEIR_RUNTIME_DIR}")
 target_include_directories(weir_http SYSTEM PRIVATE "${WEIR_LLHTTP_INCLUDE}")
 
 # Names as a layer on sockets. Its inside ("resolve/message.hpp") is for its own tests.
 if(WEIR_BUILD_RESOLVE)
-  weir_declare_library(weir_resolve resolve)
+  weir_declare_library(weir_resolve resolve <weir/weir.hpp>)
   target_link_libraries(weir_resolve PUBLIC weir PRIVATE PkgConfig::LDNS)
   target_include_directories(weir_resolve PRIVATE "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}")
 endif()
 
 # TLS as a layer on streams: it knows the runtime's public headers, and what every layer does alike (core/sockets).
 if(WEIR_BUILD_TLS)
-  weir_declare_library(weir_tls tls)
+  weir_declare_library(weir_tls tls <weir/weir.hpp>)
   target_link_libraries(weir_tls PUBLIC weir PRIVATE OpenSSL::SSL)
   target_include_directories(weir_tls PRIVATE "${WEIR_RUNTIME_DIR}")
 endif()

@@ -15,6 +15,7 @@ option(WEIR_BUILD_TOOLS "build weir-probe and the other tools" ${WEIR_TOP_LEVEL}
 option(WEIR_WITH_TASKS "coroutines know where they wait: 8 bytes each (weir-ps, /tasks)" ON)
 set(WEIR_WITH_PROBES AUTO CACHE STRING "USDT probes for perf, bpftrace and the like, which need <sys/sdt.h> (AUTO, ON, OFF)")
 set_property(CACHE WEIR_WITH_PROBES PROPERTY STRINGS AUTO ON OFF)
+option(WEIR_PRECOMPILE "compile common headers once for each library; OFF shows that a unit includes what it uses" ON)
 option(WEIR_BUILD_FUZZ "build the fuzz targets with libFuzzer (clang only)" OFF)
 set(WEIR_WITH_WEBSOCKET AUTO CACHE STRING "WebSocket in weir::http, on wslay and zlib (AUTO, ON, OFF)")
 set(WEIR_WITH_COMPRESSION AUTO CACHE STRING "gzip and zstd in weir::http, on zlib and libzstd (AUTO, ON, OFF)")

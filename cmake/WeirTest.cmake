@@ -10,8 +10,6 @@ if(WEIR_BUILD_TESTS)
 endif()
 set(WEIR_CMAKE_DIR "${CMAKE_CURRENT_LIST_DIR}")
 
-set(weir_pch_options $<$<COMPILE_LANG_AND_ID:CXX,Clang>:SHELL:-Xclang -fno-pch-timestamp>)
-
 # weir_add_test_headers(kind LIBS target... HEADERS header...): headers that many tests take, compiled once. A folder whose
 # tests take them says set(WEIR_TEST_HEADERS kind). They bring a rebuild with every change to one of them: so there are the
 # standard library's and doctest's ("std", the default), the stack's facade ("stack"), the runtime's public ones ("weir").
@@ -34,16 +32,11 @@ function(weir_compile_as_program target)
   target_compile_options(${target} PRIVATE -fPIE)
 endfunction()
 
-# What all programs of tests see. (clang writes times into precompiled headers, from which ccache cannot know one again.)
+# What all programs of tests see.
 function(weir_compile_as_test target)
   target_include_directories(${target} PRIVATE "${WEIR_STACK_DIR}" "${WEIR_RUNTIME_DIR}" "${PROJECT_SOURCE_DIR}/tests")
   if(NOT WEIR_TEST_HEADERS)
     set(WEIR_TEST_HEADERS std)
-  endif()
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    # g++ 12 takes sums of strings for overruns (its bug 105651), and with precompiled headers in more places.
-    target_compile_options(${target} PRIVATE -Wno-array-bounds -Wno-restrict -Wno-stringop-overflow
-      -Wno-stringop-overread)
   endif()
   target_compile_options(${target} PRIVATE ${weir_pch_options})
   target_precompile_headers(${target} REUSE_FROM weir_test_headers_${WEIR_TEST_HEADERS})
