@@ -79,7 +79,9 @@ arrow() {
   arrow runtime/driver -- '(transport|sim|run|http|tls|resolve)/'
   arrow runtime/transport -- '(sim|run|http|tls|resolve)/'
   arrow runtime/config -- '(driver|transport|sim|run|http|tls|resolve|backend)/'
-  arrow runtime/observe -- '(sim|run|tls|resolve|http/(?!wire/))'
+  arrow runtime/observe -- '(driver|transport|sim|run|tls|resolve|files|process|http/(?!wire/))'
+  arrow runtime/files runtime/process runtime/tasks -- '(driver|transport|sim|run|http|tls|resolve|observe)/'
+  arrow runtime/sim -- '(run|http|tls|resolve)/'
   arrow runtime/http runtime/tls runtime/resolve runtime/testing -- '(driver|transport|sim|run|backend)/'
 } | report "an arrow that docs/architecture.md does not have"
 search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |

@@ -15,7 +15,6 @@
 #include "backend/adopts_sockets.hpp"
 #include "backend/transport.hpp"
 #include "core/log.hpp"
-#include "core/sockets/arguments.hpp"
 #include "observe/admin_session.hpp"
 #include "observe/page.hpp"
 #include "weir/admin.hpp"
@@ -27,17 +26,6 @@
 namespace weir::detail {
 namespace {
 
-constexpr std::uint32_t backlog = 64;
-
-std::string remedy(const endpoint& where, std::error_code error) {
-  if (error == std::errc::address_in_use) return "; another program has it: choose another port";
-  if (error == std::errc::address_not_available) return "; no interface of this machine has it";
-  if (error == std::errc::permission_denied && where.address.is_unspecified())
-    return "; listening on every address takes listen.allow_wildcard";
-  if (error == std::errc::permission_denied) return "; a port below 1024 takes root";
-  return "";
-}
-
 /// Settings of the endpoint's own shard: kernel sockets, and nothing of the program's wishes.
 config own_settings() {
   config out;
@@ -46,7 +34,6 @@ config own_settings() {
 #else
   out.backend = "uring";
 #endif
-  out.listen.backlog = backlog;
   out.observe.recorder = 0;  // nobody shows it
   return out;
 }
@@ -72,7 +59,7 @@ std::string live_page() {
   return out;
 }
 
-task<> serve(shard& mine, kernel::unique_fd& listening, std::vector<shard*> targets,
+task<> serve(shard& mine, unique_fd& listening, std::vector<shard*> targets,
              process_facts facts, const stall_watch* stalls, bool loopback) {
   auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
   auto adopted = sockets.adopt_listener(listening);
@@ -118,37 +105,10 @@ process_facts facts_of_this_process() {
 
 }  // namespace
 
-std::optional<admin_socket> open_admin_socket(const config& settings) {
-  if (settings.observe.listen.empty()) return {};
-  const auto where = endpoint::parse(settings.observe.listen);
-  if (!where)
-    throw config_error(fmt::format("observe.listen = '{}': must be an address and a port",
-                                   settings.observe.listen));
-  const auto open = [&]() -> result<kernel::unique_fd> {
-    if (auto error = check_local(*where, settings.listen.allow_wildcard)) return error;
-    return kernel::open_listener(*where, {}, own_settings(), kernel::mode::non_blocking);
-  };
-  auto fd = open();
-  if (!fd)
-    throw config_error(fmt::format("observe.listen = '{}': cannot listen: {}{}",
-                                   settings.observe.listen, fd.error().message(),
-                                   remedy(*where, fd.error())));
-  admin_socket out{std::move(*fd), {}};
-  out.where = kernel::local_endpoint_of(out.fd.get());
-  log_line(fmt::format("observing on http://{}/ (/metrics, /sockets, /tasks, /recorder)",
-                       out.where.to_string()));
-  if (!out.where.address.is_loopback())
-    log_line(
-        fmt::format("observe.listen {} can be reached by other machines: it shows the "
-                    "addresses and numbers of every connection to whoever asks",
-                    out.where.to_string()));
-  return out;
-}
-
 struct admin_endpoint::impl {
-  explicit impl(kernel::unique_fd fd) : listening(std::move(fd)), thread(own_settings()) {}
+  explicit impl(unique_fd fd) : listening(std::move(fd)), thread(own_settings()) {}
 
-  kernel::unique_fd listening;
+  unique_fd listening;
   shard_thread thread;  // last: it ends before what it uses goes
 };
 

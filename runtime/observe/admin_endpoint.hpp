@@ -4,11 +4,10 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <vector>
 
-#include "transport/kernel/kernel_socket.hpp"
-#include "weir/config.hpp"
+#include "weir/descriptor.hpp"
+#include "weir/net.hpp"
 
 namespace weir {
 class shard;
@@ -18,15 +17,11 @@ namespace weir::detail {
 
 class stall_watch;
 
-/// The endpoint's listening socket. Opened before the process enters a private network: a socket
-/// stays in the network where it was made, and so can be reached from where the user sits.
+/// The endpoint's listening socket, of the kernel, and where it listens.
 struct admin_socket {
-  kernel::unique_fd fd;
+  unique_fd fd;
   endpoint where;
 };
-/// Nothing where observe.listen is off. Throws config_error; says on stderr where it listens, and
-/// what is exposed when that is no loopback address.
-std::optional<admin_socket> open_admin_socket(const config& settings);
 
 class admin_endpoint {
  public:

@@ -24,7 +24,7 @@
 #include "core/task_report.hpp"
 #include "device/private_network.hpp"
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
-#include "observe/admin_endpoint.hpp"
+#include "run/admin_socket.hpp"
 #endif
 #include "backend/family.hpp"
 #include "backend/limits.hpp"

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "observe/admin_endpoint.hpp"
+#include "run/admin_socket.hpp"
 #include "observe/admin_session.hpp"
 #include "weir/runtime.hpp"
 
