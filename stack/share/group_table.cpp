@@ -84,11 +84,10 @@ std::error_code table::refusal(unsigned shard, const endpoint& local,
     // on a more specific address.
     if (options.owner_key == owner_key::none || options.owner_key != there.owner_key) return in_use;
     if (!same) continue;
-    if (there.sharing == sharing_mode::exclusive || options.sharing == sharing_mode::exclusive)
-      return in_use;
-    if (other.has(shard)) return in_use;
-    if (there.sharing != options.sharing || there.policy != options.policy)
-      return std::make_error_code(std::errc::invalid_argument);
+    if (auto refused = refusal_to_join({there.owner_key, there.sharing, there.policy},
+                                       {options.owner_key, options.sharing, options.policy},
+                                       other.has(shard)))
+      return refused;
   }
   return {};
 }

@@ -19,19 +19,13 @@ dedicated_group* stack_service::find(const endpoint& local) {
   return at == groups_.end() ? nullptr : at->get();
 }
 
-// As stack/share has it for hosts that share a device. All shards are of one program: without a
-// key they have its key.
+// All shards are of one program: without a key they have its key.
 std::error_code stack_service::join_group(dedicated_group& g, const stack::listen_options& options,
                                           const channel& c) const {
-  using enum stack::sharing_mode;
-  const auto in_use = std::make_error_code(std::errc::address_in_use);
-  if (options.owner_key != g.options.owner_key) return in_use;
-  if (g.options.sharing == exclusive || options.sharing == exclusive) return in_use;
-  if (std::any_of(g.members.begin(), g.members.end(), [&](const auto& m) { return m->home == &c; }))
-    return in_use;
-  if (g.options.sharing != options.sharing || g.options.policy != options.policy)
-    return std::make_error_code(std::errc::invalid_argument);
-  return {};
+  const bool member =
+      std::any_of(g.members.begin(), g.members.end(), [&](const auto& m) { return m->home == &c; });
+  return stack::refusal_to_join({g.options.owner_key, g.options.sharing, g.options.policy},
+                                {options.owner_key, options.sharing, options.policy}, member);
 }
 
 std::error_code stack_service::listen(channel& c, dedicated_listener& record, const endpoint& local,
