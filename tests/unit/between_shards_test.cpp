@@ -1,7 +1,11 @@
 // Between the shards of one run: siblings, objects spread over shards, channels, broadcasts.
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <atomic>
 #include <cstdio>
 #include <memory>
@@ -445,3 +449,45 @@ TEST_CASE("what_docs_between_shows_is_compiled_here_and_does_what_it_says") {
     CHECK(heard == std::vector<std::string>{"first", "second"});
   });
 }
+
+#ifndef NDEBUG
+namespace {
+
+task<> read_a_byte(weir::tcp_stream& stream) {
+  std::array<std::byte, 1> byte;
+  (void)co_await stream.read_some(byte).timeout(1ms).nothrow();
+}
+
+/// Shard 1 reads from a stream of shard 0: in a process that may die of it.
+void read_on_another_shard(const char* backend) {
+  ::signal(SIGABRT, SIG_DFL);
+  ::dup2(::open("/dev/null", O_WRONLY), 2);
+  weir::config settings;
+  settings.backend = backend;
+  settings.shards = 2;
+  weir::run(settings, [](shard& s) -> task<> {
+    if (s.index() != 0) co_return;
+    auto listener = s.listen({weir::ip_address::loopback_v4(), 0});
+    auto stream = co_await s.connect(listener.local_endpoint());
+    co_await weir::submit_to(*s.siblings()[1], read_a_byte(stream));
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a_stream_used_on_another_shard_is_an_assertion") {
+  for (const char* name : {"uring", "asio"}) {
+    if (!weir::probe_backend(name, {}).usable) continue;
+    CAPTURE(name);
+    const auto child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      read_on_another_shard(name);
+      ::_exit(0);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK((WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT));
+  }
+}
+#endif
