@@ -17,7 +17,6 @@
 #include "core/log.hpp"
 #include "observe/admin_session.hpp"
 #include "observe/page.hpp"
-#include "weir/admin.hpp"
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"
@@ -59,8 +58,8 @@ std::string live_page() {
   return out;
 }
 
-task<> serve(shard& mine, unique_fd& listening, std::vector<shard*> targets,
-             process_facts facts, const stall_watch* stalls, bool loopback) {
+task<> serve(shard& mine, unique_fd& listening, std::vector<shard*> targets, process_facts facts,
+             const stall_watch* stalls, bool loopback) {
   auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
   auto adopted = sockets.adopt_listener(listening);
   if (!adopted) throw io_error(adopted.error(), "observe.listen");
@@ -137,24 +136,3 @@ admin_endpoint::admin_endpoint(admin_socket listening, std::vector<shard*> targe
 admin_endpoint::~admin_endpoint() = default;
 
 }  // namespace weir::detail
-
-namespace weir {
-
-struct admin_server::impl {
-  endpoint where;
-  detail::admin_endpoint serving;
-};
-
-admin_server::admin_server(const config& settings, std::vector<shard*> shards) {
-  auto socket = detail::open_admin_socket(settings);
-  if (!socket) throw config_error("observe.listen is empty: there is nowhere to serve on");
-  const auto where = socket->where;
-  impl_ = std::unique_ptr<impl>(
-      new impl{where, detail::admin_endpoint(std::move(*socket), std::move(shards))});
-}
-
-admin_server::~admin_server() = default;
-
-const endpoint& admin_server::where() const { return impl_->where; }
-
-}  // namespace weir

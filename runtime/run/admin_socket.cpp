@@ -1,15 +1,19 @@
-// Opening the admin endpoint's socket: what is refused, and in which words.
+// Opening the admin endpoint's socket: what is refused, and in which words; and the endpoint of a
+// program without run().
 #include "run/admin_socket.hpp"
 
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "core/log.hpp"
 #include "core/sockets/arguments.hpp"
 #include "transport/kernel/kernel_socket.hpp"
+#include "weir/admin.hpp"
 
 namespace weir::detail {
 namespace {
@@ -57,3 +61,24 @@ std::optional<admin_socket> open_admin_socket(const config& settings) {
 }
 
 }  // namespace weir::detail
+
+namespace weir {
+
+struct admin_server::impl {
+  endpoint where;
+  detail::admin_endpoint serving;
+};
+
+admin_server::admin_server(const config& settings, std::vector<shard*> shards) {
+  auto socket = detail::open_admin_socket(settings);
+  if (!socket) throw config_error("observe.listen is empty: there is nowhere to serve on");
+  const auto where = socket->where;
+  impl_ = std::unique_ptr<impl>(
+      new impl{where, detail::admin_endpoint(std::move(*socket), std::move(shards))});
+}
+
+admin_server::~admin_server() = default;
+
+const endpoint& admin_server::where() const { return impl_->where; }
+
+}  // namespace weir

@@ -1,5 +1,5 @@
-// The socket of observe.listen, opened before the process enters a private network: a socket stays in
-// the network where it was made, and so can be reached from where the user sits.
+// The socket of observe.listen, opened before the process enters a private network: a socket stays
+// in the network where it was made, and so can be reached from where the user sits.
 #pragma once
 
 #include <optional>

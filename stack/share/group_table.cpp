@@ -84,9 +84,9 @@ std::error_code table::refusal(unsigned shard, const endpoint& local,
     // on a more specific address.
     if (options.owner_key == owner_key::none || options.owner_key != there.owner_key) return in_use;
     if (!same) continue;
-    if (auto refused = refusal_to_join({there.owner_key, there.sharing, there.policy},
-                                       {options.owner_key, options.sharing, options.policy},
-                                       other.has(shard)))
+    if (auto refused =
+            refusal_to_join({there.owner_key, there.sharing, there.policy},
+                            {options.owner_key, options.sharing, options.policy}, other.has(shard)))
       return refused;
   }
   return {};

@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "run/admin_socket.hpp"
 #include "observe/admin_session.hpp"
+#include "run/admin_socket.hpp"
 #include "weir/runtime.hpp"
 
 using namespace weir::detail;
