@@ -30,8 +30,12 @@ void shard_link::leave(instant now, std::uint32_t index) {
 void shard_link::leave_all(handover_receiver& receiver) {
   if (share_ == nullptr) return;
   core_.silent = true;  // whoever gives up its sockets before is heard
-  for (std::uint32_t i = 0; i < opens_.capacity(); ++i)
-    if (opens_.live(i)) leave(clock_, i);
+  for (std::uint32_t i = 0; i < opens_.capacity(); ++i) {
+    if (!opens_.live(i)) continue;
+    leave(clock_, i);
+    // The last member's handshakes stay: an acknowledgement that waits in the inbox must find none.
+    opens_.close(clock_, i);
+  }
   share_->inbox_of(shard_).open(false);
   take_handovers(clock_, receiver);  // what came before that belongs to others
   flows_.forget_all();

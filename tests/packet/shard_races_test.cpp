@@ -90,6 +90,31 @@ TEST_CASE("a host that goes as the last of its group leaves no flow in the direc
   }
 }
 
+TEST_CASE("acknowledgements that wait for a host that goes as the last of its group find nobody") {
+  for (const auto& how : every_sharing()) {
+    for (const unsigned last : {0u, 1u}) {
+      CAPTURE(static_cast<int>(how.sharing));
+      CAPTURE(static_cast<int>(how.policy));
+      CAPTURE(last);
+      world w(two_shards());
+      for (auto& s : w.servers) s.accepts = false;
+      w.listen_everywhere(how);
+      w.wanted = 16;
+      w.net.run_for(1ms);
+      REQUIRE(handshakes(w) == 16);
+      // All packets now come by the other shard, which hands those of the last one on.
+      w.net.steer = [last](std::span<const std::byte>) { return static_cast<int>(1 - last); };
+      w.net.frozen[last] = true;
+      w.net.run_for(2ms);
+      w.servers[1 - last].close();
+      w.servers[last].listener = socket_id::none;
+      w.net.kill(last);
+      w.net.kill(1 - last);
+      CHECK(flows_noted(w) == 0);
+    }
+  }
+}
+
 TEST_CASE("a wish to accept that outlived its group is ignored and counted") {
   listen_options exclusive;
   for (const auto& again : {exclusive, sharded(), shared()}) {
