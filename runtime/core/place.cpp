@@ -9,6 +9,14 @@
 #endif
 
 namespace weir::detail {
+
+// What a program asks for that agrees; the name is for the linker's message to one that does not.
+#if WEIR_WITH_TASKS
+const char weir_was_built_without_tasks = 0;
+#else
+const char weir_was_built_with_tasks = 0;
+#endif
+
 namespace {
 
 #if defined(WEIR_HAS_PLACES)

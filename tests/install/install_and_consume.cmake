@@ -64,6 +64,13 @@ step(pkg-config --cflags --libs weir)
 separate_arguments(words UNIX_COMMAND "${output} ${FLAGS}")
 step(${COMPILER} -o "${build}/by_pkg_config" "${CONSUMER}/main.cpp" ${words})
 step(${launcher} "${build}/by_pkg_config" --backend "${BACKEND}")
+# A setting that changes the layout of coroutines, and is not weir's, is named by the linker.
+math(EXPR other "1 - ${TASKS}")
+execute_process(COMMAND ${COMPILER} -o "${build}/disagreeing" "${CONSUMER}/main.cpp" ${words} -DWEIR_WITH_TASKS=${other}
+  OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
+if(result EQUAL 0 OR NOT output MATCHES "weir_was_built_with")
+  message(FATAL_ERROR "a program with another WEIR_WITH_TASKS linked, or not for that reason (${result}):\n${output}")
+endif()
 
 # The frame pool stands aside where only the consumer's code has a sanitizer.
 if(NOT FLAGS)

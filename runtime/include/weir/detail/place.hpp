@@ -7,6 +7,10 @@
 #include <string>
 #include <string_view>
 
+#ifndef WEIR_WITH_TASKS
+#define WEIR_WITH_TASKS 1  // as weir is built where nobody says otherwise
+#endif
+
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_source_location)
 #define WEIR_HAS_PLACES 1
@@ -22,6 +26,16 @@
 #endif
 
 namespace weir::detail {
+
+// It changes the layout of a coroutine: a program that was compiled with the other setting than
+// weir does not link.
+#if WEIR_WITH_TASKS
+extern const char weir_was_built_without_tasks;
+[[gnu::used]] inline const char* const agreed_on_tasks = &weir_was_built_without_tasks;
+#else
+extern const char weir_was_built_with_tasks;
+[[gnu::used]] inline const char* const agreed_on_tasks = &weir_was_built_with_tasks;
+#endif
 
 #if defined(WEIR_HAS_PLACES)
 using source_at = decltype(__builtin_source_location());
