@@ -131,16 +131,18 @@ bool drain_awaiter::park(cancel_state* governing) {
   state_->waiter = this;
   if (limit_ != no_limit)
     state_->record(flight_event::kind::drain_begun, state_->made, state_->size);
-  if (governing != nullptr && governing->requested())
+  if (governing != nullptr && governing->requested()) {
     give_up();
-  else if (governing != nullptr)
-    governing->add(*this);
+    return true;
+  }
+  if (governing != nullptr) governing->add(*this);
   if (limit_ != no_limit)
     state_->owner->arm(*this, state_->owner->now() + std::max(limit_, duration(0)));
   return true;
 }
 
 void drain_awaiter::give_up() noexcept {
+  if (state_->size == 0) return;  // all have ended, and it is about to be resumed
   if (!state_->cancel.requested()) {
     outcome_.cancelled = state_->size;
     state_->record(flight_event::kind::drain_ended_early, state_->made, state_->size);
@@ -153,6 +155,7 @@ void drain_awaiter::give_up() noexcept {
 }
 
 void drain_awaiter::say_who_is_left() noexcept try {
+  if (state_->size == 0) return;
   constexpr std::size_t most_lines = 20;
   log_line("a scope waits for " + std::to_string(state_->size) +
            " task(s) that were cancelled and have not ended" +

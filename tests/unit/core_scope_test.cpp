@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core_world.hpp"
+#include "weir/log.hpp"
 
 using namespace std::chrono_literals;
 using core_test::world;
@@ -228,6 +229,33 @@ TEST_CASE("a_cancelled_waiter_still_waits_for_the_tasks") {
     co_await bounded(nest(s, clean));
     CHECK(clean);
   });
+}
+
+TEST_CASE("a_drain_that_is_cancelled_already_names_nobody_who_ends_at_once") {
+  std::vector<std::string> said;
+  const auto before =
+      weir::set_log_sink([&](const weir::log_record& r) { said.emplace_back(r.text); });
+  world w;
+  w.run([](shard& s) -> task<> {
+    auto drains = [](shard& here, weir::duration limit) -> task<> {
+      weir::scope inner(here);
+      bool clean = false;
+      inner.spawn(cleans_up_slowly(clean));
+      (void)co_await weir::sleep_for(1h).nothrow();  // ends by the cancellation
+      const auto seen = co_await inner.drain(limit);
+      CHECK_FALSE(seen.in_time);
+      CHECK(clean);
+    };
+    for (const auto limit : {weir::duration(0), weir::duration(5s)}) {
+      weir::scope outer(s);
+      outer.spawn(drains(s, limit));
+      co_await weir::yield();
+      outer.cancel();
+      co_await outer.join();
+    }
+  });
+  weir::set_log_sink(before);
+  CHECK(said.empty());
 }
 
 TEST_CASE("a_scope_that_goes_early_cancels_its_tasks_and_the_shard_waits_for_them") {
