@@ -17,6 +17,13 @@ std::size_t buffered_reader::find(std::string_view delimiter, std::size_t length
   return at == std::string_view::npos ? 0 : at + delimiter.size();
 }
 
+task<std::error_code> buffered_reader::wait_a_turn() {
+  searched_ = 0;  // the caller looks once more
+  const auto nothing = co_await stream_->read_some({}).nothrow();
+  // The stream's end is behind what is there.
+  co_return nothing.ec == std::errc::operation_canceled ? nothing.ec : std::error_code();
+}
+
 task<std::error_code> buffered_reader::fill(std::string_view delimiter, std::size_t length,
                                             duration limit, bool heeds_stop) {
   auto& owner = stream_->owner();

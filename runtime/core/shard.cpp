@@ -271,17 +271,19 @@ void shard::arm(detail::timer_node& timer, instant deadline) noexcept {
   timers_->arm(timer, deadline);
 }
 
-bool shard::spend_budget() noexcept {
-  if (budget_ == 0) {
+bool shard::spend_budget(unsigned cost) noexcept {
+  if (budget_ < cost || share_ < cost) {
     ++counters_.budget_exhausted;
     return false;
   }
-  --budget_;
+  budget_ -= cost;
+  share_ -= cost;
   return true;
 }
 
 void shard::spend_budget_on(std::size_t bytes) noexcept {
-  budget_ -= static_cast<unsigned>(std::min<std::size_t>(budget_, bytes / bytes_per_operation));
+  const auto cost = bytes * detail::operation_cost / bytes_per_operation;
+  budget_ -= static_cast<unsigned>(std::min<std::size_t>(budget_, cost));
 }
 
 void shard::note_spent(detail::socket_base& socket, [[maybe_unused]] std::size_t bytes) noexcept {
@@ -310,11 +312,16 @@ void shard::settle() {
   }
 }
 
+/// Whoever runs first takes no more of the turn than its part: two that depend on each other, as
+/// one that reads and one that passes on, keep pace.
 bool shard::run_ready() {
   auto batch = ready_.take();
   const auto before = counters_.resumed;
+  const auto share = std::max(budget_per_turn / std::max(batch.size(), 1u),
+                              least_operations * detail::operation_cost);
   while (auto* node = batch.pop()) {
     ++counters_.resumed;
+    share_ = share;
     pulse_.resumed.store(detail::place_of(detail::promise_of(node->handle)),
                          std::memory_order_relaxed);
     node->handle.resume();
@@ -355,7 +362,7 @@ bool shard::poll() {
   thread_.store(std::this_thread::get_id(), std::memory_order_relaxed);
   pulse_.turns.store(++counters_.turns, std::memory_order_relaxed);
   now_ = driver_->now();
-  budget_ = operations_per_turn;
+  budget_ = share_ = budget_per_turn;
   bool any = read_mailbox();
   if (timers_->next() <= now_) any |= judge_deadlines();
   any |= run_ready();
@@ -404,7 +411,7 @@ void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept {
   constexpr duration short_wait = std::chrono::seconds(1);
   owner.arm(node, (from_now < short_wait ? owner.driver().now() : owner.now()) + from_now);
 }
-bool spend_budget(shard& owner) noexcept { return owner.spend_budget(); }
+bool spend_budget(shard& owner, unsigned cost) noexcept { return owner.spend_budget(cost); }
 void note_spent(socket_base& socket, std::size_t bytes) noexcept {
   socket.at->owner().note_spent(socket, bytes);
 }

@@ -354,6 +354,89 @@ TEST_CASE("a_reader_that_never_has_to_wait_lets_others_run_all_the_same") {
   CHECK(longest <= 3 * 256);  // a few turns of the loop
 }
 
+TEST_CASE("lines_that_are_in_a_readers_buffer_let_others_run_all_the_same") {
+  two_hosts w;
+  constexpr int lines = 4096;
+  int read = 0, longest = 0;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    auto listener = s.listen({w.server.address(), 7});
+    auto peer = co_await listener.accept();
+    co_await weir::sleep_for(1s);
+    bool ended = false;
+    auto reads = [&]() -> task<> {
+      std::vector<std::byte> storage(2 * lines);
+      weir::buffered_reader in(*peer, storage);
+      while (co_await in.read_line()) ++read;
+      ended = true;
+    };
+    auto others = [&]() -> task<> {
+      int last = 0;
+      while (!ended) {
+        co_await weir::yield();
+        longest = std::max(longest, read - last);
+        last = read;
+      }
+    };
+    co_await weir::when_all(reads(), others());
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect({w.server.address(), 7});
+    std::string much;
+    for (int i = 0; i < lines; ++i) much += "x\n";
+    co_await peer.write_all(much);
+    peer.shutdown_send();
+    co_await weir::sleep_for(2s);
+  });
+  w.net.run();
+  CHECK(read == lines);
+  CHECK(longest > 0);
+  CHECK(longest <= 2 * 256);
+}
+
+TEST_CASE("who_passes_on_what_it_reads_does_not_outrun_who_takes_it") {
+  for (const bool reader_first : {true, false}) {
+    CAPTURE(reader_first);
+    two_hosts w;
+    constexpr std::size_t bytes = 32 * 1024;
+    std::size_t read = 0, taken = 0, peak = 0;
+    w.net.start(w.server, [&](shard& s) -> task<> {
+      auto listener = s.listen({w.server.address(), 7});
+      auto peer = co_await listener.accept();
+      co_await weir::sleep_for(1s);  // then everything is there
+      weir::channel<char> between(bytes);
+      auto reads = [&]() -> task<> {
+        std::array<std::byte, 1> one;
+        while (read < bytes) {
+          read += co_await peer->read_some(one);
+          CHECK(between.try_send('x'));
+          peak = std::max(peak, between.size());
+        }
+        between.close();
+      };
+      auto takes = [&]() -> task<> {
+        for (;;) {
+          const auto one = co_await between.receive();
+          if (!one) break;
+          ++taken;
+        }
+      };
+      if (reader_first)
+        co_await weir::when_all(reads(), takes());
+      else
+        co_await weir::when_all(takes(), reads());
+    });
+    w.net.start(w.client, [&](shard& s) -> task<> {
+      auto peer = co_await s.connect({w.server.address(), 7});
+      const std::vector<std::byte> much(bytes);
+      co_await peer.write_all(much);
+      co_await weir::sleep_for(2s);
+    });
+    w.net.run();
+    CHECK(taken == bytes);
+    CHECK(peak <= 2 * 256);
+  }
+}
+
 TEST_CASE("a_udp_sockets_queue_is_shown_full_and_what_found_it_so") {
   two_hosts w;
   weir::event read, leave;

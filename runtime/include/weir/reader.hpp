@@ -121,6 +121,12 @@ class buffered_reader {
 
   /// Bytes up to the end of the delimiter, or 0. Looks only at what it has not seen.
   std::size_t find(std::string_view delimiter, std::size_t length) noexcept;
+  /// Whether what is there may be had at once: as any read, until the turn's part is used up.
+  bool may_go_on() const noexcept {
+    return !*stream_ || detail::spend_budget(stream_->owner(), detail::read_cost);
+  }
+  /// Lets others run; an error where that was cancelled.
+  task<std::error_code> wait_a_turn();
   /// Reads until find() succeeds.
   task<std::error_code> fill(std::string_view delimiter, std::size_t length, duration limit,
                              bool heeds_stop);
@@ -144,11 +150,12 @@ template <bool Throws, read_as As>
 bool buffered_read<Throws, As>::await_ready() noexcept {
   reader_->searched_ = 0;
   found_ = reader_->find(delimiter_, length_);
-  return found_ != 0;
+  return found_ != 0 && reader_->may_go_on();
 }
 
 template <bool Throws, read_as As>
 task<std::error_code> buffered_read<Throws, As>::start() {
+  if (found_ != 0) return reader_->wait_a_turn();
   return reader_->fill(delimiter_, length_, limit_, heeds_stop_);
 }
 

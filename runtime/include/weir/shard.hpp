@@ -214,7 +214,7 @@ class shard {
   /// Coroutines whose wait is over, and that go on in the next turn.
   const detail::ready_queue& ready() const { return ready_; }
   void arm(detail::timer_node& timer, instant deadline) noexcept;
-  bool spend_budget() noexcept;
+  bool spend_budget(unsigned cost) noexcept;
   /// Bytes that a system call copied while a coroutine ran: a turn that carries many ends sooner.
   void spend_budget_on(std::size_t bytes) noexcept;
   void note_spent(detail::socket_base& socket, std::size_t bytes) noexcept;
@@ -229,6 +229,8 @@ class shard {
 
  private:
   static constexpr unsigned operations_per_turn = 256;
+  static constexpr unsigned least_operations = 16;  // of a coroutine, while the turn has some left
+  static constexpr unsigned budget_per_turn = operations_per_turn * detail::operation_cost;
   static constexpr std::size_t bytes_per_operation = 4096;  // so a mebibyte a turn, and one call
 
   bool run_ready();
@@ -264,7 +266,8 @@ class shard {
   detail::cancel_state stopping_;
   detail::ready_queue ready_;
   detail::socket_base* spent_ = nullptr;
-  unsigned budget_ = operations_per_turn;
+  unsigned budget_ = budget_per_turn;  // of this turn
+  unsigned share_ = budget_per_turn;   // of who runs now
   instant now_;
   std::size_t roots_ = 0;
   shard_counters counters_;

@@ -46,7 +46,7 @@ class [[nodiscard]] read_awaiter : public read_operation {
     assert(socket->at->owner().on_this_thread() && "a stream is used on the shard that owns it");
     const auto n = std::min<std::size_t>(socket->rx_size, into.size());
     if (n == 0 || n < minimum || socket->reader != nullptr) return false;
-    if (!detail::spend_budget(socket->at->owner())) return false;
+    if (!detail::spend_budget(socket->at->owner(), read_cost)) return false;
     std::memcpy(into.data(), socket->rx_data, n);
     socket->rx_data += n;
     socket->rx_size -= static_cast<std::uint32_t>(n);

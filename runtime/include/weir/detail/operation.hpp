@@ -29,7 +29,10 @@ void make_ready(shard& owner, ready_node& node) noexcept;
 void arm_timer(shard& owner, timer_node& node, duration from_now) noexcept;
 /// Counts an operation that finished without suspending. False: this turn's share is used up, go
 /// through the queue.
-bool spend_budget(shard& owner) noexcept;
+/// What finishes inline costs a part of the turn. A read costs a little more than what is done with
+/// the bytes: who hands on what it reads must not outrun who takes it.
+inline constexpr unsigned operation_cost = 4, read_cost = 5;
+bool spend_budget(shard& owner, unsigned cost = operation_cost) noexcept;
 /// A coroutine waits from now on.
 void note_waiting(promise_base& waiter) noexcept;
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <coroutine>
+#include <cstdint>
 
 namespace weir::detail {
 
@@ -17,7 +18,10 @@ class ready_queue {
   bool empty() const { return head_ == nullptr; }
   const ready_node* first() const { return head_; }
 
+  std::uint32_t size() const { return size_; }
+
   void push(ready_node& node) {
+    ++size_;
     node.next = nullptr;
     if (tail_ != nullptr)
       tail_->next = &node;
@@ -29,6 +33,7 @@ class ready_queue {
   ready_node* pop() {
     auto* node = head_;
     if (node == nullptr) return nullptr;
+    --size_;
     head_ = node->next;
     if (head_ == nullptr) tail_ = nullptr;
     return node;
@@ -38,12 +43,14 @@ class ready_queue {
   ready_queue take() {
     ready_queue batch = *this;
     head_ = tail_ = nullptr;
+    size_ = 0;
     return batch;
   }
 
  private:
   ready_node* head_ = nullptr;
   ready_node* tail_ = nullptr;
+  std::uint32_t size_ = 0;
 };
 
 }  // namespace weir::detail
