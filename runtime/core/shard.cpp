@@ -383,6 +383,7 @@ instant shard::next_deadline() {
 
 void shard::run_until(const std::function<bool()>& done) {
   pulse_.thread.store(::gettid(), std::memory_order_relaxed);
+  pulse_.sleeping.store(false, std::memory_order_release);
   for (;;) {
     poll();
     if (done()) break;
@@ -399,6 +400,7 @@ void shard::run_until(const std::function<bool()>& done) {
     auto* bell = pulse_.bell.load(std::memory_order_acquire);  // the watcher was just made
     if (bell != nullptr && bell->asleep.load(std::memory_order_relaxed)) bell->ring();
   }
+  pulse_.sleeping.store(true, std::memory_order_release);  // whoever watches waits for no turn
 }
 
 namespace detail {

@@ -227,6 +227,18 @@ TEST_CASE("posted_functions_that_never_ran_are_freed") {
   CHECK(held.use_count() == 1);
 }
 
+TEST_CASE("a_loop_that_has_ended_is_not_waited_for_by_the_stall_watch") {
+  world w;
+  bool turned = false;
+  w.run([&](shard& s) -> task<> {
+    CHECK_FALSE(s.pulse().sleeping.load());
+    turned = true;
+    co_return;
+  });
+  CHECK(turned);
+  CHECK(w.shard().pulse().sleeping.load());
+}
+
 #if defined(__GNUC__) && !defined(__clang__) && !defined(NDEBUG)
 // clang refuses to compile it, and other builds do not check.
 TEST_CASE("a_task_with_a_result_that_ends_without_co_return_is_an_assertion") {
