@@ -11,6 +11,7 @@
 
 #include "http/websocket/deflate.hpp"
 #include "http/websocket/sha1.hpp"
+#include "support/heap_peak.hpp"
 #include "weir/http.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"
@@ -20,6 +21,7 @@ using namespace weir::http;
 using weir::shard;
 using weir::task;
 using weir::tcp_stream;
+using weir::test::heap_peak;
 
 namespace {
 
@@ -375,7 +377,7 @@ TEST_CASE("an_end_without_a_closing_is_no_closing") {
   CHECK(error == weir::error::end_of_stream);
 }
 
-// covers: 6455-3, 6455-4
+// covers: 6455-3, 6455-4, 6455-8
 TEST_CASE("a_client_refuses_a_server_that_does_not_switch_as_agreed") {
   const std::string good =
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
@@ -386,6 +388,7 @@ TEST_CASE("a_client_refuses_a_server_that_does_not_switch_as_agreed") {
       {"HTTP/1.1 101 x\r\nConnection: close\r\nUpgrade: websocket\r\n", "accept"},
       {good + "Sec-WebSocket-Extensions: permessage-deflate\r\n", "accept"},
       {good + "Sec-WebSocket-Extensions: unknown\r\n", "accept"},
+      {good + "Sec-WebSocket-Protocol: chat\r\n", "accept"},
       {"", ""},
   };
   for (auto& [answer, how] : cases) {
@@ -719,4 +722,146 @@ TEST_CASE("codes_that_stand_in_no_frame_are_refused_where_they_are_given") {
     CHECK(refused);
     CHECK(w.ended == "3000own");
   }
+}
+
+TEST_CASE("what_comes_behind_a_breach_is_dropped_until_the_end_on_both_sides") {
+  const std::string block(100'000, 'x');
+  const auto flood = [&block](tcp_stream& peer, heap_peak& heap) -> task<> {
+    for (int i = 0; i < 400; ++i) {  // 40 MB
+      auto sent = co_await peer.write_all(block).timeout(1s).nothrow();
+      heap.look();
+      if (sent.ec) break;
+    }
+  };
+  {
+    world w;
+    heap_peak heap;
+    w.run([&](tcp_stream& peer) -> task<> {
+      const auto all = handshake + "\r\n" + "\x81\x02hi";  // unmasked
+      co_await peer.write_all(all);
+      co_await receive_head(peer);
+      heap = {};
+      co_await flood(peer, heap);
+    });
+    MESSAGE("server: ", heap.grown());
+    CHECK(heap.grown() < 30'000'000);
+  }
+  heap_peak heap;
+  const auto server = [&](tcp_stream& peer) -> task<> {
+    const auto masked = frame(0x81, "masked");
+    co_await peer.write_all(masked);
+    heap = {};
+    co_await flood(peer, heap);
+  };
+  const auto client = [](websocket& peer) -> task<> {
+    auto said = co_await peer.receive();
+    CHECK_FALSE(said);
+    co_await peer.close();
+  };
+  with_server(server, client);
+  MESSAGE("client: ", heap.grown());
+  CHECK(heap.grown() < 30'000'000);
+}
+
+TEST_CASE("a_message_has_so_many_fragments_and_no_more") {
+  const auto pieces = [](int n) {
+    auto out = frame(0x01, "x");
+    for (int i = 2; i < n; ++i) out += frame(0x00, "x") + (i % 10 == 0 ? frame(0x89, "") : "");
+    return out + frame(0x80, "x");
+  };
+  world w;
+  w.settings.max_fragments = 100;
+  w.session = [&](websocket& peer) -> task<> {
+    for (;;) {
+      auto said = co_await peer.receive();
+      if (!said) break;
+      w.received.push_back(said->data);
+    }
+  };
+  (void)answer_to(w, pieces(100) + pieces(100) + frame(0x88, "\x03\xe8"));
+  CHECK(w.received == std::vector<std::string>(2, std::string(100, 'x')));
+  for (const int n : {101, 500'000}) {
+    world v;
+    if (n == 101) v.settings.max_fragments = 100;
+    auto out = answer_to(v, pieces(n) + frame(0x81, "never read"));
+    for (const std::string pong("\x8a\0", 2); out.starts_with(pong);) out.erase(0, 2);
+    CHECK(out == closed_with(1009));
+    CHECK(v.received.empty());
+  }
+  // A client counts as well.
+  seen got;
+  const auto server = [&](tcp_stream& peer) -> task<> {
+    auto all = plain(0x02, "x");
+    for (int i = 0; i < 100; ++i) all += plain(0x00, "x");
+    co_await peer.write_all(all);
+    co_await read_frame(peer, got);
+  };
+  const auto client = [](websocket& peer) -> task<> {
+    auto said = co_await peer.receive();
+    CHECK_FALSE(said);
+    co_await peer.close();
+  };
+  with_server(server, client, {.max_fragments = 100, .compress = false});
+  CHECK(got.data == closed_with(1009).substr(2));
+}
+
+TEST_CASE("small_messages_that_inflate_to_large_ones_are_held_one_at_a_time") {
+  constexpr std::size_t large = 1'000'000;
+  const auto squeezed = weir::http::detail::deflate(std::string(large, 'x'));
+  world w;
+  w.settings.max_message = large;
+  std::size_t came = 0;
+  heap_peak heap;
+  w.session = [&](websocket& peer) -> task<> {
+    for (;;) {
+      auto said = co_await peer.receive();
+      heap.look();
+      if (!said) break;
+      CHECK(said->data.size() == large);
+      ++came;
+    }
+  };
+  w.run([&](tcp_stream& peer) -> task<> {
+    auto all = handshake + deflated + "\r\n";
+    co_await peer.write_all(all);
+    co_await receive_head(peer);
+    heap = {};
+    all.clear();
+    for (int i = 0; i < 40; ++i) all += frame(0xc1, squeezed);
+    all += frame(0x88, "\x03\xe8");
+    co_await peer.write_all(all);
+    (void)co_await receive(peer, 100);
+  });
+  CHECK(came == 40);
+  MESSAGE("bombs: ", heap.grown(), " of ", squeezed.size());
+  CHECK(heap.grown() < 3 * large);
+}
+
+TEST_CASE("a_server_that_says_wait_for_ever_is_given_up") {
+  weir::sim::network net;
+  auto& there = net.add_host("10.0.0.1/24");
+  auto& here = net.add_host("10.0.0.2/24");
+  net.link(there, here);
+  net.start(there, [&](shard& s) -> task<> {
+    auto listener = s.listen({"10.0.0.1", 80});
+    auto peer = co_await listener.accept();
+    for (int i = 0; i < 100; ++i) {
+      auto sent = co_await peer->write_all("HTTP/1.1 103 Early Hints\r\n\r\n").nothrow();
+      if (sent.ec) break;
+      co_await weir::sleep_for(5s);
+    }
+  });
+  net.start(here, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect({"10.0.0.1", 80});
+    const auto to = url::parse("http://10.0.0.1/");
+    std::error_code error;
+    try {
+      auto made = co_await open_websocket(std::move(peer), *to);
+    } catch (const weir::io_error& failure) {
+      error = failure.code();
+    }
+    CHECK(error == std::errc::timed_out);
+    CHECK(net.now() - weir::instant() < 31s);
+  });
+  net.run();
 }

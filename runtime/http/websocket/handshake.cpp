@@ -1,4 +1,5 @@
 // WebSocket: how HTTP becomes one (RFC 6455 4).
+#include <algorithm>
 #include <array>
 #include <random>
 #include <utility>
@@ -50,6 +51,25 @@ task<> serve(any_stream& peer, std::string early, const websocket_settings& sett
   co_await made.close();
 }
 
+/// Until the head of the server's answer. Interim ones before it have no time of their own.
+task<> read_head(any_stream& stream, wire::response_parser& parser, std::span<std::byte> buffer,
+                 std::span<const std::byte>& unread, duration limit) {
+  using outcome = wire::response_parser::outcome;
+  const auto begun = stream.owner().now();
+  for (;;) {
+    const auto what = parser.feed(unread);
+    if (what == outcome::head && !parser.head().interim()) co_return;
+    if (what == outcome::head) continue;
+    if (what != outcome::more)
+      throw io_error(std::make_error_code(std::errc::protocol_error), "websocket");
+    const auto left =
+        limit == no_limit ? limit : std::max(begun + limit - stream.owner().now(), duration(0));
+    const auto n = co_await stream.read_some(buffer).timeout(left);
+    if (n == 0) throw io_error(make_error_code(weir::error::end_of_stream), "websocket");
+    unread = buffer.first(n);
+  }
+}
+
 }  // namespace
 
 response websocket_upgrade(const request& asked, std::function<task<>(websocket&)> session,
@@ -97,23 +117,15 @@ task<websocket> open_websocket(any_stream stream, url to, const websocket_settin
   parser.expect(method::get);
   std::array<std::byte, 4096> buffer;
   std::span<const std::byte> unread;
-  for (;;) {
-    const auto what = parser.feed(unread);
-    if (what == wire::response_parser::outcome::head && !parser.head().interim()) break;
-    if (what == wire::response_parser::outcome::head) continue;
-    if (what != wire::response_parser::outcome::more)
-      throw io_error(std::make_error_code(std::errc::protocol_error), "websocket");
-    const auto n = co_await stream.read_some(buffer).timeout(how.write_timeout);
-    if (n == 0) throw io_error(make_error_code(weir::error::end_of_stream), "websocket");
-    unread = std::span<const std::byte>(buffer).first(n);
-  }
+  co_await read_head(stream, parser, buffer, unread, how.write_timeout);
   const auto fields = parser.head().fields;
   const auto* accepted = find_field(fields, "sec-websocket-accept");
   const auto extension = detail::read_deflate_answer(joined(fields, "sec-websocket-extensions"));
   if (parser.head().status != 101 || !list_contains(joined(fields, "upgrade"), "websocket") ||
       !list_contains(joined(fields, "connection"), "upgrade") || accepted == nullptr ||
       accepted->value != detail::websocket_accept(key) || extension == detail::agreed::breach ||
-      (extension == detail::agreed::deflate && !how.compress))
+      (extension == detail::agreed::deflate && !how.compress) ||
+      find_field(fields, "sec-websocket-protocol") != nullptr)  // RFC 6455 4.1: none was asked for
     throw io_error(std::make_error_code(std::errc::protocol_error),
                    fmt::format("websocket: the server does not switch: {}", parser.head().status));
   std::string early(reinterpret_cast<const char*>(unread.data()), unread.size());

@@ -50,6 +50,7 @@ void websocket_state::begin(side which) {
   hooks.recv_callback = &on_receive;
   hooks.send_callback = &on_send;
   hooks.genmask_callback = &on_mask;
+  hooks.on_frame_recv_start_callback = &on_frame_hook;
   hooks.on_msg_recv_callback = &on_message_hook;
   const int failed = which == side::server
                          ? ::wslay_event_context_server_init(&events_, &hooks, this)
@@ -86,6 +87,18 @@ int websocket_state::on_mask(wslay_event_context_ptr, std::uint8_t* into, std::s
   return 0;
 }
 
+void websocket_state::on_frame_hook(wslay_event_context_ptr,
+                                    const wslay_event_on_frame_recv_start_arg* got, void* self) {
+  if (!wslay_is_ctrl_frame(got->opcode)) static_cast<websocket_state*>(self)->on_fragment(*got);
+}
+
+/// wslay keeps a cell for each fragment of a message: many small ones would cost a hundred times
+/// what max_message says.
+void websocket_state::on_fragment(const wslay_event_on_frame_recv_start_arg& got) {
+  fragments_ = got.opcode == WSLAY_CONTINUATION_FRAME ? fragments_ + 1 : 1;
+  if (fragments_ > settings_.max_fragments) say_goodbye(WSLAY_CODE_MESSAGE_TOO_BIG);
+}
+
 void websocket_state::on_message_hook(wslay_event_context_ptr,
                                       const wslay_event_on_msg_recv_arg* got, void* self) {
   static_cast<websocket_state*>(self)->on_message(*got);
@@ -94,19 +107,33 @@ void websocket_state::on_message_hook(wslay_event_context_ptr,
 void websocket_state::on_message(const wslay_event_on_msg_recv_arg& got) {
   const auto data = std::string_view(reinterpret_cast<const char*>(got.msg), got.msg_length);
   if (got.opcode == WSLAY_CONNECTION_CLOSE && data.size() >= 2) reason_ = data.substr(2);
-  if (wslay_is_ctrl_frame(got.opcode)) return;
-  websocket::message made{got.opcode == WSLAY_TEXT_FRAME, {}};
+  if (wslay_is_ctrl_frame(got.opcode) || !::wslay_event_get_read_enabled(events_)) return;
+  waiting made{{got.opcode == WSLAY_TEXT_FRAME, {}}, false};
   if (!wslay_get_rsv1(got.rsv)) {
-    made.data = data;
+    made.what.data = data;
   } else {
     bool too_long = false;
     auto inflated = inflate(data, settings_.max_message, too_long);
     if (too_long) return say_goodbye(WSLAY_CODE_MESSAGE_TOO_BIG);
-    if (!inflated || (made.is_text && !is_utf8(*inflated)))
+    if (!inflated || (made.what.is_text && !is_utf8(*inflated)))
       return say_goodbye(WSLAY_CODE_INVALID_FRAME_PAYLOAD_DATA);
-    made.data = std::move(*inflated);
+    // One read may bring many that are small until they are inflated: those behind the first are
+    // kept as they came, and inflated again when it is their turn.
+    made.deflated = !messages_.empty();
+    if (made.deflated)
+      made.what.data = data;
+    else
+      made.what.data = std::move(*inflated);
   }
   messages_.push_back(std::move(made));
+}
+
+websocket::message websocket_state::next_message() {
+  auto first = std::move(messages_.front());
+  messages_.pop_front();
+  bool too_long = false;
+  if (first.deflated) first.what.data = *inflate(first.what.data, settings_.max_message, too_long);
+  return std::move(first.what);
 }
 
 /// After it nothing more is received.
@@ -153,8 +180,7 @@ task<std::optional<websocket::message>> websocket_state::receive() {
     if (messages_.empty() && ::wslay_event_recv(events_) == WSLAY_ERR_NOMEM) throw std::bad_alloc();
     co_await flush();
     if (!messages_.empty()) {
-      std::optional<websocket::message> first(std::move(messages_.front()));
-      messages_.pop_front();
+      std::optional<websocket::message> first(next_message());
       co_return first;
     }
     if (!::wslay_event_get_read_enabled(events_)) co_return std::nullopt;
@@ -201,6 +227,7 @@ task<> websocket_state::close(std::uint16_t code, std::string_view reason) {
 void websocket_state::take(std::size_t n) {
   unread_.erase(0, taken_);
   taken_ = 0;
+  if (!::wslay_event_get_read_enabled(events_)) return unread_.clear();  // nobody reads it
   unread_.append(reinterpret_cast<const char*>(buffer_.data()), n);
 }
 

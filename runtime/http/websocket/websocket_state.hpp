@@ -39,12 +39,21 @@ class websocket_state {
   bool compressed() const { return compress_; }
 
  private:
+  struct waiting {
+    websocket::message what;
+    bool deflated;
+  };
+
   void begin(side which);
+  void on_fragment(const wslay_event_on_frame_recv_start_arg& got);
   void on_message(const wslay_event_on_msg_recv_arg& got);
+  websocket::message next_message();
   void say_goodbye(std::uint16_t code, std::string_view reason = {});
   task<> flush();
   task<> read_more();
   void take(std::size_t n);
+  static void on_frame_hook(wslay_event_context_ptr context,
+                            const wslay_event_on_frame_recv_start_arg* got, void* self);
   static void on_message_hook(wslay_event_context_ptr, const wslay_event_on_msg_recv_arg* got,
                               void* self);
   static ssize_t on_receive(wslay_event_context_ptr context, std::uint8_t* into, std::size_t length,
@@ -64,7 +73,8 @@ class websocket_state {
   std::size_t taken_ = 0;  // of unread_
   std::string out_;
   std::string reason_;
-  std::deque<websocket::message> messages_;
+  std::deque<waiting> messages_;
+  std::size_t fragments_ = 0;  // of the message that is coming
   std::random_device masks_;
   std::array<std::byte, 4096> buffer_;
 };

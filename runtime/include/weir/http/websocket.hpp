@@ -32,11 +32,13 @@ namespace weir::http {
 /// no_limit: never.
 struct websocket_settings {
   std::size_t max_message = 1024 * 1024;  ///< bytes, decompressed; beyond: closed with 1009
+  std::size_t max_fragments = 4096;       ///< of a message; beyond: closed with 1009
   bool compress = true;                   ///< permessage-deflate, where the peer has it
   std::size_t compress_from = 256;        ///< bytes; a shorter message is sent as it is
   duration ping_after = std::chrono::seconds(30);  ///< of silence; after as long again: timed_out
-  duration write_timeout = std::chrono::seconds(30);  ///< for a peer that does not read
-  duration close_timeout = std::chrono::seconds(5);   ///< for the peer's half of the closing
+  /// For a peer that does not read; of a client also for the server's answer to its handshake.
+  duration write_timeout = std::chrono::seconds(30);
+  duration close_timeout = std::chrono::seconds(5);  ///< for the peer's half of the closing
   /// Of a server: take pages of other origins than its own host, whose browser sends its user's
   /// cookies along.
   bool any_origin = false;
