@@ -632,3 +632,107 @@ TEST_CASE("an_event_stream_goes_on_until_its_client_goes") {
   CHECK(told >= 2);
   CHECK(told < 6);
 }
+
+TEST_CASE("bodies_that_are_refused_are_counted_by_their_reason") {
+  world w;
+  count_bodies(w);
+  w.settings.max_body = 1000;
+  w.settings.body_timeout = 5s;
+  w.run([&](shard& s) -> task<> {
+    for (const std::string& text :
+         {post("Transfer-Encoding: chunked\r\n", "7d0\r\n" + std::string(2000, 'x')),  // 413
+          post("Content-Length: 100\r\n", "slow"),                                     // 408
+          post("Transfer-Encoding: chunked\r\n", "x\r\n"),                             // 400
+          "POST /none HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" +
+              std::string("x\r\n")}) {  // 400, dropped
+      auto peer = co_await w.connect(s);
+      co_await peer.write_all(text);
+      (void)co_await receive_all(peer);
+    }
+  });
+  CHECK(w.counters.refused_bodies == 3);
+  CHECK(w.counters.slow_bodies == 1);
+  CHECK(w.counters.refusals == 3);
+  CHECK(w.counters.refused_requests == 0);
+  CHECK(w.failures == 0);
+}
+
+TEST_CASE("a_client_that_does_not_read_is_counted") {
+  world w;
+  w.settings.write_timeout = 5s;
+  w.site.get("/big",
+             [](request&) -> task<response> { co_return text(std::string(20'000'000, 'x')); });
+  w.run([&](shard& s) -> task<> {
+    auto peer = co_await w.connect(s);
+    co_await peer.write_all(get("/big"));
+    co_await weir::sleep_for(10s);
+  });
+  CHECK(w.counters.slow_readers == 1);
+}
+
+TEST_CASE("an_interim_status_as_the_answer_is_the_handler_s_failure") {
+  for (const int status : {100, 101, 103}) {
+    world w;
+    w.site.get("/", [status](request&) -> task<response> { co_return response(status); });
+    const auto out = talk(w, get("/"));
+    CHECK(out.starts_with("HTTP/1.1 500 "));
+  }
+}
+
+TEST_CASE("a_connection_is_taken_over_only_where_its_client_asks_for_it_and_has_no_body") {
+  const std::string asks = "Connection: Upgrade\r\nUpgrade: echo\r\n";
+  const std::pair<std::string, const char*> cases[] = {
+      {get("/up", asks), "101"},
+      {get("/up"), "500"},
+      {get("/up", "Upgrade: echo\r\n"), "500"},
+      {get("/up", "Connection: Upgrade\r\n"), "500"},
+      {"GET /up HTTP/1.0\r\nHost: x\r\n" + asks + "\r\n", "500"},
+      {get("/up", asks + "Content-Length: 5\r\n") + "hello", "400"},
+  };
+  for (const auto& [text, status] : cases) {
+    CAPTURE(text);
+    world w;
+    bool taken = false;
+    w.site.get("/up", [&](request&) -> task<response> {
+      response out;  // and says no status
+      out.field("Upgrade", "echo").upgrade([&](weir::any_stream& peer, std::string) -> task<> {
+        taken = true;
+        co_await peer.write_all("taken");
+      });
+      co_return out;
+    });
+    const auto out = talk(w, get("/hello") + text);
+    const auto second = out.substr(out.find("hello") + 5);
+    CHECK(second.substr(9, 3) == status);
+    CHECK(taken == (std::string_view(status) == "101"));
+    CHECK(w.counters.failures == (std::string_view(status) == "500"));
+    REQUIRE(w.log.size() == 2);
+    const auto bytes = std::string_view(status) == "101" ? std::string("0")
+                                                         : std::to_string(body_of(second).size());
+    CHECK(w.log[1].ends_with(std::string(" ") + status + " " + bytes));
+  }
+}
+
+TEST_CASE("a_connection_that_was_taken_over_and_failed_is_counted_and_reported") {
+  for (const bool own : {false, true}) {
+    world w;
+    w.site.get("/up", [own](request&) -> task<response> {
+      response out(101);
+      out.field("Upgrade", "echo").upgrade([own](weir::any_stream& peer, std::string) -> task<> {
+        if (own) throw std::runtime_error("no more");
+        std::array<std::byte, 1> one;
+        co_await peer.read_exactly(one);
+      });
+      co_return out;
+    });
+    w.run([&](shard& s) -> task<> {
+      auto peer = co_await w.connect(s);
+      co_await peer.write_all(get("/up", "Connection: Upgrade\r\nUpgrade: echo\r\n"));
+      peer.shutdown_send();
+      (void)co_await receive_all(peer);
+    });
+    CHECK(w.counters.failed_upgrades == 1);
+    CHECK(w.failures == own);
+    CHECK(w.log.size() == 1);
+  }
+}

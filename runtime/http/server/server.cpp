@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iterator>
 #include <memory>
+#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
@@ -29,8 +30,8 @@ void append_escaped(std::string& out, std::string_view text) {
   }
 }
 
-void log_failure(const std::exception_ptr& failure, const request& asked) {
-  std::string line = "http: a handler failed: ";
+void log_failure(const std::exception_ptr& failure, const request* asked) {
+  std::string line = asked != nullptr ? "http: a handler failed: " : "http: a connection failed: ";
   try {
     std::rethrow_exception(failure);
   } catch (const std::exception& error) {
@@ -38,10 +39,12 @@ void log_failure(const std::exception_ptr& failure, const request& asked) {
   } catch (...) {
     line += "an exception of no known type";
   }
-  line += ": ";
-  append_escaped(line, asked.method_name());
-  line += ' ';
-  append_escaped(line, asked.path());
+  if (asked != nullptr) {
+    line += ": ";
+    append_escaped(line, asked->method_name());
+    line += ' ';
+    append_escaped(line, asked->path());
+  }
   fmt::print(stderr, "weir: {}\n", line);
 }
 
@@ -54,6 +57,17 @@ void tell_counters(const void* of, weir::detail::shown_counts::numbers& out) {
   out.push_back({"http", "requests", "requests handed to the handler", c.requests});
   out.push_back({"http", "refused_requests", "requests that were malformed, too large or too slow",
                  c.refused_requests});
+  out.push_back({"http", "refusals", "requests that their handler refused", c.refusals});
+  out.push_back({"http", "refused_bodies", "bodies of requests that were malformed or too large",
+                 c.refused_bodies});
+  out.push_back({"http", "slow_bodies", "bodies of requests that took too long", c.slow_bodies});
+  out.push_back({"http", "slow_readers",
+                 "answers whose client did not read in http.write_timeout_ms", c.slow_readers});
+  out.push_back(
+      {"http", "refused_streams", "requests of HTTP/2 beyond those at once", c.refused_streams});
+  out.push_back({"http", "floods", "HTTP/2 connections ended for frames without end", c.floods});
+  out.push_back({"http", "failed_upgrades", "connections taken over that ended with an error",
+                 c.failed_upgrades});
   out.push_back({"http", "failures", "handlers that threw; answered with 500", c.failures});
   out.push_back({"http", "compressed", "answers that were compressed", c.compressed});
   out.push_back({"http", "uncompressed", "answers that were not, beyond http.compress_at_once",
@@ -135,7 +149,9 @@ server::server(shard& owner, handler answer)
 
 server::server(shard& owner, handler answer, const server_settings& settings)
     : state_(std::make_unique<state>(owner, std::move(answer), settings)) {
-  state_->on_failure = &log_failure;
+  state_->on_failure = [](const std::exception_ptr& failure, const request& asked) {
+    log_failure(failure, &asked);
+  };
 }
 
 server::~server() = default;
@@ -158,6 +174,7 @@ response server::state::instead(const request& asked, outcome& how) {
   try {
     throw;
   } catch (const status_error& refusal) {
+    ++counters.refusals;
     how = outcome::refused;
     status = refusal.status();
   } catch (const std::exception& failure) {
@@ -170,9 +187,50 @@ response server::state::instead(const request& asked, outcome& how) {
   return plain_status(status);
 }
 
+/// RFC 9110 15.2 and 7.8: an interim status answers nothing, and nobody is switched to another
+/// protocol who did not ask for it.
+const char* server::state::fault_of(const request& asked, response& with) {
+  if (!std::holds_alternative<response::takeover>(with.body()))
+    return with.status() >= 200 ? nullptr : "an answer with an interim status";
+  if (asked.major_version() != 1) return nullptr;  // refused by its own status
+  bool named = false, meant = false;
+  for (const auto& f : asked.fields()) {
+    named = named || equals_ignoring_case(f.name, "upgrade");
+    meant =
+        meant || (equals_ignoring_case(f.name, "connection") && list_contains(f.value, "upgrade"));
+  }
+  const bool asks = named && meant && asked.minor_version() >= 1;
+  return asks ? nullptr : "a connection is taken over whose client did not ask for it";
+}
+
+response server::state::faulty(const request& asked, const char* fault, outcome& how) {
+  try {
+    throw std::logic_error(fault);
+  } catch (...) {
+    return instead(asked, how);
+  }
+}
+
+status_error server::state::refused_body(int status) {
+  ++(status == 408 ? counters.slow_bodies : counters.refused_bodies);
+  return status_error(status);
+}
+
+void server::state::session_failed(const std::exception_ptr& failure) {
+  try {
+    std::rethrow_exception(failure);
+  } catch (const io_error& error) {
+    if (error.code() == std::errc::timed_out) ++counters.slow_readers;
+    return;
+  } catch (...) {
+  }
+  ++counters.failures;
+  log_failure(failure, nullptr);
+}
+
 task<> server::state::run(std::span<tcp_listener> listeners, serving session) {
   scope sessions(owner, {.max = settings.max_connections});
-  sessions.on_failure([](const std::exception_ptr&) {});  // a client's own; the others are served
+  sessions.on_failure([this](const std::exception_ptr& failure) { session_failed(failure); });
   scope acceptors(owner);
   for (auto& listener : listeners)
     acceptors.spawn(accept_loop(listener, session, sessions, counters));

@@ -32,6 +32,14 @@ struct server::state {
   /// The answer for what a handler has thrown, within its catch: a refusal, or a failure of its
   /// own. Throws on what nobody answers.
   response instead(const request& asked, outcome& how);
+  /// What is wrong with a handler's answer; null: nothing.
+  static const char* fault_of(const request& asked, response& with);
+  /// The answer in place of such a one: a failure of the handler's.
+  response faulty(const request& asked, const char* fault, outcome& how);
+  /// A request's body that cannot be read on, counted; to be thrown.
+  status_error refused_body(int status);
+  /// What a connection ended with: of its client it is no news, anything else is logged.
+  void session_failed(const std::exception_ptr& failure);
   /// Accepts until the stop, then drains.
   task<> run(std::span<tcp_listener> listeners, std::function<task<>(any_stream)> session);
 

@@ -143,6 +143,12 @@ task<session::next> session::one_request() {
   } catch (...) {
     with = here_.instead(asked, how);
   }
+  if (const char* fault = here_.fault_of(asked, with)) with = here_.faulty(asked, fault, how);
+  if (std::holds_alternative<response::takeover>(with.body()) && !request_over_) {
+    ++here_.counters.refused_requests;  // its body would be taken for the other protocol
+    with = plain_status(400);
+    keep_alive_ = false;
+  }
   here_.compress.apply(asked, with);
   if (how == server::state::outcome::refused) keep_alive_ = keep_alive_ && request_over_;
   if (how == server::state::outcome::failed) keep_alive_ = false;
@@ -150,8 +156,7 @@ task<session::next> session::one_request() {
   if (may_continue_ && !request_over_) keep_alive_ = false;
   if (here_.owner.stop_requested()) keep_alive_ = false;
   if (std::holds_alternative<response::takeover>(with.body())) {
-    co_await take_over(with);
-    note(&asked, with.status(), head_taken_);
+    co_await take_over(with, asked);
     co_return next::over;
   }
   bool given = answer_now(with, asked.method() == method::head);
@@ -176,7 +181,8 @@ task<bool> session::give(response& with, const request& asked) {
   try {
     co_await answer(with, asked.method() == method::head);
     co_return true;
-  } catch (const io_error&) {  // of this connection, or of what the body came from
+  } catch (const io_error& e) {  // of this connection, or of what the body came from
+    if (e.code() == std::errc::timed_out) ++here_.counters.slow_readers;
   } catch (...) {
     failure = std::current_exception();
   }
@@ -210,16 +216,16 @@ task<std::span<const std::byte>> session::read_body() {
       request_over_ = true;
       continue;
     }
-    if (what == outcome::refused) throw status_error(parser_.refusal());
+    if (what == outcome::refused) throw here_.refused_body(parser_.refusal());
     if (std::exchange(may_continue_, false)) out_ += "HTTP/1.1 100 Continue\r\n\r\n";
     if (!out_.empty()) co_await flush();
     const auto begun = here_.owner.now();
     const auto got = co_await peer_.read_some(buffer_).timeout(body_time_left()).nothrow();
     note_came(got);
     body_waited_ += here_.owner.now() - begun;
-    if (got.ec == std::errc::timed_out) throw status_error(408);
+    if (got.ec == std::errc::timed_out) throw here_.refused_body(408);
     if (got.ec) throw io_error(got.ec, "request body");
-    if (got.n == 0) throw status_error(400);  // the connection ended within the body
+    if (got.n == 0) throw here_.refused_body(400);  // the connection ended within the body
   }
 }
 
@@ -230,8 +236,7 @@ task<bool> session::drop_body() {
       const auto piece = co_await read_body();
       if (piece.empty()) co_return true;
     }
-  } catch (const status_error&) {
-    ++here_.counters.refused_requests;
+  } catch (const status_error&) {  // counted where it was thrown
   }
   co_return false;
 }

@@ -56,7 +56,7 @@ class session final : private detail::body_source, private detail::body_sink {
   task<> write_body(std::span<const std::byte> bytes) override;
   void add_trailer(std::string_view name, std::string_view value) override;
   task<> refuse(int status);
-  task<> take_over(response& with);
+  task<> take_over(response& with, const request& asked);
   task<> send(std::span<const std::byte> bytes);
   task<> flush();
   void flushed();

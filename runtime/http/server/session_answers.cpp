@@ -14,6 +14,7 @@
 #include "http/server/session.hpp"
 #include "http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
+#include "weir/timing.hpp"
 
 namespace weir::http {
 namespace {
@@ -147,7 +148,10 @@ task<> session::send_file(response::file_part& part) {
       const auto sent = part.file.send_now(
           below, offset, static_cast<std::size_t>(std::min<std::uint64_t>(left, most_uncopied)));
       body_sent_ += sent;
-      if (sent != 0) continue;
+      if (sent != 0) {
+        co_await yield();  // it may go on like this for as long as the file is
+        continue;
+      }
       // Nothing went: what is written now is waited for, and then there is room again.
     }
     // The head goes with the first of it: little where the rest needs no copy.
@@ -235,15 +239,26 @@ task<> session::refuse(int status) {
 }
 
 /// 101, and the connection is no longer ours.
-task<> session::take_over(response& with) {
+task<> session::take_over(response& with, const request& asked) {
   auto out = std::back_inserter(out_);
   fmt::format_to(out, "HTTP/1.1 101 {}\r\nServer: weir\r\nConnection: Upgrade\r\n",
                  reason_phrase(101));
   for (const auto& [name, value] : with.fields()) fmt::format_to(out, "{}: {}\r\n", name, value);
   out_ += "\r\n";
-  co_await flush();
-  std::string early(reinterpret_cast<const char*>(unread_.data()), unread_.size());
-  co_await std::get<response::takeover>(with.body())(peer_, std::move(early));
+  body_sent_ = 0;
+  std::exception_ptr failure;
+  try {
+    co_await flush();
+    std::string early(reinterpret_cast<const char*>(unread_.data()), unread_.size());
+    co_await std::get<response::takeover>(with.body())(peer_, std::move(early));
+  } catch (const io_error& error) {
+    if (error.code() != std::errc::operation_canceled) ++here_.counters.failed_upgrades;
+  } catch (...) {
+    ++here_.counters.failed_upgrades;
+    failure = std::current_exception();
+  }
+  if (failure && here_.on_failure) here_.on_failure(failure, asked);
+  note(&asked, 101, head_taken_);
 }
 
 void session::note(const request* asked, int status, instant begun) {

@@ -267,7 +267,7 @@ function setCard(card, g) {
 function layersOf(state, before, seconds) {
   const out = [], per = name => before && seconds ? Math.max(0, total(state, name) - total(before, name)) / seconds : 0;
   const layer = (title, prefix, rows) => { if (state.shards.some(s => known(s.counts[prefix + rows[0][0]]))) out.push({title, rows: rows.map(([name, words, grave, level]) => ({words, grave, value: total(state, prefix + name), rate: level ? undefined : per(prefix + name)}))}); };
-  layer('HTTP', 'http_', [['requests', 'requests', 0], ['connections', 'connections', 0], ['failures', 'handlers that threw', 2], ['refused_requests', 'refused requests', 1], ['refused_connections', 'refused connections', 2], ['failed_handshakes', 'failed handshakes', 1]]);
+  layer('HTTP', 'http_', [['requests', 'requests', 0], ['connections', 'connections', 0], ['failures', 'handlers that threw', 2], ['refused_requests', 'refused requests', 1], ['refused_bodies', 'refused bodies', 1], ['slow_bodies', 'bodies that took too long', 1], ['slow_readers', 'clients that did not read', 1], ['refused_streams', 'refused HTTP/2 streams', 1], ['floods', 'HTTP/2 floods', 2], ['failed_upgrades', 'failed upgrades', 1], ['refused_connections', 'refused connections', 2], ['failed_handshakes', 'failed handshakes', 1]]);
   for (const [title, prefix] of [['TLS, as server', 'tls_server_'], ['TLS, as client', 'tls_client_']])
     layer(title, prefix, [['sessions', 'sessions that live', 0, true], ['handshakes', 'handshakes', 0], ['resumed', 'of these resumed', 0], ['failed', 'failed', 1], ['displaced', 'made way for newer ones', 2]]);
   return out;

@@ -58,9 +58,16 @@ struct server_counters {
   std::uint64_t failed_handshakes = 0;    ///< of TLS
   std::uint64_t requests = 0;             ///< that were handed to the handler
   std::uint64_t refused_requests = 0;     ///< that were not: malformed, too large, too slow
-  std::uint64_t failures = 0;             ///< handlers that threw; 500
-  std::uint64_t compressed = 0;           ///< answers
-  std::uint64_t uncompressed = 0;         ///< that were not, beyond compress_at_once
+  std::uint64_t refusals = 0;             ///< status_error that a handler threw or let pass
+  std::uint64_t refused_bodies = 0;       ///< of requests: malformed or too large; 400, 413
+  std::uint64_t slow_bodies = 0;          ///< of requests, that took too long; 408
+  std::uint64_t slow_readers = 0;         ///< answers whose client did not read in write_timeout
+  std::uint64_t refused_streams = 0;  ///< requests of HTTP/2 beyond those at once; REFUSED_STREAM
+  std::uint64_t floods = 0;           ///< HTTP/2 connections that were ended for frames without end
+  std::uint64_t failed_upgrades = 0;  ///< connections that were taken over and ended with an error
+  std::uint64_t failures = 0;         ///< handlers that threw; 500
+  std::uint64_t compressed = 0;       ///< answers
+  std::uint64_t uncompressed = 0;     ///< that were not, beyond compress_at_once
 };
 
 /// One answered request. Refers to the request.
