@@ -28,6 +28,7 @@ struct world {
   weir::sim::host& there = net.add_host("10.0.0.1/24");
   weir::sim::host& here = net.add_host("10.0.0.2/24");
   client_settings settings;
+  client::connector connect;
   router site;
   std::vector<std::string> seen;  // what the raw server was sent, by connection
   client_counters counters;
@@ -77,7 +78,7 @@ struct world {
   void start_client(std::function<task<>(client&)> what) {
     net.start(here, [this, what](shard& s) -> task<> {
       {
-        client web(s, settings);
+        client web(s, settings, connect);
         co_await what(web);
         counters = web.counters();
       }
@@ -520,4 +521,118 @@ TEST_CASE("urls_are_taken_apart_and_references_resolved") {
   }
   CHECK_FALSE(at->resolve("mailto:x"));
   CHECK_FALSE(at->resolve("g h"));
+}
+
+TEST_CASE("a_request_s_body_of_said_length_is_exactly_so_long") {
+  for (const int written : {4, 5, 6}) {
+    CAPTURE(written);
+    world w;
+    w.site.post("/", [](request& r) -> task<response> {
+      auto body = co_await r.body().read_all();
+      co_return text(body);
+    });
+    bool refused = false;
+    w.run([&](client& web) -> task<> {
+      client_request asked(method::post, base);
+      asked.body([&](body_writer& to) -> task<> { co_await to.write(std::string(written, 'x')); },
+                 5);
+      try {
+        auto got = co_await web.send(asked);
+        auto body = co_await got.body().read_all();
+        CHECK(body == "xxxxx");
+      } catch (const std::logic_error&) {
+        refused = true;
+      }
+      auto next = co_await web.get(base);
+      CHECK(next.status() == 405);
+    });
+    CHECK(refused == (written != 5));
+  }
+}
+
+TEST_CASE("a_switch_to_another_protocol_that_nobody_asked_for_is_no_answer") {
+  world w;
+  w.run(says(w, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
+        [&](client& web) -> task<> {
+          for (int i = 0; i < 2; ++i) {
+            auto said = co_await outcome(web, base);
+            CHECK(said == protocol_error);
+          }
+        });
+  CHECK(w.counters.connections == 2);
+  CHECK(w.counters.reused == 0);
+}
+
+TEST_CASE("a_request_without_a_body_asks_nobody_to_go_on") {
+  world w;
+  w.run(says(w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), [&](client& web) -> task<> {
+    client_request asked(method::get, base);
+    asked.expect_continue();
+    auto got = co_await web.send(asked);
+    CHECK(got.status() == 200);
+  });
+  CHECK(w.seen.at(0).find("Expect") == std::string::npos);
+}
+
+TEST_CASE("the_oldest_idle_connection_makes_way_and_an_expired_one_is_closed") {
+  world w;
+  w.settings.max_idle_connections = 4;
+  w.settings.idle_timeout = 10s;
+  std::vector<weir::instant> ended(6);
+  w.connect = [](shard& s, const url&) -> task<weir::any_stream> {
+    weir::any_stream out = co_await s.connect({"10.0.0.1", 80});
+    co_return out;
+  };
+  w.run(
+      [&](tcp_stream& peer, int n) -> task<> {
+        std::array<std::byte, 1> one;
+        for (;;) {
+          co_await w.read_head(peer, n);
+          if (!w.seen[static_cast<std::size_t>(n)].ends_with("\r\n\r\n")) break;
+          w.seen[static_cast<std::size_t>(n)] += "|";
+          co_await peer.write_all("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+        }
+        (void)co_await peer.read_some(one).nothrow();
+        ended.at(static_cast<std::size_t>(n)) = w.net.now();
+      },
+      [&](client& web) -> task<> {
+        const auto begun = w.net.now();
+        // Six origins by six names; the connector leads all of them to one host.
+        for (int i = 0; i < 6; ++i) {
+          auto said = co_await fetch(web, "http://10.0.0.1:" + std::to_string(8000 + i));
+          CHECK(said == "200 ");
+          co_await weir::sleep_for(1s);
+        }
+        for (int i = 0; i < 2; ++i) CHECK(ended[static_cast<std::size_t>(i)] != weir::instant());
+        CHECK(ended[2] == weir::instant());
+        auto said = co_await fetch(web, "http://10.0.0.1:8005");  // a kept one
+        CHECK(said == "200 ");
+        co_await weir::sleep_for(20s);
+        for (const auto& at : ended) {
+          CHECK(at != weir::instant());
+          CHECK(at - begun < 17s);
+        }
+      });
+  CHECK(w.counters.reused == 1);
+}
+
+TEST_CASE("an_answer_that_is_none_is_the_error_also_while_the_body_is_still_being_sent") {
+  world w;
+  w.run(
+      [&](tcp_stream& peer, int n) -> task<> {
+        co_await w.read_head(peer, n);
+        co_await peer.write_all("nonsense\r\n\r\n");
+        co_await weir::sleep_for(1min);  // and reads nothing
+      },
+      [&](client& web) -> task<> {
+        client_request large(method::post, base);
+        large.body(std::string(50'000'000, 'x'));
+        std::error_code error;
+        try {
+          (void)co_await web.send(large);
+        } catch (const weir::io_error& failure) {
+          error = failure.code();
+        }
+        CHECK(error == std::errc::protocol_error);
+      });
 }

@@ -379,3 +379,28 @@ TEST_CASE("a_coding_that_is_not_known_is_given_as_it_came") {
     CHECK(body == "what it is");
   });
 }
+
+TEST_CASE("without_an_expansion_allowed_a_body_ends_at_its_first_mebibyte") {
+  for (const std::size_t size : {std::size_t{1} << 20, (std::size_t{1} << 20) + 1}) {
+    world w;
+    w.asking.most_expansion = 0;
+    w.site.get("/", [&](request&) -> task<response> {
+      co_return weir::http::text(std::string(size, 'x'));
+    });
+    std::error_code error;
+    std::size_t came = 0;
+    w.run([&](client& web) -> task<> {
+      auto got = co_await web.get(site_url + "/");
+      try {
+        auto body = co_await got.body().read_all({.max = 2 << 20});
+        came = body.size();
+      } catch (const weir::io_error& failure) {
+        error = failure.code();
+      }
+    });
+    if (size == 1 << 20)
+      CHECK(came == size);
+    else
+      CHECK(error == weir::error::limit_exceeded);
+  }
+}

@@ -466,8 +466,8 @@ TEST_CASE("a_server_that_pushes_is_told_goodbye") {
 }
 
 // covers: 9113-4, 9113-11, 9113-13, 9113-20, 9113-26, 9113-34, 9113-40
-// covers: 9113-43, 9113-48, 9113-51
-// 9113-55 covers: 9113-62, 9113-63, 9113-68, 9113-72, 9113-75
+// covers: 9113-43, 9113-48, 9113-51, 9113-55
+// covers: 9113-62, 9113-63, 9113-68, 9113-72, 9113-75
 TEST_CASE("a_server_s_frames_that_must_not_be_end_the_connection") {
   const auto said = ". " + message(std::errc::protocol_error) + ". ";
   const auto head = literal(":status", "200");
@@ -544,6 +544,55 @@ TEST_CASE("a_client_answers_pings_while_it_waits_and_passes_over_what_it_does_no
   w.run(server, [](client& web) -> task<> {
     auto said = co_await fetch(web, "http://10.0.0.1/");
     CHECK(said == "200 at last");
+  });
+}
+
+TEST_CASE("a_body_of_said_length_is_exactly_so_long_over_http_2_too") {
+  for (const int written : {4, 5, 6}) {
+    CAPTURE(written);
+    own o;
+    bool refused = false;
+    std::string said;
+    o.run([&](client& web) -> task<> {
+      client_request asked(method::post, "http://10.0.0.1/echo");
+      asked.body([&](body_writer& to) -> task<> { co_await to.write(std::string(written, 'x')); },
+                 5);
+      try {
+        said = co_await send(web, asked);
+      } catch (const std::logic_error&) {
+        refused = true;
+      }
+      auto next = co_await fetch(web, "http://10.0.0.1/hello/next");
+      CHECK(next == "200 hello next");
+    });
+    CHECK(refused == (written != 5));
+    CHECK(said == (written == 5 ? "200 5" : ""));
+  }
+}
+
+TEST_CASE("a_server_that_takes_a_byte_now_and_then_is_given_up") {
+  raw w;
+  w.settings.write_timeout = 10s;
+  const auto server = [&](raw_peer& peer) -> task<> {
+    co_await peer.say(server_settings_frame);
+    co_await peer.listen([](const listener& l) { return l.count(data_frame) != 0; });
+    for (int i = 0; i < 50 && !peer.ended; ++i) {
+      co_await peer.say(wire(window_frame, 0, 1, number32(1)));
+      co_await weir::sleep_for(5s);
+    }
+  };
+  w.run(server, [&](client& web) -> task<> {
+    client_request asked(method::post, "http://10.0.0.1/");
+    asked.body(std::string(200'000, 'x'));
+    const auto begun = w.net.now();
+    std::error_code error;
+    try {
+      (void)co_await send(web, asked);
+    } catch (const weir::io_error& failure) {
+      error = failure.code();
+    }
+    CHECK(error == std::errc::timed_out);
+    CHECK(w.net.now() - begun < 15s);
   });
 }
 

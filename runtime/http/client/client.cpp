@@ -135,10 +135,53 @@ task<std::unique_ptr<detail::exchange>> client::state::begin(const url& to) {
 
 void client::state::keep(detail::client_origin& of,
                          std::unique_ptr<detail::client_connection> one) {
-  if (idle >= settings.max_idle_connections) return;
+  if (settings.max_idle_connections == 0) return;
+  if (idle >= settings.max_idle_connections) close_oldest();
   ++idle;
   one->idle_since = owner.now();
   of.idle.push_back(std::move(one));
+  if (sweeping || settings.idle_timeout == no_limit) return;
+  sweeping = links.spawn(sweep(self));
+}
+
+std::optional<instant> client::state::close_expired() {
+  std::optional<instant> next;
+  for (auto& [key, origin] : origins) {
+    auto& some = origin->idle;  // the oldest first
+    const auto fresh = std::ranges::find_if(some, [&](const auto& one) {
+      return owner.now() - one->idle_since < settings.idle_timeout;
+    });
+    idle -= static_cast<std::size_t>(fresh - some.begin());
+    some.erase(some.begin(), fresh);
+    if (!some.empty()) {
+      const auto end = some.front()->idle_since + settings.idle_timeout;
+      next = std::min(next.value_or(end), end);
+    }
+  }
+  return next;
+}
+
+void client::state::close_oldest() {
+  detail::client_origin* of = nullptr;
+  for (auto& [key, origin] : origins) {
+    if (origin->idle.empty()) continue;
+    if (of == nullptr || origin->idle.front()->idle_since < of->idle.front()->idle_since)
+      of = origin.get();
+  }
+  if (of == nullptr) return;
+  of->idle.erase(of->idle.begin());
+  --idle;
+}
+
+task<> client::state::sweep(std::shared_ptr<state*> of) {
+  while (*of != nullptr) {
+    const auto next = (*of)->close_expired();
+    if (!next) {
+      (*of)->sweeping = false;
+      co_return;
+    }
+    co_await sleep_for(*next - (*of)->owner.now());
+  }
 }
 
 // --- Answers.

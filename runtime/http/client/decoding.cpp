@@ -21,7 +21,7 @@ task<std::span<const std::byte>> decoding::read_body() {
     if (!n) throw malformed("http: an answer's body cannot be decompressed");
     if (*n != 0) {
       given_ += *n;
-      if (given_ > unjudged && given_ / most_expansion_ > came_)
+      if (given_ > unjudged && (most_expansion_ == 0 || given_ / most_expansion_ > came_))
         throw io_error(make_error_code(error::limit_exceeded),
                        "http: an answer's body grows out of all proportion");
       co_return std::span<const std::byte>(block_).first(*n);

@@ -2,6 +2,7 @@
 #include "http/client/exchange.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "http/coding/coding.hpp"
 #include "weir/error.hpp"
@@ -17,6 +18,21 @@ constexpr std::size_t most_dropped = 64 * 1024;
 bool is_idempotent(method what) {
   return what != method::post && what != method::patch && what != method::connect &&
          what != method::other;
+}
+
+void take_from(std::optional<std::uint64_t>& left, std::size_t bytes) {
+  if (!left) return;
+  if (bytes > *left) throw std::logic_error("a request's body is longer than was said");
+  *left -= bytes;
+}
+
+void check_all_written(const std::optional<std::uint64_t>& left) {
+  if (left.value_or(0) != 0) throw std::logic_error("a request's body is shorter than was said");
+}
+
+std::error_code first_failure(std::error_code sent, std::error_code read) {
+  const bool only_cancelled = sent == std::errc::operation_canceled && read;
+  return sent && !only_cancelled ? sent : read;
 }
 
 bool names_a_user(std::string_view field) {

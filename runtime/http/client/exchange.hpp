@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -77,6 +78,9 @@ struct client::state {
       : owner(on), settings(how), connect(std::move(by)), links(on) {
     links.on_failure([](const std::exception_ptr&) {});  // of a connection: its requests hear it
   }
+  ~state() { *self = nullptr; }
+  state(const state&) = delete;
+  state& operator=(const state&) = delete;
 
   std::shared_ptr<detail::client_origin> origin_of(const url& to);
   /// A kept connection that still stands, or none.
@@ -95,6 +99,12 @@ struct client::state {
   bool may_speak_h2(const url& to) const;
   tls::client_context& trusted();
   void keep(detail::client_origin& of, std::unique_ptr<detail::client_connection> one);
+  /// Closes the idle connections whose time is over. Gives when the next one's is.
+  std::optional<instant> close_expired();
+  void close_oldest();
+  /// Closes connections as their time ends, while any is idle: one that the server has ended would
+  /// stay half closed until somebody asks its origin again.
+  static task<> sweep(std::shared_ptr<state*> of);
 
   shard& owner;
   client_settings settings;
@@ -103,8 +113,10 @@ struct client::state {
   std::shared_ptr<tls::client_context> own_trust;
   client_counters counters;
   std::map<std::string, std::shared_ptr<detail::client_origin>> origins;
-  std::size_t idle = 0;  // connections, of all origins
-  scope links;           // the tasks of HTTP/2 connections
+  std::size_t idle = 0;                                           // connections, of all origins
+  bool sweeping = false;                                          // sweep() runs
+  std::shared_ptr<state*> self = std::make_shared<state*>(this);  // null once this has gone
+  scope links;  // the tasks of HTTP/2 connections, and sweep()
 };
 
 namespace detail {
@@ -134,6 +146,11 @@ class exchange {
 
 /// RFC 9110 9.2.2.
 bool is_idempotent(method what);
+/// Of a streamed body whose length was said, to be exactly so long. Throw std::logic_error.
+void take_from(std::optional<std::uint64_t>& left, std::size_t bytes);
+void check_all_written(const std::optional<std::uint64_t>& left);
+/// Why two that ran at once, and of which one cancelled the other, came to nothing.
+std::error_code first_failure(std::error_code sent, std::error_code read);
 bool names_a_user(std::string_view field);
 /// The client's own Accept-Encoding goes with this request.
 bool asks_for_codings(const client_settings& how, const client_request& asked);

@@ -91,7 +91,7 @@ task<std::error_code> h1_exchange::attempt(const client_request& asked, method a
   // Of a connection that ended while it was written to, the answer may still be there.
   const bool ended = sent_ == std::errc::broken_pipe || sent_ == std::errc::connection_reset;
   if (!head_read_ && (!sent_ || ended)) read_ = co_await read_head(client_.settings.head_timeout);
-  co_return head_read_ ? std::error_code() : sent_ ? sent_ : read_;
+  co_return head_read_ ? std::error_code() : first_failure(sent_, read_);
 }
 
 task<> h1_exchange::send_beside(const client_request& asked) {
@@ -126,7 +126,8 @@ void h1_exchange::write_head(const client_request& asked, method as, bool keep_u
   if (with_body_ && stream != nullptr && stream->length)
     fmt::format_to(out, "Content-Length: {}\r\n", *stream->length);
   if (chunked_) head_ += "Transfer-Encoding: chunked\r\n";
-  if (with_body_ && asked.expects()) head_ += "Expect: 100-continue\r\n";
+  const bool has_body = text != nullptr || stream != nullptr;
+  if (with_body_ && has_body && asked.expects()) head_ += "Expect: 100-continue\r\n";
   head_ += "\r\n";
 }
 
@@ -154,11 +155,14 @@ task<std::error_code> h1_exchange::send_body(const client_request& asked) {
     co_return error;
   }
   try {
+    const auto& stream = std::get<client_request::stream_part>(asked.body());
+    left_ = stream.length;
     body_writer writer(static_cast<body_sink&>(*this));
-    co_await std::get<client_request::stream_part>(asked.body()).write(writer);
+    co_await stream.write(writer);
   } catch (const io_error& failure) {
     co_return failure.code();
   }
+  check_all_written(left_);
   if (!chunked_) co_return std::error_code();
   trailers_ = "0\r\n" + trailers_ + "\r\n";
   const auto error = co_await send(bytes_of(trailers_));
@@ -166,6 +170,7 @@ task<std::error_code> h1_exchange::send_body(const client_request& asked) {
 }
 
 task<> h1_exchange::write_body(std::span<const std::byte> bytes) {
+  take_from(left_, bytes.size());
   while (!bytes.empty()) {
     const auto next = bytes.first(std::min(bytes.size(), most_at_once));
     bytes = bytes.subspan(next.size());
@@ -191,6 +196,8 @@ task<std::error_code> h1_exchange::read_head(duration limit) {
   const auto until = client_.owner.now() + limit;
   for (unsigned interim = 0; interim < most_interim;) {
     const auto what = parser_.feed(unread_);
+    // Nobody asked for another protocol: what comes behind 101 is no answer.
+    if (what == outcome::head && parser_.head().status == 101) co_return malformed();
     if (what == outcome::head && !parser_.head().interim()) {
       head_read_ = true;
       co_return std::error_code();

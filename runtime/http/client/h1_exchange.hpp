@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -55,6 +56,7 @@ class h1_exchange final : public exchange, private body_source, private body_sin
   std::string head_, trailers_;
   event may_send_body_;
   std::error_code sent_, read_;
+  std::optional<std::uint64_t> left_;  // of the body, where its length was said
   bool permitted_ = true;
   bool kept_ = false;  // the connection has had a request before
   bool with_body_ = true;

@@ -62,8 +62,7 @@ bool can_secure() {
 }
 
 task<any_stream> connect_to_host(shard& owner, const url& to) {
-  const auto address = ip_address::parse(to.host == "localhost" ? "127.0.0.1" : to.host);
-  if (address) {
+  if (const auto address = ip_address::parse(to.host)) {
     any_stream stream = co_await owner.connect({*address, to.port});
     co_return stream;
   }
@@ -71,6 +70,12 @@ task<any_stream> connect_to_host(shard& owner, const url& to) {
   any_stream stream = co_await weir::connect(to.host, to.port);
   co_return stream;
 #else
+  if (to.host == "localhost") {  // RFC 6761 6.3, as names have it
+    auto first = co_await owner.connect({ip_address::loopback_v6(), to.port}).nothrow();
+    if (first) co_return any_stream(std::move(*first));
+    any_stream second = co_await owner.connect({ip_address::loopback_v4(), to.port});
+    co_return second;
+  }
   throw refused(std::errc::address_not_available,
                 to.host + " is no address, and the client was given no resolver");
 #endif

@@ -41,6 +41,7 @@ task<> h2_session::serve(std::shared_ptr<h2_stream> stream) {
     } catch (...) {
       with = here_.instead(asked, how);
     }
+    if (const char* fault = here_.fault_of(asked, with)) with = here_.faulty(asked, fault, how);
     here_.compress.apply(asked, with);
   }
   const bool given = co_await give(*stream, with, asked);
@@ -77,6 +78,7 @@ task<bool> h2_session::give(h2_stream& stream, response& with, const request& as
       stream.out = {};
       throw;
     }
+    if (e.code() == std::errc::timed_out) ++here_.counters.slow_readers;
   } catch (...) {
     failure = std::current_exception();
   }
@@ -140,8 +142,9 @@ void h2_session::submit_head(h2_stream& stream, response& with, std::optional<st
   if (length) head.add("content-length", std::to_string(*length));
   nghttp2_data_provider body{};
   body.read_callback = &h2_callbacks::give_body;
-  nghttp2_submit_response(frames_, stream.id, head.data(), head.size(),
-                          with_body ? &body : nullptr);
+  const int failed = nghttp2_submit_response(frames_, stream.id, head.data(), head.size(),
+                                             with_body ? &body : nullptr);
+  if (failed != 0) reset(stream, NGHTTP2_INTERNAL_ERROR);
   kick();
 }
 

@@ -71,6 +71,15 @@ nghttp2_session* h2_callbacks::make_session(h2_events& of, h2_side which, std::s
       to, [](nghttp2_session*, std::int32_t id, std::uint32_t why, void* self) noexcept {
         return guarded(self, [&](h2_events& s) { s.stream_closed(id, why); });
       });
+  nghttp2_session_callbacks_set_on_frame_send_callback(
+      to, [](nghttp2_session*, const nghttp2_frame* frame, void* self) noexcept {
+        return guarded(self, [&](h2_events& s) { s.frame_went(*frame); });
+      });
+  nghttp2_session_callbacks_set_on_frame_not_send_callback(
+      to, [](nghttp2_session*, const nghttp2_frame* frame, int, void* self) noexcept {
+        if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+        return guarded(self, [&](h2_events& s) { s.head_not_sent(*frame); });
+      });
   nghttp2_option* how = nullptr;
   if (nghttp2_option_new(&how) != 0) throw std::bad_alloc();
   const std::unique_ptr<nghttp2_option, decltype(&nghttp2_option_del)> options(how,

@@ -4,6 +4,7 @@
 
 #include <nghttp2/nghttp2.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -28,6 +29,9 @@ class h2_events {
   virtual void frame_came(const nghttp2_frame& frame) = 0;
   virtual void data_came(std::int32_t id, std::span<const std::byte> bytes) = 0;
   virtual void stream_closed(std::int32_t id, std::uint32_t why) = 0;
+  virtual void frame_went(const nghttp2_frame& frame) = 0;
+  /// A head or trailers that were submitted are too large to be sent, or came too late.
+  virtual void head_not_sent(const nghttp2_frame& frame) = 0;
   /// The next bytes of a body, with nghttp2's flags for their frame; none: later.
   virtual std::size_t body_goes(std::int32_t id, std::span<std::byte> into,
                                 std::uint32_t& flags) = 0;
@@ -38,6 +42,12 @@ class h2_events {
 
 /// A body on its way, piece by piece, and the trailers behind it.
 struct h2_outgoing {
+  /// What a peer has to take of a longer body within the write's time: as much of a connection as
+  /// in HTTP/1, and of each stream its share.
+  static std::size_t least_taken(std::size_t streams) {
+    return 256 * 1024 / std::max<std::size_t>(streams, 1);
+  }
+
   std::size_t give(nghttp2_session& frames, std::int32_t id, std::span<std::byte> into,
                    std::uint32_t& flags);
 
@@ -55,6 +65,14 @@ struct h2_callbacks {
   /// Throws std::bad_alloc. Pings and settings of the peer that wait to be acknowledged are at most
   /// `most_acks`.
   static nghttp2_session* make_session(h2_events& of, h2_side which, std::size_t most_acks);
+  /// Whether what nghttp2_session_mem_recv() said is a flood, or more frames wait to go than an
+  /// honest peer causes, however slowly it reads. (Each refused request is answered with one, and
+  /// nghttp2 has no limit for them.)
+  static bool is_flood(nghttp2_session& frames, ssize_t said) {
+    constexpr std::size_t most_waiting = 1000;
+    return said == NGHTTP2_ERR_FLOODED || said == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
+           nghttp2_session_get_outbound_queue_size(&frames) > most_waiting;
+  }
   /// The next bytes of an answer's body.
   static ssize_t give_body(nghttp2_session*, std::int32_t id, std::uint8_t* into, std::size_t size,
                            std::uint32_t* flags, nghttp2_data_source*, void* self) noexcept;

@@ -83,8 +83,8 @@ task<bool> h2_exchange::perform(const client_request& asked, method as, bool wit
   if (!sent_ && !head_read_) read_ = co_await wait_for_head(client_.settings.head_timeout);
   if (head_read_) co_return true;
   if (closed_ && may_repeat(asked, as, with_body)) co_return false;
-  const auto why = read_ ? read_ : sent_ ? sent_ : error_;
-  throw io_error(why, "http: " + to_.origin());
+  const auto why = first_failure(sent_, read_);
+  throw io_error(why ? why : error_, "http: " + to_.origin());
 }
 
 task<> h2_exchange::read_beside() { read_ = co_await wait_for_head(no_limit); }
@@ -102,12 +102,15 @@ task<> h2_exchange::send_beside(const client_request& asked) {
     out = std::as_bytes(std::span(*text));
   } else {
     try {
+      const auto& stream = std::get<client_request::stream_part>(asked.body());
+      left_ = stream.length;
       body_writer writer(static_cast<body_sink&>(*this));
-      co_await std::get<client_request::stream_part>(asked.body()).write(writer);
+      co_await stream.write(writer);
     } catch (const io_error& failure) {
       sent_ = failure.code();
       co_return;
     }
+    check_all_written(left_);
   }
   all_given = true;
   sent_ = co_await all_taken();
@@ -115,6 +118,7 @@ task<> h2_exchange::send_beside(const client_request& asked) {
 
 task<> h2_exchange::write_body(std::span<const std::byte> bytes) {
   if (bytes.empty()) co_return;
+  take_from(left_, bytes.size());
   out = bytes;
   const auto error = co_await all_taken();
   if (error) throw io_error(error, "http: a request");
@@ -139,7 +143,8 @@ task<std::error_code> h2_exchange::all_taken() {
     nghttp2_session_resume_data(&link_->frames(), id_);
     link_->kick();
     error = co_await taken.wait().timeout(client_.settings.write_timeout).nothrow();
-    if (error == std::errc::timed_out && out.size() != before) error = {};  // slowly, but it reads
+    const auto least = least_taken(link_->size());
+    if (error == std::errc::timed_out && before - out.size() >= least) error = {};
   }
   if (error) out = {};
   co_return error;

@@ -72,6 +72,7 @@ class h2_exchange final : public exchange,
   std::uint32_t why_ = 0;
   std::error_code error_;
   event came_, may_send_body_;
+  std::optional<std::uint64_t> left_;  // of the body, where its length was said
   std::deque<std::string> pieces_;
   std::string current_;  // what the reader has
   std::error_code sent_, read_;

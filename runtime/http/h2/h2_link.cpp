@@ -117,10 +117,11 @@ task<> h2_link::read_loop() {
     const auto taken = nghttp2_session_mem_recv(
         frames_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
     kick();
-    if (taken >= 0) continue;
+    const bool flooded = h2_callbacks::is_flood(*frames_, taken);
+    if (taken >= 0 && !flooded) continue;
     why = std::make_error_code(std::errc::protocol_error);
-    nghttp2_session_terminate_session(
-        frames_, taken == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    nghttp2_session_terminate_session(frames_,
+                                      flooded ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
     break;
   }
   end(why);
@@ -173,6 +174,13 @@ void h2_link::stream_closed(std::int32_t id, std::uint32_t why) {
 }
 
 // --- What goes.
+
+/// A head that cannot be sent has no stream yet, and nghttp2 ends its request; trailers have one.
+void h2_link::head_not_sent(const nghttp2_frame& frame) {
+  if (frame.headers.cat != NGHTTP2_HCAT_HEADERS || find(frame.hd.stream_id) == nullptr) return;
+  nghttp2_submit_rst_stream(frames_, NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_INTERNAL_ERROR);
+  kick();
+}
 
 task<> h2_link::write_loop() {
   for (;;) {

@@ -77,6 +77,8 @@ class h2_link final : public std::enable_shared_from_this<h2_link>, private h2_e
   void frame_came(const nghttp2_frame& frame) override;
   void data_came(std::int32_t id, std::span<const std::byte> bytes) override;
   void stream_closed(std::int32_t id, std::uint32_t why) override;
+  void frame_went(const nghttp2_frame&) override {}
+  void head_not_sent(const nghttp2_frame& frame) override;
   std::size_t body_goes(std::int32_t id, std::span<std::byte> into, std::uint32_t& flags) override;
 
   any_stream stream_;

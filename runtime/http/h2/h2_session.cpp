@@ -119,13 +119,20 @@ bool h2_session::feed(std::span<const std::byte> bytes) {
   const auto taken = nghttp2_session_mem_recv(
       frames_, reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   kick();
-  if (taken < 0 || misused_) {
-    ++here_.counters.refused_requests;
-    nghttp2_session_terminate_session(
-        frames_, taken == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-    return false;
-  }
-  return true;
+  flooded_ = flooded_ || h2_callbacks::is_flood(*frames_, taken);
+  if (taken >= 0 && !misused_ && !flooded_) return true;
+  const auto why = flooded_ ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR;
+  blame(why);
+  nghttp2_session_terminate_session(frames_, why);
+  return false;
+}
+
+/// Counts a connection that is ended for what its client did, once: whether it was seen here or by
+/// nghttp2, which says goodbye by itself (INTERNAL_ERROR: for resets without end).
+void h2_session::blame(std::uint32_t why) {
+  if (why == NGHTTP2_NO_ERROR || std::exchange(blamed_, true)) return;
+  const bool flood = why == NGHTTP2_ENHANCE_YOUR_CALM || why == NGHTTP2_INTERNAL_ERROR;
+  ++(flood ? here_.counters.floods : here_.counters.refused_requests);
 }
 
 h2_stream* h2_session::find(std::int32_t id) const {
@@ -176,6 +183,8 @@ void h2_session::frame_came(const nghttp2_frame& frame) {
   if (!head && frame.hd.type != NGHTTP2_DATA) return;
   auto* stream = find(frame.hd.stream_id);
   if (stream == nullptr) return;
+  if (!head && frame.hd.length == frame.data.padlen && ++stream->empty > most_empty)
+    flooded_ = true;
   if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) {
     stream->all_came = true;
     stream->came.set();
@@ -236,6 +245,17 @@ void h2_session::stream_closed(std::int32_t id, std::uint32_t) {
 
 // --- What goes.
 
+void h2_session::frame_went(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_GOAWAY) blame(frame.goaway.error_code);
+  if (frame.hd.type == NGHTTP2_RST_STREAM && frame.rst_stream.error_code == NGHTTP2_REFUSED_STREAM)
+    ++here_.counters.refused_streams;
+}
+
+/// Whoever waits for the answer would wait for ever.
+void h2_session::head_not_sent(const nghttp2_frame& frame) {
+  if (auto* stream = find(frame.hd.stream_id)) reset(*stream, NGHTTP2_INTERNAL_ERROR);
+}
+
 task<> h2_session::send_loop() {
   for (;;) {
     to_send_.reset();
@@ -244,6 +264,7 @@ task<> h2_session::send_loop() {
           co_await peer_.write_all(out_).timeout(here_.settings.write_timeout).nothrow();
       out_.clear();
       if (!done.ec) continue;
+      if (done.ec == std::errc::timed_out) ++here_.counters.slow_readers;
       broken_ = true;
       break_off();
       reading_.cancel();

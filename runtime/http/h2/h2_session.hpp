@@ -38,6 +38,7 @@ class h2_session final : private h2_events {
   // For its streams.
   server::state& here() { return here_; }
   nghttp2_session& frames() { return *frames_; }
+  std::size_t requests() const { return streams_.size(); }  ///< whose streams are open
   /// There is something to send.
   void kick() { to_send_.set(); }
   void read_on(h2_stream& stream, std::size_t bytes);
@@ -46,9 +47,10 @@ class h2_session final : private h2_events {
  private:
   // Requests at once, which is also how many handlers run: those of requests that were reset count.
   static constexpr std::uint32_t most_requests = 100;
-  static constexpr std::int32_t window = 64 * 1024;   // of a request's body, unread
-  static constexpr std::size_t most_acks = 100;       // of pings and settings that wait to go
-  static constexpr std::size_t most_skips = 64;       // of ids, remembered
+  static constexpr std::int32_t window = 64 * 1024;  // of a request's body, unread
+  static constexpr std::size_t most_acks = 100;      // of pings and settings that wait to go
+  static constexpr std::size_t most_skips = 64;      // of ids, remembered
+  static constexpr std::size_t most_empty = 100;  // DATA frames of a request with nothing in them
   static constexpr std::size_t most_out = 64 * 1024;  // bytes at once
 
   task<> send_loop();
@@ -56,6 +58,7 @@ class h2_session final : private h2_events {
   task<result<lent_buffer>> receive();
   duration time_left() const;
   bool feed(std::span<const std::byte> bytes);
+  void blame(std::uint32_t why);
   void gather();
   void say_last();
   void break_off();
@@ -79,6 +82,8 @@ class h2_session final : private h2_events {
   void request_came(h2_stream& stream);
   void data_came(std::int32_t id, std::span<const std::byte> bytes) override;
   void stream_closed(std::int32_t id, std::uint32_t why) override;
+  void frame_went(const nghttp2_frame& frame) override;
+  void head_not_sent(const nghttp2_frame& frame) override;
   std::size_t body_goes(std::int32_t id, std::span<std::byte> into, std::uint32_t& flags) override;
 
   any_stream& peer_;
@@ -95,6 +100,8 @@ class h2_session final : private h2_events {
   std::vector<std::pair<std::uint32_t, std::uint32_t>> skipped_;
   std::uint32_t next_id_ = 1;
   bool misused_ = false;  // one of them came after all
+  bool flooded_ = false;
+  bool blamed_ = false;  // its end was counted
   bool last_said_ = false;
   bool finished_ = false;  // nothing is added to what is to be sent
   bool broken_ = false;

@@ -116,14 +116,14 @@ task<std::span<const std::byte>> h2_stream::read_body() {
     }
     const auto error = co_await came.wait().timeout(limit).nothrow();
     waited_ += owner.now() - begun;
-    if (error == std::errc::timed_out) throw status_error(408);
+    if (error == std::errc::timed_out) throw on_.here().refused_body(408);
     if (error) throw io_error(error, "request body");
   }
   expects = false;
   current_ = std::move(pieces.front());
   pieces.pop_front();
   received += current_.size();
-  if (received > limits.max_body) throw status_error(413);
+  if (received > limits.max_body) throw on_.here().refused_body(413);
   co_return std::as_bytes(std::span(current_));
 }
 
@@ -148,7 +148,8 @@ task<> h2_stream::all_taken() {
     nghttp2_session_resume_data(&on_.frames(), id);
     on_.kick();
     const auto error = co_await taken.wait().timeout(on_.here().settings.write_timeout).nothrow();
-    if (error == std::errc::timed_out && out.size() != before) continue;  // slowly, but it reads
+    const auto least = least_taken(on_.requests());
+    if (error == std::errc::timed_out && before - out.size() >= least) continue;
     if (!error) continue;
     out = {};
     throw io_error(error, "http: an answer");

@@ -45,6 +45,7 @@ class h2_stream final : public detail::body_source, public detail::body_sink, pu
   std::deque<std::string> pieces;
   std::size_t head_bytes = 0, head_fields = 0;
   std::uint64_t received = 0;
+  std::size_t empty = 0;  // DATA frames
   bool too_long = false;  // its head
   bool has_head = false;
   bool all_came = false;

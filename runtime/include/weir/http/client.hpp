@@ -140,7 +140,7 @@ class client_answer {
 class client {
  public:
   /// Opens the connection to a host, before it is secured. Without one it is weir::connect() where
-  /// names were built in; else hosts are addresses, and "localhost" is 127.0.0.1.
+  /// names were built in; else hosts are addresses, and "localhost" is ::1 or 127.0.0.1.
   using connector = std::function<task<any_stream>(shard&, const url& to)>;
 
   /// On the shard's thread, like everything here.
