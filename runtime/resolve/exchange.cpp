@@ -88,6 +88,23 @@ task<attempt> ask_over_udp(resolver_state& r, endpoint server, const question& q
   }
 }
 
+/// Ends a flight.
+class landing {
+ public:
+  landing(resolver_state& r, const std::string& key, flight& of) : r_(r), key_(key), of_(of) {}
+  landing(const landing&) = delete;
+  landing& operator=(const landing&) = delete;
+  ~landing() {
+    r_.flights.erase(key_);
+    of_.done.set();
+  }
+
+ private:
+  resolver_state& r_;
+  const std::string& key_;
+  flight& of_;
+};
+
 task<attempt> ask_server(resolver_state& r, endpoint server, const question& q, instant end) {
   auto out = co_await ask_over_udp(r, server, q, end);
   if (out.error == std::errc::operation_not_supported ||
@@ -147,14 +164,13 @@ task<result<known_answer>> ask(resolver_state& r, question q, std::string& words
   }
   const auto mine = std::make_shared<flight>();
   r.flights.emplace(key, mine);
+  const landing at_the_end(r, key, *mine);  // whatever is thrown: others wait for it
   auto got = co_await ask_servers(r, q, mine->words);
   if (got)
     mine->got = *got;
   else
     mine->error = got.error();
   words = mine->words;
-  r.flights.erase(key);
-  mine->done.set();
   co_return got;
 }
 

@@ -8,9 +8,14 @@
 namespace {
 
 thread_local std::size_t counted = 0;
+thread_local std::size_t refused = 0;  // bytes; 0: none
 
 void* counted_malloc(std::size_t size) noexcept {
   ++counted;
+  if (refused != 0 && size == refused) {
+    refused = 0;
+    return nullptr;
+  }
   return std::malloc(size != 0 ? size : 1);
 }
 void* counted_aligned(std::size_t size, std::align_val_t alignment) noexcept {
@@ -28,6 +33,7 @@ void* or_throw(void* memory) {
 namespace weir::test {
 
 std::size_t allocations() noexcept { return counted; }
+void refuse_allocation(std::size_t bytes) noexcept { refused = bytes; }
 
 }  // namespace weir::test
 

@@ -10,4 +10,7 @@ namespace weir::test {
 /// How often operator new, in any form, was called on this thread.
 std::size_t allocations() noexcept;
 
+/// The next request on this thread for exactly so many bytes is refused (std::bad_alloc).
+void refuse_allocation(std::size_t bytes) noexcept;
+
 }  // namespace weir::test
