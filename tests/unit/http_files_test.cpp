@@ -260,7 +260,7 @@ TEST_CASE("a_compressed_sibling_is_given_to_whom_takes_it") {
   CHECK(a.value_of("Content-Encoding") == "gzip");
   CHECK(a.value_of("Content-Type") == "text/html; charset=utf-8");
   CHECK(a.value_of("Vary") == "Accept-Encoding");
-  for (auto* no : {"", "br", "gzip;q=0", "gzip;q=0.000", "xgzip"}) {
+  for (auto* no : {"", "br", "gzip;q=0", "gzip;q=0.000", "gzip;Q=0", "xgzip"}) {
     CAPTURE(std::string(no));
     CHECK(a.ask({{"Accept-Encoding", no}}) == "200 [page]");
     CHECK(a.value_of("Content-Encoding").empty());

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <stdexcept>
+#include <utility>
 
 namespace weir::http {
 namespace {
@@ -91,7 +92,7 @@ std::optional<coding> read_coding(std::string_view content_encoding) {
   return std::nullopt;
 }
 
-coding negotiate(std::span<const field> fields) {
+std::array<coding, 2> preferred(std::span<const field> fields) {
   wishes said;
   for (const auto& f : fields) {
     if (!equals_ignoring_case(f.name, "accept-encoding")) continue;
@@ -101,15 +102,20 @@ coding negotiate(std::span<const field> fields) {
       rest.remove_prefix(std::min(comma + 1, rest.size()));
     }
   }
-  auto best = coding::identity;
-  unsigned weight = 0;
-  const auto consider = [&](coding one, std::optional<unsigned> how) {
-    const auto w = how ? *how : said.others.value_or(0);
-    if (knows(one) && w > weight) best = one, weight = w;
+  const auto zstd = said.zstd.value_or(said.others.value_or(0));
+  const auto gzip = said.gzip.value_or(said.others.value_or(0));
+  const auto usable = [&](coding one, unsigned weight) {
+    return weight != 0 && weight >= said.identity.value_or(0) ? one : coding::identity;
   };
-  consider(coding::zstd, said.zstd);
-  consider(coding::gzip, said.gzip);
-  return said.identity && *said.identity > weight ? coding::identity : best;
+  std::array out = {usable(coding::zstd, zstd), usable(coding::gzip, gzip)};
+  if (gzip > zstd) std::swap(out[0], out[1]);
+  return out;
+}
+
+coding negotiate(std::span<const field> fields) {
+  for (const auto one : preferred(fields))
+    if (one != coding::identity && knows(one)) return one;
+  return coding::identity;
 }
 
 std::unique_ptr<encoder> encoder::make([[maybe_unused]] coding what) {

@@ -2,6 +2,7 @@
 // by piece in both directions, and which of them a client asks for. No I/O.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -23,7 +24,11 @@ bool knows(coding what);
 std::string_view known_codings();
 /// The one that a Content-Encoding field names alone; nothing for any other, and for several.
 std::optional<coding> read_coding(std::string_view content_encoding);
-/// RFC 9110 12.5.3: the coding that a request's Accept-Encoding fields like best, among those that
+/// RFC 9110 12.5.3: zstd and gzip, built in or not, in the order in which a request's
+/// Accept-Encoding fields like them, of equals zstd first; identity in place of one that is not to
+/// be used, or liked less than identity.
+std::array<coding, 2> preferred(std::span<const field> fields);
+/// The coding that a request's Accept-Encoding fields like best, among those that
 /// were built in; of equals zstd. Without a field it is identity.
 coding negotiate(std::span<const field> fields);
 

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "http/coding/coding.hpp"
 #include "http/wire/response.hpp"
 #include "weir/http/files.hpp"
 
@@ -55,21 +56,6 @@ bool range_counts(const request& asked, const file_root::opened& file) {
   if (condition.front() == '"') return condition == file.tag;
   const auto date = read_http_date(condition);
   return date && *date == file.modified;
-}
-
-/// Whether an Accept-Encoding field names a coding and does not forbid it with q=0 (RFC 9110
-/// 12.5.3).
-bool accepts(std::string_view list, std::string_view coding) {
-  while (!list.empty()) {
-    const auto comma = list.find(',');
-    const auto one = list.substr(0, comma);
-    list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
-    if (!list_contains(one, coding)) continue;
-    const auto q = one.find("q=");
-    return q == std::string_view::npos ||
-           one.substr(q + 2).find_first_of("123456789") != std::string_view::npos;
-  }
-  return false;
 }
 
 bool read_number(std::string_view text, std::uint64_t& into) {
@@ -133,18 +119,16 @@ bool file_root::prefer_compressed(const request& asked, const file_path& path, o
                                   response& out, bool now) const {
   if (!settings_.precompressed || path.segments.empty() || path.is_folder) return true;
   out.field("Vary", "Accept-Encoding");
-  static constexpr std::array<std::pair<std::string_view, std::string_view>, 2> codings = {
-      {{"zstd", ".zst"}, {"gzip", ".gz"}}};
-  for (const auto& [coding, ending] : codings) {
-    if (!accepts(asked.field("accept-encoding"), coding)) continue;
+  for (const auto one : preferred(asked.fields())) {
+    if (one == coding::identity) continue;
     auto sibling = path;
-    sibling.segments.back() += ending;
+    sibling.segments.back() += one == coding::zstd ? ".zst" : ".gz";
     opened compressed;
     const auto what = now ? open_now(sibling, compressed) : open(sibling, compressed);
     if (what == found::unknown) return false;
     if (what != found::file) continue;
     file = std::move(compressed);
-    out.field("Content-Encoding", coding);
+    out.field("Content-Encoding", name(one));
     break;
   }
   return true;
