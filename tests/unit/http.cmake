@@ -1,6 +1,9 @@
 set(WEIR_TEST_HEADERS std)
 weir_add_test(unit_http SOURCES http_request_test.cpp http_files_test.cpp http_response_test.cpp http_router_test.cpp
   PREFIX unit.http. LIBS weir_http_wire weir_http fmt::fmt)
+if(WEIR_WITH_URING OR WEIR_WITH_ASIO)
+  weir_add_test(unit_http_kernel SOURCES http_kernel_test.cpp PREFIX unit.http_kernel. LIBS weir_http weir_internal)
+endif()
 if(WEIR_WITH_SIM)
   weir_add_test(unit_http_server SOURCES http_server_test.cpp PREFIX unit.http_server. LIBS weir_http)
   weir_add_test(unit_http_client SOURCES http_client_test.cpp PREFIX unit.http_client. LIBS weir_http)
@@ -10,6 +13,7 @@ if(WEIR_WITH_SIM)
   if(weir_http2)
     weir_add_test(unit_http_h2 SOURCES http_h2_test.cpp PREFIX unit.h2. LIBS weir_http PkgConfig::NGHTTP2)
     weir_add_test(unit_http_h2_client SOURCES http_h2_client_test.cpp PREFIX unit.h2_client. LIBS weir_http PkgConfig::NGHTTP2)
+    weir_add_test(unit_http_floods SOURCES http_floods_test.cpp PREFIX unit.http_floods. LIBS weir_http PkgConfig::NGHTTP2)
     weir_add_test(unit_http_h2_conformance SOURCES http_h2_conformance_test.cpp PREFIX unit.h2_conformance.
       LIBS weir_http PkgConfig::NGHTTP2)
   endif()
