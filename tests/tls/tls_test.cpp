@@ -8,6 +8,7 @@
 #include <fstream>
 #include <vector>
 
+#include "support/heap_peak.hpp"
 #include "tls/world.hpp"
 
 using namespace tls_test;
@@ -407,6 +408,117 @@ TEST_CASE("a_flood_of_half_handshakes_costs_the_oldest_of_them") {
   CHECK(counted.handshakes == 1);
   CHECK(counted.displaced == flood + 1 - 4);
   CHECK(counted.failed == flood);
+}
+
+namespace {
+
+/// A client's hello, as it stands in the first bytes of a connection.
+task<> record_hello(shard& s, world& w, std::string& into) {
+  auto listener = s.listen({w.server.address(), 444});
+  auto peer = co_await listener.accept();
+  std::array<std::byte, 4096> buffer;
+  auto n = co_await peer->read_some(buffer);
+  into = text_of(std::span(buffer).first(n));
+}
+
+}  // namespace
+
+TEST_CASE("ten_thousand_half_done_handshakes_are_bounded_and_others_are_served_beside_them") {
+  world w;
+  constexpr int flood = 10'000, honest = 20;
+  const auto limit = w.serving.handshakes;
+  REQUIRE(limit == 1024);  // the default
+  tls::context_counters counted;
+  weir::test::heap_peak heap;
+  std::string hello;
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    co_await record_hello(s, w, hello);
+    tls::server_context context(w.serving);
+    auto listener = s.listen(w.where());
+    weir::scope sessions(s);
+    const auto session = [](weir::tcp_stream plain, tls::server_context& ours) -> task<> {
+      auto made = co_await tls::accept(std::move(plain), ours).nothrow();
+      if (made) co_await echo(*made);
+    };
+    for (int i = 0; i < flood + honest; ++i) {
+      auto peer = co_await listener.accept();
+      sessions.spawn(session(std::move(*peer), context));
+      heap.look();
+    }
+    co_await sessions.join();
+    counted = context.counters();
+  });
+  int served = 0;
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    tls::client_context context(w.trusting);
+    auto first = co_await s.connect({w.server.address(), 444});
+    auto cut_off = co_await tls::connect(std::move(first), context, w.how).nothrow();
+    CHECK(!cut_off);
+    REQUIRE(hello.size() > 100);
+    co_await weir::sleep_for(10ms);
+    std::vector<weir::tcp_stream> silent;
+    heap = {};
+    for (int i = 0; i < flood; ++i) {
+      auto& one = silent.emplace_back(co_await s.connect(w.where()));
+      // Every other one is answered, and never goes on; the rest stop in the middle of their hello.
+      const auto part = std::string_view(hello).substr(0, i % 2 == 0 ? hello.size() : 50);
+      co_await one.write_all(part);
+      if (i % (flood / honest) != 0) continue;
+      auto plain = co_await s.connect(w.where());
+      const auto begun = s.now();
+      auto secure = co_await tls::connect(std::move(plain), context, w.how);
+      co_await say_hello(secure);
+      served += s.now() - begun < 1s;
+    }
+  });
+  w.net.run();
+  CHECK(served == honest);
+  CHECK(counted.handshakes == honest);
+  CHECK(counted.displaced + limit + honest >=
+        flood);  // an honest one leaves its place to a silent one
+  MESSAGE("heap: ", heap.grown());
+  CHECK(heap.grown() < 300'000'000);
+}
+
+TEST_CASE("a_reload_is_for_new_handshakes_and_one_that_fails_changes_nothing") {
+  world w;
+  const auto second = w.trusted.issue({.name = "second.test"});
+  w.net.start(w.server, [&](shard& s) -> task<> {
+    tls::server_context context(w.serving);
+    auto listener = s.listen(w.where());
+    weir::scope sessions(s);
+    const auto session = [](weir::tcp_stream plain, tls::server_context& ours) -> task<> {
+      auto made = co_await tls::accept(std::move(plain), ours).nothrow();
+      if (made) co_await echo(*made);
+    };
+    for (int i = 0; i < 3; ++i) {
+      auto peer = co_await listener.accept();
+      sessions.spawn(session(std::move(*peer), context));
+      co_await weir::sleep_for(100ms);  // until it is made
+      auto options = w.serving;
+      options.certificate = second.certificate;
+      if (i == 0) {
+        options.key = second.key;
+        context.reload(options);
+      } else {  // the other's key
+        CHECK_THROWS_AS(context.reload(options), weir::config_error);
+      }
+    }
+    co_await sessions.join();
+  });
+  w.net.start(w.client, [&](shard& s) -> task<> {
+    tls::client_context context(w.trusting);
+    std::vector<tls::tls_stream> standing;
+    for (const char* name : {"server.test", "second.test", "second.test"}) {
+      auto plain = co_await s.connect(w.where());
+      standing.push_back(co_await tls::connect(std::move(plain), context, {.name = name}));
+      CHECK(standing.back().peer_certificate()->names == std::vector<std::string>{name});
+      CHECK_FALSE(standing.back().resumed());
+      co_await weir::sleep_for(200ms);
+    }
+    for (auto& one : standing) co_await say_hello(one);
+  });
+  w.net.run();
 }
 
 TEST_CASE("a_key_is_renewed_after_so_many_bytes_and_nobody_notices") {
