@@ -145,6 +145,10 @@ void udp_socket::close() noexcept {
   datagrams_of(s).close(s);
 }
 
+void udp_socket::tell_too_long(std::uint16_t mtu) noexcept {
+  datagrams_of(socket()).tell_too_long(socket(), mtu);
+}
+
 void udp_socket::refuse(std::error_code why) noexcept {
   if (socket_ == nullptr) return;
   datagrams_of(*socket_).refuse(*socket_, why);

@@ -42,6 +42,7 @@ class datagrams {
   result<socket_id> bind_any(const any_destination& where, const udp_flow_options& options);
   result<socket_id> accept(socket_id any);
   void refuse(instant now, socket_id id, refusal how);
+  void tell_too_long(instant now, socket_id id, std::uint16_t mtu);
   void advance(instant now);
   instant next_deadline() const { return sockets_.next_deadline(); }
 

@@ -199,6 +199,9 @@ result<socket_id> host::udp_accept(socket_id any) { return impl_->datagrams_.acc
 void host::udp_refuse(instant now, socket_id id, refusal how) {
   impl_->datagrams_.refuse(now, id, how);
 }
+void host::udp_tell_too_long(instant now, socket_id id, std::uint16_t mtu) {
+  impl_->datagrams_.tell_too_long(now, id, mtu);
+}
 result<udp_info> host::info_udp(socket_id id) const {
   auto* s = impl_->datagrams_.find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;

@@ -80,6 +80,14 @@ void datagrams::refuse(instant now, socket_id id, refusal how) {
   core_.ip.send_unreachable(now, {s->remote, s->local, wire::udp_protocol, 0, how});
 }
 
+void datagrams::tell_too_long(instant now, socket_id id, std::uint16_t mtu) {
+  const auto* s = find(id);
+  if (s == nullptr || !s->connected || s->echo) return;
+  core_.ip.send_unreachable(
+      now,
+      {.from = s->remote, .to = s->local, .protocol = wire::udp_protocol, .too_long_for = mtu});
+}
+
 void datagrams::advance(instant now) {
   for (;;) {
     const auto flow = sockets_.take_expired(now);

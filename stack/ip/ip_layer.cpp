@@ -38,6 +38,13 @@ icmp_error unreachable(bool v6, refusal why) {
   return {v6 ? wire::icmp6::unreachable : wire::icmp4::unreachable, code, 0, false};
 }
 
+// RFC 1191 4; RFC 4443 3.2.
+icmp_error too_long(bool v6, std::uint16_t mtu) {
+  if (v6) return {wire::icmp6::packet_too_big, 0, mtu, false};
+  constexpr std::uint8_t fragmentation_needed = 4;
+  return {wire::icmp4::unreachable, fragmentation_needed, mtu, false};
+}
+
 icmp_error parameter_problem(const wire::ip_header& header) {
   if (header.source.is_v4())
     return {wire::icmp4::parameter_problem, 0, header.problem_pointer << 24, false};
@@ -303,7 +310,9 @@ void ip_layer::send_unreachable(instant now, const refused_packet& what) {
   } else {
     wire::put16(packet.data() + at + 4, wire::udp_header);
   }
-  impl_->icmp_.send_error(now, std::span(packet).first(at + length), unreachable(v6, what.why));
+  const auto error =
+      what.too_long_for != 0 ? too_long(v6, what.too_long_for) : unreachable(v6, what.why);
+  impl_->icmp_.send_error(now, std::span(packet).first(at + length), error);
 }
 void ip_layer::send_port_unreachable(instant now, const wire::udp_datagram& datagram) {
   impl_->icmp_.send_error(now, datagram.packet,

@@ -66,6 +66,7 @@ struct refused_packet {
   std::uint8_t protocol = 0;
   std::uint32_t sequence = 0;  ///< of TCP
   refusal why = refusal::port_unreachable;
+  std::uint16_t too_long_for = 0;  ///< an MTU: then it is this, and not `why`
 };
 
 class ip_layer {

@@ -209,6 +209,27 @@ TEST_CASE("a_flow_is_refused_by_icmp_that_its_sender_recognises") {
   }
 }
 
+TEST_CASE("a_flow_s_sender_is_told_of_a_path_that_takes_less") {
+  for (bool v6 : {false, true}) {
+    flow_bench b;
+    b.to_other(v6, "query");
+    const auto flow = b.accept(v6);
+    b.host.udp_tell_too_long(b.now, flow, 1300);
+    REQUIRE(b.sent() == 1);
+    const auto said = as_icmp(b.sink.sent[0]);
+    CHECK(said.source == elsewhere(v6));
+    CHECK(said.type == (v6 ? 2 : 3));
+    CHECK(said.code == (v6 ? 0 : 4));
+    CHECK(said.rest == 1300);
+    const auto quoted = wire::parse_quoted(said.body);
+    CHECK(quoted.source == peer(v6));
+    CHECK(quoted.destination == elsewhere(v6));
+    CHECK(wire::get16(quoted.transport.data()) == 40000);
+    CHECK(b.receive(flow) == "query");  // the flow goes on
+    CHECK_FALSE(b.send(flow, text("answer")));
+  }
+}
+
 TEST_CASE("a_flows_peer_that_has_gone_refuses_it_once") {
   flow_bench b;
   b.to_other(false, "query");

@@ -100,6 +100,9 @@ class udp_socket {
   /// close(), and the remote of a flow (udp_flow_listener) is told by ICMP that its datagrams lead
   /// nowhere: `why` as connection_request::refuse() takes it, port unreachable for everything else.
   void refuse(std::error_code why = std::make_error_code(std::errc::connection_refused)) noexcept;
+  /// The remote of a flow is told by ICMP that no packet of more than `mtu` bytes gets to where it
+  /// sends (stack; elsewhere nothing happens). The flow goes on.
+  void tell_too_long(std::uint16_t mtu) noexcept;
   /// What the destructor does; the port is free afterwards. No operation may be pending (asserted).
   void close() noexcept;
 

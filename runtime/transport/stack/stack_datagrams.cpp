@@ -141,6 +141,10 @@ void stack_datagrams::refuse(datagram_socket& socket_of_user, std::error_code wh
                    refusal_for(why, stack::refusal::port_unreachable));
 }
 
+void stack_datagrams::tell_too_long(datagram_socket& socket_of_user, std::uint16_t mtu) noexcept {
+  host_.udp_tell_too_long(clock(), static_cast<const socket&>(socket_of_user).id, mtu);
+}
+
 // --- Receiving.
 
 // True when the operation is over.

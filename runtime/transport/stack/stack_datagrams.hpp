@@ -39,6 +39,7 @@ class stack_datagrams final : public datagram_transport {
   void start_accept(accept_flow_operation& op) override;
   void close_listener(flow_listener_socket& listener) noexcept override;
   void refuse(datagram_socket& socket, std::error_code why) noexcept override;
+  void tell_too_long(datagram_socket& socket, std::uint16_t mtu) noexcept override;
 
  private:
   struct socket;

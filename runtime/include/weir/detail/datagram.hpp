@@ -124,6 +124,7 @@ class datagram_transport {
   virtual void close_listener(flow_listener_socket&) noexcept {}
   /// The socket's remote is told why nothing becomes of its datagrams, where that can be done.
   virtual void refuse(datagram_socket&, std::error_code) noexcept {}
+  virtual void tell_too_long(datagram_socket&, std::uint16_t) noexcept {}
   /// -1 where there is none.
   virtual int native_handle(const datagram_socket&) const noexcept { return -1; }
 };

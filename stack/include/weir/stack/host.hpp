@@ -215,6 +215,8 @@ class host {
   result<socket_id> udp_accept(socket_id any);
   /// Tells a connected socket's remote, by ICMP, that its datagrams lead nowhere.
   void udp_refuse(instant now, socket_id id, refusal how = refusal::port_unreachable);
+  /// Tells it that no packet of more than `mtu` bytes gets any further (RFC 1191, RFC 8201).
+  void udp_tell_too_long(instant now, socket_id id, std::uint16_t mtu);
 
   // --- Looking at it.
 
