@@ -75,6 +75,7 @@ struct config_parser::impl {
 namespace {
 
 bool is_weirs(const key& k) {
+  if (k.name.starts_with("network.")) return true;
   return std::any_of(detail::keys().begin(), detail::keys().end(),
                      [&](auto& w) { return w.name == k.name; });
 }
@@ -190,10 +191,31 @@ void config_parser::impl::add(const std::string& option, own_option what) {
   [[maybe_unused]] const bool taken =
       std::any_of(detail::keys().begin(), detail::keys().end(),
                   [&](auto& k) { return k.name == what.name || k.section() == what.name; });
-  assert(!taken && "weir has a key or a section of this name");
+  assert(!taken && what.name != "network" && "weir has a key or a section of this name");
   what.short_forms = option.substr(comma);
   own.push_back(std::move(what));
 }
+
+namespace {
+
+/// The keys of networks that the command line names: --network.lan.device weir1.
+std::vector<key> networks_named_in(const std::vector<std::string>& arguments,
+                                   detail::network_keys& networks) {
+  std::vector<key> out;
+  for (const auto& one : arguments) {
+    if (!one.starts_with("--network.")) continue;
+    const auto name = one.substr(10, one.find('.', 10) - 10);
+    const auto keys = networks.of(name);
+    if (keys.empty())
+      throw config_error(fmt::format("{}: {}: {}", command_line_place, one.substr(0, one.find('=')),
+                                     detail::network_rule));
+    if (std::ranges::find(out, keys.front().name, &key::name) == out.end())
+      out.insert(out.end(), keys.begin(), keys.end());
+  }
+  return out;
+}
+
+}  // namespace
 
 /// Weir's keys, and the program's own, which put their values into `given`.
 std::vector<key> config_parser::impl::table(std::vector<given_values>& given) const {
@@ -261,10 +283,14 @@ void config_parser::impl::take_own(const std::vector<given_values>& given) const
 config_parser::impl::outcome config_parser::impl::parse(
     std::vector<std::string> arguments, std::span<const std::string> environment) const {
   std::vector<given_values> given;
-  const auto keys = table(given);
+  auto keys = table(given);
+  detail::network_keys networks;
+  const auto of_networks = networks_named_in(arguments, networks);
+  auto all = keys;
+  all.insert(all.end(), of_networks.begin(), of_networks.end());
   CLI::App app(summary, name);
-  declare(app, keys);
-  parse_arguments(app, std::move(arguments), keys);
+  declare(app, all);
+  parse_arguments(app, std::move(arguments), all);
   auto asked = [&](const char* flag) {
     auto results = app.get_option(flag)->results();
     return !results.empty() && truth_of(flag, results.back());
@@ -282,11 +308,11 @@ config_parser::impl::outcome config_parser::impl::parse(
     }
   };
   auto files = app.get_option("--config")->results();
-  if (!files.empty()) apply_all(detail::read_file(files.back(), keys, unknown_in_files));
+  if (!files.empty()) apply_all(detail::read_file(files.back(), keys, networks, unknown_in_files));
   std::vector<std::string> warnings;
-  apply_all(detail::read_environment(environment, keys, warnings));
+  apply_all(detail::read_environment(environment, keys, networks, warnings));
   for (auto& one : warnings) detail::log_line(one);
-  apply_all(settings_of(app, keys));
+  apply_all(settings_of(app, all));
   detail::check_together(out.settings, [&](std::string_view key) {
     auto found = places.find(key);
     return found == places.end() ? std::string("default") : found->second;
@@ -297,8 +323,13 @@ config_parser::impl::outcome config_parser::impl::parse(
   take_own(given);
   if (asked("--print-config")) {
     out.wanted = request::print_config;
+    for (const auto& one : out.settings.networks) {
+      const auto of_one = networks.of(one.name);
+      keys.insert(keys.end(), of_one.begin(), of_one.end());
+    }
     out.toml = detail::to_toml(keys, out.settings);
   }
+  out.settings = detail::with_default_network(std::move(out.settings));
   return out;
 }
 
@@ -345,7 +376,9 @@ config config_parser::parse(const std::vector<std::string>& arguments,
 std::string config_parser::help() const {
   CLI::App app(impl_->summary, impl_->name);
   std::vector<given_values> given;
-  const auto keys = impl_->table(given);
+  auto keys = impl_->table(given);
+  const auto networks = detail::network_keys::of_any();
+  keys.insert(keys.end(), networks.begin(), networks.end());
   impl_->declare(app, keys);
   return app.help();
 }

@@ -5,6 +5,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -15,6 +17,8 @@ namespace weir {
 namespace {
 
 constexpr std::uint16_t smallest_mtu_v6 = 1280;  // RFC 8200 5
+
+constexpr std::array<std::string_view, 5> backend_words = {"uring", "asio", "stack", "sim", "auto"};
 
 /// A TOML basic string.
 std::string quoted(const std::string& text) {
@@ -113,42 +117,117 @@ std::string to_toml(std::span<const key> table, const config& settings) {
   return out;
 }
 
-void check_together(const config& settings,
-                    const std::function<std::string(std::string_view)>& place_of) {
-  auto ours = settings.stack_addresses();
-  auto theirs = settings.stack_host_addresses();
+namespace {
+
+using places = std::function<std::string(std::string_view)>;
+
+/// The two ends of a device: what weir's stack has, and what the kernel has.
+void check_ends(const std::string& section, const config::stack_section& stack,
+                const std::vector<ip_prefix>& ours, const std::vector<ip_prefix>& theirs,
+                const places& place_of) {
+  const auto address_key = section + ".address", host_key = section + ".host_address";
   for (auto& address : ours) {
     auto same_net = std::find_if(theirs.begin(), theirs.end(), [&](auto& host) {
       return host.length == address.length && host.contains(address.address);
     });
     if (same_net == theirs.end())
-      throw config_error(
-          fmt::format("{}: stack.address {}: no stack.host_address lies in its network; "
-                      "add stack.host_address {}",
-                      place_of("stack.address"), address.to_string(), neighbour_of(address)));
+      throw config_error(fmt::format("{}: {} {}: no {} lies in its network; add {} {}",
+                                     place_of(address_key), address_key, address.to_string(),
+                                     host_key, host_key, neighbour_of(address)));
     for (auto& host : theirs)
       if (host.address == address.address)
-        throw config_error(fmt::format(
-            "{}: stack.host_address {}: is a stack.address too; the two ends need an address each",
-            place_of("stack.host_address"), host.to_string()));
+        throw config_error(fmt::format("{}: {} {}: is a {} too; the two ends need an address each",
+                                       place_of(host_key), host_key, host.to_string(),
+                                       address_key));
     if (std::count_if(ours.begin(), ours.end(),
                       [&](auto& a) { return a.address == address.address; }) > 1)
-      throw config_error(fmt::format("{}: stack.address {}: is given twice",
-                                     place_of("stack.address"), address.to_string()));
-    if (address.address.is_v6() && settings.stack.mtu < smallest_mtu_v6)
-      throw config_error(
-          fmt::format("{}: stack.mtu = {}: must be at least {} with an IPv6 stack.address",
-                      place_of("stack.mtu"), settings.stack.mtu, smallest_mtu_v6));
+      throw config_error(fmt::format("{}: {} {}: is given twice", place_of(address_key),
+                                     address_key, address.to_string()));
+    if (address.address.is_v6() && stack.mtu < smallest_mtu_v6)
+      throw config_error(fmt::format("{}: {}.mtu = {}: must be at least {} with an IPv6 {}",
+                                     place_of(section + ".mtu"), section, stack.mtu,
+                                     smallest_mtu_v6, address_key));
   }
   for (auto& host : theirs)
     if (std::none_of(ours.begin(), ours.end(), [&](auto& a) { return a.contains(host.address); }))
-      throw config_error(fmt::format(
-          "{}: stack.host_address {}: no stack.address lies in its network; add stack.address {}",
-          place_of("stack.host_address"), host.to_string(), neighbour_of(host)));
-  if (settings.stack.queues > settings.shard_count())
-    throw config_error(fmt::format(
-        "{}: stack.queues = {}: at most one for each of the shards ({}), which read them",
-        place_of("stack.queues"), settings.stack.queues, settings.shard_count()));
+      throw config_error(fmt::format("{}: {} {}: no {} lies in its network; add {} {}",
+                                     place_of(host_key), host_key, host.to_string(), address_key,
+                                     address_key, neighbour_of(host)));
+}
+
+void check_queues(const std::string& section, const config& settings, unsigned queues,
+                  const places& place_of) {
+  if (queues > settings.shard_count())
+    throw config_error(
+        fmt::format("{}: {}.queues = {}: at most one for each of the shards ({}), which read them",
+                    place_of(section + ".queues"), section, queues, settings.shard_count()));
+}
+
+void check_network(const config::network_section& one, const config& settings,
+                   const places& place_of) {
+  const auto section = "network." + one.name;
+  const auto place = place_of(section + ".backend");
+  if (std::ranges::find(backend_words, one.name) != backend_words.end() || one.name == "kernel")
+    throw config_error(fmt::format("{}: [{}]: the name is taken; choose another", place, section));
+  if (one.backend == "kernel") {
+    for (const auto* key :
+         {".device", ".address", ".host_address", ".route", ".mtu", ".offload", ".queues"})
+      if (const auto set = place_of(section + key); set != "default")
+        throw config_error(fmt::format("{}: {}{}: has no meaning where {}.backend is 'kernel'", set,
+                                       section, key, section));
+    return;
+  }
+  const auto& stack = one.stack;
+  if (stack.address.empty() || stack.host_address.empty())
+    throw config_error(
+        fmt::format("{}: {}.{}: is needed, such as {}", place, section,
+                    stack.address.empty() ? "address" : "host_address",
+                    stack.address.empty() ? "192.0.2.2/24" : neighbour_of(stack.address.front())));
+  check_ends(section, stack, stack.address, stack.host_address, place_of);
+  check_queues(section, settings, stack.queues, place_of);
+  const auto refuse_device = [&](const std::string& other) {
+    throw config_error(fmt::format("{}: {}.device = '{}': {} has it too; each stack needs its own",
+                                   place_of(section + ".device"), section, stack.device, other));
+  };
+  if (settings.backend == "stack" && stack.device == settings.stack.device)
+    refuse_device("[stack]");
+  for (const auto& other : settings.networks) {
+    if (&other == &one) break;
+    if (other.backend != "kernel" && other.stack.device == stack.device)
+      refuse_device("[network." + other.name + "]");
+  }
+}
+
+/// `given` is to be a network's name.
+void check_name(std::string_view key, const std::string& given, const config& settings,
+                const std::string& or_else, const places& place_of) {
+  std::vector<std::string> names;
+  for (const auto& one : settings.networks) names.push_back(one.name);
+  if (key != "backend") names.emplace_back("kernel");
+  if (std::ranges::find(names, given) != names.end()) return;
+  for (const auto& word : backend_words) names.emplace_back(word);
+  throw config_error(fmt::format("{}: {} = '{}': must be {}{}", place_of(key), key, given, or_else,
+                                 did_you_mean(given, names)));
+}
+
+}  // namespace
+
+void check_together(const config& settings, const places& place_of) {
+  check_ends("stack", settings.stack, settings.stack_addresses(), settings.stack_host_addresses(),
+             place_of);
+  check_queues("stack", settings, settings.stack.queues, place_of);
+  for (const auto& one : settings.networks) check_network(one, settings, place_of);
+  if (std::ranges::find(backend_words, settings.backend) == backend_words.end())
+    check_name("backend", settings.backend, settings,
+               settings.networks.empty()
+                   ? "uring, asio, stack, sim or auto"
+                   : "uring, asio, stack, sim or auto, or the name of a [network.NAME]",
+               place_of);
+  const std::string known = "'kernel', or the name of a [network.NAME]";
+  if (!settings.resolve.network.empty())
+    check_name("resolve.network", settings.resolve.network, settings, known, place_of);
+  if (!settings.observe.network.empty())
+    check_name("observe.network", settings.observe.network, settings, known, place_of);
 }
 
 }  // namespace detail

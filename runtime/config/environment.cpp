@@ -21,6 +21,17 @@ bool belongs_to_the_tooling(std::string_view name) {
   });
 }
 
+/// Of WEIR_NETWORK_LAN_DEVICE: a network's name has no underscore.
+std::span<const key> keys_in_reach(std::string_view variable, network_keys& networks) {
+  constexpr std::string_view head = "WEIR_NETWORK_";
+  if (!variable.starts_with(head)) return {};
+  const auto rest = variable.substr(head.size());
+  std::string name(rest.substr(0, rest.find('_')));
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return networks.of(name);
+}
+
 }  // namespace
 
 std::vector<std::string> split_at_commas(std::string_view text) {
@@ -37,7 +48,7 @@ std::vector<std::string> split_at_commas(std::string_view text) {
 }
 
 std::vector<setting> read_environment(std::span<const std::string> environment,
-                                      std::span<const key> table,
+                                      std::span<const key> weirs_and_own, network_keys& networks,
                                       std::vector<std::string>& warnings) {
   std::vector<setting> settings;
   for (auto& entry : environment) {
@@ -45,6 +56,8 @@ std::vector<setting> read_environment(std::span<const std::string> environment,
     if (!entry.starts_with(prefix) || equals == std::string::npos) continue;
     auto name = entry.substr(0, equals);
     auto value = entry.substr(equals + 1);
+    const auto of_network = keys_in_reach(name, networks);
+    const auto table = of_network.empty() ? weirs_and_own : of_network;
     auto known =
         std::find_if(table.begin(), table.end(), [&](auto& k) { return k.environment() == name; });
     if (known == table.end()) {

@@ -66,14 +66,19 @@ std::string read_whole(const std::string& path) {
 
 class reader {
  public:
-  reader(const std::string& path, std::span<const key> table, unknown_keys unknown)
-      : path_(path), table_(table), unknown_(unknown) {}
+  reader(const std::string& path, std::span<const key> table, network_keys& networks,
+         unknown_keys unknown)
+      : path_(path), table_(table), networks_(networks), unknown_(unknown) {}
 
   void read_table(const toml::table& from, const std::string& prefix) {
     for (auto&& [short_key, node] : from) {
       const std::string name = prefix + std::string(short_key.str());
       const auto place = fmt::format("{}:{}", path_, short_key.source().begin.line);
       const auto* section = node.as_table();
+      if (section != nullptr && name == "network") {
+        read_networks(*section);
+        continue;
+      }
       if (section != nullptr && prefix.empty() && is_section(name)) {
         read_table(*section, name + ".");
         continue;
@@ -84,6 +89,22 @@ class reader {
         settings.push_back({&*known, values_of(*known, node, place), place});
       else if (unknown_ == unknown_keys::refused)
         refuse(name, section != nullptr, place);
+    }
+  }
+
+  /// [network.NAME]s. One without a key is there, too.
+  void read_networks(const toml::table& from) {
+    for (auto&& [name, node] : from) {
+      const auto place = fmt::format("{}:{}", path_, name.source().begin.line);
+      const auto* section = node.as_table();
+      if (section == nullptr || !is_network_name(name.str()))
+        throw config_error(fmt::format("{}: 'network.{}': {}", place, name.str(),
+                                       section == nullptr ? "must be a section" : network_rule));
+      const auto keys = networks_.of(name.str());
+      settings.push_back({&keys.front(), keys.front().show(config{}), place});
+      reader inside(path_, keys, networks_, unknown_);
+      inside.read_table(*section, fmt::format("network.{}.", name.str()));
+      settings.insert(settings.end(), inside.settings.begin(), inside.settings.end());
     }
   }
 
@@ -124,6 +145,7 @@ class reader {
 
   const std::string& path_;
   std::span<const key> table_;
+  network_keys& networks_;
   unknown_keys unknown_;
 };
 
@@ -140,9 +162,9 @@ bool tells_a_secret(std::string_view text, std::size_t line, std::span<const key
 }  // namespace
 
 std::vector<setting> read_file(const std::string& path, std::span<const key> table,
-                               unknown_keys unknown) {
+                               network_keys& networks, unknown_keys unknown) {
   auto text = read_whole(path);
-  reader into(path, table, unknown);
+  reader into(path, table, networks, unknown);
   try {
     into.read_table(toml::parse(std::string_view(text), std::string_view(path)), "");
   } catch (const toml::parse_error& error) {

@@ -178,6 +178,48 @@ key prefixes(std::string name, std::string help, Field field, Effective effectiv
           show};
 }
 
+/// Networks, as routes have them; the word "none" stands for none.
+template <class Field>
+key routes(std::string name, std::string help, Field field) {
+  static constexpr std::size_t most = 16;
+  auto assign = [=](config& c, std::span<const std::string> given) {
+    std::vector<ip_prefix> parsed;
+    const bool cleared = given.size() == 1 && given[0] == "none";
+    for (auto& one : given) {
+      if (cleared) break;
+      auto prefix = ip_prefix::parse(one);
+      if (!prefix || one.find('/') == std::string::npos || prefix->length == 0 ||
+          prefix->address.is_multicast() || prefix->address.is_loopback())
+        return false;
+      parsed.push_back(*prefix);
+    }
+    if (parsed.size() > most) return false;
+    field(c) = std::move(parsed);
+    return true;
+  };
+  auto show = [=](const config& c) {
+    std::vector<std::string> out;
+    for (auto& prefix : field(c)) out.push_back(prefix.to_string());
+    return out.empty() ? std::vector<std::string>{"none"} : out;
+  };
+  auto allowed =
+      fmt::format("'none', or networks such as 10.0.0.0/8 or fd00::/64 (at most {})", most);
+  return {std::move(name), key_kind::list, "NET/LEN", std::move(help), allowed, assign, show};
+}
+
+/// A back end by its word, or what may be a network's name: whether it is one is judged when all
+/// places are read.
+key or_network(key plain) {
+  plain.assign = [of_words = plain.assign](config& c, std::span<const std::string> given) {
+    if (of_words(c, given)) return true;
+    if (!is_network_name(given[0])) return false;
+    c.backend = given[0];
+    return true;
+  };
+  plain.show = [](const config& c) { return std::vector<std::string>{c.backend}; };
+  return plain;
+}
+
 /// Any of some words, or the one word for none.
 template <class Field>
 key words_of(std::string name, std::vector<std::string> known, std::string none, std::string help,
@@ -268,8 +310,59 @@ bool is_device_name(const std::string& name) {
     return c == '/' || c == ':' || c == '%' || std::isspace(c) != 0 || c < 0x20 || c == 0x7f;
   });
 }
+bool is_network_text(const std::string& name) { return is_network_name(name); }
 bool is_endpoint(const std::string& text) { return endpoint::parse(text).has_value(); }
 bool is_anything(const std::string&) { return true; }
+
+/// The keys of a device and the stack on it; `of` gives their section of a config.
+using effective_addresses = std::function<std::vector<ip_prefix>(const config&)>;
+template <class Section>
+void add_stack_keys(std::vector<key>& k, const std::string& section, Section of,
+                    const effective_addresses& own, const effective_addresses& kernels) {
+  k.push_back(text(section + ".device", "NAME", "",
+                   "a device name of at most 15 characters, without '/', ':', '%' or spaces",
+                   "TUN device, created if absent", is_device_name,
+                   [of](auto& c) -> auto& { return of(c).device; }));
+  k.push_back(prefixes(
+      section + ".address", "the stack's own address (repeatable)",
+      [of](auto& c) -> auto& { return of(c).address; }, own));
+  k.push_back(prefixes(
+      section + ".host_address",
+      "given to the kernel's end of a device that weir creates (repeatable)",
+      [of](auto& c) -> auto& { return of(c).host_address; }, kernels));
+  k.push_back(routes(section + ".route",
+                     "network that the kernel sends to a device that weir creates (repeatable)",
+                     [of](auto& c) -> auto& { return of(c).route; }));
+  k.push_back(number(section + ".mtu", 576, 65535, "", "bytes of the device's longest packet",
+                     [of](auto& c) -> auto& { return of(c).mtu; }));
+  k.push_back(boolean(section + ".offload", "checksum and segmentation offload on the device",
+                      [of](auto& c) -> auto& { return of(c).offload; }));
+  k.push_back(number(section + ".queues", 1, 256, "shards", "queues of the device",
+                     [of](auto& c) -> auto& { return of(c).queues; }));
+}
+
+/// [network.NAME] of a config, which is there once something was set in it.
+struct named_network {
+  std::string name;
+
+  const config::network_section& operator()(const config& c) const {
+    static const auto unset = [] {
+      config::network_section none;
+      none.stack.device.clear();
+      return none;
+    }();
+    const auto found = std::ranges::find(c.networks, name, &config::network_section::name);
+    return found == c.networks.end() ? unset : *found;
+  }
+  config::network_section& operator()(config& c) const {
+    const auto found = std::ranges::find(c.networks, name, &config::network_section::name);
+    if (found != c.networks.end()) return *found;
+    auto& added = c.networks.emplace_back();
+    added.name = name;
+    added.stack.device = name.substr(0, 15);  // the longest that there is
+    return added;
+  }
+};
 
 constexpr std::uint64_t largest_buffer =
     1u << 30;  // RFC 7323 2.3: the largest window that can be announced
@@ -279,10 +372,10 @@ constexpr std::uint64_t largest_owner_key = INT64_MAX;  // what TOML can say
 
 std::vector<key> make_keys() {
   std::vector<key> k;
-  k.push_back(
+  k.push_back(or_network(
       choice("backend", words({"uring", "asio", "stack", "sim", "auto"}),
              "where sockets live: in the kernel through io_uring or Asio, or in weir's own stack",
-             [](auto& c) -> auto& { return c.backend; }));
+             [](auto& c) -> auto& { return c.backend; })));
   k.push_back(number("shards", 0, 1024, "", "threads; 0 = one per core",
                      [](auto& c) -> auto& { return c.shards; }));
   k.push_back(boolean("pin", "pin each shard to its core", [](auto& c) -> auto& { return c.pin; }));
@@ -338,24 +431,9 @@ std::vector<key> make_keys() {
   k.push_back(choice("tcp.congestion", words({"cubic", "reno"}), "congestion control of the stack",
                      [](auto& c) -> auto& { return c.tcp.congestion; }));
 
-  k.push_back(text("stack.device", "NAME", "",
-                   "a device name of at most 15 characters, without '/', ':', '%' or spaces",
-                   "TUN device, created if absent", is_device_name,
-                   [](auto& c) -> auto& { return c.stack.device; }));
-  k.push_back(prefixes(
-      "stack.address", "the stack's own address (repeatable)",
-      [](auto& c) -> auto& { return c.stack.address; },
-      [](const config& c) { return c.stack_addresses(); }));
-  k.push_back(prefixes(
-      "stack.host_address", "given to the kernel's end of a device that weir creates (repeatable)",
-      [](auto& c) -> auto& { return c.stack.host_address; },
-      [](const config& c) { return c.stack_host_addresses(); }));
-  k.push_back(number("stack.mtu", 576, 65535, "", "bytes of the device's longest packet",
-                     [](auto& c) -> auto& { return c.stack.mtu; }));
-  k.push_back(boolean("stack.offload", "checksum and segmentation offload on the device",
-                      [](auto& c) -> auto& { return c.stack.offload; }));
-  k.push_back(number("stack.queues", 1, 256, "shards", "queues of the device",
-                     [](auto& c) -> auto& { return c.stack.queues; }));
+  add_stack_keys(
+      k, "stack", [](auto& c) -> auto& { return c.stack; }, &config::stack_addresses,
+      &config::stack_host_addresses);
   k.push_back(choice(
       "stack.placement",
       choices<placement>{{"inline", placement::inline_}, {"dedicated", placement::dedicated}},
@@ -380,6 +458,9 @@ std::vector<key> make_keys() {
                      [](auto& c) -> auto& { return c.resolve.timeout_ms; }));
   k.push_back(number("resolve.cache", 0, 1'048'576, "", "answers of name servers kept by a shard",
                      [](auto& c) -> auto& { return c.resolve.cache; }));
+  k.push_back(text("resolve.network", "NAME", "default", "the name of a network",
+                   "the network that name servers are asked through", is_network_text,
+                   [](auto& c) -> auto& { return c.resolve.network; }));
 
   k.push_back(choice("uring.profile", profile_words(),
                      "use no more of io_uring than that Linux release knows",
@@ -445,6 +526,9 @@ std::vector<key> make_keys() {
                    "an address and port, such as 127.0.0.1:9100",
                    "admin endpoint: /metrics, /sockets, /tasks and a live page", is_endpoint,
                    [](auto& c) -> auto& { return c.observe.listen; }));
+  k.push_back(text("observe.network", "NAME", "own", "the name of a network",
+                   "where the admin endpoint listens; own: the machine's sockets, on a thread",
+                   is_network_text, [](auto& c) -> auto& { return c.observe.network; }));
   k.push_back(text("observe.pcap", "FILE", "off", "a file name",
                    "write what the stack sends and receives to this file", is_anything,
                    [](auto& c) -> auto& { return c.observe.pcap; }));
@@ -460,8 +544,21 @@ std::vector<key> make_keys() {
 
 }  // namespace
 
+std::vector<key> keys_of_network(const std::string& name) {
+  std::vector<key> k;
+  const named_network at{name};
+  k.push_back(choice("network." + name + ".backend", words({"stack", "kernel"}),
+                     "a stack on a device, or this machine's sockets by another name",
+                     [at](auto& c) -> auto& { return at(c).backend; }));
+  add_stack_keys(
+      k, "network." + name, [at](auto& c) -> auto& { return at(c).stack; },
+      [at](const config& c) { return at(c).stack.address; },
+      [at](const config& c) { return at(c).stack.host_address; });
+  return k;
+}
+
 std::string key::section() const {
-  auto dot = name.find('.');
+  auto dot = name.rfind('.');
   return dot == std::string::npos ? "" : name.substr(0, dot);
 }
 

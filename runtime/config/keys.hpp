@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +38,28 @@ struct key {
 
 /// Weir's keys, in the order in which they are shown.
 std::span<const key> keys();
+
+/// The keys of [network.NAME]s, which are there once a place has named the network. They stay where
+/// they are.
+class network_keys {
+ public:
+  /// Of the network so called; of what is no network's name, none.
+  std::span<const key> of(std::string_view name);
+  /// As the help shows them.
+  static std::vector<key> of_any();
+
+ private:
+  std::map<std::string, std::vector<key>, std::less<>> made_;
+};
+bool is_network_name(std::string_view name);
+/// Those of one; the name is not judged.
+std::vector<key> keys_of_network(const std::string& name);
+inline constexpr std::string_view network_rule =
+    "a network's name is a lower-case letter, and up to 15 lower-case letters and digits more";
+
+/// The back end becomes the network that `backend` names, where it names one.
+config with_default_network(config settings);
+
 /// The settings as a TOML file: the keys of `table`, each under its section.
 std::string to_toml(std::span<const key> table, const config& settings);
 
@@ -54,12 +77,12 @@ enum class unknown_keys { refused, passed_over };
 /// What the file sets, in its order. Throws config_error (the file cannot be read, is not TOML, has
 /// an unknown key).
 std::vector<setting> read_file(const std::string& path, std::span<const key> table,
-                               unknown_keys unknown);
+                               network_keys& networks, unknown_keys unknown);
 /// What "NAME=value" strings that begin with WEIR_ set. A name that is no key's goes into
 /// `warnings` as a line, since others name variables too: Kubernetes gives each program WEIR_PORT
 /// and its like where a service is called "weir".
 std::vector<setting> read_environment(std::span<const std::string> environment,
-                                      std::span<const key> table,
+                                      std::span<const key> table, network_keys& networks,
                                       std::vector<std::string>& warnings);
 
 /// The parts, without spaces around them.

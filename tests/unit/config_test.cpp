@@ -68,6 +68,8 @@ std::string other_value(const detail::key& k) {
   if (k.name == "stack.device") return "tun7";
   if (k.name == "observe.listen") return "127.0.0.1:9100";
   if (k.name == "observe.pcap") return "out.pcapng";
+  if (k.name == "observe.network" || k.name == "resolve.network") return "kernel";
+  if (k.name == "stack.route") return "10.9.0.0/16";
   if (k.name == "resolve.servers") return "192.0.2.1:5353";
   if (k.name.starts_with("tls.") && k.name != "tls.minimum") return "other.pem";
   auto shown = k.show(config{})[0];
@@ -217,6 +219,89 @@ TEST_CASE("io_uring_is_used_as_far_as_a_profile_and_a_list_permit") {
   CHECK(error_of({"--uring.hide", "msgring"}).find("send_msg_ring") != std::string::npos);
 }
 
+TEST_CASE("networks_have_sections_of_their_own") {
+  temporary_file file(
+      "[network.lan]\naddress = [\"10.7.0.2/24\"]\nhost_address = [\"10.7.0.1/24\"]\n"
+      "route = [\"10.70.0.0/16\"]\nmtu = 1400\noffload = false\n[network.out]\nbackend = "
+      "\"kernel\"\n");
+  const auto c =
+      parse({"--config", file.path, "--network.lan.mtu=1300", "--network.dmz.host_address",
+             "10.9.0.1/24", "--resolve.network", "out", "--observe.network=dmz"},
+            {"WEIR_NETWORK_DMZ_ADDRESS=10.9.0.2/24,10.9.0.3/24", "WEIR_NETWORK_DMZ_DEVICE=tun9"});
+  REQUIRE(c.networks.size() == 3);
+  CHECK(c.networks[0].name == "lan");
+  CHECK(c.networks[0].backend == "stack");
+  CHECK(c.networks[0].stack.device == "lan");
+  CHECK(c.networks[0].stack.mtu == 1300);
+  CHECK_FALSE(c.networks[0].stack.offload);
+  REQUIRE(c.networks[0].stack.route.size() == 1);
+  CHECK(c.networks[0].stack.route[0].to_string() == "10.70.0.0/16");
+  CHECK(c.networks[1].backend == "kernel");
+  CHECK(c.networks[2].stack.device == "tun9");
+  CHECK(c.networks[2].stack.address.size() == 2);
+  CHECK(c.resolve.network == "out");
+  CHECK(c.observe.network == "dmz");
+  CHECK(c.default_network.empty());
+  CHECK(c.stack.device == "weir0");
+}
+
+TEST_CASE("the_back_end_may_be_a_network_and_is_printed_as_one") {
+  const std::string text =
+      "backend = \"lan\"\n[network.lan]\naddress = [\"10.7.0.2/24\"]\n"
+      "host_address = [\"10.7.0.1/24\"]\n[stack]\nplacement = \"dedicated\"\n";
+  temporary_file file(text);
+  const auto c = parse({"--config", file.path});
+  CHECK(c.backend == "stack");
+  CHECK(c.default_network == "lan");
+  CHECK(c.stack.device == "lan");
+  CHECK(c.stack_addresses()[0].to_string() == "10.7.0.2/24");
+  CHECK(c.stack.placement == weir::placement::dedicated);
+  temporary_file kernel("backend = \"out\"\n[network.out]\nbackend = \"kernel\"\n");
+  CHECK(parse({"--config", kernel.path}).backend == "auto");
+  CHECK(parse({"--config", kernel.path}).default_network == "out");
+}
+
+TEST_CASE("an_unknown_variable_of_a_network_is_a_warning_too") {
+  strings warnings;
+  detail::network_keys networks;
+  (void)detail::read_environment(strings{"WEIR_NETWORK_LAN_DEVISE=x"}, detail::keys(), networks,
+                                 warnings);
+  CHECK(warnings ==
+        strings{"environment variable WEIR_NETWORK_LAN_DEVISE: no such key, ignored; did you mean "
+                "'WEIR_NETWORK_LAN_DEVICE'?"});
+}
+
+TEST_CASE("a_network_that_cannot_be_is_told_where_and_why") {
+  const auto said = [](const std::string& text) { return error_of_file(text); };
+  CHECK(said("[network.lan]\n") == "FILE:1: network.lan.address: is needed, such as 192.0.2.2/24");
+  CHECK(said("[network.lan]\naddress = [\"10.7.0.2/24\"]\n") ==
+        "FILE:1: network.lan.host_address: is needed, such as 10.7.0.1/24");
+  CHECK(said("[network.lan]\ndevise = \"x\"\n") ==
+        "FILE:2: unknown key 'network.lan.devise'; did you mean 'network.lan.device'?");
+  CHECK(said("[network.Lan]\n").find("'network.Lan': a network's name is") != std::string::npos);
+  CHECK(said("[network]\nlan = 5\n") == "FILE:2: 'network.lan': must be a section");
+  CHECK(said("[network.stack]\n") == "FILE:1: [network.stack]: the name is taken; choose another");
+  CHECK(said("[network.out]\nbackend = \"kernel\"\nmtu = 1400\n") ==
+        "FILE:3: network.out.mtu: has no meaning where network.out.backend is 'kernel'");
+  CHECK(said("backend = \"lam\"\n[network.lan]\naddress = [\"10.7.0.2/24\"]\n"
+             "host_address = [\"10.7.0.1/24\"]\n") ==
+        "FILE:1: backend = 'lam': must be uring, asio, stack, sim or auto, or the name of a "
+        "[network.NAME]; did you mean 'lan'?");
+  const std::string lan =
+      "[network.lan]\naddress = [\"10.7.0.2/24\"]\nhost_address = [\"10.7.0.1/24\"]\n";
+  CHECK(said(lan + "[resolve]\nnetwork = \"lam\"\n") ==
+        "FILE:5: resolve.network = 'lam': must be 'kernel', or the name of a [network.NAME]; did "
+        "you mean 'lan'?");
+  CHECK(said(lan + "[observe]\nnetwork = \"nowhere\"\n").find("observe.network = 'nowhere'") !=
+        std::string::npos);
+  CHECK(said(lan + "[network.wan]\ndevice = \"lan\"\naddress = [\"10.8.0.2/24\"]\n"
+                   "host_address = [\"10.8.0.1/24\"]\n") ==
+        "FILE:5: network.wan.device = 'lan': [network.lan] has it too; each stack needs its own");
+  CHECK(error_of({"--network.LAN.mtu", "1400"}).find("a network's name is") != std::string::npos);
+  CHECK(error_of({"--network.lan.mtuu", "1400"}) ==
+        "command line: unknown option '--network.lan.mtuu'; did you mean '--network.lan.mtu'?");
+}
+
 TEST_CASE("an_owner_key_and_a_deferred_accept_have_words_for_none") {
   CHECK(parse({}).listen.owner_key == 0);
   CHECK(parse({}).listen.defer_accept_ms == 0);
@@ -255,7 +340,8 @@ TEST_CASE("an_unknown_key_is_named_with_its_place_and_the_nearest_known_one") {
 TEST_CASE("an_unknown_variable_is_a_warning_that_names_the_nearest_key") {
   const auto warnings_of = [](const strings& environment) {
     strings warnings;
-    (void)detail::read_environment(environment, detail::keys(), warnings);
+    detail::network_keys networks;
+    (void)detail::read_environment(environment, detail::keys(), networks, warnings);
     return warnings;
   };
   CHECK(warnings_of({"WEIR_LISTEN_BACKLOGS=5", "WEIR_SHARDS=2"}) ==

@@ -28,7 +28,7 @@ class config_error : public std::runtime_error {
 enum class placement : std::uint8_t { inline_, dedicated };
 
 struct config {
-  std::string backend = "auto";  ///< uring, asio, stack, sim, auto
+  std::string backend = "auto";  ///< uring, asio, stack, sim, auto; or a network's name
   unsigned shards = 1;           ///< threads; 0 = one per core
   bool pin = false;              ///< pin each shard to its core
   /// Spin this long for completions before sleeping; busy_poll_auto: while traffic makes it pay.
@@ -59,12 +59,24 @@ struct config {
     std::string device = "weir0";
     std::vector<ip_prefix> address;       ///< empty: 198.18.0.2/24
     std::vector<ip_prefix> host_address;  ///< empty: 198.18.0.1/24
+    std::vector<ip_prefix> route;  ///< what else the kernel sends to a device that weir makes
     std::uint16_t mtu = 1500;
     bool offload = true;
     unsigned queues = 0;  ///< 0 = as many as shards
     weir::placement placement = placement::inline_;
     bool private_net = false;
   } stack;
+
+  /// [network.NAME]: a network beside the back end's own. listen(), connect() and the like take it
+  /// by its name.
+  struct network_section {
+    std::string name;
+    std::string backend = "stack";  ///< stack; kernel: this machine's sockets, by this name too
+    stack_section stack = {};       ///< its placement and private_net are without effect
+  };
+  std::vector<network_section> networks;
+  /// Which of them the back end became, where `backend` named one; empty: none.
+  std::string default_network;
 
   struct stop_section {
     /// How long closed connections may still deliver what was written, at the end of the program,
@@ -81,6 +93,7 @@ struct config {
     std::vector<endpoint> servers;    ///< empty: what /etc/resolv.conf says
     std::uint32_t timeout_ms = 5000;  ///< for one name, all servers and tries
     std::uint32_t cache = 1024;       ///< answers kept by each shard; 0 = none
+    std::string network;              ///< the servers' network; empty: the back end's
   } resolve;
 
   struct uring_section {
@@ -114,8 +127,9 @@ struct config {
   } tls;
 
   struct observe_section {
-    std::string listen;             ///< ADDR:PORT of the admin endpoint; empty = off
-    std::string pcap;               ///< pcapng file; empty = off
+    std::string listen;   ///< ADDR:PORT of the admin endpoint; empty = off
+    std::string network;  ///< where; empty: this machine's sockets, on a thread of their own
+    std::string pcap;     ///< pcapng file; empty = off
     std::uint32_t recorder = 1000;  ///< the last events that each shard keeps; 0 = off
   } observe;
 
