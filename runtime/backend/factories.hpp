@@ -49,5 +49,10 @@ std::unique_ptr<local_transport> make_watched_transport(driver& completions, con
 // another's queue, and gets from its neighbours what is its own.
 std::unique_ptr<transport> make_stack_transport(driver& completions, const config& settings,
                                                 unsigned index, family_ref family = nullptr);
+/// The same for a [network.NAME] on a device of its own.
+std::unique_ptr<transport> make_stack_transport(driver& completions,
+                                                const config::network_section& network,
+                                                const config& settings, unsigned index,
+                                                family_ref family);
 
 }  // namespace weir::detail

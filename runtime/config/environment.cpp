@@ -12,8 +12,8 @@ namespace {
 constexpr std::string_view prefix = "WEIR_";
 
 // Variables of weir's own scripts, tests and benchmarks, which their children inherit.
-constexpr std::array<std::string_view, 4> not_ours = {"WEIR_JOBS", "WEIR_SIM_", "WEIR_TEST_",
-                                                      "WEIR_BENCH_"};
+constexpr std::array<std::string_view, 5> not_ours = {"WEIR_JOBS", "WEIR_FULL", "WEIR_SIM_",
+                                                      "WEIR_TEST_", "WEIR_BENCH_"};
 
 bool belongs_to_the_tooling(std::string_view name) {
   return std::any_of(not_ours.begin(), not_ours.end(), [&](std::string_view other) {

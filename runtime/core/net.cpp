@@ -134,6 +134,11 @@ void connect_awaiter::begin() noexcept {
   through->start_connect(*this);
 }
 
+void connect_failed(std::error_code why, const connect_operation& op) {
+  throw io_error(
+      why, "connect to " + op.remote.to_string() + op.owner().networks_hint(op.options->network));
+}
+
 void connect_awaiter::request_cancel(operation& op) noexcept {
   auto& self = static_cast<connect_operation&>(op);
   self.through->cancel_connect(self);

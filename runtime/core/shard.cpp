@@ -140,7 +140,8 @@ tcp_listener shard::listen(const endpoint& local, const listen_options& options)
   auto listener = try_listen(local, options);
   if (!listener)
     throw io_error(listener.error(), "listen on " + local.to_string() +
-                                         listen_hint(*settings_, options, listener.error()));
+                                         listen_hint(*settings_, options, listener.error()) +
+                                         networks_hint(options.network));
   return std::move(*listener);
 }
 
@@ -159,7 +160,8 @@ result<tcp_listener> shard::try_listen(const endpoint& local, const listen_optio
 tcp_listener shard::listen_any(const any_destination& where, const listen_options& options) {
   auto listener = try_listen_any(where, options);
   if (!listener)
-    throw io_error(listener.error(), "listen on any address of " + where.network.to_string());
+    throw io_error(listener.error(), "listen on any address of " + where.network.to_string() +
+                                         networks_hint(options.network));
   return std::move(*listener);
 }
 
@@ -177,7 +179,8 @@ result<detail::transport*> shard::network(std::string_view name) noexcept try {
   if (name.empty() || name == backend()) return transport_.get();
   for (auto& one : networks_) {
     if (one.name != name) continue;
-    if (one.make == nullptr) return transport_.get();
+    if (!one.of.empty()) return network(one.of);
+    if (one.made == nullptr && one.make == nullptr) return transport_.get();
     if (one.made == nullptr) {
       auto made = one.make();
       made->attach(*this);
@@ -196,7 +199,34 @@ result<detail::transport*> shard::network(std::string_view name) noexcept try {
 
 void shard::offer_network(std::string_view name,
                           std::function<std::unique_ptr<detail::transport>()> make) {
-  networks_.push_back({name, std::move(make), nullptr});
+  networks_.push_back({name, {}, std::move(make), nullptr});
+}
+
+void shard::add_network(std::string_view name, std::unique_ptr<detail::transport> made) {
+  made->attach(*this);
+  networks_.push_back({name, {}, {}, std::move(made)});
+}
+
+void shard::name_network(std::string_view name, std::string_view of) {
+  networks_.push_back({name, of, {}, nullptr});
+}
+
+std::string shard::networks_hint(std::string_view name) const {
+  if (name.empty() || name == backend()) return "";
+  std::string known(backend());
+  for (const auto& one : networks_) {
+    if (one.name == name) return "";
+    known += ", " + std::string(one.name);
+  }
+  return " (there is no network '" + detail::printable(name) + "'; there are " + known + ")";
+}
+
+std::error_code shard::failed_network() const noexcept {
+  if (const auto error = transport_->failure()) return error;
+  for (const auto& one : networks_)
+    if (one.made != nullptr && one.make == nullptr)
+      if (const auto error = one.made->failure()) return error;
+  return {};
 }
 
 std::size_t shard::closing() const {

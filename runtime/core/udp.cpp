@@ -207,7 +207,8 @@ udp_flow_listener shard::listen_any_udp(const any_destination& where,
                                         const udp_flow_options& options) {
   auto listener = try_listen_any_udp(where, options);
   if (!listener)
-    throw io_error(listener.error(), "listen on any address of " + where.network.to_string());
+    throw io_error(listener.error(), "listen on any address of " + where.network.to_string() +
+                                         networks_hint(options.network));
   return std::move(*listener);
 }
 
@@ -223,7 +224,8 @@ result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options&
 
 udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
   auto socket = try_bind_udp(local, options);
-  if (!socket) throw io_error(socket.error(), "bind to " + local.to_string());
+  if (!socket)
+    throw io_error(socket.error(), "bind to " + local.to_string() + networks_hint(options.network));
   return std::move(*socket);
 }
 
@@ -245,7 +247,9 @@ result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint
 udp_socket shard::connect_udp(const endpoint& remote, const endpoint& local,
                               const udp_options& options) {
   auto socket = try_connect_udp(remote, local, options);
-  if (!socket) throw io_error(socket.error(), "connect to " + remote.to_string());
+  if (!socket)
+    throw io_error(socket.error(),
+                   "connect to " + remote.to_string() + networks_hint(options.network));
   return std::move(*socket);
 }
 

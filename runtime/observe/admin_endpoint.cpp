@@ -58,12 +58,8 @@ std::string live_page() {
   return out;
 }
 
-task<> serve(shard& mine, unique_fd& listening, std::vector<shard*> targets, process_facts facts,
-             const stall_watch* stalls, bool loopback) {
-  auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
-  auto adopted = sockets.adopt_listener(listening);
-  if (!adopted) throw io_error(adopted.error(), "observe.listen");
-  tcp_listener listener(**adopted);
+task<> serve_clients(shard& mine, tcp_listener listener, std::vector<shard*> targets,
+                     process_facts facts, const stall_watch* stalls, bool loopback) {
   admin_site here(mine, std::move(targets));
   here.facts = std::move(facts);
   here.stalls = stalls;
@@ -90,6 +86,15 @@ task<> serve(shard& mine, unique_fd& listening, std::vector<shard*> targets, pro
   co_await sessions.drain(duration(0));
 }
 
+task<> serve(shard& mine, unique_fd& listening, std::vector<shard*> targets, process_facts facts,
+             const stall_watch* stalls, bool loopback) {
+  auto& sockets = dynamic_cast<adopts_sockets&>(mine.transport());
+  auto adopted = sockets.adopt_listener(listening);
+  if (!adopted) throw io_error(adopted.error(), "observe.listen");
+  co_await serve_clients(mine, tcp_listener(**adopted), std::move(targets), std::move(facts),
+                         stalls, loopback);
+}
+
 process_facts facts_of_this_process() {
   process_facts out;
   out.program = program_invocation_short_name;
@@ -103,6 +108,13 @@ process_facts facts_of_this_process() {
 }
 
 }  // namespace
+
+task<> serve_admin(shard& on, tcp_listener listener, std::vector<shard*> targets,
+                   const stall_watch* stalls) {
+  const bool loopback = listener.local_endpoint().address.is_loopback();
+  co_await serve_clients(on, std::move(listener), std::move(targets), facts_of_this_process(),
+                         stalls, loopback);
+}
 
 struct admin_endpoint::impl {
   explicit impl(unique_fd fd) : listening(std::move(fd)), thread(own_settings()) {}

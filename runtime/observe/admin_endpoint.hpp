@@ -8,6 +8,7 @@
 
 #include "weir/descriptor.hpp"
 #include "weir/net.hpp"
+#include "weir/task.hpp"
 
 namespace weir {
 class shard;
@@ -38,5 +39,10 @@ class admin_endpoint {
   struct impl;
   std::unique_ptr<impl> impl_;
 };
+
+/// The same without a thread of its own: serves a listener of this shard until that is cancelled.
+/// It answers only while this shard's loop turns.
+task<> serve_admin(shard& on, tcp_listener listener, std::vector<shard*> targets,
+                   const stall_watch* stalls);
 
 }  // namespace weir::detail

@@ -69,14 +69,14 @@ void add_listeners(exposition& out, const exposition::labels& shard, const shard
   for (const auto& l : from.listeners) {
     auto with = shard;
     auto where = l.local.to_string();
-    const auto member = seen[where]++;
+    const auto member = seen[where + ' ' + l.network]++;
     with.emplace_back("listener", std::move(where));
+    if (!l.network.empty()) with.emplace_back("network", l.network);
     // Two on one address and port share it; each is a series of its own.
     if (member != 0) with.emplace_back("member", std::to_string(member));
     if (!l.sharing.empty() || !l.name.empty() || !l.network.empty()) {
       auto described = with;
       if (!l.name.empty()) described.emplace_back("name", l.name);
-      if (!l.network.empty()) described.emplace_back("network", l.network);
       if (!l.sharing.empty()) described.emplace_back("sharing", l.sharing);
       if (!l.policy.empty()) described.emplace_back("policy", l.policy);
       out.add("weir_listener_info", kind::gauge,
@@ -96,8 +96,9 @@ void add_udp_sockets(exposition& out, const exposition::labels& shard, const sha
     auto with = shard;
     auto where = s.local.to_string();
     if (s.remote) where += " to " + s.remote->to_string();
-    const auto member = seen[where]++;
+    const auto member = seen[where + ' ' + s.network]++;
     with.emplace_back("socket", std::move(where));
+    if (!s.network.empty()) with.emplace_back("network", s.network);
     if (member != 0) with.emplace_back("member", std::to_string(member));
     for (const auto& f : udp_fields)
       if (const auto& value = s.*f.value)
@@ -133,6 +134,19 @@ void add_loop(exposition& out, const exposition::labels& shard, const shard_hist
              from.timer_late_ns, first_ns, last_ns, ns);
 }
 
+/// The families of the back end's own, with one label more.
+void add_network(exposition& out, const exposition::labels& shard, const network_snapshot& from) {
+  auto with = shard;
+  with.emplace_back("network", from.name);
+  auto described = with;
+  described.emplace_back("kind", from.kind);
+  out.add("weir_network_info", kind::gauge, "a network beside the back end's; always 1", described,
+          std::uint64_t{1});
+  for (const auto& c : from.counts)
+    add_value(out, name_of(c.group, c.name, c.in, c.level), c.level, c.help, with, c.in, c.value);
+  if (from.stack) add_stack(out, with, *from.stack);
+}
+
 void add_shard(exposition& out, const shard_snapshot& from) {
   const exposition::labels shard = {{"shard", std::to_string(from.shard)}};
   auto described = shard;
@@ -150,6 +164,7 @@ void add_shard(exposition& out, const shard_snapshot& from) {
           std::uint64_t{from.udp_sockets_total});
   add_loop(out, shard, from.histograms);
   if (from.stack) add_stack(out, shard, *from.stack);
+  for (const auto& one : from.networks) add_network(out, shard, one);
   add_listeners(out, shard, from);
   add_udp_sockets(out, shard, from);
 }

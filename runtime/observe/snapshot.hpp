@@ -27,7 +27,7 @@ enum class unit : std::uint8_t { things, bytes, nanoseconds, flag };
 struct listener_snapshot {
   endpoint local;
   std::string name;     ///< the program's, for it; empty: none
-  std::string network;  ///< empty: the back end's own
+  std::string network;  ///< empty: the back end's own, which has no other name
   known accept_queue, accept_queue_peak, backlog;
   known accepted, accept_overflows;
   known accept_wait, accept_wait_longest;
@@ -73,7 +73,7 @@ struct connection_snapshot {
 
 /// One counter or level of a shard, its driver, its transport or its device.
 struct counted {
-  /// "shard", "driver", "transport", "device", "stack", "http", a network; static
+  /// "shard", "driver", "transport", "device", "stack", "http"; static
   std::string_view group;
   std::string_view name;  ///< static
   std::string_view help;  ///< static
@@ -92,6 +92,14 @@ struct own_series {
   double sum = 0;
 };
 
+/// What a network beside the back end's own counts.
+struct network_snapshot {
+  std::string name;
+  std::string_view kind;        ///< "uring", "asio", "stack", "sim"; static
+  std::vector<counted> counts;  ///< of "transport", "device", "stack"
+  std::optional<stack::host_counters> stack;
+};
+
 struct shard_snapshot {
   unsigned shard = 0;
   std::string backend, driver;
@@ -100,7 +108,8 @@ struct shard_snapshot {
   std::vector<own_series> own;
   std::vector<std::string> pages;  ///< the program's own, by name
   std::vector<counted> counts;
-  std::optional<stack::host_counters> stack;  ///< of the shard's own TCP/IP host
+  std::optional<stack::host_counters> stack;  ///< of the back end's TCP/IP host
+  std::vector<network_snapshot> networks;     ///< the others, as far as they were used
   std::vector<listener_snapshot> listeners;
   std::vector<connection_snapshot> connections;
   std::vector<udp_snapshot> udp_sockets;

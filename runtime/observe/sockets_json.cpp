@@ -88,6 +88,30 @@ void add_own(json& out, const process_snapshot& from) {
     }
 }
 
+json stack_of(const stack::host_counters& from) {
+  json host = json::object();
+  for (std::size_t i = 0; i < stack::host_counters::size; ++i) {
+    const auto which = static_cast<stack::counter>(i);
+    host[std::string(stack::name(which))] = from[which];
+  }
+  return host;
+}
+
+/// The networks beside the back end's.
+json networks_of(const shard_snapshot& from) {
+  json out = json::array();
+  for (const auto& one : from.networks) {
+    json network = {{"name", one.name}, {"kind", one.kind}};
+    json counts = json::object();
+    for (const auto& c : one.counts)
+      counts[std::string(c.group) + "_" + std::string(c.name)] = c.value;
+    network["counts"] = std::move(counts);
+    if (one.stack) network["stack"] = stack_of(*one.stack);
+    out.push_back(std::move(network));
+  }
+  return out;
+}
+
 json shard_of(const shard_snapshot& from) {
   json out = {{"shard", from.shard},
               {"backend", from.backend},
@@ -103,17 +127,15 @@ json shard_of(const shard_snapshot& from) {
     else
       counts[name] = c.value;
   }
+  for (const auto& one : from.networks)
+    for (const auto& c : one.counts)
+      if (c.group == "transport") counts[one.name + "_" + std::string(c.name)] = c.value;
   out["counts"] = std::move(counts);
+  if (!from.networks.empty()) out["networks"] = networks_of(from);
   if (from.stopping) out["stopping"] = true;
   out["turn_ns_powers"] = from.histograms.turn_ns.counts;
   out["timer_late_ns_powers"] = from.histograms.timer_late_ns.counts;
-  if (!from.stack) return out;
-  json host = json::object();
-  for (std::size_t i = 0; i < stack::host_counters::size; ++i) {
-    const auto which = static_cast<stack::counter>(i);
-    host[std::string(stack::name(which))] = (*from.stack)[which];
-  }
-  out["stack"] = std::move(host);
+  if (from.stack) out["stack"] = stack_of(*from.stack);
   return out;
 }
 

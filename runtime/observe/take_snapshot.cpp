@@ -11,6 +11,7 @@
 #include "backend/driver.hpp"
 #include "backend/transport.hpp"
 #include "weir/admin.hpp"
+#include "weir/config.hpp"
 #include "weir/detail/shown_counts.hpp"
 #include "weir/metrics.hpp"
 #include "weir/offload.hpp"
@@ -52,7 +53,7 @@ void add_layers(shard_snapshot& out, shown_counts& of) {
     out.counts.push_back({one.group, one.name, one.help, one.value, one.level});
 }
 
-/// What a further network has added to the snapshot.
+/// What a network has added to the snapshot.
 struct of_network {
   std::string_view name;
   std::size_t listeners, connections, udp_sockets;
@@ -70,6 +71,27 @@ struct of_network {
       after.udp_sockets[i].network = name;
   }
 };
+
+void add_network(shard_snapshot& out, std::string_view name, transport& network,
+                 const snapshot_bounds& bounds) {
+  auto* shows = dynamic_cast<observable*>(&network);
+  if (shows == nullptr) return;
+  auto counts = std::exchange(out.counts, {});
+  const auto host = std::exchange(out.stack, {});
+  const of_network added(name, out);
+  shows->observe(out, bounds);
+  added.mark(out);
+  // Those of the driver are the back end's too.
+  std::erase_if(out.counts, [](const counted& c) {
+    return c.group != "transport" && c.group != "device" && c.group != "stack";
+  });
+  network_snapshot one;
+  one.name = name;
+  one.kind = network.name();
+  one.counts = std::exchange(out.counts, std::move(counts));
+  one.stack = std::exchange(out.stack, host);
+  out.networks.push_back(std::move(one));
+}
 
 /// The names that the program gave, and of its pages.
 void add_names(shard_snapshot& out, admin_pages& of) {
@@ -116,21 +138,10 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
   c.push_back(
       {"shard", "offload_queued", "offloaded functions that wait for a thread", pool.queued, true});
   c.push_back({"shard", "offload_running", "offloaded functions that run", pool.running, true});
+  const of_network first(of.settings().default_network, out);
   if (auto* shows = dynamic_cast<observable*>(&of.transport())) shows->observe(out, bounds);
-  for (const auto& [name, network] : of.other_networks()) {
-    auto* shows = dynamic_cast<observable*>(network);
-    if (shows == nullptr) continue;
-    auto before = std::exchange(c, {});
-    const of_network added(name, out);
-    shows->observe(out, bounds);
-    added.mark(out);
-    for (auto& each : c) {
-      if (each.group != "transport") continue;  // the others are the back end's too
-      each.group = name;
-      before.push_back(each);
-    }
-    c = std::move(before);
-  }
+  first.mark(out);
+  for (const auto& [name, network] : of.other_networks()) add_network(out, name, *network, bounds);
   add_names(out, of.local<admin_pages>());
   return out;
 }

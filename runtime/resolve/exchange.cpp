@@ -30,7 +30,8 @@ task<attempt> ask_over_tcp(resolver_state& r, endpoint server, const question& q
   const auto query = encode_query(q, static_cast<std::uint16_t>(r.draw()));
   ++r.counters.queries;
   ++r.counters.over_tcp;
-  auto stream = co_await weir::connect(server).timeout(left_until(r, end)).nothrow();
+  const connect_options from{.network = r.settings.network};
+  auto stream = co_await weir::connect(server, from).timeout(left_until(r, end)).nothrow();
   if (!stream) {
     out.error = stream.error();
     co_return out;
@@ -60,7 +61,7 @@ task<attempt> ask_over_tcp(resolver_state& r, endpoint server, const question& q
 
 task<attempt> ask_over_udp(resolver_state& r, endpoint server, const question& q, instant end) {
   attempt out;
-  auto socket = r.owner.try_connect_udp(server);
+  auto socket = r.owner.try_connect_udp(server, {}, {.network = r.settings.network});
   if (!socket) {
     out.error = socket.error();
     co_return out;

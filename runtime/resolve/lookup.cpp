@@ -229,6 +229,7 @@ resolver_settings resolver_settings::of(const shard& s) {
   resolver_settings out;
   out.timeout = std::chrono::milliseconds(from.timeout_ms);
   out.cache = from.cache;
+  out.network = from.network;
   if (s.backend() != "sim") {  // whose hosts are not this machine
     detail::read_resolv_conf(detail::read_small_file("/etc/resolv.conf"), out);
     out.hosts = detail::read_small_file("/etc/hosts");

@@ -14,6 +14,7 @@
 #include "core/sockets/arguments.hpp"
 #include "transport/kernel/kernel_socket.hpp"
 #include "weir/admin.hpp"
+#include "weir/shard.hpp"
 
 namespace weir::detail {
 namespace {
@@ -29,35 +30,58 @@ std::string remedy(const endpoint& where, std::error_code error) {
   return "";
 }
 
-}  // namespace
-
-std::optional<admin_socket> open_admin_socket(const config& settings) {
-  if (settings.observe.listen.empty()) return {};
+endpoint where_to_listen(const config& settings) {
   const auto where = endpoint::parse(settings.observe.listen);
   if (!where)
     throw config_error(fmt::format("observe.listen = '{}': must be an address and a port",
                                    settings.observe.listen));
+  return *where;
+}
+
+void say_where(const endpoint& where) {
+  log_line(fmt::format("observing on http://{}/ (/metrics, /sockets, /tasks, /recorder)",
+                       where.to_string()));
+  if (!where.address.is_loopback())
+    log_line(
+        fmt::format("observe.listen {} can be reached by other machines: it shows the "
+                    "addresses and numbers of every connection to whoever asks",
+                    where.to_string()));
+}
+
+}  // namespace
+
+std::optional<admin_socket> open_admin_socket(const config& settings) {
+  if (settings.observe.listen.empty() || !settings.observe.network.empty()) return {};
+  const auto where = where_to_listen(settings);
   const auto open = [&]() -> result<unique_fd> {
-    if (auto error = check_local(*where, settings.listen.allow_wildcard)) return error;
+    if (auto error = check_local(where, settings.listen.allow_wildcard)) return error;
     config own;  // nothing of the program's wishes
     own.listen.backlog = backlog;
-    return kernel::open_listener(*where, {}, own, kernel::mode::non_blocking);
+    return kernel::open_listener(where, {}, own, kernel::mode::non_blocking);
   };
   auto fd = open();
   if (!fd)
     throw config_error(fmt::format("observe.listen = '{}': cannot listen: {}{}",
                                    settings.observe.listen, fd.error().message(),
-                                   remedy(*where, fd.error())));
+                                   remedy(where, fd.error())));
   admin_socket out{std::move(*fd), {}};
   out.where = kernel::local_endpoint_of(out.fd.get());
-  log_line(fmt::format("observing on http://{}/ (/metrics, /sockets, /tasks, /recorder)",
-                       out.where.to_string()));
-  if (!out.where.address.is_loopback())
-    log_line(
-        fmt::format("observe.listen {} can be reached by other machines: it shows the "
-                    "addresses and numbers of every connection to whoever asks",
-                    out.where.to_string()));
+  say_where(out.where);
   return out;
+}
+
+std::optional<tcp_listener> open_admin_listener(shard& on) {
+  const auto& settings = on.settings();
+  if (settings.observe.listen.empty() || settings.observe.network.empty()) return {};
+  auto listener = on.try_listen(where_to_listen(settings),
+                                {.backlog = backlog, .network = settings.observe.network});
+  if (!listener)
+    throw config_error(fmt::format("observe.listen = '{}': cannot listen on network {}: {}{}",
+                                   settings.observe.listen, settings.observe.network,
+                                   listener.error().message(),
+                                   on.networks_hint(settings.observe.network)));
+  say_where(listener->local_endpoint());
+  return std::move(*listener);
 }
 
 }  // namespace weir::detail

@@ -27,6 +27,7 @@
 #include "transport/stack/dedicated/dedicated_transport.hpp"
 #endif
 #include "backend/transport.hpp"
+#include "config/keys.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/runtime.hpp"
 
@@ -137,7 +138,7 @@ pieces make_stack(const config& settings, unsigned index, const detail::family_r
   return {std::move(driver), std::move(transport)};
 }
 availability probe_stack(const config& settings) {
-  auto device = detail::probe_tun(settings);
+  auto device = detail::probe_tun(settings.stack, "stack.device");
 #if !WEIR_WITH_ASIO
   if (device.usable) return prove_uring(settings, device_drivers(settings));
 #endif
@@ -236,10 +237,35 @@ std::vector<std::string> built_backends() {
   return names;
 }
 
-config detail::resolve_backend(config settings, std::string& why) {
+namespace {
+
+/// The stacks beside the back end's own. Whether there are any.
+bool probe_networks(const config& settings) {
+  bool any = false;
+  for (const auto& one : settings.networks) {
+    if (one.backend == "kernel" || one.name == settings.default_network) continue;
+    any = true;
+    const auto section = "network." + one.name;
+    if (settings.backend == "sim") continue;
+#if WEIR_WITH_STACK
+    if (const auto probed = detail::probe_tun(one.stack, section + ".device"); !probed.usable)
+      throw config_error(fmt::format("{}: {}", section, probed.reason));
+#else
+    throw config_error(fmt::format("{}: the stack {}", section, not_here("stack")));
+#endif
+  }
+  return any;
+}
+
+}  // namespace
+
+config detail::resolve_backend(config given, std::string& why) {
+  auto settings = with_default_network(std::move(given));
   const bool automatic = settings.backend == "auto";
   if (automatic) resolve_auto(settings, why);
-  if (!settings.observe.pcap.empty() && (settings.backend == "uring" || settings.backend == "asio"))
+  const bool other_stacks = probe_networks(settings);
+  if (!settings.observe.pcap.empty() && !other_stacks &&
+      (settings.backend == "uring" || settings.backend == "asio"))
     throw config_error(
         fmt::format("observe.pcap = '{}': on back end {} the kernel has the packets: use tcpdump, "
                     "or set backend to stack",
@@ -269,6 +295,25 @@ config resolve_backend(config settings) {
 
 namespace {
 
+#if WEIR_WITH_URING || WEIR_WITH_ASIO
+/// The [network.NAME]s. A network of the kernel's is another name for "kernel".
+void add_networks(shard& to, [[maybe_unused]] unsigned index, const config& settings,
+                  [[maybe_unused]] const detail::family_ref& family) {
+  for (const auto& one : settings.networks) {
+    if (one.name == settings.default_network) {
+      to.offer_network(one.name);
+    } else if (one.backend == "kernel") {
+      to.name_network(one.name, "kernel");
+    } else {
+#if WEIR_WITH_STACK
+      to.add_network(one.name,
+                     detail::make_stack_transport(to.driver(), one, settings, index, family));
+#endif
+    }
+  }
+}
+#endif
+
 std::unique_ptr<shard> assemble(std::string_view name, unsigned index, const config& settings,
                                 const detail::family_ref& family, pieces of) {
   auto made = std::make_unique<shard>(index, settings, std::move(of.first), std::move(of.second));
@@ -280,6 +325,7 @@ std::unique_ptr<shard> assemble(std::string_view name, unsigned index, const con
     });
 #endif
   if (name == "uring" || name == "asio") made->offer_network("kernel");
+  add_networks(*made, index, settings, family);
   std::shared_ptr locals = detail::make_watched_transport(made->driver(), settings, family);
   locals->attach(*made);
   made->around().locals = std::move(locals);

@@ -41,6 +41,7 @@
 #endif
 #include "weir/detail/surroundings.hpp"
 #include "weir/runtime.hpp"
+#include "weir/scope.hpp"
 
 namespace weir {
 namespace {
@@ -48,8 +49,14 @@ namespace {
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
 using detail::admin_endpoint;
 using detail::admin_socket;
+using detail::open_admin_listener;
 using detail::open_admin_socket;
+using detail::serve_admin;
 #else
+std::optional<tcp_listener> open_admin_listener(shard&) { return {}; }
+task<> serve_admin(shard&, tcp_listener, std::vector<shard*>, const detail::stall_watch*) {
+  co_return;
+}
 struct admin_socket {};
 struct admin_endpoint {};
 std::optional<admin_socket> open_admin_socket(const config& settings) {
@@ -143,6 +150,7 @@ class server {
     // The endpoint asks shards: it goes when no loop answers any more, and before the shards do.
     in_step_.arrive_and_wait();
     if (index == 0) endpoint_.reset();
+    if (index == 0) admin_listener_.reset();
     if (index == 0) signals_.reset();
     if (index == 0) stalls_.reset();
     // All loops have stopped, the signals' thread too: from here on nothing is delivered to any
@@ -196,6 +204,7 @@ class server {
     try {
       if (!cores_.empty()) detail::pin_this_thread(cores_[index]);
       auto made = make_shard(index, settings_, family_);
+      if (index == 0) admin_listener_ = open_admin_listener(*made);
       shards_[index] = made.get();
       return made;
     } catch (const std::exception& error) {
@@ -212,7 +221,7 @@ class server {
     detail::ending end(mine);
     bool counted = false, failed = false;
     mine.run_until([&] {
-      if (const auto error = mine.transport().failure(); error && !std::exchange(failed, true))
+      if (const auto error = mine.failed_network(); error && !std::exchange(failed, true))
         transport_failed(error);
       if (serving_ != 0) return false;
       const bool over = end.reached();
@@ -225,7 +234,23 @@ class server {
   }
 
   /// serve_() itself may throw where it is no coroutine; here that becomes the root's failure.
-  task<> start(shard& mine) { co_await serve_(mine); }
+  task<> start(shard& mine) {
+    if (mine.index() == 0 && admin_listener_) return serve_observed(mine);
+    return serve_plainly(mine);
+  }
+  task<> serve_plainly(shard& mine) { co_await serve_(mine); }
+
+  /// With the admin endpoint beside it, on one of the shard's networks.
+  task<> serve_observed(shard& mine) {
+    scope beside(mine);
+    beside.on_failure([](const std::exception_ptr& failure) {
+      detail::log_line("the admin endpoint ended: " + what_of(failure));
+    });
+    beside.spawn(serve_admin(mine, std::move(*admin_listener_), shards_, stalls_.get()));
+    co_await serve_(mine);
+    beside.cancel();
+    co_await beside.join();
+  }
 
   void served(shard& mine, std::exception_ptr failure) {
     if (failure && !(cancelled_ && is_cancellation(failure))) {
@@ -326,6 +351,7 @@ class server {
   std::unique_ptr<detail::signal_thread> signals_;
   [[maybe_unused]] std::optional<admin_socket> admin_;
   std::optional<detail::crash_notes> notes_;
+  std::optional<tcp_listener> admin_listener_;  // on a network of shard 0
   std::unique_ptr<detail::stall_watch> stalls_;
   std::unique_ptr<admin_endpoint> endpoint_;
 };

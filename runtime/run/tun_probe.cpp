@@ -47,12 +47,12 @@ bool may_administer_network() {
 
 }  // namespace
 
-availability probe_tun(const config& settings) {
+availability probe_tun(const config::stack_section& stack, const std::string& key) {
   int file = ::open(device_file, O_RDWR | O_CLOEXEC | O_NONBLOCK);
   if (file < 0) return {false, why_not_opened(errno)};
   ::close(file);
 
-  auto& device = settings.stack.device;
+  auto& device = stack.device;
   if (::if_nametoindex(device.c_str()) != 0) {
     auto flags = "/sys/class/net/" + device + "/tun_flags";
     // In a network namespace of one's own /sys still shows the old one's devices: only a clear
@@ -60,8 +60,8 @@ availability probe_tun(const config& settings) {
     struct stat about{};
     if (::stat(("/sys/class/net/" + device).c_str(), &about) == 0 &&
         ::stat(flags.c_str(), &about) != 0)
-      return {false, fmt::format("{} exists and is not a TUN device: choose another stack.device",
-                                 device)};
+      return {false,
+              fmt::format("{} exists and is not a TUN device: choose another {}", device, key)};
     return {true, fmt::format("device {} exists", device)};
   }
   if (may_administer_network()) return {true, fmt::format("device {} can be made", device)};

@@ -6,6 +6,7 @@
 
 namespace weir::detail {
 
-availability probe_tun(const config& settings);
+/// `key` is what names the device: "stack.device".
+availability probe_tun(const config::stack_section& stack, const std::string& key);
 
 }  // namespace weir::detail

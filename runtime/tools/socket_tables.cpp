@@ -29,6 +29,11 @@ std::string text_of(const json& from, const char* name) {
   return weir::detail::printable(from.at(name).get<std::string>());  // it goes to a terminal
 }
 
+/// "192.0.2.1:80", with its network where that is not the back end's: "192.0.2.1:80%lan".
+std::string place_of(const json& from) {
+  return text_of(from, "local") + (from.contains("network") ? "%" + text_of(from, "network") : "");
+}
+
 /// A number, or "-" where the back end does not know it.
 std::string number_of(const json& from, const char* name) {
   auto found = from.find(name);
@@ -171,7 +176,7 @@ std::string listeners(const json& sockets, const selection& wanted) {
   for (auto& l : sockets.at("listeners")) {
     line one{
         {"LISTEN", number_of(l, "accept_queue"), number_of(l, "backlog"),
-         part_of(l, "syn_queue", "syn_backlog"), text_of(l, "local"), number_of(l, "accepted"),
+         part_of(l, "syn_queue", "syn_backlog"), place_of(l), number_of(l, "accepted"),
          number_of(l, "accept_overflows"), number_of(l, "cookies_sent"), number_of(l, "shard")},
         wanted.info ? listener_details(l) : ""};
     if (wanted.processes) one.cells.push_back(holder(sockets, l));
@@ -194,7 +199,7 @@ std::string udp_sockets(const json& sockets, const selection& wanted) {
     if (s.contains("read_waits") && s.at("read_waits").get<bool>()) details += " read_waits";
     line one{{connected ? "ESTAB" : "UNCONN", number_of(s, "receive_queued"),
               number_of(s, "receive_limit"), part_of(s, "datagrams_queued", "datagrams_limit"),
-              text_of(s, "local"), connected ? text_of(s, "remote") : "*", number_of(s, "received"),
+              place_of(s), connected ? text_of(s, "remote") : "*", number_of(s, "received"),
               number_of(s, "sent"), number_of(s, "dropped"), number_of(s, "shard")},
              wanted.info ? details : ""};
     if (wanted.processes) one.cells.push_back(holder(sockets, s));
@@ -210,7 +215,7 @@ std::string connections(const json& sockets, const selection& wanted) {
   std::vector<line> lines;
   for (auto& c : sockets.at("connections")) {
     line one{{state_of(c.at("state").get<std::string>()), number_of(c, "receive_queued"),
-              number_of(c, "send_queued"), text_of(c, "local"), text_of(c, "remote")},
+              number_of(c, "send_queued"), place_of(c), text_of(c, "remote")},
              wanted.info ? connection_details(c) : ""};
     if (wanted.processes) one.cells.push_back(holder(sockets, c));
     lines.push_back(std::move(one));

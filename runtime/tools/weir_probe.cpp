@@ -170,7 +170,7 @@ group tun_facts(const weir::config& settings) {
   bool opens = ::access("/dev/net/tun", R_OK | W_OK) == 0;
   out.facts.push_back({"opens", fmt::format("{} may open it", who), opens,
                        opens ? "" : "every user may where udev made it (mode 0666)"});
-  auto here = weir::detail::probe_tun(settings);
+  auto here = weir::detail::probe_tun(settings.stack, "stack.device");
   out.facts.push_back({"here", "in this network", here.usable, here.reason, true});
   return out;
 }

@@ -95,6 +95,8 @@ inline std::optional<tcp_stream> accept_awaiter::await_resume() {
   return std::move(*got);
 }
 
+[[noreturn]] void connect_failed(std::error_code why, const connect_operation& op);
+
 inline result<tcp_stream> connect_awaiter::outcome() {
   note_connected(*this, final_error());
   if (connected != nullptr) return tcp_stream(*connected);
@@ -102,7 +104,7 @@ inline result<tcp_stream> connect_awaiter::outcome() {
 }
 inline tcp_stream connect_awaiter::await_resume() {
   auto got = outcome();
-  if (!got) throw io_error(got.error(), "connect to " + remote.to_string());
+  if (!got) connect_failed(got.error(), *this);
   return std::move(*got);
 }
 

@@ -39,7 +39,8 @@ struct listen_options {
   /// Who lacks it cannot join the listeners of an address (stack); 0: the configuration's.
   std::uint64_t owner_key = 0;
   /// Where: empty is the back end; "kernel" is this machine's own sockets, on the stack's back ends
-  /// too, beside the stack's.
+  /// too, beside the stack's; else the name of a [network.NAME] of the configuration. One that is
+  /// not there: operation_not_supported.
   std::string_view network = {};
 };
 

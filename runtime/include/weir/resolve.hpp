@@ -61,6 +61,7 @@ struct resolver_settings {
   duration timeout = std::chrono::seconds(5);  ///< for one question, with all servers and tries
   std::size_t cache = 1024;                    ///< answers kept; 0: none
   std::string hosts;                           ///< the text of a hosts file
+  std::string network = {};                    ///< the servers'; empty: the back end's
 
   /// Of the configuration's [resolve], /etc/resolv.conf and /etc/hosts, which are read here; in the
   /// simulator of the configuration alone.

@@ -197,9 +197,17 @@ class shard {
   /// The network so called, which is made when it is first asked for. Empty: the back end's.
   /// operation_not_supported: there is none.
   result<detail::transport*> network(std::string_view name) noexcept;
-  /// Without `make` it is another name of the back end's.
+  /// Without `make` it is another name of the back end's. Names live as long as the shard.
   void offer_network(std::string_view name,
                      std::function<std::unique_ptr<detail::transport>()> make = {});
+  /// One that is there already.
+  void add_network(std::string_view name, std::unique_ptr<detail::transport> made);
+  /// Another name of a network that is offered.
+  void name_network(std::string_view name, std::string_view of);
+  /// In words, for an error: what networks there are where none is called `name`; else nothing.
+  std::string networks_hint(std::string_view name) const;
+  /// Why a network has no working socket any more, and never will: a device is gone.
+  std::error_code failed_network() const noexcept;
   /// Sockets of all networks that were given up and are not gone yet.
   std::size_t closing() const;
   /// Of the networks beside the back end's: those that were made.
@@ -247,6 +255,7 @@ class shard {
 
   struct other_network {
     std::string_view name;
+    std::string_view of;  // of which it is another name
     std::function<std::unique_ptr<detail::transport>()> make;
     std::unique_ptr<detail::transport> made;
   };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <ctime>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -47,13 +48,16 @@ std::int64_t wall_clock_offset_ns(instant now) {
   return std::int64_t{wall.tv_sec} * 1'000'000'000 + wall.tv_nsec - now.ns();
 }
 
-// trace.pcapng for shard 0, trace.1.pcapng for shard 1: no two threads share a file.
-std::string capture_path(const std::string& path, unsigned index) {
-  if (index == 0) return path;
+// trace.pcapng with a mark: trace.1.pcapng for shard 1, trace.lan.pcapng for [network.lan]. No two
+// transports share a file.
+std::string marked(const std::string& path, std::string_view mark) {
   auto slash = path.rfind('/');
   auto dot = path.rfind('.');
   if (dot == std::string::npos || (slash != std::string::npos && dot < slash)) dot = path.size();
-  return fmt::format("{}.{}{}", path.substr(0, dot), index, path.substr(dot));
+  return fmt::format("{}.{}{}", path.substr(0, dot), mark, path.substr(dot));
+}
+std::string capture_path(const std::string& path, unsigned index) {
+  return index == 0 ? path : marked(path, std::to_string(index));
 }
 
 /// How many shards read the device.
@@ -81,6 +85,7 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
         how.routes.push_back(
             {own.address, static_cast<std::uint8_t>(own.address.is_v4() ? 32 : 128)});
     }
+    how.routes.insert(how.routes.end(), settings.stack.route.begin(), settings.stack.route.end());
   }
   std::string why;
   auto device = stack::tun_device::open(how, why);
@@ -90,9 +95,12 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
 
 /// What the shards of one device share. They join one after the other.
 struct device_family {
-  std::mutex mutex;
   std::shared_ptr<stack::shard_set> shards;
   std::vector<std::weak_ptr<stack::tun_device>> queues;  ///< that were opened, each its shard's
+};
+struct device_families {
+  std::mutex mutex;
+  std::map<std::string, device_family> by_device;
 };
 
 /// For a shard beyond the last queue: another shard's, to write to.
@@ -110,8 +118,9 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
   auto how = stack_settings_from(settings);
   auto kept = std::make_shared<device_and_capture>();
   kept->all = family != nullptr ? std::move(family) : std::make_shared<shard_family>();
-  auto& all = kept->all->inside().part<device_family>();
-  std::lock_guard lock(all.mutex);
+  auto& families = kept->all->inside().part<device_families>();
+  std::lock_guard lock(families.mutex);
+  auto& all = families.by_device[settings.stack.device];
   if (const auto shards = settings.shard_count(); shards > 1) {
     if (shards > stack::shard_set::max_shards)
       throw config_error(fmt::format("shards = {}: one device serves at most {}", shards,
@@ -141,6 +150,16 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
   }
   how.device_owner = std::move(kept);
   return std::make_unique<stack_transport>(completions, std::move(how));
+}
+
+std::unique_ptr<transport> make_stack_transport(driver& completions,
+                                                const config::network_section& network,
+                                                const config& settings, unsigned index,
+                                                family_ref family) {
+  auto own = settings;
+  own.stack = network.stack;
+  if (!own.observe.pcap.empty()) own.observe.pcap = marked(own.observe.pcap, network.name);
+  return make_stack_transport(completions, own, index, std::move(family));
 }
 
 }  // namespace weir::detail
