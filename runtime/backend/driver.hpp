@@ -73,8 +73,8 @@ class driver {
   /// Ends a wait, or the next one. Any thread.
   virtual void wake() noexcept = 0;
   /// Reads and writes frames on a non-blocking packet device (TUN). `receiver` outlives the port;
-  /// `frame_limit` is the longest frame. The descriptor stays the caller's. The virtual driver has
-  /// one port, the simulated host's interface, and takes no descriptor.
+  /// `frame_limit` is the longest frame. The descriptor stays the caller's. The virtual driver
+  /// takes the number of a simulated host's interface.
   virtual result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                                 packet_receiver& receiver) = 0;
   /// Tells `client`, which outlives the watch, when the descriptor is ready. It stays the caller's,

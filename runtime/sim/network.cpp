@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <deque>
 
 #include "core/task_report.hpp"
 #include "driver/virtual/virtual_driver.hpp"
@@ -25,6 +26,7 @@ struct host::impl {
   detail::virtual_driver* driver = nullptr;
   detail::stack_transport* transport = nullptr;
   std::shared_ptr<detail::sim_disk> disk;
+  std::deque<sim::interface> interfaces;  // beside the first; shards and users refer to them
   std::unique_ptr<weir::shard> shard;
   bool touched = true;  // something was given to it from outside its own loop
 };
@@ -36,6 +38,14 @@ sim::disk host::disk() { return sim::disk(*impl_->disk); }
 stack::host& host::stack() { return impl_->transport->host(); }
 const std::string& host::name() const { return impl_->name; }
 const ip_address& host::address() const { return impl_->address; }
+sim::interface& host::interface(std::string_view name) {
+  for (auto& one : impl_->interfaces)
+    if (one.name() == name) return one;
+  throw std::invalid_argument(impl_->name + " has no network " + std::string(name));
+}
+
+attachment::attachment(host& of) : node_(of.impl_->driver->node()) {}
+attachment::attachment(sim::interface& at) : node_(at.node_) {}
 
 struct network::impl {
   // How often one instant may be looked at before the run is called endless: a coroutine that spins
@@ -173,26 +183,36 @@ network::network(const network_options& options) : impl_(std::make_unique<impl>(
 
 network::~network() { impl_->end_all(); }
 
-host& network::add_host(std::string_view address, const host_options& options) {
-  auto inside = std::make_unique<host::impl>();
-  auto& settings = inside->settings;
-  settings = options.settings;
-  settings.backend = "sim";
+namespace {
+
+/// Into the settings; gives them without their prefix lengths.
+std::vector<ip_address> take_addresses(std::string_view first, const host_options& options,
+                                       config& settings) {
   settings.stack.address.clear();
+  std::vector<ip_address> owned;
   auto add = [&](std::string_view text) {
     auto prefix = ip_prefix::parse(text);
     if (!prefix)
       throw std::invalid_argument("not an address with a prefix length: " + std::string(text));
     settings.stack.address.push_back(*prefix);
+    owned.push_back(prefix->address);
   };
-  add(address);
+  add(first);
   for (const auto& more : options.more_addresses) add(more);
-  inside->address = settings.stack.address.front().address;
+  return owned;
+}
+
+}  // namespace
+
+host& network::add_host(std::string_view address, const host_options& options) {
+  auto inside = std::make_unique<host::impl>();
+  auto& settings = inside->settings;
+  settings = options.settings;
+  settings.backend = "sim";
+  std::vector<ip_address> owned = take_addresses(address, options, settings);
+  inside->address = owned.front();
   inside->name = options.name.empty() ? inside->address.to_string() : options.name;
 
-  std::vector<ip_address> owned;
-  owned.reserve(settings.stack.address.size());
-  for (const auto& prefix : settings.stack.address) owned.push_back(prefix.address);
   auto driver =
       std::make_unique<detail::virtual_driver>(impl_->wires, inside->name, std::move(owned));
   inside->driver = driver.get();
@@ -216,12 +236,40 @@ host& network::add_host(std::string_view address, const host_options& options) {
   return *impl_->hosts.back();
 }
 
-sim::link& network::link(host& a, host& b, const link_options& options) {
-  return impl_->wires.join(a.impl_->driver->node(), b.impl_->driver->node(), options);
+sim::interface& network::add_network(host& of, std::string_view name, std::string_view address,
+                                     const host_options& options) {
+  auto& inside = *of.impl_;
+  const auto taken = [&](const sim::interface& one) { return one.name() == name; };
+  if (name.empty() || name == inside.shard->backend() ||
+      std::ranges::any_of(inside.interfaces, taken))
+    throw std::invalid_argument("a network's name that is taken: '" + std::string(name) + "'");
+  auto settings = options.settings;
+  auto owned = take_addresses(address, options, settings);
+  auto& made = inside.interfaces.emplace_back(sim::interface(std::string(name), owned.front()));
+  const auto label = inside.name + "/" + made.name();
+  const int number = inside.driver->add_interface(label, std::move(owned));
+  made.node_ = inside.driver->node(number);
+  // A secret of its own: the first interface's number is the host's.
+  constexpr unsigned most_hosts = 1u << 16;
+  auto how =
+      detail::simulated_stack(settings, impl_->wires.seed(),
+                              inside.shard->index() + most_hosts * static_cast<unsigned>(number));
+  how.host.limits = options.limits;
+  how.device = number;
+  if (options.tune) options.tune(how.host.tcp);
+  if (impl_->capture) how.tap = impl_->capture->add_interface(label);
+  auto transport = std::make_unique<detail::stack_transport>(*inside.driver, std::move(how));
+  made.stack_ = &transport->host();
+  inside.shard->add_network(made.name(), std::move(transport));
+  return made;
 }
 
-void network::send_others_by(host& from, sim::link& over) {
-  impl_->wires.send_others_by(from.impl_->driver->node(), over);
+sim::link& network::link(const attachment& a, const attachment& b, const link_options& options) {
+  return impl_->wires.join(a.node(), b.node(), options);
+}
+
+void network::send_others_by(const attachment& from, sim::link& over) {
+  impl_->wires.send_others_by(from.node(), over);
 }
 
 void network::impl::start(host& where, std::function<task<>(weir::shard&)> main, bool serves) {

@@ -1,4 +1,4 @@
-// See virtual_driver.hpp.
+// Frames between a simulated host's interfaces and their nodes.
 #include "driver/virtual/virtual_driver.hpp"
 
 #include <cassert>
@@ -11,9 +11,11 @@ namespace weir::detail {
 /// The node's end of the wire: takes the header off what is sent, counts.
 class virtual_driver::port final : public packet_port {
  public:
-  port(virtual_driver& owner, packet_receiver& receiver, std::size_t frame_limit)
-      : owner_(&owner), receiver_(&receiver), frame_limit_(frame_limit) {}
-  ~port() override { owner_->port_ = nullptr; }
+  port(virtual_driver& owner, attached& at, packet_receiver& receiver, std::size_t frame_limit)
+      : owner_(&owner), at_(&at), receiver_(&receiver), frame_limit_(frame_limit) {
+    at.opened = this;
+  }
+  ~port() override { at_->opened = nullptr; }
 
   bool send(std::span<const std::span<const std::byte>> parts) override {
     std::size_t size = 0;
@@ -31,7 +33,7 @@ class virtual_driver::port final : public packet_port {
     }
     ++counters_.frames_out;
     counters_.bytes_out += size;
-    owner_->network_->send(owner_->node_, parts.subspan(1));
+    owner_->network_->send(at_->node, parts.subspan(1));
     return true;
   }
   const packet_port_counters& counters() const override { return counters_; }
@@ -44,6 +46,7 @@ class virtual_driver::port final : public packet_port {
 
  private:
   virtual_driver* owner_;
+  attached* at_;
   packet_receiver* receiver_;
   std::size_t frame_limit_;
   packet_port_counters counters_;
@@ -52,16 +55,24 @@ class virtual_driver::port final : public packet_port {
 virtual_driver::virtual_driver(sim::fabric& network, std::string name,
                                std::vector<ip_address> addresses)
     : network_(&network) {
-  node_ = network_->add_node(std::move(name), std::move(addresses),
-                             [this](std::span<const std::byte> packet) { take(packet); });
+  add_interface(std::move(name), std::move(addresses));
 }
 
 virtual_driver::~virtual_driver() {
-  assert(port_ == nullptr && "a packet port outlived its driver");
+  for ([[maybe_unused]] const auto& one : interfaces_)
+    assert(one.opened == nullptr && "a packet port outlived its driver");
 }
 
-void virtual_driver::take(std::span<const std::byte> packet) {
-  if (port_ == nullptr || inbox_.size() >= max_inbox) {
+int virtual_driver::add_interface(std::string name, std::vector<ip_address> addresses) {
+  const auto number = interfaces_.size();
+  interfaces_.emplace_back().node =
+      network_->add_node(std::move(name), std::move(addresses),
+                         [this, number](std::span<const std::byte> p) { take(number, p); });
+  return static_cast<int>(number);
+}
+
+void virtual_driver::take(std::size_t interface, std::span<const std::byte> packet) {
+  if (interfaces_[interface].opened == nullptr || inbox_.size() >= max_inbox) {
     ++inbox_overflows_;
     return;
   }
@@ -72,31 +83,33 @@ void virtual_driver::take(std::span<const std::byte> packet) {
   }
   frame.assign(stack::vnet_header_size, std::byte{0});
   frame.insert(frame.end(), packet.begin(), packet.end());
-  inbox_.push_back(std::move(frame));
+  inbox_.push_back({interface, std::move(frame)});
 }
 
 std::uint64_t virtual_driver::draw_seed() {
   // A purpose of its own: nothing that the wires draw moves by it.
   constexpr std::uint64_t purpose = 0x6472617773656564ull;
-  const auto of_node = purpose ^ std::uint64_t{static_cast<std::uint32_t>(node_)} << 24;
+  const auto of_node = purpose ^ std::uint64_t{static_cast<std::uint32_t>(node())} << 24;
   return sim::random_source::derived(network_->seed(), of_node + seeds_drawn_++).next();
 }
 
 void virtual_driver::turn(instant) {
   while (!inbox_.empty()) {
-    auto frame = std::move(inbox_.front());
+    auto [interface, frame] = std::move(inbox_.front());
     inbox_.pop_front();
-    if (port_ != nullptr) port_->receive(frame);
+    if (auto* opened = interfaces_[interface].opened) opened->receive(frame);
     if (spare_.size() < 1024) spare_.push_back(std::move(frame));
   }
 }
 
-result<std::unique_ptr<packet_port>> virtual_driver::open_packet_port(int, std::size_t frame_limit,
+result<std::unique_ptr<packet_port>> virtual_driver::open_packet_port(int device,
+                                                                      std::size_t frame_limit,
                                                                       packet_receiver& receiver) {
-  if (port_ != nullptr) return std::errc::device_or_resource_busy;
-  auto made = std::make_unique<port>(*this, receiver, frame_limit);
-  port_ = made.get();
-  return std::unique_ptr<packet_port>(std::move(made));
+  const auto number = device < 0 ? 0 : static_cast<std::size_t>(device);
+  if (number >= interfaces_.size()) return std::errc::no_such_device;
+  auto& at = interfaces_[number];
+  if (at.opened != nullptr) return std::errc::device_or_resource_busy;
+  return std::unique_ptr<packet_port>(std::make_unique<port>(*this, at, receiver, frame_limit));
 }
 
 }  // namespace weir::detail

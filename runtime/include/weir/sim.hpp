@@ -79,6 +79,9 @@ class disk {
   detail::sim_disk* inside_;
 };
 
+class attachment;
+class interface;
+
 /// One simulated machine. Owned by its network.
 class host {
  public:
@@ -88,15 +91,48 @@ class host {
   stack::host& stack();
   const std::string& name() const;
   const ip_address& address() const;
+  /// What network::add_network() added.
+  sim::interface& interface(std::string_view name);
   ~host();
   host(const host&) = delete;
   host& operator=(const host&) = delete;
 
  private:
   friend class network;
+  friend class attachment;
   struct impl;
   explicit host(std::unique_ptr<impl> inside);
   std::unique_ptr<impl> impl_;
+};
+
+/// A further interface of a host, with a stack of its own. Owned by its network.
+class interface {
+ public:
+  /// As listen(), connect() and the like take it.
+  const std::string& name() const { return name_; }
+  const ip_address& address() const { return address_; }
+  stack::host& stack() { return *stack_; }
+
+ private:
+  friend class network;
+  friend class attachment;
+  interface(std::string name, const ip_address& address)
+      : name_(std::move(name)), address_(address) {}
+  std::string name_;
+  ip_address address_;
+  stack::host* stack_ = nullptr;
+  node_id node_{};
+};
+
+/// What a link joins: a host, by its first interface, or another interface.
+class attachment {
+ public:
+  attachment(host& of);            // NOLINT(google-explicit-constructor)
+  attachment(sim::interface& at);  // NOLINT(google-explicit-constructor)
+  node_id node() const { return node_; }
+
+ private:
+  node_id node_;
 };
 
 /// A simulated network and everything in it. One thread; not thread-safe.
@@ -113,12 +149,18 @@ class network {
 
   /// A host with this address and prefix length. Throws std::invalid_argument.
   host& add_host(std::string_view address, const host_options& options = {});
-  /// Joins two hosts. The link may be changed, or cut, while the network runs.
-  sim::link& link(host& a, host& b, const link_options& options = {});
+  /// One more network of a host, with this address and prefix length on an interface and a stack of
+  /// its own: what [network.NAME] is elsewhere. One that is called "kernel" stands for the
+  /// machine's own sockets. Of `options` it takes more_addresses, the settings' [listen], [tcp] and
+  /// stack.mtu, limits and tune. Throws std::invalid_argument: no address, or a name that is taken.
+  sim::interface& add_network(host& of, std::string_view name, std::string_view address,
+                              const host_options& options = {});
+  /// Joins two hosts, or interfaces. The link may be changed, or cut, while the network runs.
+  sim::link& link(const attachment& a, const attachment& b, const link_options& options = {});
 
   /// Packets of `from` to addresses that no host beside it has go by this link, whose other end
   /// takes them where it listens for others' addresses (shard::listen_any()).
-  void send_others_by(host& from, sim::link& over);
+  void send_others_by(const attachment& from, sim::link& over);
 
   /// Starts a task on a host; it runs within run(), run_for() and the like. `main` is kept until
   /// the task has ended, so that a coroutine lambda's captures live long enough.
