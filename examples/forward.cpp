@@ -1,5 +1,12 @@
 // forward: what connects here is connected to another place, and the two are joined. With
-// --backend stack --network kernel it joins weir's own network with the machine's: a gateway.
+// --backend stack --via kernel it joins weir's own network with the machine's: a gateway. With
+// networks of its own in the configuration it joins any two of them:
+//
+//   [network.lan]                              [network.wan]
+//   address = ["10.7.0.2/24"]                  address = ["10.8.0.2/24"]
+//   host_address = ["10.7.0.1/24"]             host_address = ["10.8.0.1/24"]
+//
+//   forward --config two.toml --from 10.7.0.2:80 --at lan --to 10.8.0.1:8080 --via wan
 #include <chrono>
 #include <cstdio>
 #include <vector>
@@ -14,7 +21,7 @@ using namespace std::chrono_literals;
 
 struct program {
   std::vector<examples::offer> from, to;
-  std::string network;  // of `to`
+  std::string at, via;  // networks of `from` and `to`
 };
 
 weir::task<weir::any_stream> connect(const program& wanted) {
@@ -23,7 +30,7 @@ weir::task<weir::any_stream> connect(const program& wanted) {
     auto local = co_await weir::connect(to.local).timeout(10s);
     co_return std::move(local);
   }
-  auto remote = co_await weir::connect(to.where, {.network = wanted.network}).timeout(10s);
+  auto remote = co_await weir::connect(to.where, {.network = wanted.via}).timeout(10s);
   co_return std::move(remote);
 }
 
@@ -34,7 +41,7 @@ weir::task<> session(weir::tcp_stream client, const program& wanted) {
 
 weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
   auto from = wanted.from.front();
-  auto listener = examples::listen_for(shard, from);
+  auto listener = examples::listen_for(shard, from, wanted.at);
   from.where = listener.local_endpoint();
   announce.shard_listens(shard, {from});
   weir::scope sessions(shard, {.max = 10'000});
@@ -54,8 +61,8 @@ int main(int argc, char** argv) {
   parser.repeated(
       "--to", "PLACE", "connect there: ADDR:PORT, unix:PATH",
       [&](std::string_view text) { return examples::add_stream_offer(wanted.to, "to", text); });
-  parser.value("--network", "NAME", "connect from there: kernel; default: the back end's",
-               wanted.network);
+  parser.value("--at", "NAME", "accept on this network: kernel, or a [network.NAME]", wanted.at);
+  parser.value("--via", "NAME", "connect from this network", wanted.via);
   const auto settings = parser.parse_or_exit(argc, argv);
   if (wanted.from.size() != 1 || wanted.to.size() != 1) {
     std::fprintf(stderr, "forward: give --from and --to, each once\n\n%s", parser.help().c_str());

@@ -94,8 +94,12 @@ listen_error cannot_listen(weir::shard& shard, const offer& what, std::error_cod
 
 }  // namespace
 
-weir::tcp_listener listen_for(weir::shard& shard, const offer& what) {
-  auto listener = shard.try_listen(what.where, {.sharing = sharing_for(shard, what)});
+weir::tcp_listener listen_for(weir::shard& shard, const offer& what, std::string_view network) {
+  auto listener =
+      shard.try_listen(what.where, {.sharing = sharing_for(shard, what), .network = network});
+  if (!listener && !network.empty())
+    throw listen_error(fmt::format("{} {} on network {}: {}{}", what.service, what.place(), network,
+                                   listener.error().message(), shard.networks_hint(network)));
   if (!listener) throw cannot_listen(shard, what, listener.error());
   shard.local<weir::admin_pages>().name_socket(listener->local_endpoint(), what.service);
   return std::move(*listener);

@@ -37,8 +37,8 @@ class listen_error : public std::runtime_error {
 };
 
 /// Listens on this shard. With several shards, each has a listener of its own on the same address
-/// and port.
-weir::tcp_listener listen_for(weir::shard& shard, const offer& what);
+/// and port. `network` is as in weir::listen_options.
+weir::tcp_listener listen_for(weir::shard& shard, const offer& what, std::string_view network = {});
 
 /// On a Unix socket all shards accept from the same one.
 weir::unix_listener listen_on_unix(weir::shard& shard, const offer& what);

@@ -177,7 +177,7 @@ ON_EVERY_BACKEND(forward_joins_its_clients_with_the_kernels_network) {
   process behind(command_line(services(), kernel, {"--echo", "127.0.0.1:7015"}));
   (void)behind.wait_line("listening echo ");
   process p(command_line(WEIR_FORWARD, on,
-                         {"--from", on.address + ":7016", "--to", "127.0.0.1:7015", "--network",
+                         {"--from", on.address + ":7016", "--to", "127.0.0.1:7015", "--via",
                           "kernel", "--observe.listen", "127.0.0.1:7017"}));
   (void)p.wait_line("listening forward ");
   std::vector<client> clients;
