@@ -233,4 +233,24 @@ verdict read_answer(std::span<const std::byte> message, std::span<const std::byt
   return verdict::answered;
 }
 
+std::optional<passed_answer> read_passed_answer(std::span<const std::byte> message) {
+  constexpr auto response = std::byte{0x80}, opcode = std::byte{0x78};
+  if (message.size() < header_size || (message[2] & response) == std::byte{0} ||
+      (message[2] & opcode) != std::byte{0} || (message[3] & std::byte{0x0f}) != std::byte{0})
+    return std::nullopt;
+  ldns_pkt* read = nullptr;
+  if (ldns_wire2pkt(&read, bytes_of(message), message.size()) != LDNS_STATUS_OK)
+    return std::nullopt;
+  packet owned(read);
+  if (ldns_rr_list_rr_count(ldns_pkt_question(read)) != 1) return std::nullopt;
+  const auto* asked = ldns_rr_list_rr(ldns_pkt_question(read), 0);
+  passed_answer out;
+  out.name = text_of(ldns_rr_owner(asked));
+  const bool v6 = has_type(asked, LDNS_RR_TYPE_AAAA);
+  if (out.name.empty() || (!v6 && !has_type(asked, LDNS_RR_TYPE_A))) return std::nullopt;
+  const question q{out.name, v6 ? record_type::aaaa : record_type::a};
+  if (!collect(*read, q, out.said) || out.said.addresses.empty()) return std::nullopt;
+  return out;
+}
+
 }  // namespace weir::detail

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -61,5 +62,13 @@ enum class verdict : std::uint8_t {
 /// `query` is what encode_query() gave.
 verdict read_answer(std::span<const std::byte> message, std::span<const std::byte> query,
                     const question& q, answer& into);
+
+/// The addresses that an answer gives to the one name that it is about, for whoever only passes it
+/// on. Nothing: no answer, or none with addresses.
+struct passed_answer {
+  std::string name;
+  answer said;
+};
+std::optional<passed_answer> read_passed_answer(std::span<const std::byte> message);
 
 }  // namespace weir::detail

@@ -39,5 +39,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
   // The same bytes as a whole message: foreign, unless they happen to echo the question.
   (void)read_answer(std::as_bytes(std::span(data, size)), query, q, got);
+
+  // What is only passed on gives addresses within the same bounds, or nothing.
+  for (const auto whole :
+       {std::span<const std::byte>(message), std::as_bytes(std::span(data, size))})
+    if (const auto passed = read_passed_answer(whole))
+      claim(host_name(passed->name) == passed->name && !passed->said.addresses.empty() &&
+                passed->said.addresses.size() <= max_records,
+            "a host's name, and addresses of it");
   return 0;
 }

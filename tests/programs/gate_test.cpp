@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -315,6 +316,121 @@ TEST_CASE("gate_answers_names_by_the_hosts_resolver_wherever_that_is") {
   CHECK(done.out == "192.0.2.1\n");
 }
 
+namespace {
+
+/// Answers for names under .test, on the host's loopback.
+struct name_server {
+  name_server()
+      : dnsmasq(
+            by_name({"dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+                     "--port=5353", "--listen-address=127.0.0.1", "--bind-interfaces",
+                     "--address=/allowed.test/192.0.2.1", "--address=/other.test/192.0.2.2",
+                     "--address=/sub.test/192.0.2.3", "--user=root", "--pid-file="})) {
+    (void)dnsmasq.wait_error_line("dnsmasq: started");
+    ip({"address", "add", "192.0.2.2/32", "dev", "lo"});
+    ip({"address", "add", "192.0.2.3/32", "dev", "lo"});
+  }
+  process dnsmasq;
+};
+
+bool has_no_names(const finished& done) {
+  if (done.err.find("must be a network or a name") == std::string::npos) return false;
+  std::printf("SKIPPED: this build has no names\n");
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("gate_allows_by_name_what_its_guest_was_answered_for_it") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const name_server names;
+  const auto done = in_guest(
+      R"(
+port = int(sys.argv[1])
+def by_tcp(name):
+    question = b''.join(bytes([len(l)]) + l.encode() for l in name.split('.')) + b'\0\0\x01\0\x01'
+    message = b'\x12\x34\x01\0\0\x01\0\0\0\0\0\0' + question
+    s = tcp('10.0.2.3', 53)
+    s.send(struct.pack('>H', len(message)) + message)
+    size = struct.unpack('>H', s.recv(2, socket.MSG_WAITALL))[0]
+    return '.'.join(str(b) for b in s.recv(size, socket.MSG_WAITALL)[-4:])
+print(why(lambda: tcp('192.0.2.1', port)))
+print(socket.gethostbyname('allowed.test'), why(lambda: tcp('192.0.2.1', port)))
+print(socket.gethostbyname('other.test'), why(lambda: tcp('192.0.2.2', 7)))
+print(socket.gethostbyname('sub.test'), why(lambda: tcp('192.0.2.3', 7)))
+print(by_tcp('www.sub.test'), why(lambda: tcp('192.0.2.3', 7)), why(lambda: tcp('192.0.2.3', 8)))
+)",
+      {server.tcp_port},
+      {"--resolve.servers", "127.0.0.1:5353", "--deny", "*", "--allow", "10.0.2.3:53", "--allow",
+       "allowed.test", "--allow", "*.sub.test:7"});
+  if (has_no_names(done)) return;
+  CAPTURE(done.err);
+  CHECK(done.out ==
+        "EHOSTUNREACH\n192.0.2.1 ok\n192.0.2.2 EHOSTUNREACH\n192.0.2.3 EHOSTUNREACH\n"
+        "192.0.2.3 ECONNREFUSED EHOSTUNREACH\n");
+}
+
+TEST_CASE("gate_denies_by_name_from_the_answer_on") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const name_server names;
+  const auto log = "/tmp/weir-gate-log-" + std::to_string(::getpid());
+  const auto done =
+      in_guest(R"(
+port = int(sys.argv[1])
+print(why(lambda: tcp('192.0.2.1', port)))
+socket.gethostbyname('www.allowed.test')
+print(why(lambda: tcp('192.0.2.1', port)), why(lambda: tcp('192.0.2.2', port)))
+)",
+               {server.tcp_port},
+               {"--resolve.servers", "127.0.0.1:5353", "--deny", "*.allowed.test", "--log", log});
+  if (has_no_names(done)) return;
+  const auto lines = file_of(log);
+  ::unlink(log.c_str());
+  CAPTURE(done.err);
+  CHECK(done.out == "ok\nEHOSTUNREACH ECONNREFUSED\n");
+  CHECK(lines.find(" denied by *.allowed.test ") != std::string::npos);
+}
+
+TEST_CASE("gate_tells_its_guest_what_routers_say_of_datagrams") {
+  if (!world()) return;
+  // A router beyond a link: it knows no way to some hosts, and others are behind a narrow one.
+  process router(by_name({"unshare", "-n", "sh", "-c", "echo ready; exec sleep 1000"}));
+  (void)router.wait_line("ready");
+  const auto pid = std::to_string(router.pid());
+  ip({"link", "add", "gw0", "type", "veth", "peer", "name", "gw1", "netns", pid});
+  ip({"address", "add", "198.18.7.1/30", "dev", "gw0"});
+  ip({"link", "set", "gw0", "up"});
+  ip({"route", "add", "203.0.113.0/24", "via", "198.18.7.2"});
+  const auto there = run(by_name({"nsenter", "-t", pid, "-n", "sh", "-ec", R"(
+ip address add 198.18.7.2/30 dev gw1
+ip link set gw1 up
+ip route add unreachable 203.0.113.0/25
+ip link add n0 mtu 1000 type veth peer name n1
+ip address add 203.0.113.129/25 dev n0
+ip link set n0 up
+ip link set n1 up
+echo 1 > /proc/sys/net/ipv4/ip_forward
+)"}));
+  REQUIRE_MESSAGE(there.code == 0, there.err);
+  const auto done = in_guest(R"(
+lost = udp('203.0.113.1', 9)
+lost.setsockopt(socket.SOL_IP, 11, 1)  # IP_RECVERR: soft errors too
+lost.send(b'x')
+print(why(lambda: lost.recv(9)))
+long = udp('203.0.113.200', 9)
+long.setsockopt(socket.SOL_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
+def until_too_long():
+    while True:
+        long.send(bytes(1400))
+        time.sleep(0.05)
+print(why(until_too_long), long.getsockopt(socket.SOL_IP, 14))
+)");
+  CAPTURE(done.err);
+  CHECK(done.out == "EHOSTUNREACH\nEMSGSIZE 1000\n");
+}
+
 TEST_CASE("gate_fetches_a_page_with_curl") {
   if (!world()) return;
   process server(
@@ -399,6 +515,43 @@ print('all')
 )",
                              {host_v4, server.tcp_port});
   CAPTURE(done.err);
+  CHECK(done.out == "all\n");
+}
+
+TEST_CASE("gate_carries_one_connection_after_the_other") {
+  if (!world()) return;
+  // Else ports wait for TIME_WAIT's end, in the guest and here.
+  const auto reuse = run(by_name({"sh", "-c", "echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse"}));
+  REQUIRE_MESSAGE(reuse.code == 0, reuse.err);
+  echo_server server(host_v4);
+  const auto* full = std::getenv("WEIR_FULL");
+  const std::string count = full != nullptr && *full == '1' ? "100000" : "3000";
+  const auto done = in_guest(
+      R"(
+host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+open('/proc/sys/net/ipv4/tcp_tw_reuse', 'w').write('1')
+open('/proc/sys/net/ipv4/ip_local_port_range', 'w').write('2048 65000')
+def resident():
+    return int(open('/proc/%d/statm' % os.getppid()).read().split()[1]) * os.sysconf('SC_PAGESIZE')
+begun = time.time()
+for i in range(count):
+    s = tcp(host, port)
+    s.send(b'%d' % i)
+    assert s.recv(99) == b'%d' % i
+    if i % 4 == 0: s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+    if i % 4 == 1:
+        s.shutdown(socket.SHUT_WR)
+        assert s.recv(1) == b''
+    s.close()
+    if i == count // 3: before = resident()
+    if i % 5000 == 0: print(i, file=sys.stderr, flush=True)
+print('%d in %.1f s, %d KiB more' % (count, time.time() - begun, (resident() - before) // 1024),
+      file=sys.stderr)
+assert resident() - before < 32 << 20
+print('all')
+)",
+      {host_v4, server.tcp_port, count});
+  std::printf("%s", done.err.c_str());
   CHECK(done.out == "all\n");
 }
 

@@ -2,3 +2,8 @@
 set(WEIR_TEST_HEADERS weir)
 weir_add_test(unit_gate PREFIX unit.gate. LIBS weir::core SOURCES gate_proxies_test.cpp
   ${PROJECT_SOURCE_DIR}/runtime/tools/gate/http_connect.cpp ${PROJECT_SOURCE_DIR}/runtime/tools/gate/socks5.cpp)
+weir_add_test(unit_gate_rules PREFIX unit.gate_rules. LIBS weir::core SOURCES gate_rules_test.cpp
+  ${PROJECT_SOURCE_DIR}/runtime/tools/gate/rules.cpp)
+if(TARGET unit_gate_rules)
+  target_compile_definitions(unit_gate_rules PRIVATE WEIR_GATE_NAMES=1)
+endif()

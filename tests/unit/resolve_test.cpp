@@ -66,6 +66,22 @@ TEST_CASE("a_query_asks_one_question_and_for_recursion") {
   CHECK(query.size() == 12 + q.wire.size());
 }
 
+TEST_CASE("an_answer_that_is_passed_on_gives_its_name_s_addresses") {
+  const auto query = encode_query({"www.example.org", record_type::a}, 4711);
+  const auto q = read_query(text(query));
+  const auto honest = wire_message(
+      q, plain_flags, 2,
+      wire_record("\xc0\x0c", a("192.0.2.1", 60)) + wire_record("\xc0\x0c", a("192.0.2.2", 30)));
+  const auto read = read_passed_answer(bytes(honest));
+  REQUIRE(read);
+  CHECK(read->name == "www.example.org");
+  CHECK(read->said.addresses == std::vector{ip("192.0.2.1"), ip("192.0.2.2")});
+  CHECK(read->said.lifetime == 30s);
+  CHECK_FALSE(read_passed_answer(query));                        // a question
+  CHECK_FALSE(read_passed_answer(bytes(honest.substr(0, 20))));  // cut off
+  CHECK_FALSE(read_passed_answer(bytes(wire_message(q, plain_flags, 0, ""))));
+}
+
 TEST_CASE("an_answer_is_taken_up_to_its_bounds_of_records_and_lifetime") {
   answer got;
   CHECK(judge(

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <new>
 #include <span>
 
 #include "tools/gate/gateway.hpp"
+#include "tools/gate/outside_errors.hpp"
 #include "weir/timing.hpp"
 
 namespace weir::gate {
@@ -41,10 +43,38 @@ class datagram_room {
 /// Without a datagram for so long, a flow keeps no pages.
 constexpr duration quiet_after = std::chrono::seconds(1);
 
+/// A flow of the guest's.
+struct guest_flow {
+  udp_socket& inside;
+  udp_socket& outside;
+  scope& both;
+  std::error_code over = {};
+};
+
+/// Whether an operation on the outside's socket failed by what the outside said of the flow. The
+/// guest is told of a path that takes less; anything else is the flow's end.
+bool ends_flow(guest_flow& flow, std::error_code error) {
+  const bool too_long = error == std::errc::message_size;
+  if (!too_long && error != std::errc::connection_refused && error != std::errc::host_unreachable &&
+      error != std::errc::network_unreachable && error != std::errc::no_protocol_option &&
+      error != std::errc::permission_denied)
+    return false;
+  forget_errors(flow.outside);
+  if (!too_long) {
+    if (!flow.over) flow.over = error;
+    return true;
+  }
+  if (const auto mtu = path_mtu(flow.outside)) flow.inside.tell_too_long(*mtu);
+  return false;
+}
+
+using passing = std::function<void(std::span<const std::byte>)>;
+
 /// One direction, until the socket that it reads from is over. Errors of single datagrams are
 /// theirs alone: UDP loses some.
-task<> pass_on(udp_socket& from, udp_socket& to, std::uint64_t& carried, std::error_code& over,
-               scope& both) {
+task<> pass_on(guest_flow& flow, bool outwards, std::uint64_t& carried, passing seen) {
+  auto& from = outwards ? flow.inside : flow.outside;
+  auto& to = outwards ? flow.outside : flow.inside;
   const datagram_room room;
   auto patience = quiet_after;
   for (;;) {
@@ -55,18 +85,26 @@ task<> pass_on(udp_socket& from, udp_socket& to, std::uint64_t& carried, std::er
       continue;
     }
     patience = quiet_after;
-    if (!got && got.ec != std::errc::message_size) {
-      if (!over) over = got.ec;
+    if (!got && (outwards || got.ec != std::errc::message_size)) {
+      if (!outwards) (void)ends_flow(flow, got.ec);
+      if (!flow.over) flow.over = got.ec;
       break;
     }
+    if (!got) {  // no room is too small here: it is what a router said
+      (void)ends_flow(flow, got.ec);
+      continue;
+    }
     carried += got.n;
+    if (seen) seen(room.all().first(got.n));
     auto sent = co_await to.send(room.all().first(got.n)).nothrow();
     if (sent.ec == std::errc::timed_out) break;
-    if (sent.ec != std::errc::connection_refused) continue;
-    if (!over) over = sent.ec;
-    break;
+    if (outwards && sent.ec && ends_flow(flow, sent.ec)) break;
+    if (!outwards && sent.ec == std::errc::connection_refused) {
+      if (!flow.over) flow.over = sent.ec;
+      break;
+    }
   }
-  both.cancel();
+  flow.both.cancel();
 }
 
 }  // namespace
@@ -81,7 +119,7 @@ task<> gateway::accept_flows(udp_flow_listener listener) {
 
 task<> gateway::carry_datagrams(udp_socket inside) {
   flow_line line{"udp", inside.remote_endpoint(), inside.local_endpoint(), here_.now()};
-  const auto judged = options_.policy.judge(line.to);
+  const auto judged = options_.policy.judge(line.to, names_, here_.now());
   if (judged.what != verdict::kind::allowed) {
     const auto* by = judged.by;
     inside.refuse(std::make_error_code(by != nullptr ? std::errc::permission_denied
@@ -103,15 +141,22 @@ task<> gateway::carry_datagrams(udp_socket inside) {
     inside.refuse(outside.error());
     co_return log_.over(line, here_.now(), words_of(outside.error()));
   }
+  hear_errors(*outside);
   std::error_code over;
   {
     scope both(here_);
-    both.spawn(pass_on(inside, *outside, line.out, over, both));
-    both.spawn(pass_on(*outside, inside, line.in, over, both));
+    guest_flow flow{inside, *outside, both};
+    passing seen;
+    if (options_.policy.is_resolver(line.to) && options_.policy.has_names())
+      seen = [this](std::span<const std::byte> answer) { note_answer(answer); };
+    both.spawn(pass_on(flow, true, line.out, {}));
+    both.spawn(pass_on(flow, false, line.in, std::move(seen)));
     co_await both.join();
+    over = flow.over;
   }
-  if (over == std::errc::connection_refused || over == std::errc::host_unreachable ||
-      over == std::errc::network_unreachable)
+  // What an end of the flow's own has to say: it was idle, or the gate ends.
+  if (over && over != std::errc::timed_out && over != std::errc::operation_canceled &&
+      over != weir::error::closed)
     inside.refuse(over);
   log_.over(line, here_.now(), over == std::errc::timed_out ? "idle" : words_of(over));
 }
@@ -166,6 +211,7 @@ task<> gateway::carry_names(udp_socket inside, endpoint resolver, flow_line& lin
     auto size = co_await ask_by_tcp(stream, asked, answer.all());
     if (size == 0) continue;
     auto said = std::span<const std::byte>(answer.all().first(size));
+    note_answer(said);
     if (size > (has_edns ? largest_answer : largest_plain_answer)) {
       make_truncated(asked);
       said = asked;

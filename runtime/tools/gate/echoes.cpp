@@ -100,7 +100,7 @@ task<> gateway::accept_echoes(udp_flow_listener listener) {
 task<> gateway::carry_echoes(udp_socket inside) {
   const auto to = inside.local_endpoint().address;
   flow_line line{"icmp", inside.remote_endpoint(), inside.local_endpoint(), here_.now()};
-  const auto judged = options_.policy.judge({to, 0});
+  const auto judged = options_.policy.judge({to, 0}, names_, here_.now());
   if (judged.what != verdict::kind::allowed)
     co_return log_.over(line, here_.now(),
                         judged.by != nullptr ? "denied by " + judged.by->text : "denied");

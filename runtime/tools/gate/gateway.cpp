@@ -157,7 +157,10 @@ task<> gateway::carry(connection_request asked) {
   tcp_stream inside, outside;
   const bool both = co_await connect_both(std::move(asked), line, inside, outside);
   if (!both) co_return;
-  auto carried = co_await relay(std::move(inside), std::move(outside));
+  const bool names = options_.policy.is_resolver(line.to) && options_.policy.has_names();
+  auto carrying = names ? carry_answers(std::move(inside), std::move(outside))
+                        : relay(std::move(inside), std::move(outside));
+  auto carried = co_await std::move(carrying);
   line.out = carried.a_to_b;
   line.in = carried.b_to_a;
   log_.over(line, here_.now(), words_of(carried.ec));
@@ -166,7 +169,7 @@ task<> gateway::carry(connection_request asked) {
 /// False: the guest was told, and a line written.
 task<bool> gateway::connect_both(connection_request asked, flow_line& line, tcp_stream& inside,
                                  tcp_stream& outside) {
-  const auto judged = options_.policy.judge(line.to);
+  const auto judged = options_.policy.judge(line.to, names_, here_.now());
   if (judged.what == verdict::kind::denied) {
     asked.refuse(std::make_error_code(judged.by != nullptr ? std::errc::permission_denied
                                                            : std::errc::connection_refused));

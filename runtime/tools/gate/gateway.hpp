@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "tools/gate/guest.hpp"
 #include "tools/gate/rules.hpp"
 #include "tools/gate/upstream.hpp"
+#include "weir/relay.hpp"
 #include "weir/request.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"
@@ -58,6 +60,8 @@ class gateway {
   task<std::error_code> leave(endpoint to, tcp_stream& outside);
   task<> accept_flows(udp_flow_listener listener);
   task<> carry_datagrams(udp_socket inside);
+  task<relay_result> carry_answers(tcp_stream inside, tcp_stream outside);
+  void note_answer(std::span<const std::byte> message);
   task<> carry_names(udp_socket inside, endpoint resolver, flow_line& line);
   task<> accept_echoes(udp_flow_listener listener);
   task<> carry_echoes(udp_socket inside);
@@ -70,6 +74,7 @@ class gateway {
   shard& here_;
   const gateway_options& options_;
   flow_log& log_;
+  name_book names_;
   scope streams_, others_;
 };
 

@@ -61,7 +61,8 @@ void declare(config_parser& parser, asked& into) {
     parser.repeated(option, "RULE", help, [&into, allow](std::string_view text) -> std::string {
       auto one = rule::parse(text, allow);
       if (!one)
-        return "must be a network, with ports or without: 10.0.0.0/8, [2001:db8::]/32:80-90, *:25";
+        return "must be a network or a name, with ports or without: 10.0.0.0/8, "
+               "[2001:db8::]/32:80-90, *:25, example.org, *.example.org:443";
       into.gateway.policy.rules.push_back(std::move(*one));
       return {};
     });
