@@ -65,6 +65,7 @@ struct command_line {
   lookup_settings lookup;
   tasks_settings tasks;
   watched_settings watched;
+  datagrams_settings datagrams;
   gate_settings gate;
   table_settings table;
 };
@@ -224,6 +225,21 @@ void describe_watched(CLI::App& app, command_line& c, std::function<int()>& chos
       return run_watched(c.watched);
     };
   });
+}
+
+void describe_datagrams(CLI::App& app, command_line& c, std::function<int()>& chosen) {
+  auto* datagrams = app.add_subcommand(
+      "datagrams", "UDP datagrams per CPU second: one by one, in batches, with GSO and GRO");
+  datagrams->add_option("--backend", c.datagrams.backend, "uring or asio")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"uring", "asio"}));
+  datagrams->add_option("--rounds", c.datagrams.rounds, "rounds; the ways take turns in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  datagrams->add_option("--duration", c.datagrams.seconds, "CPU seconds per way and round")
+      ->capture_default_str()
+      ->check(CLI::Range(0.001, 600.0));
+  datagrams->callback([&] { chosen = [&c] { return run_datagrams(c.datagrams); }; });
 }
 
 void describe_gate(CLI::App& app, command_line& c, std::function<int()>& chosen) {
@@ -405,6 +421,7 @@ int main(int argc, char** argv) {
   describe_scenarios(app, c, scenario);
   describe_tasks(app, c, scenario);
   describe_watched(app, c, scenario);
+  describe_datagrams(app, c, scenario);
   describe_gate(app, c, scenario);
   describe_table(app, c, scenario);
   weir::load::describe_load(app, scenario);

@@ -91,6 +91,14 @@ struct watched_settings {
 };
 int run_watched(const watched_settings& settings);
 
+/// `datagrams`: what a UDP datagram costs by itself, in batches, and with GSO and GRO.
+struct datagrams_settings {
+  std::string backend = "uring";
+  unsigned rounds = 5;
+  double seconds = 0.5;  // of the processor's, per way and round
+};
+int run_datagrams(const datagrams_settings& settings);
+
 /// `gate`: weir-gate beside slirp4netns, pasta and the kernel's own forwarding: bulk data,
 /// requests, new connections, from guests to a server in the world. 0 when weir-gate has all its
 /// figures; a rival that is missing is said.

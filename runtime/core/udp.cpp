@@ -2,6 +2,7 @@
 // judges alike is judged here, before one is asked.
 #include "weir/udp.hpp"
 
+#include <algorithm>
 #include <cassert>
 
 #include "backend/transport.hpp"
@@ -33,18 +34,45 @@ result<detail::datagram_transport*> datagrams_at(shard& owner, std::string_view 
 
 result<udp_socket> opened(detail::datagram_transport& at,
                           const result<detail::datagram_socket*>& made, ip_family family,
-                          const endpoint* remote) {
+                          const endpoint* remote, const udp_options& options) {
   if (!made) return made.error();
   auto& s = **made;
   s.at = &at;
   s.family = family;
   s.connected = remote != nullptr;
+  s.joins = options.gro;
   if (remote != nullptr) s.remote = *remote;
   return udp_socket(s);
 }
 
 detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
   return *socket.at;
+}
+
+bool has_room(std::span<const incoming_datagram> batch) {
+  return std::ranges::none_of(batch, [](const auto& slot) { return slot.buffer.empty(); });
+}
+
+std::error_code check_destination(const detail::datagram_socket& from, const endpoint* to) {
+  if (to == nullptr) return from.connected ? std::error_code() : code(std::errc::not_connected);
+  return from.connected ? code(std::errc::already_connected)
+                        : detail::check_remote(from.family, *to);
+}
+
+std::error_code check_size(ip_family family, std::size_t size, std::size_t segment) {
+  const auto most =
+      family == ip_family::v4 ? udp_socket::max_payload_v4 : udp_socket::max_payload_v6;
+  const bool fits = size <= most && (segment == 0 || size <= segment * udp_socket::max_segments);
+  return fits ? std::error_code() : code(std::errc::message_size);
+}
+
+std::error_code check(const detail::datagram_socket& socket, const outgoing_datagram& one) {
+  const bool to_remote = socket.connected && one.to == endpoint();
+  if (auto error = check_destination(socket, to_remote ? nullptr : &one.to)) return error;
+  const auto& source = one.from.address;
+  if (!source.is_unspecified() && source.family() != socket.family)
+    return code(std::errc::address_family_not_supported);
+  return check_size(socket.family, one.bytes.size(), one.segment);
 }
 
 }  // namespace
@@ -55,7 +83,8 @@ void receive_datagram_awaiter::begin() noexcept {
   assert(&owner() == socket->owner && "a socket is used on the shard that owns it");
   if (connected_only_ && !socket->connected) return complete(code(std::errc::not_connected));
   if (socket->receiver != nullptr) return complete(code(std::errc::device_or_resource_busy));
-  if (into.empty()) return complete(code(std::errc::invalid_argument));
+  if (!batch.empty() ? !has_room(batch) : into.empty() || socket->joins)
+    return complete(code(std::errc::invalid_argument));
   if (heeds_stop() && socket->owner->stop_requested()) {
     stopped_ = true;
     return complete(canceled_error());
@@ -95,7 +124,8 @@ datagram receive_datagram_awaiter::outcome() const noexcept {
       out.ec = make_error_code(weir::error::closed);
     return out;
   }
-  out.size = size;
+  out.n = out.size = size;
+  if (!batch.empty()) return out;
   out.n = std::min(size, into.size());
   out.from = from;
   if (out.n < out.size) out.ec = code(std::errc::message_size);
@@ -104,13 +134,20 @@ datagram receive_datagram_awaiter::outcome() const noexcept {
 
 void send_datagram_awaiter::begin() noexcept {
   assert(&owner() == socket->owner && "a socket is used on the shard that owns it");
-  if (to_remote && !socket->connected) return complete(code(std::errc::not_connected));
-  if (!to_remote && socket->connected) return complete(code(std::errc::already_connected));
-  if (!to_remote)
-    if (auto error = detail::check_remote(socket->family, to)) return complete(error);
-  const auto most =
-      socket->family == ip_family::v4 ? udp_socket::max_payload_v4 : udp_socket::max_payload_v6;
-  if (bytes.size() > most) return complete(code(std::errc::message_size));
+  if (several_) return begin_batch();
+  auto error = check_destination(*socket, to_remote ? nullptr : &to);
+  if (!error) error = check_size(socket->family, bytes.size(), 0);
+  if (error) return complete(error);
+  datagrams_of(*socket).start_send(*this);
+}
+
+// What comes before one that cannot be sent is sent all the same: its destination may be what a
+// stranger said.
+void send_datagram_awaiter::begin_batch() noexcept {
+  std::size_t good = 0;
+  while (good < batch.size() && !(refused_ = check(*socket, batch[good]))) ++good;
+  batch = batch.first(good);
+  if (good == 0) return complete();
   datagrams_of(*socket).start_send(*this);
 }
 
@@ -219,7 +256,7 @@ result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options&
   const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
   if (auto error = detail::check_local(local, any)) return error;
   return opened(**datagrams, (*datagrams)->open(local, nullptr, options), local.address.family(),
-                nullptr);
+                nullptr, options);
 }
 
 udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
@@ -241,7 +278,7 @@ result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint
   else if (local.address.family() != remote.address.family())
     return code(std::errc::address_family_not_supported);
   return opened(**datagrams, (*datagrams)->open(from, &remote, options), from.address.family(),
-                &remote);
+                &remote, options);
 }
 
 udp_socket shard::connect_udp(const endpoint& remote, const endpoint& local,

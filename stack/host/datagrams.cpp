@@ -80,13 +80,13 @@ void datagrams::on_datagram(instant now, const wire::udp_datagram& datagram, uns
         left.first(datagram.gso_size == 0 ? left.size()
                                           : std::min<std::size_t>(left.size(), datagram.gso_size));
     left = left.subspan(one.size());
-    queue(index, from, one);
+    queue(index, {from, local.address, datagram.ecn}, one);
   } while (!left.empty());
 }
 
-void datagrams::queue(std::uint32_t index, const endpoint& from,
+void datagrams::queue(std::uint32_t index, const udp_sockets::arrival& of,
                       std::span<const std::byte> payload) {
-  switch (sockets_.push(index, from, payload)) {
+  switch (sockets_.push(index, of, payload)) {
     case udp_sockets::admission::queued:
       core_.counters.add(counter::datagrams_received);
       // Before accept() nobody asks; it tells what happened meanwhile.
@@ -211,8 +211,25 @@ std::error_code datagrams::connect(socket_id id, const endpoint& remote) {
   return {};
 }
 
+result<ip_address> datagrams::source_of(const udp_socket& s, const ip_address& chosen,
+                                        const ip_address& remote) const {
+  const auto& own = s.local.address;
+  if (!chosen.is_unspecified()) {
+    const bool ours = own.is_unspecified()
+                          ? chosen.family() == own.family() && core_.ip.is_local(chosen)
+                          : chosen == own;
+    if (!ours) return std::errc::address_not_available;
+    return chosen;
+  }
+  if (!own.is_unspecified()) return own;
+  const auto source = core_.ip.source_for(remote);
+  if (!source) return std::errc::network_unreachable;
+  return *source;
+}
+
 result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* to,
-                                    std::span<const std::span<const std::byte>> payload) {
+                                    std::span<const std::span<const std::byte>> payload,
+                                    const udp_header_choice& header) {
   auto* s = find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
   if (s->error) return s->take_error();
@@ -223,12 +240,10 @@ result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* t
   if (to != nullptr)
     if (auto error = check_destination(s->local.address, remote)) return error;
   wire::udp_datagram out;
-  out.source = s->local.address;
-  if (out.source.is_unspecified()) {
-    const auto source = core_.ip.source_for(remote.address);
-    if (!source) return std::errc::network_unreachable;
-    out.source = *source;
-  }
+  const auto source = source_of(*s, header.source, remote.address);
+  if (!source) return source.error();
+  out.source = *source;
+  out.ecn = header.ecn;
   const auto size = total_size(payload);
   if (size > largest_payload(remote.address)) return std::errc::message_size;
   out.destination = remote.address;

@@ -34,7 +34,8 @@ class datagrams {
                             const udp_options& options);
   std::error_code connect(socket_id id, const endpoint& remote);
   result<std::size_t> send(instant now, socket_id id, const endpoint* to,
-                           std::span<const std::span<const std::byte>> payload);
+                           std::span<const std::span<const std::byte>> payload,
+                           const udp_header_choice& header);
   result<received_datagram> receive(socket_id id, std::span<std::byte> into);
   void close(socket_id id);
 
@@ -55,7 +56,10 @@ class datagrams {
   bool hand_over(const flow_key& flow, share::handover&& item, std::span<const std::byte> payload);
   std::uint32_t begin_flow(instant now, const endpoint& local, const endpoint& from, bool echo,
                            bool& dropped);
-  void queue(std::uint32_t index, const endpoint& from, std::span<const std::byte> payload);
+  void queue(std::uint32_t index, const udp_sockets::arrival& of,
+             std::span<const std::byte> payload);
+  result<ip_address> source_of(const udp_socket& s, const ip_address& chosen,
+                               const ip_address& remote) const;
   result<std::size_t> send_echo(instant now, socket_id id,
                                 std::span<const std::span<const std::byte>> payload);
   result<endpoint> choose_port(const ip_address& address);

@@ -185,8 +185,9 @@ std::error_code host::udp_connect(socket_id id, const endpoint& remote) {
   return impl_->datagrams_.connect(id, remote);
 }
 result<std::size_t> host::udp_send(instant now, socket_id id, const endpoint* to,
-                                   std::span<const std::span<const std::byte>> payload) {
-  return impl_->datagrams_.send(now, id, to, payload);
+                                   std::span<const std::span<const std::byte>> payload,
+                                   const udp_header_choice& header) {
+  return impl_->datagrams_.send(now, id, to, payload, header);
 }
 result<received_datagram> host::udp_receive(socket_id id, std::span<std::byte> into) {
   return impl_->datagrams_.receive(id, into);

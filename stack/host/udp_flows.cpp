@@ -48,7 +48,7 @@ void datagrams::on_echo(instant now, const echo_request& request) {
   if (dropped) return;
   if (index == udp_sockets::none) return core_.counters.add(counter::icmp_echo_ignored);
   sockets_.touch(index, now);
-  queue(index, from, request.data);
+  queue(index, {from, local.address, 0}, request.data);
 }
 
 result<std::size_t> datagrams::send_echo(instant now, socket_id id,

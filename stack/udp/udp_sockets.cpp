@@ -104,7 +104,7 @@ void udp_sockets::connect(std::uint32_t i, const ip_address& source, const endpo
   // The queue is walked once; what stays keeps its order.
   for (auto left = s.queued; left > 0; --left) {
     const auto r = s.head;
-    if (records_[r].from != remote) {
+    if (records_[r].of.from != remote) {
       free_head(s);
       continue;
     }
@@ -120,7 +120,7 @@ std::uint32_t udp_sockets::cost(std::size_t size) {
          (size == 0 ? 0 : buffer::chunk_pool::cost(size));
 }
 
-udp_sockets::admission udp_sockets::push(std::uint32_t index, const endpoint& from,
+udp_sockets::admission udp_sockets::push(std::uint32_t index, const arrival& of,
                                          std::span<const std::byte> payload) {
   auto& s = sockets_[index];
   const auto charge = cost(payload.size());
@@ -148,7 +148,7 @@ udp_sockets::admission udp_sockets::push(std::uint32_t index, const endpoint& fr
     std::memcpy(bytes->data(), payload.data(), payload.size());
   }
   const auto r = records_.emplace();
-  records_[r] = {from, bytes, static_cast<std::uint32_t>(payload.size()), none};
+  records_[r] = {of, bytes, static_cast<std::uint32_t>(payload.size()), none};
   (s.head == none ? s.head : records_[s.tail].next) = r;
   s.tail = r;
   ++s.queued;
@@ -163,7 +163,9 @@ received_datagram udp_sockets::pop(std::uint32_t index, std::span<std::byte> int
   received_datagram out;
   out.size = r.size;
   out.copied = std::min<std::size_t>(r.size, into.size());
-  out.from = r.from;
+  out.from = r.of.from;
+  out.to = r.of.to;
+  out.ecn = r.of.ecn;
   if (out.copied != 0) std::memcpy(into.data(), r.bytes->data(), out.copied);
   free_head(s);
   return out;

@@ -107,9 +107,15 @@ class udp_sockets {
   /// have sent.
   void connect(std::uint32_t index, const ip_address& source, const endpoint& remote);
 
+  /// What is kept of a datagram beside its bytes.
+  struct arrival {
+    endpoint from;
+    ip_address to;
+    std::uint8_t ecn = 0;
+  };
   /// Queues a datagram. Gives why it had to be dropped, or nothing.
   enum class admission : std::uint8_t { queued, queue_full, no_memory };
-  admission push(std::uint32_t index, const endpoint& from, std::span<const std::byte> payload);
+  admission push(std::uint32_t index, const arrival& of, std::span<const std::byte> payload);
   /// Takes the oldest; there is one.
   received_datagram pop(std::uint32_t index, std::span<std::byte> into);
 
@@ -127,7 +133,7 @@ class udp_sockets {
 
  private:
   struct record {
-    endpoint from;
+    arrival of;
     buffer::chunk* bytes = nullptr;  // none for a datagram without payload
     std::uint32_t size = 0;
     std::uint32_t next = none;

@@ -20,13 +20,13 @@ namespace {
 /// A connected UDP socket of the kernel's. Every failure fails the test.
 class udp_client {
  public:
-  udp_client(const place& where, std::uint16_t from = 0) {
+  udp_client(const place& where, const weir::endpoint& from = {}) {
     weir::endpoint to(where.address.c_str(), where.port);
     weir::detail::kernel::socket_address address(to);
     fd_.reset(::socket(address.data()->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     REQUIRE(fd_);
-    if (from != 0) {
-      weir::detail::kernel::socket_address own({weir::ip_address(), from});
+    if (from != weir::endpoint()) {
+      weir::detail::kernel::socket_address own(from);
       REQUIRE(::bind(fd_.get(), own.data(), own.size) == 0);
     }
     REQUIRE(::connect(fd_.get(), address.data(), address.size) == 0);
@@ -80,7 +80,7 @@ ON_EVERY_BACKEND(services_send_each_datagram_back) {
 ON_EVERY_BACKEND(udp_echo_does_not_answer_another_service) {
   process p(command_line(services(), on, {"--udp-echo", on.address + ":7"}));
   auto where = place_of(p.wait_line("listening udp-echo "));
-  udp_client service(where, 19);
+  udp_client service(where, {weir::ip_address(), 19});
   udp_client c(where);
   service.send("chargen says");
   c.send("and I?");
@@ -115,17 +115,47 @@ ON_EVERY_BACKEND(services_share_a_udp_port_among_shards) {
   CHECK(p.wait() == 0);
 }
 
-TEST_CASE("the_udp_echo_example_serves") {
-  if (!own_network()) return;
-  process p({udp_echo_program(), "--backend", kernel_backend});
-  // It says nothing; a datagram is refused until it is there.
+namespace {
+
+/// The program says nothing; a datagram is refused until it is there.
+void wait_for_echo(const place& where) {
   for (auto until = std::chrono::steady_clock::now() + patience;
        std::chrono::steady_clock::now() < until;) {
-    udp_client c({"127.0.0.1", 7});
+    udp_client c(where);
     if (!c.try_send("there?")) continue;
     auto answer = c.receive_within(std::chrono::milliseconds(100));
     if (answer == "there?") break;
   }
+}
+
+}  // namespace
+
+TEST_CASE("the_udp_any_example_answers_from_the_address_that_was_asked") {
+  if (!own_network()) return;
+  // Without being told which, the kernel would answer fd00::1 from fd00::1, and the connected
+  // client would not hear it.
+  for (const char* address : {"fd00::1/128", "fd00::2/128"})
+    REQUIRE(run({"/usr/bin/env", "ip", "addr", "add", address, "dev", "lo", "nodad"}).code == 0);
+  for (const char* name : {"asio", "uring"}) {
+    if (!usable(name)) continue;
+    CAPTURE(name);
+    process p({WEIR_UDP_ANY, "--backend", name});
+    wait_for_echo({"::1", 7});
+    for (const char* own : {"fd00::1", "::1"})
+      for (const char* asked : {"fd00::2", "fd00::1", "::1"}) {
+        udp_client c({asked, 7}, {own, 0});
+        for (int i = 0; i < 40; ++i) c.send(some_bytes(100));
+        for (int i = 0; i < 40; ++i) CHECK(c.receive() == some_bytes(100));
+      }
+    p.signal(SIGTERM);
+    CHECK(p.wait() == 0);
+  }
+}
+
+TEST_CASE("the_udp_echo_example_serves") {
+  if (!own_network()) return;
+  process p({udp_echo_program(), "--backend", kernel_backend});
+  wait_for_echo({"127.0.0.1", 7});
   udp_client c({"127.0.0.1", 7});
   auto bytes = some_bytes(65507);
   c.send(bytes);

@@ -9,6 +9,7 @@
 #include "bench/process.hpp"
 #include "bench/scenarios/scenarios.hpp"
 #include "bench/servers.hpp"
+#include "weir/runtime.hpp"
 
 using namespace weir::bench;
 
@@ -37,6 +38,18 @@ TEST_CASE("wire_carries_messages_and_short_connections") {
 
 TEST_CASE("lookup_reaches_every_flow_and_every_listener") {
   CHECK(run_lookup({.rounds = 1, .seconds = 0.001, .flows = 2000, .listeners = 100}) == 0);
+}
+
+TEST_CASE("datagrams_arrive_whichever_way_they_are_sent") {
+  for (const char* name : {"uring", "asio"}) {
+    weir::config settings;
+    settings.backend = name;
+    if (const auto found = weir::probe_backend(name, settings); !found.usable) {
+      fmt::print("SKIPPED: {}: {}\n", name, found.reason);
+      continue;
+    }
+    CHECK(run_datagrams({.backend = name, .rounds = 1, .seconds = 0.001}) == 0);
+  }
 }
 
 TEST_CASE("idle_connections_are_established_and_still_echo") {

@@ -28,11 +28,25 @@ task<> question(udp_socket& socket, std::span<std::byte> data) {
   for (int i = 0; i < 3; ++i) co_await socket.receive(data).timeout(30s);
 }
 
-task<> count(shard& s, std::size_t& counted) {
+/// Three at a time, in one call each way.
+task<> answer_batches(udp_socket& socket) {
+  std::array<std::byte, 8 * 2048> memory;
+  std::array<weir::incoming_datagram, 8> asked;
+  std::array<weir::outgoing_datagram, 8> answers;
+  for (std::size_t i = 0; i < asked.size(); ++i)
+    asked[i].buffer = std::span(memory).subspan(i * 2048, 2048);
+  while (auto n = co_await socket.receive_batch(asked).timeout(30s)) {
+    for (std::size_t i = 0; i < n; ++i)
+      answers[i] = {.bytes = asked[i].bytes(), .to = asked[i].from, .from = asked[i].to};
+    co_await socket.send_batch(std::span(answers).first(n));
+  }
+}
+
+task<> count(shard& s, std::size_t& counted, task<> (*serve)(udp_socket&)) {
   auto socket = s.bind_udp({"127.0.0.1", 0});
   auto client = s.connect_udp(socket.local_endpoint());
   weir::scope tasks(s);
-  tasks.spawn(echo(socket));
+  tasks.spawn(serve(socket));
   std::array<std::byte, 512> data{};
   for (int i = 0; i < 100; ++i) co_await question(client, data);
   auto before = weir::test::allocations();
@@ -42,9 +56,7 @@ task<> count(shard& s, std::size_t& counted) {
   co_await tasks.join();
 }
 
-}  // namespace
-
-TEST_CASE("udp_echo_allocates_nothing_once_warm") {
+void expect_no_allocation(task<> (*serve)(udp_socket&)) {
   for (std::string name : {"uring", "asio"}) {
     weir::config settings;
     settings.backend = name;
@@ -56,7 +68,7 @@ TEST_CASE("udp_echo_allocates_nothing_once_warm") {
     std::size_t counted = 1;
     auto s = weir::make_shard(0, settings);
     bool ended = false;
-    s->start(count(*s, counted), [&](std::exception_ptr failure) {
+    s->start(count(*s, counted, serve), [&](std::exception_ptr failure) {
       CHECK_FALSE(failure);
       ended = true;
     });
@@ -64,3 +76,8 @@ TEST_CASE("udp_echo_allocates_nothing_once_warm") {
     CHECK(counted == 0);
   }
 }
+
+}  // namespace
+
+TEST_CASE("udp_echo_allocates_nothing_once_warm") { expect_no_allocation(&echo); }
+TEST_CASE("udp_batches_allocate_nothing_once_warm") { expect_no_allocation(&answer_batches); }

@@ -66,7 +66,10 @@ struct udp_options {
       {};                                     ///< bytes of datagrams that wait to be received
   std::optional<weir::sharing> sharing = {};  ///< `sharded`: one socket per shard (kernel sockets)
   std::optional<bool> allow_wildcard = {};    ///< permit 0.0.0.0 and [::]
-  std::string_view network = {};              ///< as listen_options::network
+  /// Datagrams of one sender that arrive together may be received as one piece, told by
+  /// incoming_datagram::segment: many for the price of one. Only receive_batch() receives then.
+  bool gro = false;
+  std::string_view network = {};  ///< as listen_options::network
 };
 
 /// Of shard::listen_any_udp().

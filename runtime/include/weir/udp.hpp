@@ -36,6 +36,9 @@ class udp_socket {
   static constexpr std::size_t max_payload_v4 = 65507;
   static constexpr std::size_t max_payload_v6 = 65527;
   static constexpr std::size_t max_payload = max_payload_v6;  ///< a buffer that cuts nothing short
+  /// Datagrams that one outgoing_datagram may be cut into, and that one receive_batch() gives.
+  static constexpr std::size_t max_segments = 64;
+  static constexpr std::size_t max_batch = 64;
 
   udp_socket() = default;
   explicit udp_socket(detail::datagram_socket& socket) : socket_(&socket) {}
@@ -56,7 +59,8 @@ class udp_socket {
   /// accept() is: ec is error::closed, and nothing is thrown.
   /// Errors: message_size (the datagram is longer than the buffer: what fits is there, the rest is
   /// lost; nothrow tells n and size), connection_refused (connected sockets only, once: an earlier
-  /// datagram met no socket), timed_out, invalid_argument (an empty buffer).
+  /// datagram met no socket), timed_out, invalid_argument (an empty buffer; udp_options::gro, which
+  /// takes receive_batch()).
   detail::request<detail::receive_datagram_awaiter> receive_from(std::span<std::byte> into) {
     return receive(into, false, "receive_from");
   }
@@ -88,6 +92,25 @@ class udp_socket {
   }
   detail::request<detail::send_datagram_awaiter> send(std::string_view text) {
     return send(std::as_bytes(std::span(text)));
+  }
+
+  /// Takes what waits, in one call: as many as there is room for (at most max_batch), one at least,
+  /// for which it waits. Gives how many; they are in the first of `into`, whose order may have
+  /// changed. On a socket without a remote it is 0 once the shard was asked to stop. A datagram
+  /// that was longer than its buffer is no error here: its size says so. With udp_options::gro a
+  /// buffer holds max_payload bytes, or loses what is beyond. Errors: connection_refused as
+  /// receive_from(), timed_out, invalid_argument (no room, or a buffer without any).
+  detail::request<detail::receive_batch_awaiter> receive_batch(std::span<incoming_datagram> into) {
+    return detail::request<detail::receive_batch_awaiter>({&socket(), into});
+  }
+  /// Sends all of them, in order, in as few calls as can be. Gives how many. An error is about the
+  /// one that comes next, and those before it were sent: nothrow tells both. Errors: those of
+  /// send_to() and send(); message_size too where `segment` makes more than max_segments of one, or
+  /// is more than the path takes; address_not_available and no_such_device of `from`,
+  /// address_family_not_supported.
+  detail::request<detail::send_batch_awaiter> send_batch(
+      std::span<const outgoing_datagram> datagrams) {
+    return detail::request<detail::send_batch_awaiter>({&socket(), datagrams});
   }
 
   /// Ties the socket to one remote, or to another one: only its datagrams are received from now on,

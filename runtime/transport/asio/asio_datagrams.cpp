@@ -11,6 +11,7 @@
 #include "driver/asio/asio_driver.hpp"
 #include "transport/asio/asio_transport.hpp"
 #include "transport/kernel/adopted.hpp"
+#include "transport/kernel/datagram_batch.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
 #include "weir/shard.hpp"
@@ -68,6 +69,8 @@ class asio_datagrams::socket final : public datagram_socket,
   }
 
   // True when the operation is over.
+  template <class Operation>
+  bool try_batch(Operation& op, std::error_code& error);
   bool try_receive(receive_datagram_operation& op, std::error_code& error);
   bool try_send(send_datagram_operation& op, std::error_code& error);
   void readable() override;
@@ -79,7 +82,18 @@ class asio_datagrams::socket final : public datagram_socket,
   bool given_up_ = false;
 };
 
+/// The same of a batch.
+template <class Operation>
+bool asio_datagrams::socket::try_batch(Operation& op, std::error_code& error) {
+  const auto step = kernel::go_on(fd(), op);
+  for (auto n = step.calls; n > 0; --n) count_system_call();
+  owner->spend_budget_on(step.bytes);
+  error = step.error;
+  return step.over;
+}
+
 bool asio_datagrams::socket::try_receive(receive_datagram_operation& op, std::error_code& error) {
+  if (!op.batch.empty()) return maybe_readable_ = try_batch(op, error);
   for (;;) {
     sockaddr_in6 from;  // large enough for IPv4 too
     iovec part{op.into.data(), op.into.size()};
@@ -117,6 +131,7 @@ void asio_datagrams::socket::readable() {
 }
 
 bool asio_datagrams::socket::try_send(send_datagram_operation& op, std::error_code& error) {
+  if (!op.batch.empty()) return try_batch(op, error);
   sockaddr_in6 to;
   iovec part{const_cast<std::byte*>(op.bytes.data()), op.bytes.size()};
   msghdr header{};
@@ -169,7 +184,7 @@ void asio_datagrams::abandon() noexcept {
 result<datagram_socket*> asio_datagrams::open(const endpoint& local, const endpoint* remote,
                                               const udp_options& options) {
   auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::non_blocking);
-  for (int calls = 0; calls < 4; ++calls) driver_.count_system_call();
+  for (int calls = 0; calls < 6; ++calls) driver_.count_system_call();
   if (!fd) return fd.error();
   return add(*fd);
 }

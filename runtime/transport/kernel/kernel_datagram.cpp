@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <climits>
 
+#include "transport/kernel/datagram_batch.hpp"
+
 namespace weir::detail::kernel {
 namespace {
 
@@ -24,7 +26,7 @@ std::error_code set_options(int fd, const endpoint& local, const udp_options& op
     auto bytes = std::min<std::uint32_t>(*options.receive_buffer, INT_MAX / 2);
     if (auto ec = set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(bytes))) return ec;
   }
-  return {};
+  return show_details(fd, local.address.family(), options.gro);
 }
 
 }  // namespace
@@ -64,6 +66,8 @@ void fill_adopted(int fd, datagram_socket& socket) {
   socket.family = socket.local.address.family();
   socket.remote = remote_endpoint_of(fd);
   socket.connected = socket.remote != endpoint();
+  socket.joins = joins(fd);
+  (void)show_details(fd, socket.family, false);
 }
 
 std::error_code datagram_error_from(int number) {

@@ -8,6 +8,7 @@
 #include "transport/stack/stack_settings.hpp"
 #include "weir/options.hpp"
 #include "weir/shard.hpp"
+#include "weir/udp.hpp"
 
 namespace weir::detail {
 
@@ -147,8 +148,33 @@ void stack_datagrams::tell_too_long(datagram_socket& socket_of_user, std::uint16
 
 // --- Receiving.
 
+result<std::size_t> stack_datagrams::receive_batch(const socket& s,
+                                                   std::span<incoming_datagram> into) {
+  std::size_t came = 0;
+  for (auto& slot : into.first(std::min(into.size(), udp_socket::max_batch))) {
+    const auto got = host_.udp_receive(s.id, slot.buffer);
+    if (!got && came == 0) return got.error();
+    if (!got) break;  // an error keeps its place: it is told before what comes behind it
+    slot.n = got->copied;
+    slot.size = got->size;
+    slot.segment = 0;
+    slot.from = got->from;
+    slot.to = {got->to, 0};
+    slot.mark = static_cast<ecn_mark>(got->ecn);
+    ++came;
+  }
+  return came;
+}
+
 // True when the operation is over.
 bool stack_datagrams::try_receive(const socket& s, receive_datagram_operation& op) {
+  if (!op.batch.empty()) {
+    const auto came = receive_batch(s, op.batch);
+    if (!came && came.error() == std::errc::operation_would_block) return false;
+    if (came) op.size = *came;
+    op.complete(came ? std::error_code() : came.error());
+    return true;
+  }
   auto got = host_.udp_receive(s.id, op.into);
   if (!got) {
     if (got.error() == std::errc::operation_would_block) return false;
@@ -197,9 +223,29 @@ instant stack_datagrams::clock() {
   return now_;
 }
 
+std::error_code stack_datagrams::send_segments(const socket& s, const outgoing_datagram& what) {
+  if (what.from.interface != 0) return std::make_error_code(std::errc::no_such_device);
+  const stack::udp_header_choice header{what.from.address, static_cast<std::uint8_t>(what.mark)};
+  auto left = what.bytes;
+  do {
+    const auto one = left.first(what.segment == 0 ? left.size()
+                                                  : std::min(left.size(), what.segment));
+    left = left.subspan(one.size());
+    const auto sent =
+        host_.udp_send(clock(), s.id, s.connected ? nullptr : &what.to, std::span(&one, 1), header);
+    if (!sent) return sent.error();
+  } while (!left.empty());
+  return {};
+}
+
 void stack_datagrams::start_send(send_datagram_operation& op) {
   const auto& s = static_cast<const socket&>(*op.socket);
   if (device_error_) return op.complete(device_error_);
+  if (!op.batch.empty()) {
+    std::error_code error;
+    while (op.sent < op.batch.size() && !(error = send_segments(s, op.batch[op.sent]))) ++op.sent;
+    return op.complete(error);
+  }
   auto sent =
       host_.udp_send(clock(), s.id, op.to_remote ? nullptr : &op.to, std::span(&op.bytes, 1));
   op.complete(sent ? std::error_code() : sent.error());

@@ -2,24 +2,29 @@
 // not been submitted: each request remembers that it was asked to end.
 #include "transport/uring/uring_datagrams.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cassert>
 #include <cerrno>
 #include <new>
 #include <utility>
 
 #include "transport/kernel/adopted.hpp"
+#include "transport/kernel/datagram_batch.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "transport/kernel/kernel_info.hpp"
 #include "transport/uring/uring_transport.hpp"
+#include "weir/udp.hpp"
 
 namespace weir::detail {
 
 struct uring_datagrams::socket final : datagram_socket, stack::list_link<> {
   uring_datagrams* home = nullptr;
   int fd = -1;
+  bool maybe_readable = true;  // false: a batch took all that was there
 };
 
 struct uring_datagrams::receive_request final : ring_client {
@@ -53,7 +58,7 @@ uring_datagrams::~uring_datagrams() {
 result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endpoint* remote,
                                                const udp_options& options) {
   auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::blocking);
-  driver_.count_system_calls(4);
+  driver_.count_system_calls(6);
   if (!fd) return fd.error();
   return static_cast<datagram_socket*>(&add(std::move(*fd)));
 }
@@ -116,11 +121,59 @@ void uring_datagrams::drop(socket& s) noexcept {
 
 void uring_datagrams::start_receive(receive_datagram_operation& op) {
   auto& r = *::new (static_cast<void*>(op.scratch.bytes)) receive_request(op);
+  if (!op.batch.empty() && r.of().maybe_readable && try_batch(r)) return;
   op.socket->receiver = &op;
   submit(r);
 }
 
+// Of a batch, which the ring has no request for: plain calls move it, and the ring tells when they
+// can. True when the operation is over.
+template <class Request>
+bool uring_datagrams::try_batch(Request& r) noexcept {
+  const auto step = kernel::go_on(r.of().fd, *r.op);
+  driver_.count_system_calls(step.calls);
+  owner_->spend_budget_on(step.bytes);
+  if (step.over) finish_batch(r, step.error);
+  return step.over;
+}
+
+template <class Request>
+void uring_datagrams::wait_for(Request& r, std::uint32_t events) noexcept {
+  auto& entry = driver_.sqe();
+  entry.opcode = IORING_OP_POLL_ADD;
+  entry.fd = r.of().fd;
+  entry.poll32_events = events;
+  entry.user_data = r.user_data(0);
+}
+
+/// Its poll has ended. Where it did not, and nobody has asked it to end, it goes on.
+template <class Request>
+void uring_datagrams::polled(Request& r, std::int32_t result) noexcept {
+  const bool failed = result < 0 && result != -EINTR && result != -EAGAIN;
+  if (failed)
+    finish_batch(r, result == -ECANCELED ? canceled_error() : kernel::error_from(-result));
+  else if (try_batch(r))
+    return;
+  else if (r.canceled)
+    finish_batch(r, canceled_error());
+  else
+    submit(r);
+}
+
+void uring_datagrams::finish_batch(receive_request& r, std::error_code error) noexcept {
+  auto& op = *r.op;
+  r.of().receiver = nullptr;
+  r.of().maybe_readable = error || op.size == std::min(op.batch.size(), udp_socket::max_batch);
+  op.complete(error);
+}
+
+void uring_datagrams::finish_batch(send_request& r, std::error_code error) noexcept {
+  --r.of().sends;
+  r.op->complete(error);
+}
+
 void uring_datagrams::submit(receive_request& r) noexcept {
+  if (!r.op->batch.empty()) return wait_for(r, POLLIN);
   r.part = {r.op->into.data(), r.op->into.size()};
   r.header = {};
   r.header.msg_name = &r.from;
@@ -141,6 +194,7 @@ void uring_datagrams::received(ring_client& c, unsigned, std::int32_t result,
   auto& r = static_cast<receive_request&>(c);
   auto& op = *r.op;
   auto& s = r.of();
+  if (!op.batch.empty()) return s.home->polled(r, result);
   if (result >= 0) {
     op.from = kernel::endpoint_from(r.from);
     // What was queued from others before connect(2) is not this socket's any more.
@@ -167,11 +221,13 @@ void uring_datagrams::cancel_receive(receive_datagram_operation& op) noexcept {
 void uring_datagrams::start_send(send_datagram_operation& op) {
   auto& r = *::new (static_cast<void*>(op.scratch.bytes)) send_request(op);
   ++op.socket->sends;
+  if (!op.batch.empty() && try_batch(r)) return;
   submit(r);
 }
 
 void uring_datagrams::submit(send_request& r) noexcept {
   auto& op = *r.op;
+  if (!op.batch.empty()) return wait_for(r, POLLOUT);
   auto& entry = driver_.sqe();
   entry.fd = r.of().fd;
   entry.msg_flags = MSG_NOSIGNAL;
@@ -196,6 +252,7 @@ void uring_datagrams::submit(send_request& r) noexcept {
 void uring_datagrams::sent(ring_client& c, unsigned, std::int32_t result, std::uint32_t) noexcept {
   auto& r = static_cast<send_request&>(c);
   auto& op = *r.op;
+  if (!op.batch.empty()) return r.of().home->polled(r, result);
   const bool again = result == -EINTR || result == -EAGAIN;
   if (again && !r.canceled) return r.of().home->submit(r);
   --op.socket->sends;

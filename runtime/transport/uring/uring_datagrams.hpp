@@ -47,6 +47,14 @@ class uring_datagrams final : public datagram_transport {
   void drop(socket& s) noexcept;
   void submit(receive_request& r) noexcept;
   void submit(send_request& r) noexcept;
+  template <class Request>
+  bool try_batch(Request& r) noexcept;
+  template <class Request>
+  void wait_for(Request& r, std::uint32_t events) noexcept;
+  template <class Request>
+  void polled(Request& r, std::int32_t result) noexcept;
+  void finish_batch(receive_request& r, std::error_code error) noexcept;
+  void finish_batch(send_request& r, std::error_code error) noexcept;
 
   uring_transport& home_;
   uring_driver& driver_;

@@ -12,6 +12,7 @@
 #include <system_error>
 #include <type_traits>
 
+#include "weir/datagram.hpp"
 #include "weir/detail/operation.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/intrusive.hpp"
@@ -37,6 +38,7 @@ struct datagram_socket {
   std::uint32_t sends = 0;                         // under way
   ip_family family = ip_family::v4;
   bool connected = false;
+  bool joins = false;  // what is received may be several datagrams in a row (udp_options::gro)
   endpoint local;
   endpoint remote;  // while connected
 };
@@ -53,19 +55,22 @@ struct datagram_scratch {
   }
 };
 
-/// Takes one datagram. `size` is that of the datagram; what is beyond `into` is lost.
+/// Takes one datagram, whose size is `size`; what is beyond `into` is lost. Where `batch` is not
+/// empty, as many as wait and it has room for, one at least; `size` is how many.
 struct receive_datagram_operation : operation {
   receive_datagram_operation(datagram_socket& s, std::span<std::byte> buffer, cancel_hook c)
       : operation(c), socket(&s), into(buffer) {}
 
   datagram_socket* socket;
   std::span<std::byte> into;
+  std::span<incoming_datagram> batch;
   std::size_t size = 0;
   endpoint from;
   datagram_scratch scratch;
 };
 
-/// Sends one datagram, whole or not at all; to `to`, or to the socket's remote.
+/// Sends one datagram, whole or not at all; to `to`, or to the socket's remote. Where `batch` is
+/// not empty, all of these; `sent` are, also with an error, which is about the next one.
 struct send_datagram_operation : operation, stack::queue_link<> {
   send_datagram_operation(datagram_socket& s, std::span<const std::byte> payload,
                           const endpoint* destination, cancel_hook c)
@@ -75,6 +80,8 @@ struct send_datagram_operation : operation, stack::queue_link<> {
 
   datagram_socket* socket;
   std::span<const std::byte> bytes;
+  std::span<const outgoing_datagram> batch;
+  std::size_t sent = 0;
   endpoint to;
   bool to_remote;
   datagram_scratch scratch;

@@ -34,13 +34,15 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
     bool connected_only;
     const char* name;
   };
-  receive_datagram_awaiter(const arguments& of, duration limit)
+  receive_datagram_awaiter(const arguments& of, duration limit,
+                           std::span<incoming_datagram> several = {})
       : receive_datagram_operation(
             *of.socket, of.into,
             &hook<&receive_datagram_awaiter::request_cancel, &receive_datagram_awaiter::tell>),
         stop_hook_(*this),
         name_(of.name),
         connected_only_(of.connected_only) {
+    batch = several;
     set_timeout(limit);
   }
 
@@ -77,6 +79,24 @@ class [[nodiscard]] receive_datagram_awaiter : public receive_datagram_operation
   const char* name_;
   bool connected_only_;
   bool stopped_ = false;
+};
+
+/// receive_batch().
+class [[nodiscard]] receive_batch_awaiter : public receive_datagram_awaiter {
+ public:
+  struct arguments {
+    datagram_socket* socket;
+    std::span<incoming_datagram> into;
+  };
+  receive_batch_awaiter(const arguments& of, duration limit)
+      : receive_datagram_awaiter({of.socket, {}, false, "receive_batch"}, limit, of.into) {}
+  std::size_t await_resume() { return receive_datagram_awaiter::await_resume().size; }
+
+ protected:
+  transfer outcome() const noexcept {
+    const auto got = receive_datagram_awaiter::outcome();
+    return {got.ec, got.size};
+  }
 };
 
 /// udp_flow_listener::accept(): also ends, with nothing, when the shard is asked to stop.
@@ -153,11 +173,40 @@ class [[nodiscard]] send_datagram_awaiter : public send_datagram_operation {
     return {ec, ec ? 0 : bytes.size()};
   }
 
+  bool several_ = false;
+  std::error_code refused_;  // why the next one of a batch cannot be sent
+
  private:
   void begin() noexcept;
+  void begin_batch() noexcept;
   static void request_cancel(operation& op) noexcept;
   static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
   const char* name_;
+};
+
+/// send_batch().
+class [[nodiscard]] send_batch_awaiter : public send_datagram_awaiter {
+ public:
+  struct arguments {
+    datagram_socket* socket;
+    std::span<const outgoing_datagram> datagrams;
+  };
+  send_batch_awaiter(const arguments& of, duration limit)
+      : send_datagram_awaiter({of.socket, {}, {}, true, "send_batch"}, limit) {
+    batch = of.datagrams;
+    several_ = true;
+  }
+  std::size_t await_resume() {
+    const auto done = outcome();
+    if (done.ec) throw io_error(done.ec, "send_batch");
+    return done.n;
+  }
+
+ protected:
+  transfer outcome() const noexcept {
+    const auto ec = final_error();
+    return {ec ? ec : refused_, sent};
+  }
 };
 
 }  // namespace detail

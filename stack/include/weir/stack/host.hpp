@@ -195,9 +195,11 @@ class host {
   /// Sends one datagram at once, in fragments where it is larger than the path's MTU. `to` is null
   /// on a connected socket. Errors: not_connected, already_connected, those of udp_connect(),
   /// message_size (over 65,507 bytes on IPv4, 65,527 on IPv6), no_buffer_space (the device has no
-  /// room: the datagram is lost), and once connection_refused, for an earlier datagram.
+  /// room: the datagram is lost), address_not_available (a source that is not the socket's), and
+  /// once connection_refused, for an earlier datagram.
   result<std::size_t> udp_send(instant now, socket_id id, const endpoint* to,
-                               std::span<const std::span<const std::byte>> payload);
+                               std::span<const std::span<const std::byte>> payload,
+                               const udp_header_choice& header = {});
   /// Takes the oldest datagram. Errors: operation_would_block (`readable` follows), and once
   /// connection_refused.
   result<received_datagram> udp_receive(socket_id id, std::span<std::byte> into);

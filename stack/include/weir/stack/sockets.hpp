@@ -52,6 +52,14 @@ struct received_datagram {
   std::size_t size = 0;  ///< payload bytes of the datagram; more than the buffer: the rest is lost
   std::size_t copied = 0;  ///< of them, in the buffer
   endpoint from;
+  ip_address to;         ///< which of the host's addresses it was sent to
+  std::uint8_t ecn = 0;  ///< of its IP header (RFC 3168 5)
+};
+
+/// What of a datagram's IP header udp_send() is told.
+struct udp_header_choice {
+  ip_address source;  ///< unspecified: the socket's, else what fits the destination
+  std::uint8_t ecn = 0;
 };
 
 /// Bytes that a host lends, or keeps for its user: whoever has it holds their memory until
