@@ -8,9 +8,34 @@
 
 #include "backend/transport.hpp"
 #include "weir/descriptor.hpp"
+#include "weir/detail/datagram.hpp"
 #include "weir/detail/unix_awaiters.hpp"
 
 namespace weir::detail {
+
+/// Unix sockets that carry datagrams. Names stand in the operations where UDP has endpoints.
+class local_datagrams : public datagram_transport {
+ public:
+  /// Connected when `remote` is given. `owner` and `local` are filled in, of datagram_socket.
+  virtual result<datagram_socket*> make(const unix_endpoint& local, const unix_endpoint* remote,
+                                        const unix_datagram_options& options) = 0;
+  virtual result<std::pair<datagram_socket*, datagram_socket*>> make_pair() = 0;
+  virtual unix_endpoint local_name(const datagram_socket& s) const = 0;
+  virtual unix_endpoint remote_name(const datagram_socket& s) const = 0;
+
+  virtual bool passes_descriptors() const { return false; }
+  virtual void expect_descriptors(datagram_socket&, std::size_t) {}
+  virtual std::vector<unique_fd> take_descriptors(datagram_socket&) { return {}; }
+  virtual result<datagram_socket*> adopt(unique_fd&) { return std::errc::operation_not_supported; }
+
+  // Of UDP.
+  result<datagram_socket*> open(const endpoint&, const endpoint*, const udp_options&) final {
+    return std::errc::operation_not_supported;
+  }
+  std::error_code connect(datagram_socket&, const endpoint&) final {
+    return std::make_error_code(std::errc::operation_not_supported);
+  }
+};
 
 class local_transport : public accepting_home {
  public:
@@ -27,6 +52,9 @@ class local_transport : public accepting_home {
   virtual unix_endpoint listener_name(const listener_socket& l) const = 0;
   virtual unix_credentials peer_of(const socket_base& s) const = 0;
   virtual void keep_path(listener_socket&) {}
+
+  /// Of datagrams. Null where there is none.
+  virtual local_datagrams* datagrams() { return nullptr; }
 
   /// What only descriptors can.
   virtual bool passes_descriptors() const { return false; }

@@ -9,6 +9,7 @@
 #include "core/sockets/arguments.hpp"
 #include "weir/config.hpp"
 #include "weir/shard.hpp"
+#include "weir/unix_datagrams.hpp"
 
 namespace weir {
 
@@ -24,9 +25,15 @@ namespace {
 std::error_code code(std::errc e) { return std::make_error_code(e); }
 
 /// Where a network's datagrams are.
-result<detail::datagram_transport*> datagrams_at(shard& owner, std::string_view network) {
+result<detail::datagram_transport*> datagrams_at(shard& owner, std::string_view network,
+                                                 const udp_options& options = {},
+                                                 const endpoint& local = {},
+                                                 const endpoint& remote = {}) {
+  if (auto error = detail::check_options(options)) return error;
   const auto at = owner.network(network);
   if (!at) return at.error();
+  if (auto error = detail::check_interface(options, local, remote, (*at)->on_kernel()))
+    return error;
   auto* datagrams = (*at)->datagrams();
   if (datagrams == nullptr) return std::errc::operation_not_supported;
   return datagrams;
@@ -41,6 +48,7 @@ result<udp_socket> opened(detail::datagram_transport& at,
   s.family = family;
   s.connected = remote != nullptr;
   s.joins = options.gro;
+  s.traffic_class = static_cast<std::uint8_t>(options.dscp.value_or(0) << 2);
   if (remote != nullptr) s.remote = *remote;
   return udp_socket(s);
 }
@@ -57,6 +65,14 @@ std::error_code check_destination(const detail::datagram_socket& from, const end
   if (to == nullptr) return from.connected ? std::error_code() : code(std::errc::not_connected);
   return from.connected ? code(std::errc::already_connected)
                         : detail::check_remote(from.family, *to);
+}
+
+std::error_code check_name(const detail::send_datagram_operation& op) {
+  if (op.name == nullptr && !op.socket->connected) return code(std::errc::not_connected);
+  if (op.name != nullptr && op.socket->connected) return code(std::errc::already_connected);
+  const bool bad = (op.name != nullptr && op.name->is_unnamed()) ||
+                   op.descriptors.size() > unix_datagram_socket::max_descriptors;
+  return bad ? code(std::errc::invalid_argument) : std::error_code();
 }
 
 std::error_code check_size(ip_family family, std::size_t size, std::size_t segment) {
@@ -135,8 +151,9 @@ datagram receive_datagram_awaiter::outcome() const noexcept {
 void send_datagram_awaiter::begin() noexcept {
   assert(&owner() == socket->owner && "a socket is used on the shard that owns it");
   if (several_) return begin_batch();
-  auto error = check_destination(*socket, to_remote ? nullptr : &to);
-  if (!error) error = check_size(socket->family, bytes.size(), 0);
+  auto error =
+      socket->named ? check_name(*this) : check_destination(*socket, to_remote ? nullptr : &to);
+  if (!error && !socket->named) error = check_size(socket->family, bytes.size(), 0);
   if (error) return complete(error);
   datagrams_of(*socket).start_send(*this);
 }
@@ -251,7 +268,7 @@ udp_flow_listener shard::listen_any_udp(const any_destination& where,
 
 result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options& options) {
   assert(on_this_thread());
-  const auto datagrams = datagrams_at(*this, options.network);
+  const auto datagrams = datagrams_at(*this, options.network, options, local);
   if (!datagrams) return datagrams.error();
   const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
   if (auto error = detail::check_local(local, any)) return error;
@@ -269,7 +286,7 @@ udp_socket shard::bind_udp(const endpoint& local, const udp_options& options) {
 result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint& local,
                                           const udp_options& options) {
   assert(on_this_thread());
-  const auto datagrams = datagrams_at(*this, options.network);
+  const auto datagrams = datagrams_at(*this, options.network, options, local, remote);
   if (!datagrams) return datagrams.error();
   if (auto error = detail::check_remote(remote.address.family(), remote)) return error;
   auto from = local;

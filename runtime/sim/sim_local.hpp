@@ -8,6 +8,7 @@
 
 #include "backend/local_transport.hpp"
 #include "core/sockets/lending_pool.hpp"
+#include "sim/sim_datagrams.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/timer.hpp"
 
@@ -28,6 +29,12 @@ class sim_local final : public local_transport {
   unix_endpoint listener_name(const listener_socket& l) const override;
   /// Process 1, user 0: a simulated host runs one program.
   unix_credentials peer_of(const socket_base&) const override { return {1, 0, 0}; }
+
+  void attach(weir::shard& owner) override {
+    local_transport::attach(owner);
+    datagrams_.attach(owner);
+  }
+  local_datagrams* datagrams() override { return &datagrams_; }
 
   void release(lent_bytes& lent) noexcept override;
   void settle(socket_base& s) noexcept override;
@@ -53,6 +60,7 @@ class sim_local final : public local_transport {
   void take_out(socket_base& s) override;
   std::error_code send_fin(socket_base& s) noexcept override;
   void give_up(socket_base& s, bool reset) noexcept override;
+  std::error_code watch_end(socket_base&) override { return {}; }  // receiving_over() tells
   void accept_wanted(listener_socket& l, accept_operation& op) override;
   void stop_listening(listener_socket& l) noexcept override;
 
@@ -67,6 +75,7 @@ class sim_local final : public local_transport {
   stack::intrusive_list<end> ends_;
   unsigned names_drawn_ = 0;
   lending_pool lending_{lending_size, lending_limit};
+  sim_datagrams datagrams_;
 };
 
 }  // namespace weir::detail

@@ -47,6 +47,18 @@ struct unix_credentials {
   std::uint32_t gid = 0;
 };
 
+/// Who sent a datagram.
+struct unix_sender {
+  unix_endpoint name;  ///< unnamed where it has none: it cannot be answered
+  unix_credentials credentials;
+};
+
+/// Of datagram sockets. What is not set is the machine's.
+struct unix_datagram_options {
+  std::optional<std::uint32_t> send_buffer = {};  ///< bytes on their way to others (SO_SNDBUF)
+  std::optional<std::uint32_t> mode = {};         ///< as unix_listen_options::mode
+};
+
 /// What is not set comes from the configuration's [listen]. `sharded` is operation_not_supported.
 struct unix_listen_options {
   std::optional<std::uint32_t> backlog = {};

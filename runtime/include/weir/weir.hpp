@@ -25,4 +25,5 @@
 #include "weir/timing.hpp"
 #include "weir/udp.hpp"
 #include "weir/unix.hpp"
+#include "weir/unix_datagrams.hpp"
 #include "weir/when.hpp"

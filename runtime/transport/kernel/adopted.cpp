@@ -25,8 +25,9 @@ bool is_connected(int fd) {
 }
 
 std::error_code check_socket(int fd, adopted what) {
-  const bool local = what == adopted::unix_stream || what == adopted::unix_listener;
-  const bool datagrams = what == adopted::udp_socket;
+  const bool local = what == adopted::unix_stream || what == adopted::unix_listener ||
+                     what == adopted::unix_datagrams;
+  const bool datagrams = what == adopted::udp_socket || what == adopted::unix_datagrams;
   const bool listens = what == adopted::tcp_listener || what == adopted::unix_listener;
   const int family = option(fd, SO_DOMAIN);
   if (local ? family != AF_UNIX : family != AF_INET && family != AF_INET6)
@@ -37,6 +38,7 @@ std::error_code check_socket(int fd, adopted what) {
   const bool echoes = datagrams && (protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6);
   if (!local && !echoes && protocol != (datagrams ? IPPROTO_UDP : IPPROTO_TCP))
     return code(std::errc::wrong_protocol_type);
+  if (what == adopted::unix_datagrams) return {};
   if (datagrams) {
     const auto bound = local_endpoint_of(fd);
     return bound.port != 0 ? std::error_code() : code(std::errc::invalid_argument);

@@ -12,6 +12,7 @@ enum class adopted : std::uint8_t {
   udp_socket,
   unix_stream,
   unix_listener,
+  unix_datagrams,
   pipe,  ///< or a character device
 };
 

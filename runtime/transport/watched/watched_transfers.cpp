@@ -9,10 +9,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "base/parts.hpp"
 #include "transport/kernel/kernel_socket.hpp"
+#include "transport/watched/passed_descriptors.hpp"
 #include "transport/watched/watched_transport.hpp"
 #include "weir/shard.hpp"
 
@@ -25,11 +25,6 @@ bool is_ready(int fd, short events) {
   pollfd asked{fd, events, 0};
   return ::poll(&asked, 1, 0) == 1;
 }
-
-/// Room for what one message may bring.
-struct control_room {
-  alignas(cmsghdr) std::byte bytes[CMSG_SPACE(sizeof(int) * 253)];
-};
 }  // namespace
 
 // --- Reading.
@@ -54,7 +49,7 @@ void watched_transport::bring_in(socket_base& base) {
       lending_.give_back(room.data());
     if (error == EINTR) continue;
     // Bytes with descriptors end a read, full or not; more may be behind them.
-    s.maybe_readable = n == static_cast<ssize_t>(room.size()) || s.descriptors_expected != 0;
+    s.maybe_readable = n == static_cast<ssize_t>(room.size()) || s.passed.expected() != 0;
     if (error == EAGAIN) s.maybe_readable = false;
     if (n <= 0 && error != EAGAIN)
       return receiving_over(s, error == 0 ? std::error_code() : kernel::error_from(error));
@@ -68,8 +63,7 @@ ssize_t watched_transport::receive_from(watched_stream& s, std::span<std::byte> 
     return -1;
   }
   if (s.of != watched_stream::kind::socket) return ::read(s.fd.get(), room.data(), room.size());
-  if (s.descriptors_expected == 0)
-    return ::recv(s.fd.get(), room.data(), room.size(), MSG_DONTWAIT);
+  if (s.passed.expected() == 0) return ::recv(s.fd.get(), room.data(), room.size(), MSG_DONTWAIT);
   control_room control;
   iovec part{room.data(), room.size()};
   msghdr header{};
@@ -78,36 +72,16 @@ ssize_t watched_transport::receive_from(watched_stream& s, std::span<std::byte> 
   header.msg_control = control.bytes;
   header.msg_controllen = sizeof control.bytes;
   const auto n = ::recvmsg(s.fd.get(), &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (n >= 0) keep_descriptors(s, header);
+  if (n >= 0) s.passed.keep(header);
   return n;
 }
 
-void watched_transport::keep_descriptors(watched_stream& s, const msghdr& header) {
-  auto& of = const_cast<msghdr&>(header);
-  for (auto* c = CMSG_FIRSTHDR(&of); c != nullptr; c = CMSG_NXTHDR(&of, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const auto count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int number;
-      std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
-      unique_fd came(number);
-      if (s.descriptors.size() < s.descriptors_expected) s.descriptors.push_back(std::move(came));
-    }
-  }
-}
-
 void watched_transport::expect_descriptors(socket_base& base, std::size_t most) {
-  auto& s = stream_of(base);
-  s.descriptors.reserve(most);
-  s.descriptors_expected = most;
+  stream_of(base).passed.expect(most);
 }
 
 std::vector<unique_fd> watched_transport::take_descriptors(socket_base& base) {
-  auto& s = stream_of(base);
-  std::vector<unique_fd> taken;
-  taken.swap(s.descriptors);
-  s.descriptors.reserve(s.descriptors_expected);
-  return taken;
+  return stream_of(base).passed.take();
 }
 
 void watched_transport::stream_readable(watched_stream& s) {
@@ -138,17 +112,8 @@ void watched_transport::take_out(socket_base& base) {
     message.msg_iov = vectors.data();
     message.msg_iovlen = some.parts;
     const auto& first = *s.writers.front();
-    if (first.passes_descriptors && first.written == 0) {
-      const auto passed = static_cast<const descriptor_write_operation&>(first).descriptors;
-      message.msg_control = control.bytes;
-      message.msg_controllen = CMSG_SPACE(passed.size_bytes());
-      std::memset(control.bytes, 0, message.msg_controllen);
-      auto* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(passed.size_bytes());
-      std::memcpy(CMSG_DATA(c), passed.data(), passed.size_bytes());
-    }
+    if (first.passes_descriptors && first.written == 0)
+      pass(static_cast<const descriptor_write_operation&>(first).descriptors, control, message);
     const auto n = send_to(s, message);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return s.waits->want_writable();

@@ -202,13 +202,8 @@ result<listener_socket*> watched_transport::listen(const unix_endpoint& local,
     return added.error();
   }
   auto& l = **added;
-  struct stat made;
   l.shared = how == sharing::shared;
-  if (l.name.is_path() && ::lstat(std::string(l.name.name()).c_str(), &made) == 0) {
-    l.owns_path = true;
-    l.device = made.st_dev;
-    l.file = made.st_ino;
-  }
+  l.path.note(l.name);
   return static_cast<listener_socket*>(&l);
 }
 
@@ -216,19 +211,8 @@ result<unique_fd> watched_transport::bind_and_listen(const unix_endpoint& local,
                                                      const unix_listen_options& options) {
   unique_fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return kernel::last_error();
-  const unix_address address(local);
-  if (::bind(fd.get(), address.data(), address.size) != 0) {
-    if (errno != EADDRINUSE || !local.is_path() || !remove_stale(local))
-      return kernel::error_from(errno);
-    if (::bind(fd.get(), address.data(), address.size) != 0) return kernel::last_error();
-  }
-  const std::string path(local.name());
-  // Before listen(2): nobody connects in between.
-  if (options.mode && ::chmod(path.c_str(), static_cast<mode_t>(*options.mode)) != 0) {
-    const auto error = kernel::last_error();
-    ::unlink(path.c_str());
-    return error;
-  }
+  // Nobody connects before listen(2).
+  if (auto error = bind_to(fd.get(), local, options.mode)) return error;
   const auto backlog =
       std::min<std::uint32_t>(options.backlog.value_or(settings_.listen.backlog), INT_MAX);
   // As with TCP, the kernel's queue holds one more than it is told.
@@ -294,12 +278,8 @@ void watched_transport::accept_again(timer_node& node) noexcept {
 
 void watched_transport::stop_listening(listener_socket& base) noexcept {
   auto& l = listener_of(base);
-  struct stat there;
-  const std::string path(l.name.name());
   const bool last = !l.shared || family_->inside().part<shared_paths>().leave(l.name);
-  if (last && l.owns_path && ::lstat(path.c_str(), &there) == 0 && there.st_dev == l.device &&
-      there.st_ino == l.file)
-    ::unlink(path.c_str());
+  if (last) l.path.remove(l.name);
   listeners_.remove(l);
   delete &l;
 }
@@ -315,7 +295,7 @@ unix_endpoint watched_transport::remote_name(const socket_base& s) const {
 unix_endpoint watched_transport::listener_name(const listener_socket& l) const {
   return static_cast<const watched_listener&>(l).name;
 }
-void watched_transport::keep_path(listener_socket& l) { listener_of(l).owns_path = false; }
+void watched_transport::keep_path(listener_socket& l) { listener_of(l).path.keep(); }
 
 int watched_transport::native_handle(const socket_base& s) const noexcept {
   return stream_of(s).fd.get();

@@ -15,6 +15,10 @@
 #include "backend/local_transport.hpp"
 #include "backend/watch.hpp"
 #include "core/sockets/lending_pool.hpp"
+#include "transport/kernel/end_watch.hpp"
+#include "transport/watched/passed_descriptors.hpp"
+#include "transport/watched/unix_address.hpp"
+#include "transport/watched/watched_datagrams.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/timer.hpp"
 
@@ -39,8 +43,7 @@ struct watched_stream final : lending_socket, watch_client, stack::list_link<> {
   kind of = kind::socket;
   bool maybe_readable = true;  // false after a read that got less than it asked for
   unix_endpoint local, remote;
-  std::size_t descriptors_expected = 0;
-  std::vector<unique_fd> descriptors;
+  passed_descriptors passed;
 };
 
 struct watched_listener final : listener_socket, watch_client, stack::list_link<> {
@@ -51,15 +54,13 @@ struct watched_listener final : listener_socket, watch_client, stack::list_link<
   unique_fd fd;
   std::unique_ptr<watch> waits;
   unix_endpoint name;
-  bool shared = false;     // with other shards of the program
-  bool owns_path = false;  // the file that bind(2) made: these tell it from another one
-  dev_t device = 0;
-  ino_t file = 0;
+  bool shared = false;  // with other shards of the program
+  bound_path path;
   bool exhausted = false;  // descriptors ran out
   instant last_logged;
 };
 
-class watched_transport final : public local_transport {
+class watched_transport final : public local_transport, private end_watch::client {
  public:
   watched_transport(driver& completions, const config& settings,
                     std::shared_ptr<shard_family> family);
@@ -75,6 +76,11 @@ class watched_transport final : public local_transport {
   unix_endpoint listener_name(const listener_socket& l) const override;
   unix_credentials peer_of(const socket_base& s) const override;
   void keep_path(listener_socket& l) override;
+  void attach(weir::shard& owner) override {
+    local_transport::attach(owner);
+    datagrams_.attach(owner);
+  }
+  local_datagrams* datagrams() override { return &datagrams_; }
   bool passes_descriptors() const override { return true; }
   void expect_descriptors(socket_base& s, std::size_t most) override;
   std::vector<unique_fd> take_descriptors(socket_base& s) override;
@@ -120,7 +126,14 @@ class watched_transport final : public local_transport {
   std::error_code send_fin(socket_base& s) noexcept override;
   static ssize_t send_to(watched_stream& s, struct msghdr& message);
   ssize_t receive_from(watched_stream& s, std::span<std::byte> room);
-  void keep_descriptors(watched_stream& s, const struct msghdr& header);
+
+  // stream_core, of the peer's end
+  std::optional<std::error_code> peer_end(const socket_base& s) const noexcept override {
+    return end_watch::end_of(native_handle(s));
+  }
+  std::error_code watch_end(socket_base& s) override { return ends_.want(native_handle(s), s); }
+  void unwatch_end(socket_base& s) noexcept override { ends_.forget(native_handle(s)); }
+  void end_may_be_there(socket_base& s) override { look_for_end(s); }
 
   struct clock : timer_node {
     clock(callback f, watched_transport& t) : timer_node(f), of(&t) {}
@@ -137,6 +150,8 @@ class watched_transport final : public local_transport {
   duration connect_pause_{};
   clock accept_clock_{&watched_transport::accept_again, *this};
   lending_pool lending_{lending_size, lending_limit};
+  watched_datagrams datagrams_{driver_};
+  end_watch ends_{driver_, *this};
 };
 
 }  // namespace weir::detail

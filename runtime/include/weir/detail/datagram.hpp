@@ -20,8 +20,10 @@
 
 namespace weir {
 struct any_destination;
+class unix_endpoint;
 struct udp_flow_options;
 struct udp_options;
+struct unix_sender;
 }  // namespace weir
 
 namespace weir::detail {
@@ -38,7 +40,9 @@ struct datagram_socket {
   std::uint32_t sends = 0;                         // under way
   ip_family family = ip_family::v4;
   bool connected = false;
+  bool named = false;  // a Unix socket: names stand where endpoints do with UDP
   bool joins = false;  // what is received may be several datagrams in a row (udp_options::gro)
+  std::uint8_t traffic_class = 0;  // of what is sent, without the ECN mark
   endpoint local;
   endpoint remote;  // while connected
 };
@@ -66,6 +70,7 @@ struct receive_datagram_operation : operation {
   std::span<incoming_datagram> batch;
   std::size_t size = 0;
   endpoint from;
+  unix_sender* who = nullptr;  // of Unix sockets, instead of `from`
   datagram_scratch scratch;
 };
 
@@ -84,6 +89,9 @@ struct send_datagram_operation : operation, stack::queue_link<> {
   std::size_t sent = 0;
   endpoint to;
   bool to_remote;
+  // Of Unix sockets: instead of `to`, and what is passed.
+  const unix_endpoint* name = nullptr;
+  std::span<const int> descriptors;
   datagram_scratch scratch;
 };
 
