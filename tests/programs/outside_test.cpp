@@ -38,6 +38,25 @@ ON_EVERY_BACKEND(factors_answers_easy_questions_while_it_thinks_about_hard_ones)
   CHECK(p.wait() == 0);
 }
 
+ON_EVERY_BACKEND(collect_prints_what_is_said_and_who_said_it) {
+  const auto path = "/tmp/weir-collect-" + std::to_string(::getpid());
+  process p(command_line(WEIR_COLLECT, on, {"--socket", path}));
+  p.wait_line("collecting on unix:" + path);
+  const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_un to{};
+  to.sun_family = AF_UNIX;
+  std::memcpy(to.sun_path, path.c_str(), path.size() + 1);
+  for (const std::string text : {"first", "second"}) {
+    REQUIRE(::sendto(fd, text.data(), text.size(), 0, reinterpret_cast<sockaddr*>(&to),
+                     sizeof to) == static_cast<ssize_t>(text.size()));
+    p.wait_line(std::to_string(::getpid()) + " (user " + std::to_string(::getuid()) + "): " + text);
+  }
+  ::close(fd);
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
+  CHECK(::access(path.c_str(), F_OK) != 0);
+}
+
 namespace {
 
 /// How often the process went to sleep so far: each time it had been woken before.

@@ -117,6 +117,16 @@ weir::task<> ask_the_daemon(weir::shard& shard) {
   auto log = peer->take_descriptors();  // one, or none where the peer sent none
 }
 
+weir::task<> take_notes(weir::shard& shard, std::vector<std::string>& notes) {
+  auto socket = weir::bind_datagrams(shard, weir::unix_endpoint("@notes"));
+  std::array<std::byte, 4096> buffer;
+  while (auto got = co_await socket.receive_from(buffer)) {  // ends once the shard stops
+    if (got.from.credentials.uid != ::getuid()) continue;    // whom the kernel vouches for
+    notes.emplace_back(weir::as_text(std::span(buffer).first(got.n)));
+    (void)co_await socket.send_to("noted", got.from.name).nothrow();
+  }
+}
+
 weir::task<> reload_on_hangup(weir::shard& shard, unsigned& reloads) {
   weir::signal_watch hangups(shard, {SIGHUP});
   for (;;) {
@@ -224,6 +234,19 @@ TEST_CASE("a_loop_as_the_page_shows_it") {
 
 TEST_CASE("unix_sockets_as_the_page_shows_them") {
   back_ends::on_kernel_back_ends([](shard& s) -> task<> { co_await ask_the_daemon(s); });
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    std::vector<std::string> notes;
+    weir::scope tasks(s);
+    tasks.spawn(take_notes(s, notes));
+    co_await weir::yield();
+    auto client = weir::connect_datagrams(s, weir::unix_endpoint("@notes"));
+    co_await client.send("remember");
+    std::array<std::byte, 8> answer;
+    co_await client.receive(answer);
+    CHECK(notes == std::vector<std::string>{"remember"});
+    tasks.cancel();
+    co_await tasks.join();
+  });
 }
 
 TEST_CASE("signals_the_manager_and_stops_as_the_page_shows_them") {
