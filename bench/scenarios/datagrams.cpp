@@ -1,5 +1,5 @@
-// weir-bench datagrams: see scenarios.hpp. Sender and receiver are two sockets of one shard, so that
-// all that a datagram costs is in one thread's time.
+// weir-bench datagrams: see scenarios.hpp. Sender and receiver are two sockets of one shard, so
+// that all that a datagram costs is in one thread's time.
 #include <fmt/core.h>
 
 #include <time.h>
@@ -130,8 +130,9 @@ int run_datagrams(const datagrams_settings& settings) {
     for (std::size_t i = 0; i < w.per_second.size(); ++i)
       ratios.push_back(w.per_second[i] / ways[0].per_second[i]);
     const auto [low, high] = std::ranges::minmax(ratios);
-    fmt::print("{:<12} {:>9.0f} datagrams per CPU second, {:.2f} times one by one ({:.2f} to {:.2f})\n",
-               w.name, median(w.per_second), median(ratios), low, high);
+    fmt::print(
+        "{:<12} {:>9.0f} datagrams per CPU second, {:.2f} times one by one ({:.2f} to {:.2f})\n",
+        w.name, median(w.per_second), median(ratios), low, high);
   }
   return 0;
 }

@@ -54,6 +54,8 @@ class transport : public accepting_home {
   }
   /// Whether listeners can ask before they answer (listen_options::ask).
   virtual bool asks() const noexcept { return false; }
+  /// Whether its sockets are this machine's, which have interfaces and zones.
+  virtual bool on_kernel() const noexcept { return false; }
   /// What it is to connect to was judged (core/sockets/arguments.hpp).
   virtual void start_connect(connect_operation& op) = 0;
   virtual void cancel_connect(connect_operation& op) noexcept = 0;

@@ -110,6 +110,16 @@ void accept_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexc
   out.operation = "accept";
 }
 
+void peer_end_awaiter::request_cancel(operation& op) noexcept {
+  auto& self = static_cast<peer_end_operation&>(op);
+  self.socket->at->cancel_peer_end(self);
+}
+
+void peer_end_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  out.stream = static_cast<const peer_end_awaiter&>(told(node, out)).socket;
+  out.operation = "peer_closed";
+}
+
 void connect_awaiter::tell(const detail::cancel_node& node, wait_told& out) noexcept {
   out.remote = static_cast<const connect_operation&>(told(node, out)).remote;
   out.operation = "connect";
@@ -130,6 +140,8 @@ void connect_awaiter::begin() noexcept {
   if (auto error = check_connect(remote, options_)) return complete(error);
   const auto network = owner().network(options_.network);
   if (!network) return complete(network.error());
+  if (auto error = check_interface(options_, options_.local, remote, (*network)->on_kernel()))
+    return complete(error);
   through = *network;
   through->start_connect(*this);
 }
@@ -191,7 +203,7 @@ void connection_request::refuse(std::error_code why) noexcept {
 void any_stream::close() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  assert(s.reader == nullptr && s.writers.empty() &&
+  assert(s.reader == nullptr && s.writers.empty() && !s.end_awaited &&
          "a stream was closed under a pending operation");
   s.at->owner().forget_spent(s);
   detail::note_closed(s, false);
@@ -201,7 +213,7 @@ void any_stream::close() noexcept {
 void any_stream::abort() noexcept {
   if (socket_ == nullptr) return;
   auto& s = *std::exchange(socket_, nullptr);
-  assert(s.reader == nullptr && s.writers.empty() &&
+  assert(s.reader == nullptr && s.writers.empty() && !s.end_awaited &&
          "a stream was aborted under a pending operation");
   s.at->owner().forget_spent(s);
   detail::note_closed(s, true);
@@ -219,8 +231,9 @@ void any_stream::shutdown_send(std::error_code& error) noexcept {
 }
 
 void tcp_stream::set_options(const stream_options& options) {
-  if (auto error = socket().at->set_options(socket(), options))
-    throw io_error(error, "set_options");
+  auto error = detail::check_options(options);
+  if (!error) error = socket().at->set_options(socket(), options);
+  if (error) throw io_error(error, "set_options");
 }
 
 void tcp_listener::close() noexcept {

@@ -152,6 +152,7 @@ result<tcp_listener> shard::try_listen(const endpoint& local, const listen_optio
   const auto at = network(options.network);
   if (!at) return at.error();
   if (options.ask && !(*at)->asks()) return std::errc::operation_not_supported;
+  if (auto error = detail::check_interface(options, local, {}, (*at)->on_kernel())) return error;
   auto socket = (*at)->listen(local, options);
   if (!socket) return socket.error();
   return tcp_listener(**socket);

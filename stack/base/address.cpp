@@ -4,32 +4,12 @@
 #include "weir/stack/address.hpp"
 
 #include <arpa/inet.h>
+#include <net/if.h>  // lint: allow, the names of interfaces are the machine's
 
 #include <charconv>
 #include <stdexcept>
 
 namespace weir {
-
-std::optional<ip_address> ip_address::parse(std::string_view text) {
-  // inet_pton wants a terminated string; no address is longer than this.
-  char buffer[INET6_ADDRSTRLEN];
-  if (text.empty() || text.size() >= sizeof buffer) return std::nullopt;
-  std::memcpy(buffer, text.data(), text.size());
-  buffer[text.size()] = '\0';
-  if (std::memchr(buffer, '\0', text.size()) != nullptr) return std::nullopt;
-  std::array<std::uint8_t, 4> four{};
-  if (inet_pton(AF_INET, buffer, four.data()) == 1) return v4(four);
-  std::array<std::uint8_t, 16> sixteen{};
-  if (inet_pton(AF_INET6, buffer, sixteen.data()) == 1) return v6(sixteen);
-  return std::nullopt;
-}
-
-std::string ip_address::to_string() const {
-  char buffer[INET6_ADDRSTRLEN];
-  inet_ntop(is_v4() ? AF_INET : AF_INET6, bytes_.data(), buffer, sizeof buffer);
-  return buffer;
-}
-
 namespace {
 
 template <class Number>
@@ -41,7 +21,48 @@ std::optional<Number> parse_number(std::string_view text, Number highest) {
   return value;
 }
 
+/// By number or by name; no zone is 0.
+std::optional<std::uint32_t> parse_zone(std::string_view text) {
+  auto zone = parse_number<std::uint32_t>(text, UINT32_MAX);
+  char name[IFNAMSIZ] = {};
+  if (!zone && !text.empty() && text.size() < sizeof name) {
+    std::memcpy(name, text.data(), text.size());
+    zone = if_nametoindex(name);
+  }
+  return zone.value_or(0) == 0 ? std::nullopt : zone;
+}
+
 }  // namespace
+
+std::optional<ip_address> ip_address::parse(std::string_view text) {
+  // inet_pton wants a terminated string; no address is longer than this.
+  if (const auto percent = text.find('%'); percent != std::string_view::npos) {
+    const auto plain = parse(text.substr(0, percent));
+    const auto zone = parse_zone(text.substr(percent + 1));
+    if (!plain || !zone) return std::nullopt;
+    const auto out = plain->with_zone(*zone);
+    return out.zone() == *zone ? std::optional(out) : std::nullopt;
+  }
+  char buffer[INET6_ADDRSTRLEN];
+  if (text.empty() || text.size() >= sizeof buffer) return std::nullopt;
+  std::memcpy(buffer, text.data(), text.size());
+  buffer[text.size()] = '\0';
+  if (std::memchr(buffer, '\0', text.size()) != nullptr) return std::nullopt;
+  std::array<std::uint8_t, 4> four{};
+  if (inet_pton(AF_INET, buffer, four.data()) == 1) return v4(four);
+  std::array<std::uint8_t, 16> sixteen{};
+  if (inet_pton(AF_INET6, buffer, sixteen.data()) != 1) return std::nullopt;
+  const auto address = v6(sixteen);
+  if (address.zone() == 0) return address;  // else its zeros are none
+  return std::nullopt;
+}
+
+std::string ip_address::to_string() const {
+  char buffer[INET6_ADDRSTRLEN];
+  const auto plain = with_zone(0);
+  inet_ntop(is_v4() ? AF_INET : AF_INET6, plain.bytes_.data(), buffer, sizeof buffer);
+  return zone() == 0 ? buffer : buffer + ("%" + std::to_string(zone()));
+}
 
 std::optional<ip_prefix> ip_prefix::parse(std::string_view text) {
   auto slash = text.find('/');

@@ -116,6 +116,11 @@ bool host::at_end(socket_id id) const {
   return s != nullptr && s->connection.at_end();
 }
 
+bool host::peer_ended(socket_id id) const {
+  auto* s = impl_->flows_.find(id);
+  return s != nullptr && s->connection.peer_ended();
+}
+
 std::error_code host::error(socket_id id) const {
   auto* s = impl_->flows_.find(id);
   if (s != nullptr) return s->connection.error();

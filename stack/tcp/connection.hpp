@@ -115,6 +115,8 @@ class connection {
   void disown() { rcv_.queue().disown(); }
   std::span<const std::byte> peek() const { return rcv_.queue().peek(); }
   void consume(context& ctx, std::size_t n);
+  /// The peer's FIN has come, whatever is unread before it.
+  bool peer_ended() const { return rcv_.ended(); }
   bool at_end() const { return (rcv_.ended() || receive_shut_) && rcv_.queue().readable() == 0; }
   std::error_code error() const {
     return error_ == std::errc{} ? std::error_code{} : std::make_error_code(error_);

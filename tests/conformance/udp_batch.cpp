@@ -19,8 +19,7 @@ udp_socket bind(side& s, weir::ip_address at, const weir::udp_options& how = {})
 
 /// Room for some datagrams.
 struct slots {
-  explicit slots(std::size_t count, std::size_t bytes = 2048)
-      : memory(count * bytes), all(count) {
+  explicit slots(std::size_t count, std::size_t bytes = 2048) : memory(count * bytes), all(count) {
     for (std::size_t i = 0; i < count; ++i)
       all[i].buffer = std::span(memory).subspan(i * bytes, bytes);
   }
@@ -101,8 +100,8 @@ struct udp_ecn_marks_go_out_and_come_in {
       s.signal(v6 ? 2 : 1, socket.local_endpoint().port);
       co_await expect_marks(socket);
       const auto port = co_await s.wait(v6 ? 4 : 3);
-      co_await send_marks(socket, {v6 ? s.other->address_v6 : s.other->address,
-                                   static_cast<std::uint16_t>(port)});
+      co_await send_marks(
+          socket, {v6 ? s.other->address_v6 : s.other->address, static_cast<std::uint16_t>(port)});
     }
     co_await s.wait(99);
   }
@@ -133,8 +132,7 @@ struct udp_answer_leaves_from_the_address_that_was_asked {
       const auto& asked = room.all[0];
       CHECK(asked.to.address == own);
       CHECK((asked.to.interface != 0) == s.on_kernel());
-      const outgoing_datagram answer{
-          .bytes = asked.bytes(), .to = asked.from, .from = asked.to};
+      const outgoing_datagram answer{.bytes = asked.bytes(), .to = asked.from, .from = asked.to};
       const auto sent = co_await socket.send_batch(std::span(&answer, 1));
       CHECK(sent == 1);
       auto wrong = answer;
@@ -189,9 +187,8 @@ struct udp_segments_arrive_as_datagrams {
     auto where = co_await s.target();
     auto socket = s.here.bind_udp({s.address, 0});
     const auto bytes = pattern(whole), little = pattern(5);
-    const std::array batch{
-        outgoing_datagram{.bytes = bytes, .to = where, .segment = segment},
-        outgoing_datagram{.bytes = little, .to = where, .segment = segment}};
+    const std::array batch{outgoing_datagram{.bytes = bytes, .to = where, .segment = segment},
+                           outgoing_datagram{.bytes = little, .to = where, .segment = segment}};
     const auto sent = co_await socket.send_batch(batch);
     CHECK(sent == 2);
     co_await s.wait(99);

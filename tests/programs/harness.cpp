@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "device/private_network.hpp"
+#include "transport/kernel/kernel_socket.hpp"
 #include "weir/runtime.hpp"
 
 namespace programs {
@@ -30,20 +31,9 @@ using clock = std::chrono::steady_clock;
 void skipped(const std::string& why) { std::printf("SKIPPED: %s\n", why.c_str()); }
 
 sockaddr_storage address_of(const std::string& text, std::uint16_t port, socklen_t& length) {
-  sockaddr_storage out{};
-  auto* v4 = reinterpret_cast<sockaddr_in*>(&out);
-  auto* v6 = reinterpret_cast<sockaddr_in6*>(&out);
-  if (inet_pton(AF_INET, text.c_str(), &v4->sin_addr) == 1) {
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    length = sizeof *v4;
-  } else {
-    REQUIRE(inet_pton(AF_INET6, text.c_str(), &v6->sin6_addr) == 1);
-    v6->sin6_family = AF_INET6;
-    v6->sin6_port = htons(port);
-    length = sizeof *v6;
-  }
-  return out;
+  const weir::detail::kernel::socket_address out(weir::endpoint(text.c_str(), port));
+  length = out.size;
+  return out.storage;
 }
 
 }  // namespace

@@ -375,6 +375,30 @@ TEST_CASE("a_network_that_goes_early_cancels_what_runs") {
   CHECK(cancelled);
 }
 
+TEST_CASE("a_silent_peer_is_probed_as_often_as_was_said_and_given_up") {
+  echo_world world({.delay = 10ms});
+  std::error_code why;
+  weir::duration took{};
+  world.net.start(world.client, [&](shard& s) -> task<> {
+    auto peer = co_await s.connect(world.where(), {.stream = {.keep_alive = true,
+                                                              .keep_alive_idle = 5s,
+                                                              .keep_alive_interval = 2s,
+                                                              .keep_alive_probes = 3}});
+    world.link.set_down(true);
+    const auto begun = s.now();
+    std::array<std::byte, 5> back;
+    auto got = co_await peer.read_some(back).nothrow();
+    why = got.ec;
+    took = s.now() - begun;
+    world.link.set_down(false);
+    world.stop();
+  });
+  world.net.run();
+  CHECK(why == std::errc::timed_out);
+  CHECK(took >= 5s + 3 * 2s - 100ms);
+  CHECK(took <= 5s + 3 * 2s + 100ms);
+}
+
 TEST_CASE("a_bad_address_is_refused_by_name") {
   weir::sim::network net;
   CHECK_THROWS_WITH_AS(net.add_host("10.0.0.300/24"), doctest::Contains("10.0.0.300"),

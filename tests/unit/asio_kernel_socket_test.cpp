@@ -35,10 +35,74 @@ const endpoint any_port{"127.0.0.1", 0};
 }  // namespace
 
 TEST_CASE("addresses_survive_the_way_through_sockaddr") {
-  for (auto text : {"127.0.0.1:7", "255.1.2.3:65535", "[::1]:80", "[2001:db8::1:2]:9"}) {
+  for (auto text : {"127.0.0.1:7", "255.1.2.3:65535", "[::1]:80", "[2001:db8::1:2]:9",
+                    "[fe80::1]:80", "[fe80::1%7]:80", "[fe80::aa:1%4294967295]:80"}) {
     auto where = *endpoint::parse(text);
     CHECK(socket_address(where).to_endpoint() == where);
   }
+}
+
+TEST_CASE("zones_of_link_local_addresses_are_read_written_and_kept_apart") {
+  using weir::ip_address;
+  const auto plain = *ip_address::parse("fe80::1");
+  CHECK(plain.zone() == 0);
+  const auto two = *ip_address::parse("fe80::1%2");
+  CHECK(two.zone() == 2);
+  CHECK(two != plain);
+  CHECK(two == plain.with_zone(2));
+  CHECK(two.with_zone(0) == plain);
+  CHECK(two.is_link_local());
+  CHECK(two.to_string() == "fe80::1%2");
+  CHECK(endpoint(two, 80).to_string() == "[fe80::1%2]:80");
+  CHECK(ip_address::parse("fe80::1%lo")->zone() == 1);
+  CHECK(endpoint::parse("[fe80::1%lo]:80") == endpoint("fe80::1%1", 80));
+  for (const char* wrong : {"fe80::1%", "fe80::1%0", "fe80::1%weir-nowhere", "fe80::1%4294967296",
+                            "::1%1", "2001:db8::1%1", "127.0.0.1%1", "fe80:0:0:1::1", "%1",
+                            "fe80::1%1%1", "fe80::1%a-name-that-no-interface-can-have"})
+    CHECK_FALSE(ip_address::parse(wrong));
+  CHECK(ip_address::loopback_v6().with_zone(3) == ip_address::loopback_v6());
+  CHECK(ip_address::loopback_v4().with_zone(3).zone() == 0);
+  CHECK(sizeof(endpoint) == 20);
+}
+
+TEST_CASE("probes_and_headers_are_told_to_the_kernel") {
+  for (const char* own : {"127.0.0.1", "::1"}) {
+    const bool v4 = endpoint(own, 0).address.is_v4();
+    auto fd = open_connector({own, 9},
+                             {.stream = {.keep_alive = true,
+                                         .keep_alive_idle = std::chrono::milliseconds(1500),
+                                         .keep_alive_interval = std::chrono::seconds(3),
+                                         .keep_alive_probes = 4,
+                                         .dscp = 46,
+                                         .ttl = 17},
+                              .interface = "lo"},
+                             {}, mode::non_blocking);
+    REQUIRE(fd);
+    CHECK(option(fd->get(), SOL_SOCKET, SO_KEEPALIVE) == 1);
+    CHECK(option(fd->get(), IPPROTO_TCP, TCP_KEEPIDLE) == 2);
+    CHECK(option(fd->get(), IPPROTO_TCP, TCP_KEEPINTVL) == 3);
+    CHECK(option(fd->get(), IPPROTO_TCP, TCP_KEEPCNT) == 4);
+    const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+    CHECK(option(fd->get(), level, v4 ? IP_TOS : IPV6_TCLASS) == 46 << 2);
+    CHECK(option(fd->get(), level, v4 ? IP_TTL : IPV6_UNICAST_HOPS) == 17);
+    CHECK(option(fd->get(), SOL_SOCKET, SO_BINDTOIFINDEX) == 1);
+  }
+  auto nowhere =
+      open_connector({"127.0.0.1", 9}, {.interface = "weir-nowhere"}, {}, mode::non_blocking);
+  REQUIRE_FALSE(nowhere);
+  CHECK(nowhere.error() == std::errc::no_such_device);
+}
+
+TEST_CASE("a_listener_of_several_paths_is_one_where_the_kernel_can") {
+  constexpr int multipath = 262;
+  listen_options how;
+  how.mptcp = true;
+  auto fd = open_listener(any_port, how, {}, mode::non_blocking);
+  if (!fd) {
+    CHECK(fd.error() == std::errc::operation_not_supported);
+    return;
+  }
+  CHECK(option(fd->get(), SOL_SOCKET, SO_PROTOCOL) == multipath);
 }
 
 TEST_CASE("wildcards_need_permission_in_as_many_words") {

@@ -116,6 +116,16 @@ weir::task<> keep_alive(weir::tcp_stream& peer) {
   }
 }
 
+weir::task<> answer_while_wanted(weir::tcp_stream& peer, weir::task<std::string> work) {
+  auto first = co_await weir::when_any(std::move(work), peer.peer_closed());
+  if (first.index() == 0) co_await peer.write_all(*first.get<0>());
+}
+
+weir::task<std::string> for_a_while(weir::duration time) {
+  co_await weir::sleep_for(time);
+  co_return "done";
+}
+
 weir::task<std::size_t> whole_request(weir::tcp_stream& peer, std::span<std::byte> into) {
   co_return co_await peer.read_exactly(into);
 }
@@ -239,6 +249,12 @@ TEST_CASE("cancellation") {
     auto client = co_await weir::connect(listener.local_endpoint());
     co_await client.write_all("echo");
     co_await client.read_exactly(four);
+    pair r;
+    co_await make_pair(s, r);
+    co_await cancellation::answer_while_wanted(r.server, cancellation::for_a_while(1ms));
+    co_await r.client.read_exactly(four);
+    r.client.close();
+    co_await cancellation::answer_while_wanted(r.server, cancellation::for_a_while(1h));
     pair q;
     co_await make_pair(s, q);
     servers.spawn(cancellation::keep_alive(q.server));

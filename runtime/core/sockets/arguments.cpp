@@ -15,6 +15,14 @@ bool is_mapped(const ip_address& address) {
   return address.is_v6() && std::ranges::equal(address.bytes().first(12), prefix);
 }
 
+bool is_dscp(std::optional<std::uint8_t> value) { return value.value_or(0) < 64; }
+bool is_ttl(std::optional<std::uint8_t> value) { return value.value_or(1) != 0; }
+/// What Linux takes (MAX_TCP_KEEPIDLE).
+bool is_keep_alive_time(std::optional<duration> value) {
+  constexpr duration longest = std::chrono::seconds(32767);
+  return !value || (*value > duration{} && *value <= longest);
+}
+
 bool is_one_host(const ip_address& address) {
   return !address.is_multicast() && !address.is_limited_broadcast() && !is_mapped(address);
 }
@@ -27,10 +35,24 @@ std::error_code check_local(const endpoint& local, bool allow_wildcard) {
   return {};
 }
 
+std::error_code check_options(const stream_options& options) {
+  const auto probes = options.keep_alive_probes.value_or(1);
+  const bool good = is_dscp(options.dscp) && is_ttl(options.ttl) && probes >= 1 && probes <= 127 &&
+                    is_keep_alive_time(options.keep_alive_idle) &&
+                    is_keep_alive_time(options.keep_alive_interval);
+  return good ? std::error_code() : code(std::errc::invalid_argument);
+}
+
+std::error_code check_options(const udp_options& options) {
+  const bool good = is_dscp(options.dscp) && is_ttl(options.ttl);
+  return good ? std::error_code() : code(std::errc::invalid_argument);
+}
+
 std::error_code check_connect(const endpoint& remote, const connect_options& options) {
   if (remote.address.is_unspecified() || remote.port == 0)
     return code(std::errc::address_not_available);
   if (!is_one_host(remote.address)) return code(std::errc::invalid_argument);
+  if (auto error = check_options(options.stream)) return error;
   const auto& local = options.local.address;
   if (local.is_unspecified()) return {};
   if (local.family() != remote.address.family())

@@ -16,6 +16,21 @@ std::error_code check_local(const endpoint& local, bool allow_wildcard);
 /// address_family_not_supported: the local address is of the other family.
 std::error_code check_connect(const endpoint& remote, const connect_options& options);
 
+/// invalid_argument: a number that is out of its bounds.
+std::error_code check_options(const stream_options& options);
+std::error_code check_options(const udp_options& options);
+
+/// operation_not_supported: what only the kernel has is asked of other sockets.
+template <class Options>
+std::error_code check_interface(const Options& options, const endpoint& local,
+                                const endpoint& remote, bool on_kernel) {
+  bool asked =
+      !options.interface.empty() || local.address.zone() != 0 || remote.address.zone() != 0;
+  if constexpr (requires { options.mptcp; }) asked = asked || options.mptcp;
+  return asked && !on_kernel ? std::make_error_code(std::errc::operation_not_supported)
+                             : std::error_code();
+}
+
 /// Of a datagram's destination, for a socket of this family: address_family_not_supported;
 /// invalid_argument: not one host, or port 0. (Linux takes "any" for loopback; no other back end
 /// does. A subnet's broadcast address only the back end knows.)

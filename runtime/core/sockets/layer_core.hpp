@@ -27,6 +27,11 @@ class layer_core : public stream_core {
 
   socket_base& socket() { return socket_; }
 
+  /// The inner stream's: it is the one that is cancelled, too.
+  void start_peer_end(peer_end_operation& op) override {
+    op.socket = &inner_.socket();
+    op.socket->at->start_peer_end(op);
+  }
   endpoint local_endpoint(const socket_base&) const override { return inner_.local_endpoint(); }
   endpoint remote_endpoint(const socket_base&) const override { return inner_.remote_endpoint(); }
 

@@ -113,6 +113,60 @@ void stream_core::cancel_read(read_operation& op) noexcept {
   end_read(op, canceled_error());
 }
 
+// --- The peer's end.
+
+std::optional<std::error_code> stream_core::known_end(const socket_base& s) const noexcept {
+  if (s.failure != 0) return failure_of(s);
+  if (s.received_all) return std::error_code();
+  return peer_end(s);
+}
+
+void stream_core::start_peer_end(peer_end_operation& op) {
+  auto& s = *op.socket;
+  auto known = known_end(s);
+  if (!known) {
+    if (const auto error = watch_end(s)) return op.complete(error);
+    known = peer_end(s);  // it came while this was asked
+  }
+  if (known) {
+    if (!s.end_awaited) unwatch_end(s);
+    op.why = *known;
+    return op.complete();
+  }
+  s.end_awaited = true;
+  end_waiters_.push_back(op);
+}
+
+void stream_core::tell_end(socket_base& s) {
+  const auto known = known_end(s);
+  const auto failed = known ? std::error_code() : watch_end(s);
+  if (!known && !failed) return;
+  s.end_awaited = false;
+  unwatch_end(s);
+  for (auto left = end_waiters_.size(); left > 0; --left) {
+    auto& op = *end_waiters_.pop_front();
+    if (op.socket != &s) {
+      end_waiters_.push_back(op);
+      continue;
+    }
+    op.why = known.value_or(std::error_code());
+    op.complete(failed);
+  }
+}
+
+void stream_core::cancel_peer_end(peer_end_operation& op) noexcept {
+  auto& s = *op.socket;
+  end_waiters_.remove(op);
+  bool others = false;
+  for (const auto* one = end_waiters_.front(); one != nullptr; one = end_waiters_.after(*one))
+    others = others || one->socket == &s;
+  if (!others) {
+    s.end_awaited = false;
+    unwatch_end(s);
+  }
+  op.complete(canceled_error());
+}
+
 // --- Writing.
 
 void stream_core::start_write(write_operation& op) {

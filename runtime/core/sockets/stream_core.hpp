@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <system_error>
 
@@ -21,6 +22,8 @@ class stream_core : public home {
   void cancel_read(read_operation& op) noexcept final;
   void start_write(write_operation& op) final;
   void cancel_write(write_operation& op) noexcept final;
+  void start_peer_end(peer_end_operation& op) override;
+  void cancel_peer_end(peer_end_operation& op) noexcept override;
   std::error_code shutdown_send(socket_base& s) noexcept final;
   void close(socket_base& s) noexcept final { give_up(s, false); }
   void abort(socket_base& s) noexcept final { give_up(s, true); }
@@ -51,6 +54,17 @@ class stream_core : public home {
   /// No write waits: the sending direction ends now.
   virtual std::error_code send_fin(socket_base& s) noexcept = 0;
 
+  /// Nothing while the peer may send; else why the connection broke, or no error. Of what is
+  /// beyond rx_data and unread.
+  virtual std::optional<std::error_code> peer_end(const socket_base&) const noexcept {
+    return std::nullopt;
+  }
+  /// Somebody waits for it: look_for_end() follows when it may be there, until unwatch_end().
+  virtual std::error_code watch_end(socket_base&) {
+    return std::make_error_code(std::errc::operation_not_supported);
+  }
+  virtual void unwatch_end(socket_base&) noexcept {}
+
   /// The handle is gone, no operation waits.
   virtual void give_up(socket_base& s, bool reset) noexcept = 0;
 
@@ -63,7 +77,11 @@ class stream_core : public home {
   static void note_end(socket_base& s, std::error_code why = {}) noexcept;
   void receiving_over(socket_base& s, std::error_code why = {}) {
     note_end(s, why);
+    look_for_end(s);
     bytes_came(s);
+  }
+  void look_for_end(socket_base& s) {
+    if (s.end_awaited) tell_end(s);
   }
 
   /// `n` bytes of the first writes have gone.
@@ -88,10 +106,14 @@ class stream_core : public home {
   static std::error_code failure_of(const socket_base& s);
 
  private:
+  std::optional<std::error_code> known_end(const socket_base& s) const noexcept;
+  void tell_end(socket_base& s);
   static void note_failure(socket_base& s, std::error_code why) noexcept;
   bool finish_read(socket_base& s);
   void pop_writer(socket_base& s, std::error_code outcome) noexcept;
   void after_writes(socket_base& s) noexcept;
+
+  stack::intrusive_queue<peer_end_operation> end_waiters_;
 };
 
 }  // namespace weir::detail

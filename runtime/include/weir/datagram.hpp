@@ -21,7 +21,7 @@ enum class ecn_mark : std::uint8_t {
 /// Which of a machine's own addresses a datagram came to or leaves from, and through which
 /// interface.
 struct datagram_path {
-  ip_address address;           ///< unspecified: the one that routing chooses
+  ip_address address = {};      ///< unspecified: the one that routing chooses
   std::uint32_t interface = 0;  ///< its index (if_nametoindex(3)); 0: routing's choice
 };
 
@@ -33,8 +33,8 @@ struct incoming_datagram {
   /// Not 0 (udp_options::gro only): these are several datagrams in a row from one sender, of so
   /// many bytes each, the last of what is left.
   std::size_t segment = 0;
-  endpoint from;
-  datagram_path to;  ///< what it was sent to; answer through it with outgoing_datagram::from
+  endpoint from = {};
+  datagram_path to = {};  ///< what it was sent to; answer through it with outgoing_datagram::from
   ecn_mark mark = ecn_mark::not_capable;
 
   std::span<std::byte> bytes() const { return buffer.first(n); }

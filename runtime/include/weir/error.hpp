@@ -48,6 +48,13 @@ struct transfer {
   explicit operator bool() const { return !ec; }
 };
 
+/// How the peer's sending ended (any_stream::peer_closed()).
+struct peer_end {
+  std::error_code ec;   ///< of the wait: why it is not known
+  std::error_code why;  ///< that the connection broke; none: it has sent all that it had to
+  explicit operator bool() const { return !ec; }
+};
+
 inline std::error_code canceled_error() {
   return std::make_error_code(std::errc::operation_canceled);
 }

@@ -42,6 +42,11 @@ struct listen_options {
   /// too, beside the stack's; else the name of a [network.NAME] of the configuration. One that is
   /// not there: operation_not_supported.
   std::string_view network = {};
+  /// Only what comes through this interface, as SO_BINDTODEVICE has it (kernel sockets).
+  std::string_view interface = {};
+  /// Clients may use several paths for a connection (Multipath TCP, RFC 8684), where the kernel can
+  /// and they want to; others are served as ever (kernel sockets).
+  bool mptcp = false;
 };
 
 struct stream_options {
@@ -49,6 +54,13 @@ struct stream_options {
   std::optional<std::uint32_t> receive_buffer = {};  ///< bytes
   std::optional<std::uint32_t> send_buffer = {};     ///< bytes
   std::optional<bool> keep_alive = {};
+  /// Of keep_alive: silence before the peer is probed, time between probes, and how many without an
+  /// answer end the connection (timed_out). Kernel sockets count whole seconds, rounded up.
+  std::optional<duration> keep_alive_idle = {};
+  std::optional<duration> keep_alive_interval = {};
+  std::optional<std::uint8_t> keep_alive_probes = {};  ///< 1 to 127
+  std::optional<std::uint8_t> dscp = {};  ///< 0 to 63: how routers are to treat it (RFC 2474)
+  std::optional<std::uint8_t> ttl = {};   ///< of its packets, 1 to 255; IPv6's hop limit
   /// How long the peer may leave unacknowledged, or behind a closed window, what was written; then
   /// the connection fails with timed_out. 0: never for want of a window.
   std::optional<duration> user_timeout = {};
@@ -58,7 +70,9 @@ struct stream_options {
 struct connect_options {
   endpoint local = {};  ///< to bind to; unspecified and port 0: chosen by the back end
   stream_options stream = {};
-  std::string_view network = {};  ///< as listen_options::network
+  std::string_view network = {};    ///< as listen_options::network
+  std::string_view interface = {};  ///< only through this one (kernel sockets)
+  bool mptcp = false;               ///< as listen_options::mptcp
 };
 
 struct udp_options {
@@ -69,7 +83,10 @@ struct udp_options {
   /// Datagrams of one sender that arrive together may be received as one piece, told by
   /// incoming_datagram::segment: many for the price of one. Only receive_batch() receives then.
   bool gro = false;
-  std::string_view network = {};  ///< as listen_options::network
+  std::optional<std::uint8_t> dscp = {};  ///< as stream_options::dscp
+  std::optional<std::uint8_t> ttl = {};   ///< as stream_options::ttl
+  std::string_view network = {};          ///< as listen_options::network
+  std::string_view interface = {};        ///< only through this one (kernel sockets)
 };
 
 /// Of shard::listen_any_udp().

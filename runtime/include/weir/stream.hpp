@@ -90,6 +90,15 @@ class any_stream {
     return detail::request<detail::owned_write_awaiter>({&socket(), std::move(bytes), "write_all"});
   }
 
+  /// Waits until the peer has ended its sending direction or the connection has broken, and reads
+  /// nothing: for whoever works on an answer, and wants to know whether somebody still wants it.
+  /// What was sent before is read as ever; so is the end. Several may wait, beside reads and
+  /// writes. A layer (TLS) gives what the stream under it does. Errors: operation_not_supported
+  /// (the stack on a thread of its own, and what is no socket).
+  detail::request<detail::peer_end_awaiter> peer_closed() {
+    return detail::request<detail::peer_end_awaiter>({&socket()});
+  }
+
   /// Half-close: the peer reads end of stream after what was written; reading goes on. Once is
   /// enough, more changes nothing. Throws not_connected where the connection has ended.
   void shutdown_send();

@@ -26,7 +26,8 @@ asio_transport::asio_transport(asio_driver& completions, const config& settings,
       settings_(&settings),
       family_(family != nullptr ? std::move(family) : std::make_shared<shard_family>()),
       datagrams_(*this, completions, settings),
-      now_(completions.now()) {}
+      now_(completions.now()),
+      ends_(completions, *this) {}
 
 asio_transport::~asio_transport() {
   abandon();

@@ -10,6 +10,7 @@
 #include "observe/snapshot.hpp"
 #include "transport/asio/asio_datagrams.hpp"
 #include "transport/asio/asio_socket.hpp"
+#include "transport/kernel/end_watch.hpp"
 #include "transport/kernel/listener_groups.hpp"
 
 namespace weir {
@@ -30,7 +31,10 @@ struct asio_transport_counters {
   std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
 };
 
-class asio_transport final : public transport, public adopts_sockets, public observable {
+class asio_transport final : public transport,
+                             public adopts_sockets,
+                             public observable,
+                             private end_watch::client {
  public:
   asio_transport(asio_driver& completions, const config& settings,
                  std::shared_ptr<shard_family> family = nullptr);
@@ -40,6 +44,7 @@ class asio_transport final : public transport, public adopts_sockets, public obs
     transport::attach(owner);
     datagrams_.attach(owner);
   }
+  bool on_kernel() const noexcept override { return true; }
   std::string_view name() const override { return "asio"; }
   result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
   void start_connect(connect_operation& op) override;
@@ -112,6 +117,14 @@ class asio_transport final : public transport, public adopts_sockets, public obs
   void accept_wanted(listener_socket& l, accept_operation& op) override;
   void stop_listening(listener_socket& l) noexcept override;
 
+  // stream_core, of the peer's end
+  std::optional<std::error_code> peer_end(const socket_base& s) const noexcept override {
+    return end_watch::end_of(native_handle(s));
+  }
+  std::error_code watch_end(socket_base& s) override { return ends_.want(native_handle(s), s); }
+  void unwatch_end(socket_base& s) noexcept override { ends_.forget(native_handle(s)); }
+  void end_may_be_there(socket_base& s) override { look_for_end(s); }
+
   asio_driver* driver_;
   const config* settings_;
   std::shared_ptr<shard_family> family_;
@@ -124,6 +137,7 @@ class asio_transport final : public transport, public adopts_sockets, public obs
   instant now_;
   lending_pool lending_{lending_size, lending_limit};
   asio_transport_counters counters_;
+  end_watch ends_;
 };
 
 }  // namespace weir::detail

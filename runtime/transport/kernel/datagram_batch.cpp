@@ -1,3 +1,4 @@
+// The headers and control messages of a batch, written and read, and the two calls that move it.
 #include "transport/kernel/datagram_batch.hpp"
 
 #include <netinet/in.h>
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "transport/kernel/kernel_address.hpp"
 #include "transport/kernel/kernel_datagram.hpp"
 #include "weir/udp.hpp"
 
@@ -23,8 +25,7 @@ namespace weir::detail::kernel {
 namespace {
 
 /// Of one datagram: an address with its interface, the traffic class, a segment's size.
-constexpr std::size_t control_size =
-    CMSG_SPACE(sizeof(in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int));
+constexpr std::size_t control_size = CMSG_SPACE(sizeof(in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int));
 
 struct message {
   sockaddr_in6 address;  // large enough for IPv4 too
@@ -57,9 +58,8 @@ void read_detail(const cmsghdr* said, incoming_datagram& out) {
               static_cast<std::uint32_t>(info.ipi_ifindex)};
   } else if (is(IPPROTO_IPV6, IPV6_PKTINFO)) {
     const auto info = value_in<in6_pktinfo>(said);
-    std::array<std::uint8_t, 16> bytes;
-    std::memcpy(bytes.data(), &info.ipi6_addr, bytes.size());
-    out.to = {ip_address::v6(bytes), static_cast<std::uint32_t>(info.ipi6_ifindex)};
+    const auto interface = static_cast<std::uint32_t>(info.ipi6_ifindex);
+    out.to = {address_from(info.ipi6_addr, interface), interface};
   }
 }
 
@@ -100,16 +100,15 @@ class control_writer {
 };
 
 void write_path(control_writer& control, ip_family family, const datagram_path& from) {
-  const auto bytes = from.address.bytes();
   if (family == ip_family::v4) {
     in_pktinfo info{};
     info.ipi_ifindex = static_cast<int>(from.interface);
-    std::memcpy(&info.ipi_spec_dst, bytes.data(), sizeof info.ipi_spec_dst);
+    std::memcpy(&info.ipi_spec_dst, from.address.bytes().data(), sizeof info.ipi_spec_dst);
     return control.add(IPPROTO_IP, IP_PKTINFO, info);
   }
   in6_pktinfo info{};
   info.ipi6_ifindex = from.interface;
-  if (from.address.is_v6()) std::memcpy(&info.ipi6_addr, bytes.data(), sizeof info.ipi6_addr);
+  if (from.address.is_v6()) info.ipi6_addr = address_to(from.address);
   control.add(IPPROTO_IPV6, IPV6_PKTINFO, info);
 }
 
@@ -129,7 +128,7 @@ void write_message(msghdr& header, message& at, const datagram_socket& socket,
   if (what.mark != ecn_mark::not_capable) {
     const bool v4 = socket.family == ip_family::v4;
     control.add(v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TOS : IPV6_TCLASS,
-                static_cast<int>(what.mark));
+                socket.traffic_class | static_cast<int>(what.mark));
   }
   if (what.segment != 0 && what.segment < what.bytes.size())
     control.add(IPPROTO_UDP, UDP_SEGMENT, static_cast<std::uint16_t>(what.segment));
@@ -137,10 +136,20 @@ void write_message(msghdr& header, message& at, const datagram_socket& socket,
   header.msg_controllen = control.size();
 }
 
+/// Whether a socket can be bound to it.
+bool is_own(const ip_address& address) {
+  const unique_fd probe(
+      ::socket(address.is_v4() ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const socket_address at({address, 0});
+  return !probe || ::bind(probe.get(), at.data(), at.size) == 0 || errno != EADDRNOTAVAIL;
+}
+
 /// Of the datagram that could not be sent.
 std::error_code sending_error(int number, const outgoing_datagram& what) {
   if (number == EAGAIN) return std::make_error_code(std::errc::operation_would_block);
-  if (number == EINVAL && !what.from.address.is_unspecified())
+  const auto& source = what.from.address;
+  // The kernel has these words for other mistakes, too.
+  if ((number == EINVAL || number == ENETUNREACH) && !source.is_unspecified() && !is_own(source))
     return std::make_error_code(std::errc::address_not_available);
   if (number == EINVAL && what.segment != 0)
     return std::make_error_code(std::errc::message_size);  // as older kernels say it

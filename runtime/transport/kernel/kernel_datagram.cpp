@@ -26,6 +26,8 @@ std::error_code set_options(int fd, const endpoint& local, const udp_options& op
     auto bytes = std::min<std::uint32_t>(*options.receive_buffer, INT_MAX / 2);
     if (auto ec = set(fd, SOL_SOCKET, SO_RCVBUF, static_cast<int>(bytes))) return ec;
   }
+  if (auto ec = bind_to_interface(fd, options.interface)) return ec;
+  if (auto ec = set_header(fd, options.dscp, options.ttl)) return ec;
   return show_details(fd, local.address.family(), options.gro);
 }
 

@@ -3,6 +3,7 @@
 #include "transport/kernel/kernel_socket.hpp"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
@@ -13,41 +14,24 @@
 #include <cstdio>
 #include <cstring>
 
+#include "transport/kernel/kernel_address.hpp"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
 namespace weir::detail::kernel {
 
 socket_address::socket_address(const endpoint& where) {
-  auto bytes = where.address.bytes();
-  if (where.address.is_v4()) {
-    sockaddr_in v4{};
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(where.port);
-    std::memcpy(&v4.sin_addr, bytes.data(), bytes.size());
-    std::memcpy(&storage, &v4, sizeof v4);
-    size = sizeof v4;
-  } else {
-    sockaddr_in6 v6{};
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(where.port);
-    std::memcpy(&v6.sin6_addr, bytes.data(), bytes.size());
-    std::memcpy(&storage, &v6, sizeof v6);
-    size = sizeof v6;
-  }
+  sockaddr_in6 address;
+  size = write_address(address, where);
+  std::memcpy(&storage, &address, sizeof address);
 }
 
 endpoint socket_address::to_endpoint() const {
-  if (storage.ss_family == AF_INET) {
-    sockaddr_in v4;
-    std::memcpy(&v4, &storage, sizeof v4);
-    return {ip_address::v4(ntohl(v4.sin_addr.s_addr)), ntohs(v4.sin_port)};
-  }
-  if (storage.ss_family == AF_INET6) {
-    sockaddr_in6 v6;
-    std::memcpy(&v6, &storage, sizeof v6);
-    std::array<std::uint8_t, 16> bytes;
-    std::memcpy(bytes.data(), &v6.sin6_addr, bytes.size());
-    return {ip_address::v6(bytes), ntohs(v6.sin6_port)};
-  }
-  return {};
+  sockaddr_in6 address;
+  std::memcpy(&address, &storage, sizeof address);
+  return endpoint_from(address);
 }
 
 endpoint local_endpoint_of(int fd) {
@@ -94,6 +78,20 @@ std::error_code set_congestion(int fd, const config& settings) {
   return std::make_error_code(std::errc::operation_not_supported);
 }
 
+std::error_code apply_probes(int fd, const stream_options& options) {
+  const auto seconds = [](duration of) {
+    return static_cast<int>(std::chrono::ceil<std::chrono::seconds>(of).count());
+  };
+  if (options.keep_alive_idle)
+    if (auto ec = set(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds(*options.keep_alive_idle))) return ec;
+  if (options.keep_alive_interval)
+    if (auto ec = set(fd, IPPROTO_TCP, TCP_KEEPINTVL, seconds(*options.keep_alive_interval)))
+      return ec;
+  if (options.keep_alive_probes)
+    return set(fd, IPPROTO_TCP, TCP_KEEPCNT, *options.keep_alive_probes);
+  return {};
+}
+
 /// What the configuration says about every TCP socket.
 std::error_code apply_settings(int fd, const config& settings, const stream_options& over) {
   stream_options effective = over;
@@ -108,10 +106,14 @@ std::error_code apply_settings(int fd, const config& settings, const stream_opti
   return apply(fd, effective);
 }
 
-result<unique_fd> open_socket(ip_family family, mode how) {
+result<unique_fd> open_socket(ip_family family, mode how, bool mptcp, std::string_view interface) {
   int kind = SOCK_STREAM | SOCK_CLOEXEC | (how == mode::non_blocking ? SOCK_NONBLOCK : 0);
-  unique_fd fd(::socket(family == ip_family::v4 ? AF_INET : AF_INET6, kind, IPPROTO_TCP));
+  unique_fd fd(::socket(family == ip_family::v4 ? AF_INET : AF_INET6, kind,
+                        mptcp ? IPPROTO_MPTCP : IPPROTO_TCP));
+  // A kernel that was built without it.
+  if (!fd && mptcp && errno == EPROTONOSUPPORT) return std::errc::operation_not_supported;
   if (!fd) return last_error();
+  if (auto ec = bind_to_interface(fd.get(), interface)) return ec;
   // A v6 socket is v6 only: one that took v4 as well would make a [::] listener reach further than
   // it says.
   if (family == ip_family::v6)
@@ -135,10 +137,32 @@ std::error_code check(const listen_options& options, const config& settings) {
 
 }  // namespace
 
+std::error_code set_header(int fd, std::optional<std::uint8_t> dscp,
+                           std::optional<std::uint8_t> ttl) {
+  if (!dscp && !ttl) return {};
+  int family = AF_INET;
+  socklen_t size = sizeof family;
+  if (::getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0) return last_error();
+  const bool v4 = family == AF_INET;
+  const int level = v4 ? IPPROTO_IP : IPPROTO_IPV6;
+  if (dscp)
+    if (auto ec = set(fd, level, v4 ? IP_TOS : IPV6_TCLASS, *dscp << 2)) return ec;
+  return ttl ? set(fd, level, v4 ? IP_TTL : IPV6_UNICAST_HOPS, *ttl) : std::error_code{};
+}
+
+std::error_code bind_to_interface(int fd, std::string_view name) {
+  if (name.empty()) return {};
+  // One byte more would be another interface's name.
+  if (name.size() >= IFNAMSIZ) return std::make_error_code(std::errc::no_such_device);
+  const auto size = static_cast<socklen_t>(name.size());
+  return ::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.data(), size) == 0 ? std::error_code{}
+                                                                               : last_error();
+}
+
 result<unique_fd> open_listener(const endpoint& local, const listen_options& options,
                                 const config& settings, mode how) {
   if (auto ec = check(options, settings)) return ec;
-  auto fd = open_socket(local.address.family(), how);
+  auto fd = open_socket(local.address.family(), how, options.mptcp, options.interface);
   if (!fd) return fd;
   if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1)) return ec;
   if (options.sharing.value_or(settings.listen.sharing) == sharing::sharded)
@@ -163,7 +187,7 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
 
 result<unique_fd> open_connector(const endpoint& remote, const connect_options& options,
                                  const config& settings, mode how) {
-  auto fd = open_socket(remote.address.family(), how);
+  auto fd = open_socket(remote.address.family(), how, options.mptcp, options.interface);
   if (!fd) return fd;
   if (auto ec = apply_settings(fd->get(), settings, options.stream)) return ec;
   const auto& local = options.local;
@@ -190,6 +214,8 @@ std::error_code apply(int fd, const stream_options& options) {
     if (auto ec = set(fd, IPPROTO_TCP, TCP_NODELAY, *options.nodelay)) return ec;
   if (options.keep_alive)
     if (auto ec = set(fd, SOL_SOCKET, SO_KEEPALIVE, *options.keep_alive)) return ec;
+  if (auto ec = apply_probes(fd, options)) return ec;
+  if (auto ec = set_header(fd, options.dscp, options.ttl)) return ec;
   if (options.user_timeout) {
     // Whole milliseconds, of which 0 would mean none.
     const auto ms = std::chrono::ceil<std::chrono::milliseconds>(*options.user_timeout).count();

@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <optional>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -64,6 +66,12 @@ result<unique_fd> open_connector(const endpoint& remote, const connect_options& 
 
 /// Sets what is set; stops at the first that fails.
 std::error_code apply(int fd, const stream_options& options);
+
+/// What of the IP header the options of streams and of UDP sockets choose.
+std::error_code set_header(int fd, std::optional<std::uint8_t> dscp,
+                           std::optional<std::uint8_t> ttl);
+/// Nothing where no name is given. no_such_device.
+std::error_code bind_to_interface(int fd, std::string_view name);
 
 /// The next close(2) sends a reset and drops what was not delivered.
 void reset_on_close(int fd) noexcept;

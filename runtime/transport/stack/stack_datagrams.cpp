@@ -36,6 +36,8 @@ result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endp
   stack::udp_options how;
   if (share == sharing::sharded) how.sharing = stack::sharing_mode::sharded;
   if (options.receive_buffer) how.receive_buffer = *options.receive_buffer;
+  if (options.dscp) how.traffic_class = static_cast<std::uint8_t>(*options.dscp << 2);
+  if (options.ttl) how.ttl = *options.ttl;
   how.allow_wildcard = options.allow_wildcard.value_or(defaults_.allow_wildcard);
   auto id = remote == nullptr ? host_.udp_bind(local, how) : host_.udp_connect(*remote, local, how);
   if (!id) return id.error();
@@ -225,11 +227,13 @@ instant stack_datagrams::clock() {
 
 std::error_code stack_datagrams::send_segments(const socket& s, const outgoing_datagram& what) {
   if (what.from.interface != 0) return std::make_error_code(std::errc::no_such_device);
+  if (what.to.address.zone() != 0 || what.from.address.zone() != 0)
+    return std::make_error_code(std::errc::operation_not_supported);
   const stack::udp_header_choice header{what.from.address, static_cast<std::uint8_t>(what.mark)};
   auto left = what.bytes;
   do {
-    const auto one = left.first(what.segment == 0 ? left.size()
-                                                  : std::min(left.size(), what.segment));
+    const auto one =
+        left.first(what.segment == 0 ? left.size() : std::min(left.size(), what.segment));
     left = left.subspan(one.size());
     const auto sent =
         host_.udp_send(clock(), s.id, s.connected ? nullptr : &what.to, std::span(&one, 1), header);
@@ -241,6 +245,8 @@ std::error_code stack_datagrams::send_segments(const socket& s, const outgoing_d
 void stack_datagrams::start_send(send_datagram_operation& op) {
   const auto& s = static_cast<const socket&>(*op.socket);
   if (device_error_) return op.complete(device_error_);
+  if (op.to.address.zone() != 0)
+    return op.complete(std::make_error_code(std::errc::operation_not_supported));
   if (!op.batch.empty()) {
     std::error_code error;
     while (op.sent < op.batch.size() && !(error = send_segments(s, op.batch[op.sent]))) ++op.sent;

@@ -43,6 +43,11 @@ void apply(const stream_options& from, stack::tcp_options& to) {
   if (from.receive_buffer) to.receive_buffer = *from.receive_buffer;
   if (from.send_buffer) to.send_buffer = *from.send_buffer;
   if (from.keep_alive) to.keep_alive = *from.keep_alive;
+  if (from.keep_alive_idle) to.keep_alive_idle = *from.keep_alive_idle;
+  if (from.keep_alive_interval) to.keep_alive_interval = *from.keep_alive_interval;
+  if (from.keep_alive_probes) to.keep_alive_probes = *from.keep_alive_probes;
+  if (from.dscp) to.traffic_class = static_cast<std::uint8_t>(*from.dscp << 2);
+  if (from.ttl) to.ttl = *from.ttl;
   if (from.user_timeout) to.user_timeout = std::max(*from.user_timeout, duration{});
 }
 

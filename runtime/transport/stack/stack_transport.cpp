@@ -209,6 +209,7 @@ void stack_transport::handle(const stack::event& what) {
   if (s.kind == stream::role::connecting) return finish_connect(s, what.what);
   if (any(what.what, readable | failed)) {
     settle(s);
+    look_for_end(s);
     bytes_came(s);
   }
   if (any(what.what, writable | failed)) writes_released(s);
@@ -350,6 +351,12 @@ void stack_transport::give_up(socket_base& socket, bool reset) noexcept {
   else
     host_.close(now_, s.id);
   free_stream(s);
+}
+
+std::optional<std::error_code> stack_transport::peer_end(const socket_base& socket) const noexcept {
+  const auto id = static_cast<const stream&>(socket).id;
+  if (const auto why = host_.error(id)) return why;
+  return host_.peer_ended(id) ? std::optional(std::error_code()) : std::nullopt;
 }
 
 // --- Small things.

@@ -119,6 +119,8 @@ class stack_transport final : public transport,
   void take_out(socket_base& socket) override;
   std::error_code send_fin(socket_base& socket) noexcept override;
   void give_up(socket_base& socket, bool reset) noexcept override;
+  std::optional<std::error_code> peer_end(const socket_base& socket) const noexcept override;
+  std::error_code watch_end(socket_base&) override { return device_error_; }  // handle() looks
   void accept_wanted(listener_socket& socket, accept_operation& op) override;
   void accept_unwanted(listener_socket& socket) noexcept override;
   void stop_listening(listener_socket& socket) noexcept override;

@@ -17,6 +17,7 @@
 #include "core/sockets/socket_pool.hpp"
 #include "driver/uring/buffer_pool.hpp"
 #include "observe/snapshot.hpp"
+#include "transport/kernel/end_watch.hpp"
 #include "transport/kernel/listener_groups.hpp"
 #include "transport/uring/uring_datagrams.hpp"
 #include "transport/uring/uring_socket.hpp"
@@ -45,7 +46,10 @@ struct uring_transport_counters {
   std::uint64_t bytes_sent = 0;
 };
 
-class uring_transport final : public transport, public adopts_sockets, public observable {
+class uring_transport final : public transport,
+                              public adopts_sockets,
+                              public observable,
+                              private end_watch::client {
  public:
   struct limits {
     buffer_pool::shape buffers{.least_in_ring = 16};
@@ -61,6 +65,7 @@ class uring_transport final : public transport, public adopts_sockets, public ob
     transport::attach(owner);
     datagrams_.attach(owner);
   }
+  bool on_kernel() const noexcept override { return true; }
   std::string_view name() const override { return "uring"; }
 
   result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
@@ -107,6 +112,14 @@ class uring_transport final : public transport, public adopts_sockets, public ob
   static void listener_completed(ring_client& c, unsigned tag, std::int32_t result,
                                  std::uint32_t flags) noexcept;
   static uring_transport& home_of(socket_base& s) { return static_cast<uring_transport&>(*s.at); }
+
+  // stream_core, of the peer's end
+  std::optional<std::error_code> peer_end(const socket_base& s) const noexcept override {
+    return end_watch::end_of(native_handle(s));
+  }
+  std::error_code watch_end(socket_base& s) override { return ends_.want(native_handle(s), s); }
+  void unwatch_end(socket_base& s) noexcept override { ends_.forget(native_handle(s)); }
+  void end_may_be_there(socket_base& s) override { look_for_end(s); }
 
   // uring_transport.cpp: streams as such
   uring_stream& new_stream(int fd);
@@ -188,6 +201,7 @@ class uring_transport final : public transport, public adopts_sockets, public ob
   std::size_t closing_ = 0;
   instant retry_at_ = instant::never();  // of the listeners
   uring_transport_counters counters_;
+  end_watch ends_{driver_, *this};
 };
 
 }  // namespace weir::detail

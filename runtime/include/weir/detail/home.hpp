@@ -50,6 +50,7 @@ struct socket_base {
   bool clean_end : 1 = false;     // since the peer has sent all it had to
   bool send_closed : 1 = false;   // shutdown_send(): no more writes
   bool fin_waits : 1 = false;     // for the writers' queue to be empty
+  bool end_awaited : 1 = false;   // by a peer_end_operation
 };
 
 /// A buffer that a home lends to a reader; given back through home::release().
@@ -124,6 +125,14 @@ struct write_operation : operation, stack::queue_link<> {
   std::size_t part_offset = 0;
 };
 
+/// Waits for the end of what the peer sends, or of the connection, whatever is unread before it.
+struct peer_end_operation : operation, stack::queue_link<> {
+  peer_end_operation(socket_base& s, cancel_hook c) : operation(c), socket(&s) {}
+
+  socket_base* socket;
+  std::error_code why;  // that the connection broke; none: the peer has sent all that it had to
+};
+
 /// Takes the next connection of a listener.
 struct accept_operation : operation, stack::queue_link<> {
   accept_operation(listener_socket& s, cancel_hook c) : operation(c), socket(&s) {}
@@ -179,6 +188,11 @@ class home {
   virtual void start_write(write_operation& op) = 0;
   virtual void cancel_read(read_operation& op) noexcept = 0;
   virtual void cancel_write(write_operation& op) noexcept = 0;
+
+  virtual void start_peer_end(peer_end_operation& op) {
+    op.complete(std::make_error_code(std::errc::operation_not_supported));
+  }
+  virtual void cancel_peer_end(peer_end_operation&) noexcept {}
 
   /// Ends the sending direction after what was written.
   virtual std::error_code shutdown_send(socket_base& socket) noexcept = 0;

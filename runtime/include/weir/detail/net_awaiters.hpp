@@ -115,6 +115,37 @@ class [[nodiscard]] receive_awaiter : public read_operation {
   static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
 };
 
+/// peer_closed().
+class [[nodiscard]] peer_end_awaiter : public peer_end_operation {
+ public:
+  struct arguments {
+    socket_base* socket;
+  };
+  peer_end_awaiter(const arguments& of, duration limit)
+      : peer_end_operation(*of.socket,
+                           &hook<&peer_end_awaiter::request_cancel, &peer_end_awaiter::tell>) {
+    set_timeout(limit);
+  }
+
+  bool await_ready() noexcept { return false; }
+  template <weir_promise Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    return suspend(waiter, [this] { socket->at->start_peer_end(*this); });
+  }
+  peer_end await_resume() {
+    auto got = outcome();
+    if (got.ec) throw io_error(got.ec, "peer_closed");
+    return got;
+  }
+
+ protected:
+  peer_end outcome() const noexcept { return {final_error(), why}; }
+
+ private:
+  static void request_cancel(operation& op) noexcept;
+  static void tell(const detail::cancel_node& node, wait_told& out) noexcept;
+};
+
 /// write_some, write_all, gathered writes.
 class [[nodiscard]] write_awaiter : public write_operation {
  public:

@@ -1,5 +1,6 @@
 // Addresses as every layer of weir spells them: IPv4 and IPv6 addresses, endpoints (address and
-// port), prefixes. Values only: nothing here resolves a name or touches the system. Bytes are in
+// port), prefixes. Values only: nothing here resolves a name or touches the system, but for the
+// names of interfaces that zones are read with. Bytes are in
 // network order, ports in host order.
 #pragma once
 
@@ -78,6 +79,25 @@ class ip_address {
   constexpr bool is_link_local() const {
     return is_v4() ? bytes_[0] == 169 && bytes_[1] == 254
                    : bytes_[0] == 0xfe && (bytes_[1] & 0xc0) == 0x80;
+  }
+
+  /// The interface, by its index, that an IPv6 link-local address is meant on (RFC 4007); 0: none
+  /// is named. It stands in four bytes that are zero in such an address (RFC 4291 2.5.6), and is
+  /// part of its value. Written "fe80::1%2"; read with an interface's name, too.
+  constexpr std::uint32_t zone() const {
+    if (!is_v6() || bytes_[0] != 0xfe || bytes_[1] != 0x80 || bytes_[2] != 0 || bytes_[3] != 0)
+      return 0;
+    return std::uint32_t{bytes_[4]} << 24 | std::uint32_t{bytes_[5]} << 16 |
+           std::uint32_t{bytes_[6]} << 8 | std::uint32_t{bytes_[7]};
+  }
+  /// The same address in that zone; the address itself where it can have none.
+  constexpr ip_address with_zone(std::uint32_t interface) const {
+    auto out = *this;
+    if (!is_v6() || bytes_[0] != 0xfe || bytes_[1] != 0x80 || bytes_[2] != 0 || bytes_[3] != 0)
+      return out;
+    for (unsigned i = 0; i < 4; ++i)
+      out.bytes_[4 + i] = static_cast<std::uint8_t>(interface >> (24 - 8 * i));
+    return out;
   }
 
   std::string to_string() const;

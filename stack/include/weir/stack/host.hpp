@@ -142,6 +142,8 @@ class host {
   std::size_t lent_chunks() const;
   /// Whether the peer's FIN has been reached by the reader.
   bool at_end(socket_id id) const;
+  /// Whether it has come, read or not.
+  bool peer_ended(socket_id id) const;
   /// What ended the connection; no error while it lives or after an orderly end.
   std::error_code error(socket_id id) const;
   /// What ICMP or repeated timeouts said of late without ending the connection (RFC 9293 MUST-47,
