@@ -17,7 +17,7 @@ find tests -name '*.cpp' | sort | xargs awk '
   pending { name_in($0); pending = 0 }
   /^TEST_CASE\($/ { pending = 1 }
   /^TEST_CASE\("/ { name_in($0) }
-  /^(CONFORMANCE|ON_EVERY_BACKEND)\(/ { sub(/^[A-Z_]*\(/, ""); sub(/[),].*/, ""); print }
+  /^([A-Z]+_)?(CONFORMANCE|ON_EVERY_BACKEND)\(/ { sub(/^[A-Z_]*\(/, ""); sub(/[),].*/, ""); print }
 ' >"$names"
 
 awk -F'|' -v names="$names" '
