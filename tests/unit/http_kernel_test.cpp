@@ -60,7 +60,8 @@ TEST_CASE("a_file_that_is_taken_at_once_leaves_others_their_turn") {
     off_t largest_step = 0;
     bool over = false;
     const auto watch = [&]() -> task<> {
-      for (off_t before = size_of(watched.get()); !over;) {
+      auto before = size_of(watched.get());
+      while (!over) {
         co_await weir::yield();
         const auto now = size_of(watched.get());
         largest_step = std::max(largest_step, now - before);
