@@ -159,7 +159,8 @@ void connect_awaiter::request_cancel(operation& op) noexcept {
 void note_accepted(const accept_operation& op, std::error_code error, bool stopped) noexcept {
   const auto& on = op.owner();
   const auto* got = op.accepted;
-  const auto port = op.socket->local.port;
+  // (The listener may have gone meanwhile.)
+  const auto port = got == nullptr ? std::uint16_t{0} : got->at->local_endpoint(*got).port;
   probe::accept(on.index(), got, port, got == nullptr ? error.value() : 0);
   if (!on.recorder() || (got == nullptr && stopped)) return;
   flight_event event{.at = on.now(), .about = got, .port = port};
