@@ -53,6 +53,16 @@ task<> connect_and_stay(shard& s, weir::endpoint to, std::size_t count, weir::ev
   co_await leave.wait();
 }
 
+/// The most that `read` grows by while this coroutine waits for its next turn.
+task<> note_longest(const int& read, int& longest, const bool& ended) {
+  int last = 0;
+  while (!ended) {
+    co_await weir::yield();
+    longest = std::max(longest, read - last);
+    last = read;
+  }
+}
+
 }  // namespace
 
 TEST_CASE("an_accept_queue_is_shown_while_it_fills_and_when_it_has_drained") {
@@ -330,16 +340,8 @@ TEST_CASE("a_reader_that_never_has_to_wait_lets_others_run_all_the_same") {
       }
       ended = true;
     };
-    auto others = [&]() -> task<> {
-      int last = 0;
-      while (!ended) {
-        co_await weir::yield();
-        longest = std::max(longest, read - last);
-        last = read;
-      }
-    };
     const auto before = s.counters().budget_exhausted;
-    co_await weir::when_all(reads(), others());
+    co_await weir::when_all(reads(), note_longest(read, longest, ended));
     CHECK(s.counters().budget_exhausted - before >= bytes / 256 - 1);
   });
   w.net.start(w.client, [&](shard& s) -> task<> {
@@ -369,15 +371,7 @@ TEST_CASE("lines_that_are_in_a_readers_buffer_let_others_run_all_the_same") {
       while (co_await in.read_line()) ++read;
       ended = true;
     };
-    auto others = [&]() -> task<> {
-      int last = 0;
-      while (!ended) {
-        co_await weir::yield();
-        longest = std::max(longest, read - last);
-        last = read;
-      }
-    };
-    co_await weir::when_all(reads(), others());
+    co_await weir::when_all(reads(), note_longest(read, longest, ended));
   });
   w.net.start(w.client, [&](shard& s) -> task<> {
     auto peer = co_await s.connect({w.server.address(), 7});
