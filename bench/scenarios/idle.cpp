@@ -134,7 +134,8 @@ class crowd {
     while (!waiting_.empty()) {
       const auto oldest = waiting_.front();
       if (state_[oldest.client] != state::established) {
-        if (now - oldest.at < retry_ns) return;
+        // What was sent again below lies after `now`: no difference, it would wrap around.
+        if (oldest.at + retry_ns > now) return;
         ++retries_;
         open(oldest.client);
       }
