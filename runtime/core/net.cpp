@@ -232,7 +232,7 @@ void any_stream::shutdown_send(std::error_code& error) noexcept {
 }
 
 void tcp_stream::set_options(const stream_options& options) {
-  auto error = detail::check_options(options);
+  auto error = detail::check_open(options);
   if (!error) error = socket().at->set_options(socket(), options);
   if (error) throw io_error(error, "set_options");
 }

@@ -149,6 +149,7 @@ result<tcp_listener> shard::try_listen(const endpoint& local, const listen_optio
   assert(on_this_thread());
   const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
   if (auto error = detail::check_local(local, any)) return error;
+  if (auto error = detail::check_listen(options)) return error;
   const auto at = network(options.network);
   if (!at) return at.error();
   if (options.ask && !(*at)->asks()) return std::errc::operation_not_supported;
@@ -169,6 +170,7 @@ tcp_listener shard::listen_any(const any_destination& where, const listen_option
 result<tcp_listener> shard::try_listen_any(const any_destination& where,
                                            const listen_options& options) {
   assert(on_this_thread());
+  if (auto error = detail::check_listen(options)) return error;
   const auto at = network(options.network);
   if (!at) return at.error();
   auto socket = (*at)->listen_any(where, options);

@@ -38,7 +38,9 @@ struct options_out_of_their_bounds_are_invalid {
                            weir::stream_options{.keep_alive_probes = 0},
                            weir::stream_options{.keep_alive_probes = 128},
                            weir::stream_options{.dscp = 64},
-                           weir::stream_options{.ttl = 0}};
+                           weir::stream_options{.ttl = 0},
+                           weir::stream_options{.max_segment = 87},
+                           weir::stream_options{.max_segment = 32768}};
     for (const auto& how : wrong) {
       std::error_code seen;
       try {
@@ -49,7 +51,13 @@ struct options_out_of_their_bounds_are_invalid {
       CHECK(seen == std::errc::invalid_argument);
       const auto connected = co_await connecting({s.other->address, 9}, {.stream = how});
       CHECK(connected == std::errc::invalid_argument);
+      const auto listening = s.here.try_listen({s.address, 0}, {.stream = how});
+      REQUIRE_FALSE(listening.has_value());
+      CHECK(listening.error() == std::errc::invalid_argument);
     }
+    const auto corked = s.here.try_listen({s.address, 0}, {.stream = {.cork = true}});
+    REQUIRE_FALSE(corked.has_value());
+    CHECK(corked.error() == std::errc::invalid_argument);
     co_await echo_once(stream);
   }
   static task<> peer(side& s) {
@@ -85,6 +93,44 @@ struct options_of_probes_and_headers_are_taken_at_any_time {
   }
 };
 CONFORMANCE(options_of_probes_and_headers_are_taken_at_any_time);
+
+struct options_of_a_listener_are_those_of_its_connections {
+  static constexpr weir::stream_options all{.nodelay = false,
+                                            .receive_buffer = 100'000,
+                                            .keep_alive = true,
+                                            .keep_alive_idle = 20s,
+                                            .ttl = 17,
+                                            .max_segment = 700};
+  static task<> subject(side& s) {
+    auto listener = s.here.listen({s.address, 0}, {.stream = all});
+    s.signal(1, listener.local_endpoint().port);
+    auto stream = co_await listener.accept();
+    std::array<std::byte, 20'000> buffer;
+    co_await stream->read_exactly(buffer);
+    co_await stream->write_all(buffer);
+    // A handshake tells it: it is too late for this one.
+    std::error_code seen;
+    try {
+      stream->set_options({.max_segment = 700});
+    } catch (const io_error& error) {
+      seen = error.code();
+    }
+    CHECK(seen == unsupported);
+    s.signal(2);
+  }
+  static task<> peer(side& s) {
+    const auto port = static_cast<std::uint16_t>(co_await s.wait(1));
+    auto stream =
+        co_await weir::connect({s.other->address, port}, {.stream = {.max_segment = 900}});
+    std::array<std::byte, 20'000> sent, got;
+    for (std::size_t i = 0; i < sent.size(); ++i) sent[i] = static_cast<std::byte>(i * 7 % 251);
+    co_await stream.write_all(sent);
+    co_await stream.read_exactly(got);
+    CHECK(got == sent);
+    co_await s.wait(2);
+  }
+};
+CONFORMANCE(options_of_a_listener_are_those_of_its_connections);
 
 struct options_of_udp_headers_are_taken {
   static task<> subject(side& s) {

@@ -65,6 +65,35 @@ TEST_CASE("zones_of_link_local_addresses_are_read_written_and_kept_apart") {
   CHECK(sizeof(endpoint) == 20);
 }
 
+TEST_CASE("what_a_listener_was_given_its_connections_have") {
+  auto listener = open_listener({"127.0.0.1", 0},
+                                {.stream = {.nodelay = false,
+                                            .keep_alive = true,
+                                            .keep_alive_idle = std::chrono::seconds(20),
+                                            .dscp = 46,
+                                            .ttl = 17,
+                                            .user_timeout = std::chrono::seconds(9),
+                                            .max_segment = 700}},
+                                {}, mode::blocking);
+  REQUIRE(listener);
+  const auto to = local_endpoint_of(listener->get());
+  auto client = open_connector(to, {.stream = {.max_segment = 500}}, {}, mode::blocking);
+  REQUIRE(client);
+  const socket_address address(to);
+  REQUIRE(::connect(client->get(), address.data(), address.size) == 0);
+  unique_fd accepted(::accept(listener->get(), nullptr, nullptr));
+  REQUIRE(accepted);
+  CHECK(option(accepted.get(), IPPROTO_TCP, TCP_NODELAY) == 0);
+  CHECK(option(accepted.get(), SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(option(accepted.get(), IPPROTO_TCP, TCP_KEEPIDLE) == 20);
+  CHECK(option(accepted.get(), IPPROTO_TCP, TCP_USER_TIMEOUT) == 9000);
+  CHECK(option(accepted.get(), IPPROTO_IP, IP_TOS) == 46 << 2);
+  CHECK(option(accepted.get(), IPPROTO_IP, IP_TTL) == 17);
+  // What a segment carries, timestamps taken off.
+  CHECK(option(accepted.get(), IPPROTO_TCP, TCP_MAXSEG) <= 500);
+  CHECK(option(client->get(), IPPROTO_TCP, TCP_MAXSEG) <= 500);
+}
+
 TEST_CASE("probes_and_headers_are_told_to_the_kernel") {
   for (const char* own : {"127.0.0.1", "::1"}) {
     const bool v4 = endpoint(own, 0).address.is_v4();

@@ -23,6 +23,11 @@ bool is_keep_alive_time(std::optional<duration> value) {
   return !value || (*value > duration{} && *value <= longest);
 }
 
+/// What Linux takes (TCP_MIN_MSS, MAX_TCP_WINDOW).
+bool is_segment(std::optional<std::uint16_t> value) {
+  return value.value_or(88) >= 88 && value.value_or(88) <= 32767;
+}
+
 bool is_one_host(const ip_address& address) {
   return !address.is_multicast() && !address.is_limited_broadcast() && !is_mapped(address);
 }
@@ -39,8 +44,19 @@ std::error_code check_options(const stream_options& options) {
   const auto probes = options.keep_alive_probes.value_or(1);
   const bool good = is_dscp(options.dscp) && is_ttl(options.ttl) && probes >= 1 && probes <= 127 &&
                     is_keep_alive_time(options.keep_alive_idle) &&
-                    is_keep_alive_time(options.keep_alive_interval);
+                    is_keep_alive_time(options.keep_alive_interval) &&
+                    is_segment(options.max_segment);
   return good ? std::error_code() : code(std::errc::invalid_argument);
+}
+
+std::error_code check_open(const stream_options& options) {
+  if (auto error = check_options(options)) return error;
+  return options.max_segment ? code(std::errc::operation_not_supported) : std::error_code();
+}
+
+std::error_code check_listen(const listen_options& options) {
+  if (options.stream.cork) return code(std::errc::invalid_argument);
+  return check_options(options.stream);
 }
 
 std::error_code check_options(const udp_options& options) {

@@ -12,12 +12,18 @@ namespace weir::detail {
 /// IPv6's mapped form, a multicast or a broadcast address.
 std::error_code check_local(const endpoint& local, bool allow_wildcard);
 
+/// invalid_argument: what check_options() refuses, and a cork.
+std::error_code check_listen(const listen_options& options);
+
 /// address_not_available: unspecified, or port 0; invalid_argument: not one host;
 /// address_family_not_supported: the local address is of the other family.
 std::error_code check_connect(const endpoint& remote, const connect_options& options);
 
 /// invalid_argument: a number that is out of its bounds.
+/// check_open() is for connections that are there: operation_not_supported for what a handshake
+/// tells.
 std::error_code check_options(const stream_options& options);
+std::error_code check_open(const stream_options& options);
 std::error_code check_options(const udp_options& options);
 
 /// operation_not_supported: what only the kernel has is asked of other sockets.

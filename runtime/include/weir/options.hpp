@@ -21,6 +21,29 @@ using sharding_policy = stack::sharding_policy;
 /// What happens to a handshake that completes while the accept queue is full.
 using overflow = stack::overflow_policy;
 
+struct stream_options {
+  std::optional<bool> nodelay = {};                  ///< true: Nagle off
+  std::optional<std::uint32_t> receive_buffer = {};  ///< bytes
+  std::optional<std::uint32_t> send_buffer = {};     ///< bytes
+  std::optional<bool> keep_alive = {};
+  /// Of keep_alive: silence before the peer is probed, time between probes, and how many without an
+  /// answer end the connection (timed_out). Kernel sockets count whole seconds, rounded up.
+  std::optional<duration> keep_alive_idle = {};
+  std::optional<duration> keep_alive_interval = {};
+  std::optional<std::uint8_t> keep_alive_probes = {};  ///< 1 to 127
+  std::optional<std::uint8_t> dscp = {};  ///< 0 to 63: how routers are to treat it (RFC 2474)
+  std::optional<std::uint8_t> ttl = {};   ///< of its packets, 1 to 255; IPv6's hop limit
+  /// How long the peer may leave unacknowledged, or behind a closed window, what was written; then
+  /// the connection fails with timed_out. 0: never for want of a window.
+  std::optional<duration> user_timeout = {};
+  std::optional<bool> cork = {};  ///< hold segments that are not full until released
+  /// Payload of a segment at most, either way, as TCP_MAXSEG: 88 to 32767. Told when a connection
+  /// opens, so connections that are there cannot be given it: operation_not_supported.
+  std::optional<std::uint16_t> max_segment = {};
+
+  bool operator==(const stream_options&) const = default;
+};
+
 struct listen_options {
   std::optional<std::uint32_t> backlog = {};  ///< accept queue bound, connections
   std::optional<std::uint32_t> syn_backlog =
@@ -38,6 +61,9 @@ struct listen_options {
   std::optional<duration> answer_within = {};  ///< then it is refused; unset: 3 minutes
   /// Who lacks it cannot join the listeners of an address (stack); 0: the configuration's.
   std::uint64_t owner_key = 0;
+  /// Of the connections that are accepted, from their handshake on. `cork` is for one connection
+  /// only: invalid_argument here. Of listeners that share, the first one's count.
+  stream_options stream = {};
   /// Where: empty is the back end; "kernel" is this machine's own sockets, on the stack's back ends
   /// too, beside the stack's; else the name of a [network.NAME] of the configuration. One that is
   /// not there: operation_not_supported.
@@ -47,24 +73,6 @@ struct listen_options {
   /// Clients may use several paths for a connection (Multipath TCP, RFC 8684), where the kernel can
   /// and they want to; others are served as ever (kernel sockets).
   bool mptcp = false;
-};
-
-struct stream_options {
-  std::optional<bool> nodelay = {};                  ///< true: Nagle off
-  std::optional<std::uint32_t> receive_buffer = {};  ///< bytes
-  std::optional<std::uint32_t> send_buffer = {};     ///< bytes
-  std::optional<bool> keep_alive = {};
-  /// Of keep_alive: silence before the peer is probed, time between probes, and how many without an
-  /// answer end the connection (timed_out). Kernel sockets count whole seconds, rounded up.
-  std::optional<duration> keep_alive_idle = {};
-  std::optional<duration> keep_alive_interval = {};
-  std::optional<std::uint8_t> keep_alive_probes = {};  ///< 1 to 127
-  std::optional<std::uint8_t> dscp = {};  ///< 0 to 63: how routers are to treat it (RFC 2474)
-  std::optional<std::uint8_t> ttl = {};   ///< of its packets, 1 to 255; IPv6's hop limit
-  /// How long the peer may leave unacknowledged, or behind a closed window, what was written; then
-  /// the connection fails with timed_out. 0: never for want of a window.
-  std::optional<duration> user_timeout = {};
-  std::optional<bool> cork = {};  ///< hold segments that are not full until released
 };
 
 struct connect_options {

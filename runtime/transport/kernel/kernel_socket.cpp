@@ -167,7 +167,7 @@ result<unique_fd> open_listener(const endpoint& local, const listen_options& opt
   if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEADDR, 1)) return ec;
   if (options.sharing.value_or(settings.listen.sharing) == sharing::sharded)
     if (auto ec = set(fd->get(), SOL_SOCKET, SO_REUSEPORT, 1)) return ec;
-  if (auto ec = apply_settings(fd->get(), settings, {})) return ec;
+  if (auto ec = apply_settings(fd->get(), settings, options.stream)) return ec;
   const duration configured = std::chrono::milliseconds(settings.listen.defer_accept_ms);
   if (const auto wait = options.defer_accept.value_or(configured); wait > duration{}) {
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(wait).count();
@@ -210,6 +210,8 @@ std::error_code apply(int fd, const stream_options& options) {
     if (auto ec = set_buffer(fd, SO_RCVBUF, *options.receive_buffer)) return ec;
   if (options.send_buffer)
     if (auto ec = set_buffer(fd, SO_SNDBUF, *options.send_buffer)) return ec;
+  if (options.max_segment)
+    if (auto ec = set(fd, IPPROTO_TCP, TCP_MAXSEG, *options.max_segment)) return ec;
   if (options.nodelay)
     if (auto ec = set(fd, IPPROTO_TCP, TCP_NODELAY, *options.nodelay)) return ec;
   if (options.keep_alive)

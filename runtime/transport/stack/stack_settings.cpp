@@ -21,7 +21,8 @@ stack_settings stack_settings_from(const config& settings) {
 }
 
 stack::listen_options listen_options_from(const listen_options& options,
-                                          const config::listen_section& defaults) {
+                                          const config::listen_section& defaults,
+                                          const stack::tcp_options& tcp) {
   stack::listen_options out;
   out.sharing = options.sharing.value_or(defaults.sharing);
   out.policy = options.policy.value_or(defaults.policy);
@@ -35,10 +36,12 @@ stack::listen_options listen_options_from(const listen_options& options,
   out.ask = options.ask;
   out.answer_within = options.answer_within.value_or(out.answer_within);
   out.allow_wildcard = options.allow_wildcard.value_or(defaults.allow_wildcard);
+  if (options.stream != stream_options{}) apply(options.stream, out.tcp.emplace(tcp));
   return out;
 }
 
 void apply(const stream_options& from, stack::tcp_options& to) {
+  if (from.max_segment) to.max_segment = *from.max_segment;
   if (from.nodelay) to.nodelay = *from.nodelay;
   if (from.receive_buffer) to.receive_buffer = *from.receive_buffer;
   if (from.send_buffer) to.send_buffer = *from.send_buffer;

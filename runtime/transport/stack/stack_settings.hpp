@@ -36,9 +36,10 @@ struct stack_settings {
 /// Addresses, MTU and [tcp] as the stack takes them. The secret is left empty.
 stack_settings stack_settings_from(const config& settings);
 
-/// Options with the defaults filled in.
+/// Options with the defaults filled in; `tcp`: what the host's connections have.
 stack::listen_options listen_options_from(const listen_options& options,
-                                          const config::listen_section& defaults);
+                                          const config::listen_section& defaults,
+                                          const stack::tcp_options& tcp);
 
 /// Takes over what is set.
 void apply(const stream_options& from, stack::tcp_options& to);

@@ -220,14 +220,15 @@ void stack_transport::handle(const stack::event& what) {
 result<listener_socket*> stack_transport::listen(const endpoint& local,
                                                  const listen_options& options) {
   if (device_error_) return device_error_;
-  return add_listener(host_.listen(local, listen_options_from(options, settings_.listen)), options);
+  const auto how = listen_options_from(options, settings_.listen, host_.options().tcp);
+  return add_listener(host_.listen(local, how), options);
 }
 
 result<listener_socket*> stack_transport::listen_any(const any_destination& where,
                                                      const listen_options& options) {
   if (device_error_) return device_error_;
-  return add_listener(host_.listen_any(where, listen_options_from(options, settings_.listen)),
-                      options);
+  const auto how = listen_options_from(options, settings_.listen, host_.options().tcp);
+  return add_listener(host_.listen_any(where, how), options);
 }
 
 result<listener_socket*> stack_transport::add_listener(const result<stack::socket_id>& id,

@@ -151,9 +151,12 @@ result<listener_socket*> dedicated_transport::listen(const endpoint& local,
                                                      const listen_options& options) {
   auto made = std::make_unique<dedicated_listener>();
   auto& l = at_home(*made);
-  const auto how = listen_options_from(options, defaults_);
   std::error_code error;
-  call([&] { error = stack_->service().listen(*channel_, l, local, how); });
+  call([&] {
+    auto& service = stack_->service();
+    const auto how = listen_options_from(options, defaults_, service.tcp());
+    error = service.listen(*channel_, l, local, how);
+  });
   if (error) return error;
   listeners_.push_back(std::move(made));
   return &l;

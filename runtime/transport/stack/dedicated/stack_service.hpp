@@ -58,6 +58,8 @@ class stack_service final : public tcp_sockets_owner {
                          const stack::listen_options& options);
   void close_listener(dedicated_listener& record);
   std::error_code set_options(dedicated_socket& s, const stream_options& options);
+  /// What connections have that were not told otherwise.
+  const stack::tcp_options& tcp() const { return host_.options().tcp; }
 
   /// transport::failure() of all shards. Any thread.
   std::error_code failure() const noexcept { return {failed_.load(), std::generic_category()}; }
