@@ -1,19 +1,12 @@
 // What the Asio transport shows: its counters, and of its sockets what the kernel tells.
 #include "driver/asio/asio_driver.hpp"
 #include "transport/asio/asio_transport.hpp"
-#include "transport/kernel/kernel_info.hpp"
 
 namespace weir::detail {
 
 void asio_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
   auto& c = into.counts;
-  c.push_back({"transport", "accepted", "connections accepted", counters_.accepted});
-  c.push_back({"transport", "connected", "connections opened", counters_.connected});
-  c.push_back({"transport", "bytes_received", "payload that TCP sockets brought",
-               counters_.bytes_received});
-  c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters_.bytes_sent});
-  c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
-               counters_.accept_exhausted});
+  kernel::show(counters_, into);
   c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
                lending_.starved()});
   c.push_back({"transport", "closing", "sockets given up and not gone yet", closing_, true});
@@ -38,10 +31,7 @@ void asio_stream::observe(shard_snapshot& into, const snapshot_bounds& bounds) c
   ++into.connections_total;
   if (into.connections.size() >= bounds.connections) return;
   auto& out = into.connections.emplace_back();
-  for (auto n = kernel::observe_connection(fd(), out); n > 0; --n) count_system_call();
-  out.remote = remote_end;
-  out.read_waits = reader != nullptr;
-  out.write_waits = !writers.empty();
+  for (auto n = kernel::observe_connection(fd(), *this, out); n > 0; --n) count_system_call();
 }
 
 }  // namespace weir::detail

@@ -11,6 +11,7 @@
 #include "transport/asio/asio_datagrams.hpp"
 #include "transport/asio/asio_socket.hpp"
 #include "transport/kernel/end_watch.hpp"
+#include "transport/kernel/kernel_info.hpp"
 #include "transport/kernel/listener_groups.hpp"
 
 namespace weir {
@@ -21,13 +22,7 @@ namespace weir::detail {
 
 class asio_driver;
 
-struct asio_transport_counters {
-  std::uint64_t accepted = 0;
-  std::uint64_t connected = 0;
-  std::uint64_t accept_exhausted =
-      0;  ///< times a listener had to wait for a descriptor or for memory
-  std::uint64_t bytes_received = 0;
-  std::uint64_t bytes_sent = 0;
+struct asio_transport_counters : kernel::tcp_counters {
   std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
 };
 

@@ -137,8 +137,22 @@ unsigned observe_datagram(int fd, udp_snapshot& into) {
   return 2;
 }
 
-unsigned observe_connection(int fd, connection_snapshot& into) {
+void show(const tcp_counters& counters, shard_snapshot& into) {
+  auto& c = into.counts;
+  c.push_back({"transport", "accepted", "connections accepted", counters.accepted});
+  c.push_back({"transport", "connected", "connections opened", counters.connected});
+  c.push_back(
+      {"transport", "bytes_received", "payload that TCP sockets brought", counters.bytes_received});
+  c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters.bytes_sent});
+  c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
+               counters.accept_exhausted});
+}
+
+unsigned observe_connection(int fd, const socket_base& s, connection_snapshot& into) {
   into.local = local_endpoint_of(fd);
+  into.remote = s.at->remote_endpoint(s);
+  into.read_waits = s.reader != nullptr;
+  into.write_waits = !s.writers.empty();
   info about{};
   into.state = "unknown";
   if (const auto size = read_info(fd, about); size != 0) take_info(about, size, into);

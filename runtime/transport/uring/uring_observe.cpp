@@ -1,6 +1,5 @@
 // What the uring transport shows: its counters, and of its sockets what the kernel tells, together
 // with what this process has received and not read, or accepted and not claimed.
-#include "transport/kernel/kernel_info.hpp"
 #include "transport/uring/uring_transport.hpp"
 
 namespace weir::detail {
@@ -15,29 +14,20 @@ void uring_transport::observe_listener(const uring_listener& l, listener_snapsho
 }
 
 void uring_transport::observe_stream(const uring_stream& s, connection_snapshot& out) const {
-  driver_.count_system_calls(kernel::observe_connection(s.fd, out));
-  out.remote = s.remote;
+  driver_.count_system_calls(kernel::observe_connection(s.fd, s, out));
   if (out.receive_queued) {
     // The rest of what is presented is in rx_size; the chunks behind it are whole.
     *out.receive_queued += s.rx_size;
     auto i = s.stash != nullptr || s.head == uring_stream::none ? s.head : chunks_[s.head].next;
     for (; i != uring_stream::none; i = chunks_[i].next) *out.receive_queued += chunks_[i].size;
   }
-  out.read_waits = s.reader != nullptr;
-  out.write_waits = !s.writers.empty();
 }
 
 void uring_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
   auto& c = into.counts;
-  c.push_back({"transport", "accepted", "connections accepted", counters_.accepted});
-  c.push_back({"transport", "connected", "connections opened", counters_.connected});
-  c.push_back({"transport", "bytes_received", "payload that TCP sockets brought",
-               counters_.bytes_received});
-  c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters_.bytes_sent});
+  kernel::show(counters_, into);
   c.push_back({"transport", "accept_refused", "connections reset because too many were unclaimed",
                counters_.accept_refused});
-  c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
-               counters_.accept_exhausted});
   c.push_back({"transport", "no_buffers", "times the kernel found the ring of buffers empty",
                counters_.no_buffers});
   c.push_back({"transport", "withdrawn", "receives stopped because the reader was behind",

@@ -18,6 +18,7 @@
 #include "driver/uring/buffer_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/kernel/end_watch.hpp"
+#include "transport/kernel/kernel_info.hpp"
 #include "transport/kernel/listener_groups.hpp"
 #include "transport/uring/uring_datagrams.hpp"
 #include "transport/uring/uring_socket.hpp"
@@ -29,21 +30,16 @@ class shard_family;
 
 namespace weir::detail {
 
-struct uring_transport_counters {
-  std::uint64_t accepted = 0;
-  std::uint64_t connected = 0;
+struct uring_transport_counters : kernel::tcp_counters {
   std::uint64_t accept_refused =
       0;  ///< arrived while the queue of unclaimed connections was full: reset
-  std::uint64_t accept_exhausted = 0;  ///< no descriptor or memory
-  std::uint64_t no_buffers = 0;        ///< the kernel found the ring of buffers empty
-  std::uint64_t withdrawn = 0;         ///< receives that were stopped because the reader was behind
-  std::uint64_t stashed = 0;           ///< times unread bytes were copied out of scarce buffers
-  std::uint64_t direct_receives = 0;   ///< into the reader's own memory
+  std::uint64_t no_buffers = 0;       ///< the kernel found the ring of buffers empty
+  std::uint64_t withdrawn = 0;        ///< receives that were stopped because the reader was behind
+  std::uint64_t stashed = 0;          ///< times unread bytes were copied out of scarce buffers
+  std::uint64_t direct_receives = 0;  ///< into the reader's own memory
   std::uint64_t sends = 0;
   std::uint64_t coalesced_sends = 0;  ///< that carried more than one write
   std::uint64_t prompt_sends = 0;     ///< by send(2), for a writer that came right back
-  std::uint64_t bytes_received = 0;
-  std::uint64_t bytes_sent = 0;
 };
 
 class uring_transport final : public transport,
