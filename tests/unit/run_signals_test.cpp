@@ -127,6 +127,32 @@ TEST_CASE("the_second_signal_cancels_and_its_number_is_the_exit_code") {
         }) == 128 + SIGTERM);
 }
 
+TEST_CASE("a_coroutine_that_never_has_to_wait_hears_the_second_signal") {
+  // Each kind of wait that finds what it wants at once: the turn's budget is what lets signals in.
+  enum class kind { lock, permit, message };
+  for (const auto of : {kind::lock, kind::permit, kind::message}) {
+    CHECK(run(settings_with(), [&](shard& s) -> task<> {
+            weir::mutex lock;
+            weir::semaphore permits(1);
+            weir::channel<int> messages(1);
+            ::kill(::getpid(), SIGINT);
+            co_await until_stop(s);
+            ::kill(::getpid(), SIGTERM);
+            for (;;) {
+              if (of == kind::lock) {
+                auto held = co_await lock.lock();
+              } else if (of == kind::permit) {
+                co_await permits.acquire();
+                permits.release();
+              } else {
+                co_await messages.send(1);
+                co_await messages.receive();
+              }
+            }
+          }) == 128 + SIGTERM);
+  }
+}
+
 TEST_CASE("a_thread_that_was_there_before_run_does_not_make_a_signal_deadly") {
   // It sends the signal itself: where only it lets the signal in, it is there that it arrives,
   // unless somebody else reads it from a signalfd first. Hence the rounds.

@@ -987,3 +987,124 @@ TEST_CASE("a_request_that_was_not_submitted_does_not_outlive_its_listener") {
     });
   }
 }
+
+namespace {
+
+task<> read_until_cancelled(tcp_stream& from) {
+  std::array<std::byte, 64> buffer;
+  auto got = co_await from.read_some(buffer).nothrow();
+  CHECK(got.ec == std::errc::operation_canceled);
+}
+
+task<> lend_until_cancelled(tcp_stream& from) {
+  auto got = co_await from.receive().nothrow();
+  REQUIRE_FALSE(got.has_value());
+  CHECK(got.error() == std::errc::operation_canceled);
+}
+
+task<> write_until_cancelled(tcp_stream& to) {
+  const std::vector<std::byte> much(16 << 20, std::byte{1});
+  auto got = co_await to.write_all(much).nothrow();
+  CHECK(got.ec == std::errc::operation_canceled);
+}
+
+/// Gives the stream up in the turn in which `work` on it began, opens a connection, which gets the
+/// descriptor's number where that is free, and says whether its first byte is its own.
+template <class Work>
+task<> give_up_and_connect(shard& s, Work work) {
+  pair old, fresh;
+  co_await make_pair(s, old);
+  auto listener = s.listen({"127.0.0.1", 0});
+  weir::scope doing(s), others(s);
+  doing.spawn(work(old.server));
+  others.spawn([](weir::scope& all, pair& gone, pair& made, tcp_listener& from) -> task<> {
+    all.cancel();
+    co_await all.join();
+    gone.server.abort();
+    made.client = co_await weir::connect(from.local_endpoint());
+  }(doing, old, fresh, listener));
+  fresh.server = std::move(*co_await listener.accept());
+  co_await others.join();
+  std::array<std::byte, 2> got{};
+  co_await fresh.client.write_all("ab");
+  co_await fresh.server.read_exactly(got).timeout(10s);
+  CHECK(got == std::array{std::byte{'a'}, std::byte{'b'}});
+  co_await fresh.server.write_all("cd");
+  co_await fresh.client.read_exactly(got).timeout(10s);
+  CHECK(got == std::array{std::byte{'c'}, std::byte{'d'}});
+}
+
+}  // namespace
+
+TEST_CASE("a_request_that_was_not_submitted_does_not_outlive_its_stream") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([](shard& s) -> task<> {
+      co_await give_up_and_connect(s, read_until_cancelled);
+      co_await give_up_and_connect(s, lend_until_cancelled);
+      co_await give_up_and_connect(s, write_until_cancelled);
+    });
+  }
+}
+
+TEST_CASE("an_attempt_that_was_not_submitted_connects_nobody_else_s_socket") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([](shard& s) -> task<> {
+      auto wrong = s.listen({"127.0.0.1", 0}), right = s.listen({"127.0.0.1", 0});
+      weir::scope trying(s);
+      trying.spawn([](weir::endpoint to) -> task<> {
+        auto made = co_await weir::connect(to).nothrow();
+        if (made) CHECK(made->remote_endpoint() == to);  // the kernel may have been faster
+      }(wrong.local_endpoint()));
+      tcp_stream made;
+      weir::scope others(s);
+      others.spawn([](weir::scope& all, tcp_stream& into, tcp_listener& to) -> task<> {
+        all.cancel();
+        into = co_await weir::connect(to.local_endpoint());
+      }(trying, made, right));
+      co_await others.join();
+      CHECK(made.remote_endpoint() == right.local_endpoint());
+      auto peer = co_await right.accept().timeout(10s);
+      REQUIRE(peer);
+      CHECK(peer->remote_endpoint() == made.local_endpoint());
+      co_await trying.join();
+    });
+  }
+}
+
+TEST_CASE("a_datagram_s_request_that_was_not_submitted_does_not_outlive_its_socket") {
+  if (!allowed()) return;
+  for (auto& form : shapes()) {
+    world w(form);
+    w.run([](shard& s) -> task<> {
+      auto old = s.bind_udp({"127.0.0.1", 0});
+      const auto where = old.local_endpoint();
+      weir::scope receiving(s);
+      receiving.spawn([](weir::udp_socket& from) -> task<> {
+        std::array<std::byte, 64> buffer;
+        auto got = co_await from.receive_from(buffer).nothrow();
+        CHECK(got.ec == std::errc::operation_canceled);
+      }(old));
+      weir::udp_socket fresh;
+      weir::scope others(s);
+      others.spawn([](shard& on, weir::scope& all, weir::udp_socket& from,
+                      weir::udp_socket& into) -> task<> {
+        all.cancel();
+        co_await all.join();
+        const auto at = from.local_endpoint();
+        from.close();
+        into = on.bind_udp(at);
+      }(s, receiving, old, fresh));
+      co_await others.join();
+      auto sender = s.connect_udp(where);
+      co_await sender.send("ab");
+      std::array<std::byte, 64> buffer;
+      auto got = co_await fresh.receive_from(buffer).timeout(10s);
+      CHECK(got.n == 2);
+      CHECK(got.from == sender.local_endpoint());
+    });
+  }
+}
