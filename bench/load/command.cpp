@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "bench/private_net.hpp"
+#include "load/agent.hpp"
 #include "load/doctor.hpp"
 #include "load/machine.hpp"
 #include "load/noise.hpp"
@@ -40,6 +41,9 @@ Other servers
   weir-bench load udp://127.0.0.1:7 --rate 10000
   weir-bench load dns://127.0.0.1/example.org -c 4 --rate 20000 --type AAAA
   weir-bench load ws://127.0.0.1:8080/chat -c 100
+From two other machines, while a third looks at the server
+  weir-bench load http://192.0.2.7:8080/ -c 2000 --agent 'ssh a weir-bench agent' \
+    --agent 'ssh b weir-bench agent' --server-agent 'ssh s weir-bench agent' --cgroup system.slice/nginx.service
 weir's own back ends and raw baselines, side by side
   weir-bench --servers uring,asio,raw-epoll --connections 1,64
   weir-bench table
@@ -113,7 +117,15 @@ void describe_running(CLI::App& app, options& o) {
   app.add_option("--rounds", o.rounds, "rounds; the targets take turns in each")
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000));
-  app.add_option("--pid", o.pid, "the server's process, whose CPU is read");
+  auto* pid = app.add_option("--pid", o.pid, "the server's process, whose CPU is read");
+  app.add_option("--cgroup", o.cgroup, "the same of a control group, below /sys/fs/cgroup")
+      ->excludes(pid);
+  app.add_option("--agent", o.agents,
+                 "a command that runs `weir-bench agent` on another machine, which loads in this "
+                 "one's place: 'ssh HOST weir-bench agent'; several share connections and rate")
+      ->allow_extra_args(false);
+  app.add_option("--server-agent", o.server_agent,
+                 "the same on the server's machine: --pid and --cgroup are looked at there");
   app.add_option("--seed", o.seed, "of arrivals and random fields")->capture_default_str();
 }
 
@@ -239,6 +251,8 @@ void describe_load(CLI::App& app, std::function<int()>& chosen) {
       return 0;
     };
   };
+  app.add_subcommand("agent", "load what another machine's weir-bench says, by standard input")
+      ->callback([&chosen] { chosen = run_agent; });
   app.add_subcommand("examples", "command lines to begin with")->callback([&chosen] {
     chosen = [] {
       fmt::print("{}", examples);

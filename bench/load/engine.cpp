@@ -153,7 +153,8 @@ task<> shard_load::direct() {
   if (control_.abandon.load()) co_return;
   control_.start.store(now() + duration(look_again).count());
   co_await warm_up();
-  const auto begin = now() + duration(notice).count();
+  const auto begin = co_await agreed_begin();
+  if (control_.abandon.load()) co_return;
   control_.end.store(begin + plan_.window.count());
   control_.begin.store(begin);
   step_watch watch;
@@ -164,6 +165,17 @@ task<> shard_load::direct() {
     if (shard_.stop_requested()) control_.end.store(now());
     co_await sleep_for(notice);
   }
+}
+
+/// When the window begins; requests go on until then.
+task<std::int64_t> shard_load::agreed_begin() {
+  if (!run_.hooks.agreed_begin) co_return now() + duration(notice).count();
+  while (!control_.abandon.load()) {
+    if (const auto at = run_.hooks.agreed_begin()) co_return *at;
+    if (shard_.stop_requested()) give_up("the run was ended");
+    co_await sleep_for(look_again);
+  }
+  co_return now();
 }
 
 task<> shard_load::warm_up() {

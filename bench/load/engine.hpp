@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -30,6 +31,9 @@ struct hooks {
   /// Of each slice: shard 0's part of it, and what all shards have counted since they began.
   std::function<void(const slice& mine, std::uint64_t answers, std::uint64_t errors)> progress =
       [](const slice&, std::uint64_t, std::uint64_t) {};
+  /// Where other machines load, too: asked from when this one is warm until it says when the window
+  /// begins. Throws to call the run off. Unset: it begins at once.
+  std::function<std::optional<std::int64_t>()> agreed_begin = {};
 };
 
 /// Of one run. Outlives the shards' tasks.
@@ -99,6 +103,7 @@ class shard_load {
   task<> drain();
   task<> direct();
   task<> warm_up();
+  task<std::int64_t> agreed_begin();
   task<> stand_by();
   event all_ready_;
   event go_;

@@ -110,6 +110,13 @@ judgement judge(const plan& of, const outcome& seen, const tolerances& within) {
                      "have asked",
                      share_of_silence(seen) * 100, ms(seen.longest_silence_ns)),
          "--rate: then nothing has to be corrected"});
+  if (seen.agents > 0)
+    out.notes.push_back({"agents",
+                         fmt::format("{} agent{} loaded; their windows began within {:.3f} ms of "
+                                     "each other, as far as their clocks could be compared",
+                                     seen.agents, seen.agents == 1 ? "" : "s",
+                                     static_cast<double>(seen.clocks_within_ns) / 1e6),
+                         "each latency is of one machine's clock, whatever the others' say"});
   if (!seen.steady)
     out.notes.push_back({"not_steady", "the rate did not stand still in 10 s of warm-up",
                          "look at the time line; --warmup sets it"});

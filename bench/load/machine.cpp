@@ -90,23 +90,43 @@ process_figures machine::process(pid_t pid) const {
   return out;
 }
 
+process_figures machine::group(const std::string& cgroup) const {
+  process_figures out;
+  const auto base = fmt::format("sys/fs/cgroup/{}", cgroup);
+  const auto used = read(base + "/cpu.stat");
+  if (!used) return out;
+  out.known = true;
+  out.cpu_s = static_cast<double>(number_after("\n" + *used, "usage_usec")) / 1e6;
+  out.resident_bytes =
+      std::strtoull(read(base + "/memory.current").value_or("0").c_str(), nullptr, 10);
+  return out;
+}
+
+process_figures machine::figures(const watched_server& of) const {
+  if (!of.cgroup.empty()) return group(of.cgroup);
+  return of.pid > 0 ? process(of.pid) : process_figures{};
+}
+
+process_figures used_between(const process_figures& begin, const process_figures& end) {
+  process_figures out = end;
+  out.known = begin.known && end.known;
+  out.cpu_s -= begin.cpu_s;
+  out.switches -= begin.switches;
+  return out;
+}
+
 void machine_watch::begin() {
   times_ = machine_.cpu_times();
   throttles_ = machine_.throttles();
   own_begin_ = machine_.process(::getpid());
-  if (server_ > 0) server_begin_ = machine_.process(server_);
+  server_begin_ = machine_.figures(server_);
 }
 
 void machine_watch::end() {
   const auto times = machine_.cpu_times();
   const auto all = static_cast<double>(times.all() - times_.all());
   const auto own = machine_.process(::getpid());
-  if (server_ > 0) {
-    server_seen_ = machine_.process(server_);
-    server_seen_.cpu_s -= server_begin_.cpu_s;
-    server_seen_.switches -= server_begin_.switches;
-    server_seen_.known = server_seen_.known && server_begin_.known;
-  }
+  server_seen_ = used_between(server_begin_, machine_.figures(server_));
   if (all > 0) {
     seen_.steal = static_cast<double>(times.steal - times_.steal) / all;
     const double ours = (own.cpu_s - own_begin_.cpu_s + server_seen_.cpu_s) * ticks_per_s;

@@ -14,6 +14,13 @@
 
 namespace weir::load {
 
+/// Whose CPU and memory are read: a process with all its threads, or a cgroup (version 2).
+struct watched_server {
+  pid_t pid = 0;       ///< 0: none
+  std::string cgroup;  ///< its path below /sys/fs/cgroup
+  bool any() const { return pid > 0 || !cgroup.empty(); }
+};
+
 class machine {
  public:
   explicit machine(std::filesystem::path root = "/") : root_(std::move(root)) {}
@@ -34,15 +41,22 @@ class machine {
   std::uint64_t throttles() const;
   /// CPU, switches and memory of a process so far, all threads.
   process_figures process(pid_t pid) const;
+  /// CPU and memory of a control group so far; it counts no switches.
+  process_figures group(const std::string& cgroup) const;
+  process_figures figures(const watched_server& of) const;
 
  private:
   std::filesystem::path root_;
 };
 
+/// What was used between two looks at a server.
+process_figures used_between(const process_figures& begin, const process_figures& end);
+
 /// What happened between its begin and its end.
 class machine_watch {
  public:
-  machine_watch(const machine& of, pid_t server) : machine_(of), server_(server) {}
+  machine_watch(const machine& of, watched_server server)
+      : machine_(of), server_(std::move(server)) {}
   void begin();
   void end();
   /// Clock steps are somebody else's to add.
@@ -51,7 +65,7 @@ class machine_watch {
 
  private:
   const machine& machine_;
-  pid_t server_;
+  watched_server server_;
   machine::times times_;
   std::uint64_t throttles_ = 0;
   process_figures server_begin_, own_begin_;

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "load/agents.hpp"
 #include "weir/runtime.hpp"
 
 namespace weir::load {
@@ -170,8 +171,15 @@ plan plan_of(const options& o, const std::string& url) {
   return out;
 }
 
-run_settings settings_of(const options& o) {
+run_settings settings_from(std::vector<std::string> words) {
   config_parser parser("weir-bench load", "");
+  run_settings out;
+  out.config = resolve_backend(parser.parse(words, {}));
+  out.words = std::move(words);
+  return out;
+}
+
+run_settings settings_of(const options& o) {
   std::vector<std::string> words{"--backend", o.backend, "--shards", std::to_string(o.shards)};
   if (o.pin) words.emplace_back("--pin");
   if (o.spin) words.insert(words.end(), {"--busy_poll_us", "1000000"});
@@ -180,11 +188,11 @@ run_settings settings_of(const options& o) {
       throw std::invalid_argument(fmt::format("--key `{}`: KEY=VALUE", key));
     words.push_back("--" + key);
   }
-  run_settings out;
-  out.config = parser.parse(words, {});
-  out.config = resolve_backend(std::move(out.config));
-  out.server = o.pid;
+  auto out = settings_from(std::move(words));
+  out.server = {o.pid, o.cgroup};
   out.live = o.live && !o.quiet;
+  if (!o.agents.empty() || !o.server_agent.empty())
+    out.others = std::make_shared<agents>(o.agents, o.server_agent);
   return out;
 }
 

@@ -46,6 +46,9 @@ struct options {
   std::vector<std::string> keys;  // KEY=VALUE of weir's configuration
   unsigned rounds = 1;
   int pid = 0;
+  std::string cgroup;
+  std::vector<std::string> agents;
+  std::string server_agent;
   std::uint64_t seed = 1;
 
   std::string json_file, csv_file, hdr_file, prometheus_file, page_file;
@@ -57,6 +60,8 @@ struct options {
 /// Throws std::invalid_argument for what cannot be.
 plan plan_of(const options& o, const std::string& url);
 run_settings settings_of(const options& o);
+/// From words of weir's configuration, as run_settings has them.
+run_settings settings_from(std::vector<std::string> words);
 tolerances tolerances_of(const options& o);
 
 /// Requests of a file: a JSON array of {"weight", "method", "path", "headers", "body", "command",

@@ -29,6 +29,14 @@ void add_slices(std::vector<slice>& to, const std::vector<slice>& from) {
 
 }  // namespace
 
+void disturbances::worst_of(const disturbances& other) {
+  steal = std::max(steal, other.steal);
+  others = std::max(others, other.others);
+  throttles = std::max(throttles, other.throttles);
+  clock_steps = std::max(clock_steps, other.clock_steps);
+  largest_step_ns = std::max(largest_step_ns, other.largest_step_ns);
+}
+
 void outcome::add(const outcome& other) {
   seconds = std::max(seconds, other.seconds);
   scheduled += other.scheduled;

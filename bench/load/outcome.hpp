@@ -28,6 +28,9 @@ struct disturbances {
   std::uint64_t throttles = 0;    ///< times that cores were slowed down
   std::uint64_t clock_steps = 0;  ///< times that two clocks went apart, or one went back
   std::int64_t largest_step_ns = 0;
+
+  /// Of several machines: what the one says that was disturbed more.
+  void worst_of(const disturbances& other);
 };
 
 /// Of one process, over the window.
@@ -61,6 +64,8 @@ struct outcome {
   std::vector<slice> slices;
   disturbances machine;
   process_figures server;
+  unsigned agents = 0;                ///< that loaded in this machine's place
+  std::int64_t clocks_within_ns = 0;  ///< their windows' begins lie apart by no more
 
   std::uint64_t error_count() const {
     std::uint64_t sum = 0;

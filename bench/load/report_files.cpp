@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "load/report.hpp"
+#include "load/wire_form.hpp"
 
 namespace weir::load {
 namespace {
@@ -21,12 +22,6 @@ json problems(const std::vector<problem>& all) {
   json out = json::array();
   for (const auto& one : all)
     out.push_back({{"code", one.code}, {"what", one.what}, {"change", one.change}});
-  return out;
-}
-
-json counts_of(const bench::latency_histogram& of) {
-  json out = json::array();
-  of.for_each([&](std::uint64_t value, std::uint64_t count) { out.push_back({value, count}); });
   return out;
 }
 

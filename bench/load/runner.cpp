@@ -6,7 +6,9 @@
 
 #include <cstdio>
 #include <exception>
+#include <thread>
 
+#include "load/agents.hpp"
 #include "load/engine.hpp"
 #include "load/machine.hpp"
 #include "weir/runtime.hpp"
@@ -14,13 +16,38 @@
 namespace weir::load {
 namespace {
 
-void show_slice(const slice& mine, double rate, std::uint64_t errors) {
+std::string line_of(const slice& mine, double rate, std::uint64_t errors) {
   bench::latency_histogram part;
   for (const auto& [value, count] : mine.latencies) part.record(value, count);
-  fmt::print(stderr, "  {:6.1f} s  {:>10.0f}/s  p50 {:>9.1f} us  p99 {:>9.1f} us  errors {}\n",
-             mine.begin_s + mine.seconds, rate, static_cast<double>(part.at(0.5)) / 1e3,
-             static_cast<double>(part.at(0.99)) / 1e3, errors);
+  return fmt::format("  {:6.1f} s  {:>10.0f}/s  p50 {:>9.1f} us  p99 {:>9.1f} us  errors {}\n",
+                     mine.begin_s + mine.seconds, rate, static_cast<double>(part.at(0.5)) / 1e3,
+                     static_cast<double>(part.at(0.99)) / 1e3, errors);
 }
+
+/// A server on another machine is looked at by threads of their own: the load does not wait.
+class far_watch {
+ public:
+  explicit far_watch(const run_settings& how) : watch_(how) {}
+  ~far_watch() { settle(); }
+  void begin() {
+    work_ = std::thread([this] { watch_.begin(); });
+  }
+  void end() {
+    settle();
+    work_ = std::thread([this] { watch_.end(); });
+  }
+  const process_figures& seen() {
+    settle();
+    return watch_.seen();
+  }
+
+ private:
+  void settle() {
+    if (work_.joinable()) work_.join();
+  }
+  server_watch watch_;
+  std::thread work_;
+};
 
 task<> load_shard(run_context& run, shard& here, outcome& into) {
   ::prctl(PR_SET_TIMERSLACK, 1UL);
@@ -30,23 +57,48 @@ task<> load_shard(run_context& run, shard& here, outcome& into) {
 
 }  // namespace
 
+process_figures server_watch::look() const {
+  if (!how_.others || !how_.others->watch()) return machine().figures(how_.server);
+  try {
+    return how_.others->usage(how_.server);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return {};
+  }
+}
+
 outcome measure(const plan& of, const run_settings& how) {
+  if (how.others && how.others->load()) return how.others->measure(of, how);
+  together alone;
+  if (how.live) alone.progress = [](const std::string& line) { fmt::print(stderr, "{}", line); };
+  return measure_here(of, how, alone);
+}
+
+outcome measure_here(const plan& of, const run_settings& how, const together& with) {
   outcome sum;
   try {
     const auto config = resolve_backend(how.config);
     const unsigned shards = config.shard_count();
     run_context run(of, shards);
     const machine here;
-    machine_watch watch(here, how.server);
+    const bool far = how.others && how.others->watch();
+    machine_watch watch(here, far ? watched_server() : how.server);
+    far_watch far_off(how);
     std::uint64_t answers_before = 0;
+    run.hooks.agreed_begin = with.agreed_begin;
     run.hooks.begins = [&] {
       watch.begin();
+      if (far) far_off.begin();
       answers_before = run.shared.answers();
     };
-    run.hooks.ends = [&] { watch.end(); };
-    if (how.live)
+    run.hooks.ends = [&] {
+      watch.end();
+      if (far) far_off.end();
+    };
+    if (with.progress)
       run.hooks.progress = [&](const slice& mine, std::uint64_t answers, std::uint64_t errors) {
-        show_slice(mine, static_cast<double>(answers - answers_before) / mine.seconds, errors);
+        const auto rate = static_cast<double>(answers - answers_before) / mine.seconds;
+        with.progress(line_of(mine, rate, errors));
         answers_before = answers;
       };
     std::vector<outcome> parts(shards);
@@ -59,7 +111,7 @@ outcome measure(const plan& of, const run_settings& how) {
     sum.machine = watch.seen();
     sum.machine.clock_steps = first.machine.clock_steps;
     sum.machine.largest_step_ns = first.machine.largest_step_ns;
-    sum.server = watch.server();
+    sum.server = far ? far_off.seen() : watch.server();
     if (code != 0 && sum.failure.empty())
       sum.failure = code == 2 ? "the back end cannot be used here" : "the run was ended";
   } catch (const std::exception& error) {

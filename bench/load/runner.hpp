@@ -2,13 +2,14 @@
 // once, or several in turn over many rounds.
 #pragma once
 
-#include <sys/types.h>
-
 #include <functional>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "load/judgement.hpp"
+#include "load/machine.hpp"
 #include "load/outcome.hpp"
 #include "load/plan.hpp"
 #include "statistics.hpp"
@@ -16,14 +17,40 @@
 
 namespace weir::load {
 
+class agents;
+
 struct run_settings {
-  weir::config config;  ///< back end, shards, spinning
-  pid_t server = 0;     ///< whose CPU is read; 0: nobody's
-  bool live = false;    ///< a line for each slice, on stderr
+  weir::config config;             ///< back end, shards, spinning
+  std::vector<std::string> words;  ///< the same as a command line, for agents
+  watched_server server;           ///< whose CPU is read
+  bool live = false;               ///< a line for each slice, on stderr
+  std::shared_ptr<agents> others;  ///< who loads, or looks at the server, on other machines
 };
 
 /// One window. Never throws for what the server does: outcome::failure says why there is nothing.
 outcome measure(const plan& of, const run_settings& how);
+
+using line_sink = std::function<void(const std::string& line)>;
+/// What a load of several machines adds to one on this machine.
+struct together {
+  std::function<std::optional<std::int64_t>()> agreed_begin = {};  ///< hooks::agreed_begin
+  line_sink progress = {};                                         ///< a line for each slice
+};
+outcome measure_here(const plan& of, const run_settings& how, const together& with = {});
+
+/// What a server uses of its machine, ours or another's.
+class server_watch {
+ public:
+  explicit server_watch(const run_settings& how) : how_(how) {}
+  void begin() { begin_ = look(); }
+  void end() { seen_ = used_between(begin_, look()); }
+  const process_figures& seen() const { return seen_; }
+
+ private:
+  process_figures look() const;
+  const run_settings& how_;
+  process_figures begin_, seen_;
+};
 
 /// One target over all rounds.
 struct series {

@@ -186,3 +186,61 @@ TEST_CASE("the report page shows verdict, table and charts, and fits a wide and 
     CHECK(shown.out.find("targets compared") + shown.out.find("do not stand") > 0);
   }
 }
+
+namespace {
+
+std::string agent_command() { return std::string(WEIR_BENCH) + " agent"; }
+
+}  // namespace
+
+TEST_CASE("two agents load in this machine's place, and one looks at the server") {
+  if (!own_network() || !usable(kernel_backend)) return;
+  const folder here;
+  process services({WEIR_SERVICES, "--backend", kernel_backend, "--echo", "127.0.0.1:0"});
+  const auto at = place_of(services.wait_line("listening echo"));
+  const auto json_file = here.file("agents.json");
+  const auto seen = load({url("tcp", at), "-c", "5", "--rate", "400", "--agent", agent_command(),
+                          "--agent", agent_command(), "--server-agent", agent_command(), "--pid",
+                          std::to_string(services.pid()), "--anyway", "--json", json_file});
+  CHECK_MESSAGE(measured(seen), seen.out, seen.err);
+  CHECK(seen.out.find("2 agents loaded") != std::string::npos);
+  const auto all = json::parse(read_file(json_file));
+  const auto& round = all["targets"][0]["rounds"][0];
+  CHECK(round["load"]["busy"].size() == 2);  // a shard of each
+  CHECK(round["answers"].get<int>() > 0);
+  CHECK(round["scheduled"].get<int>() > 40);
+  CHECK(round["figures"]["server_cpu_us_per_request"].get<double>() > 0);
+}
+
+TEST_CASE("an agent that cannot load says why, and so does the program") {
+  if (!usable(kernel_backend)) return;
+  const auto said = [](std::vector<std::string> more) {
+    const auto seen = load(std::move(more));
+    CHECK(seen.code != 0);
+    return seen.out + seen.err;
+  };
+  const std::string nobody = "tcp://127.0.0.1:1";
+  CHECK(said({nobody, "--agent", "/nowhere/weir-bench agent"}).find("ended with status 127") !=
+        std::string::npos);
+  CHECK(said({nobody, "--agent", "echo welcome"}).find("agent `echo welcome`: it") !=
+        std::string::npos);
+  CHECK(said({nobody, "--agent", "echo '{\"says\":\"hello\",\"version\":99}'"})
+            .find("it is of version 99") != std::string::npos);
+  // One has nobody to connect to: the other is called off.
+  const auto refused =
+      said({nobody, "-c", "2", "--agent", agent_command(), "--agent", agent_command()});
+  CHECK(refused.find("refused") != std::string::npos);
+}
+
+TEST_CASE("an agent answers what is no line of a leader's, and ends with its input") {
+  const auto talk = [](const std::string& input) {
+    return run({"/bin/sh", "-c", "printf '" + input + "' | " + agent_command()});
+  };
+  auto seen = talk("");
+  CHECK(seen.code == 0);
+  CHECK(seen.out.find("\"hello\"") != std::string::npos);
+  seen = talk("{\"do\":\"dance\"}\\n{\"do\":\"measure\"}\\n{\"do\":\"clock\"}\\n");
+  CHECK(seen.code == 0);
+  CHECK(seen.out.find("`dance` is nothing that an agent does") != std::string::npos);
+  CHECK(seen.out.find("\"clock\"") != std::string::npos);
+}

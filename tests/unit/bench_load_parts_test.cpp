@@ -18,6 +18,7 @@
 #include "bench/load/protocol.hpp"
 #include "bench/load/report.hpp"
 #include "bench/load/search.hpp"
+#include "bench/load/wire_form.hpp"
 
 using namespace weir;
 
@@ -327,4 +328,89 @@ TEST_CASE("doctor: what a machine does not tell is no finding") {
   CHECK(bare.find("governor").how == level::unknown);
   CHECK(bare.find("clock").how == level::unknown);
   CHECK(bare.find("interrupts").how == level::unknown);
+}
+
+TEST_CASE("a plan and an outcome reach another machine whole") {
+  load::plan of = plan_for("tcp://[::1]:7/exchange");
+  of.to.what = load::service::echo;  // said apart from the URL
+  of.requests[0].body = std::string("\0\xff\r\n", 4);
+  of.requests[0].headers = {"A: b"};
+  of.connections = 7;
+  of.mode = load::loop::open;
+  of.arrivals = load::arrival::bursts;
+  of.rate = 12345.5;
+  of.instants = {1, 2, 3};
+  of.warmup = std::chrono::milliseconds(3);
+  const auto read = load::plan_from(load::form_of(of));
+  CHECK(load::form_of(read) == load::form_of(of));
+  CHECK(read.to.host == "::1");
+  CHECK(read.to.what == load::service::echo);
+  CHECK(read.instants == of.instants);
+
+  load::outcome seen;
+  seen.answers = 3;
+  seen.latency.record(1000);
+  seen.latency.record(123'456'789, 2);
+  seen.errors["reset"] = 4;
+  seen.busy = {0.25, 0.5};
+  seen.slices.push_back({1, 2, 3, 4, {{5, 6}}});
+  seen.machine.steal = 0.1;
+  const auto told = load::outcome_from(load::form_of(seen));
+  CHECK(load::form_of(told) == load::form_of(seen));
+  CHECK(told.latency.count() == 3);
+  CHECK(std::abs(static_cast<double>(told.latency.max()) - 123'456'789.0) < 123'456.8);
+}
+
+TEST_CASE("what is no plan is refused") {
+  auto form = load::form_of(plan_for("tcp://127.0.0.1:7"));
+  auto none = form;
+  none["connections"] = 0;
+  CHECK_THROWS_AS(load::plan_from(none), std::invalid_argument);
+  none = form;
+  none["window_ns"] = -1;
+  CHECK_THROWS_AS(load::plan_from(none), std::invalid_argument);
+  none = form;
+  none.erase("url");
+  CHECK_THROWS(load::plan_from(none));
+  none = form;
+  none["depth"] = "much";
+  CHECK_THROWS(load::plan_from(none));
+}
+
+TEST_CASE("the parts of a plan are the whole of it") {
+  load::plan whole = plan_for("tcp://127.0.0.1:7");
+  whole.connections = 10;
+  whole.rate = 1000;
+  whole.instants = {0, 10, 20, 30, 40};
+  unsigned connections = 0;
+  double rate = 0;
+  std::size_t instants = 0;
+  for (unsigned i = 0; i < 3; ++i) {
+    const auto part = load::part_of(whole, i, 3);
+    connections += part.connections;
+    rate += part.rate;
+    instants += part.instants.size();
+    CHECK(part.rate == doctest::Approx(100.0 * part.connections));
+    if (i > 0) CHECK(part.seed != whole.seed);
+  }
+  CHECK(connections == 10);
+  CHECK(rate == doctest::Approx(1000));
+  CHECK(instants == 5);
+}
+
+TEST_CASE("a control group's CPU and memory are read from its files") {
+  const auto root =
+      std::filesystem::temp_directory_path() / ("weir-cgroup-" + std::to_string(::getpid()));
+  const auto group = root / "sys/fs/cgroup/a.slice/b";
+  std::filesystem::create_directories(group);
+  std::ofstream(group / "cpu.stat") << "usage_usec 2500000\nuser_usec 1\nsystem_usec 2\n";
+  std::ofstream(group / "memory.current") << "4096\n";
+  const load::machine here(root);
+  const auto seen = here.figures({0, "a.slice/b"});
+  CHECK(seen.known);
+  CHECK(seen.cpu_s == doctest::Approx(2.5));
+  CHECK(seen.resident_bytes == 4096);
+  CHECK_FALSE(here.figures({0, "nobody"}).known);
+  CHECK_FALSE(here.figures({}).known);
+  std::filesystem::remove_all(root);
 }
