@@ -2,7 +2,7 @@
 // client, bodies both ways, requests at once, the stop.
 #include "weir/http.hpp"
 
-#include "conformance/harness.hpp"
+#include "conformance/serving.hpp"
 #if CONFORMANCE_TLS
 #include "tls/certificates.hpp"
 #include "weir/tls.hpp"
@@ -57,25 +57,6 @@ task<> ask_all(http::client& web, const std::string& base, const std::string& ve
   co_await weir::when_all(get_first(), get_second());
   CHECK(first.size() == 200'000);
   CHECK(second.size() == 200'000);
-}
-
-http::client_settings speaking(http::http2_use when) {
-  http::client_settings out;
-  out.http2 = when;
-  return out;
-}
-
-/// Serves one connection after another until the client has said that it is done.
-task<> serve_until_done(side& me, std::function<task<>(weir::any_stream)> session) {
-  auto listener = me.listen();
-  weir::scope sessions(me.here);
-  sessions.on_failure([](const std::exception_ptr&) {});
-  const auto accept = [&]() -> task<> {
-    while (auto peer = co_await listener.accept()) sessions.spawn(session(std::move(*peer)));
-  };
-  const auto done = [&]() -> task<> { co_await me.wait(1); };
-  (void)co_await weir::when_any(accept(), done());
-  co_await sessions.drain(5s);
 }
 
 }  // namespace
@@ -133,17 +114,6 @@ struct http_compressed {
     }
     me.signal(1);
   }
-};
-
-template <class Case>
-struct serving {
-  static task<> subject(side& me) { return Case::serve(me); }
-  static task<> peer(side& me) { return Case::ask(me); }
-};
-template <class Case>
-struct asking {
-  static task<> subject(side& me) { return Case::ask(me); }
-  static task<> peer(side& me) { return Case::serve(me); }
 };
 
 using http_1_is_answered = serving<http_in_the_clear<false>>;
