@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "sim/impaired.hpp"
 #include "sim/seeds.hpp"
 #include "sim/servers.hpp"
 
@@ -22,21 +23,6 @@ struct world_plan {
   bool partitions = false;
   bool v6 = false;
 };
-
-weir::sim::link_options draw_link(weir::sim::random_source& dice) {
-  weir::sim::link_options how;
-  how.delay = 50us + dice.up_to(60ms);
-  if (dice.chance(0.5)) how.jitter = dice.up_to(20ms);
-  if (dice.chance(0.7)) how.loss = static_cast<double>(dice.below(80)) / 1000;
-  if (dice.chance(0.5)) how.reorder = static_cast<double>(dice.below(100)) / 1000;
-  if (dice.chance(0.5)) how.duplicate = static_cast<double>(dice.below(50)) / 1000;
-  if (dice.chance(0.5)) how.corrupt = static_cast<double>(dice.below(30)) / 1000;
-  if (dice.chance(0.4))
-    how.rate = 100'000 + dice.below(5'000'000),
-    how.queue = 16'384 + static_cast<std::uint32_t>(dice.below(200'000));
-  if (dice.chance(0.2)) how.mtu = static_cast<std::uint16_t>(1280 + dice.below(220));
-  return how;
-}
 
 world_plan draw(std::uint64_t seed) {
   auto dice = weir::sim::random_source::derived(seed, 0x706c616eull);
@@ -59,17 +45,6 @@ task<> cut_and_heal(weir::sim::link& link, std::uint64_t seed) {
     co_await weir::sleep_for(dice.up_to(5s));
     link.set_down(false);
   }
-}
-
-std::string left_over(weir::sim::host& host) {
-  std::size_t connections = 0;
-  host.stack().for_each_connection([&](const weir::stack::tcp_info&) { ++connections; });
-  if (connections != 0)
-    return host.name() + " still has " + std::to_string(connections) + " connections";
-  if (auto bytes = host.stack().memory_in_use(); bytes != 0)
-    return host.name() + " still holds " + std::to_string(bytes) + " bytes";
-  if (host.shard().roots() != 0) return host.name() + " still runs coroutines";
-  return {};
 }
 
 std::string run_world(std::uint64_t seed, std::uint64_t* trace = nullptr) {
