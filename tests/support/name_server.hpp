@@ -93,6 +93,8 @@ class name_server {
   /// What to send in place of the honest answer, in this order; from a foreign port where the flag
   /// says so.
   std::function<std::vector<std::pair<std::string, bool>>(const asked&, const std::string&)> lie;
+  /// The same over TCP, of bytes that begin with their length.
+  std::function<std::string(const asked&, const std::string&)> lie_over_tcp;
   std::vector<std::string> log;  ///< "example.org 1", "tcp example.org 1"
 
   std::string answer(const asked& q) const {
@@ -178,7 +180,8 @@ class name_server {
       const auto q = read_query({reinterpret_cast<const char*>(buffer.data()), size});
       log.push_back("tcp " + q.name + ' ' + std::to_string(q.type));
       const auto honest = answer(q);
-      const auto framed = number16(static_cast<unsigned>(honest.size())) + honest;
+      auto framed = number16(static_cast<unsigned>(honest.size())) + honest;
+      if (lie_over_tcp) framed = lie_over_tcp(q, framed);
       (void)co_await peer->write_all(framed).nothrow();
     }
   }
