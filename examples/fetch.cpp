@@ -2,6 +2,7 @@
 // for an error's status, as curl -f has it.
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -67,7 +68,7 @@ weir::task<> fetch(weir::shard& shard, program& wanted) {
     if (piece.empty()) break;
     total += piece.size();
     if (std::fwrite(piece.data(), 1, piece.size(), stdout) != piece.size())
-      throw weir::io_error(std::make_error_code(std::errc::io_error), "stdout");
+      throw weir::io_error({errno, std::generic_category()}, "stdout");
     if (progress) show(total, length, shard.now() - begun);
   }
   if (progress && total != 0) std::fputc('\n', stderr);

@@ -151,8 +151,7 @@ struct names_connect_by_the_family_that_answers {
   static task<> peer(side& s) {
     serving_names serving(s);
     const auto own = s.address.to_string(), own_v6 = s.address_v6.to_string();
-    serving.names.zone["server.test"] = {names_test::a(own.c_str()),
-                                         names_test::a(own_v6.c_str())};
+    serving.names.zone["server.test"] = {names_test::a(own.c_str()), names_test::a(own_v6.c_str())};
     for (const int round : {2, 3}) {
       auto listener = s.here.listen({round == 2 ? s.address : s.address_v6, 0});
       s.signal(round, listener.local_endpoint().port);
@@ -182,8 +181,7 @@ struct names_connect_past_an_address_that_says_nothing {
     serving_names serving(s);
     silent_address silent(s);
     const auto own = s.address.to_string(), other = silent.address().to_string();
-    serving.names.zone["server.test"] = {names_test::a(other.c_str()),
-                                         names_test::a(own.c_str())};
+    serving.names.zone["server.test"] = {names_test::a(other.c_str()), names_test::a(own.c_str())};
     {
       auto listener = s.here.listen({s.address, 0});
       co_await silent.begin(listener.local_endpoint().port);
@@ -221,8 +219,7 @@ struct names_say_what_became_of_each_address {
   static task<> peer(side& s) {
     serving_names serving(s);
     const auto own = s.address.to_string(), own_v6 = s.address_v6.to_string();
-    serving.names.zone["server.test"] = {names_test::a(own.c_str()),
-                                         names_test::a(own_v6.c_str())};
+    serving.names.zone["server.test"] = {names_test::a(own.c_str()), names_test::a(own_v6.c_str())};
     auto closed = s.here.listen({s.address, 0});
     const auto port = closed.local_endpoint().port;
     closed.close();

@@ -58,8 +58,8 @@ struct websocket_talk {
     std::vector<std::string> ends;
     http::router site;
     site.get("/talk", [&ends](http::request& asked) -> task<http::response> {
-      co_return http::websocket_upgrade(asked,
-                                        [&ends](http::websocket& peer) { return echo(peer, ends); });
+      co_return http::websocket_upgrade(
+          asked, [&ends](http::websocket& peer) { return echo(peer, ends); });
     });
     http::server server(me.here, site);
     co_await serve_until_done(
@@ -147,9 +147,8 @@ struct events_told {
   }
   static task<> serve(side& me) {
     http::router site;
-    site.get("/some", [](http::request&) -> task<http::response> {
-      co_return http::event_stream(tell);
-    });
+    site.get("/some",
+             [](http::request&) -> task<http::response> { co_return http::event_stream(tell); });
     site.get("/for-ever", [&me](http::request&) -> task<http::response> {
       co_return http::event_stream([&me](http::event_writer& to) { return tell_for_ever(to, me); });
     });

@@ -345,6 +345,134 @@ TEST_CASE("fetch_gets_what_openssl_serves") {
   }
 }
 
+namespace {
+
+bool no_gnutls() {
+  if (::access("/usr/bin/gnutls-cli", X_OK) == 0 && ::access("/usr/bin/gnutls-serv", X_OK) == 0)
+    return false;
+  std::puts("SKIPPED: no gnutls-cli and gnutls-serv (apt-get install gnutls-bin)");
+  return true;
+}
+std::string only_version(const std::string& version) {
+  return "NORMAL:-VERS-ALL:+VERS-TLS" + version;
+}
+
+}  // namespace
+
+ON_EVERY_BACKEND(gnutls_gets_a_page_resumes_its_session_and_changes_its_keys) {
+  if (no_gnutls()) return;
+  folder f(on.address);
+  process server(serving(on, f));
+  const auto where = place_of(server.wait_line("listening https "));
+  const auto get = [&](const std::string& before, const std::string& words) {
+    return run({"/bin/sh", "-c",
+                "printf '" + before + "GET /plaintext HTTP/1.1\\r\\nHost: localhost\\r\\n" +
+                    "Connection: close\\r\\n\\r\\n' | timeout 25 gnutls-cli --x509cafile " +
+                    f.path + "/ca.pem -p " + std::to_string(where.port) + " " + words + " " +
+                    where.address});
+  };
+  for (const std::string version : {"1.2", "1.3"}) {
+    CAPTURE(version);
+    const auto got = get("", "--resume --alpn http/1.1 --priority " + only_version(version));
+    CHECK_MESSAGE(got.code == 0, got.out);
+    CHECK(got.out.find("- Status: The certificate is trusted.") != std::string::npos);
+    CHECK(got.out.find("*** This is a resumed session") != std::string::npos);
+    CHECK(got.out.find("- Application protocol: http/1.1") != std::string::npos);
+    CHECK(got.out.find("Hello, World!") != std::string::npos);
+  }
+  const auto changed = get("^rekey^\\n", "--inline-commands --priority " + only_version("1.3"));
+  CHECK_MESSAGE(changed.code == 0, changed.out);
+  CHECK(changed.out.find("- Rekey was completed") != std::string::npos);
+  CHECK(changed.out.find("Hello, World!") != std::string::npos);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+
+TEST_CASE("fetch_gets_what_gnutls_serves") {
+  if (!own_network() || !usable(kernel_backend) || no_gnutls()) return;
+  folder f("127.0.0.1");
+  for (const std::string version : {"1.2", "1.3"}) {
+    CAPTURE(version);
+    process server({"/usr/bin/gnutls-serv", "--http", "--port", "5556", "--x509certfile",
+                    f.path + "/own.pem", "--x509keyfile", f.path + "/own.key", "--priority",
+                    only_version(version)});
+    finished got;
+    for (int tries = 0; tries < 500; ++tries) {  // until it listens
+      got = fetch(f, "https://127.0.0.1:5556/");
+      if (got.code == 0) break;
+      ::usleep(20'000);
+    }
+    CHECK_MESSAGE(got.code == 0, got.err);
+    CHECK(got.out.find("<TD>TLS" + version + "</TD>") != std::string::npos);
+    server.signal(SIGTERM);
+    (void)server.wait();
+  }
+}
+
+#if WEIR_TEST_HTTP2
+namespace {
+
+/// go_peer.go, built once; empty where there is no Go.
+class go_peer {
+ public:
+  go_peer() {
+    if (::access("/usr/bin/go", X_OK) != 0) return;
+    const auto made = run({"/usr/bin/go", "build", "-o", there_.path + "/go_peer", WEIR_GO_PEER},
+                          {.environment = {"HOME=" + there_.path, "GOCACHE=" + there_.path + "/go",
+                                           "GO111MODULE=off"}});
+    REQUIRE_MESSAGE(made.code == 0, made.err);
+    program_ = there_.path + "/go_peer";
+  }
+  const std::string& program() const { return program_; }
+
+ private:
+  folder there_{"127.0.0.1"};
+  std::string program_;
+};
+
+const std::string& go_program() {
+  static const go_peer once;
+  if (once.program().empty()) std::puts("SKIPPED: no Go (apt-get install golang-go)");
+  return once.program();
+}
+
+}  // namespace
+
+ON_EVERY_BACKEND(gos_client_speaks_both_versions_many_times_at_once_and_resumes) {
+  if (go_program().empty()) return;
+  folder f(on.address);
+  process server(serving(on, f));
+  const auto where = place_of(server.wait_line("listening https "));
+  const auto done = run({go_program(), "get", f.path + "/ca.pem", url_of(where, "")});
+  CHECK_MESSAGE(done.out == "done\n", done.err);
+  server.signal(SIGTERM);
+  CHECK(server.wait() == 0);
+}
+
+TEST_CASE("fetch_gets_what_go_serves_in_both_versions") {
+  if (!own_network() || !usable(kernel_backend) || go_program().empty()) return;
+  folder f("127.0.0.1");
+  process server(
+      {go_program(), "serve", f.path + "/own.pem", f.path + "/own.key", "127.0.0.1:8443", f.path});
+  for (const std::string when : {"never", "agreed"}) {
+    CAPTURE(when);
+    finished got;
+    for (int tries = 0; tries < 500; ++tries) {  // until it listens
+      got = run({WEIR_FETCH, "--backend", kernel_backend, "--tls.authorities", f.path + "/ca.pem",
+                 "--include", "--http2", when, "https://127.0.0.1:8443/big.bin"});
+      if (got.code == 0) break;
+      ::usleep(20'000);
+    }
+    CHECK_MESSAGE(got.code == 0, got.err);
+    CHECK(got.out.starts_with(when == "never" ? "HTTP/1 200 OK\n" : "HTTP/2 200 OK\n"));
+    const bool same = got.out.ends_with(some_bytes(3u << 20));
+    CHECK(same);
+  }
+  server.signal(SIGTERM);
+  (void)server.wait();
+}
+#endif
+
 #ifdef WEIR_CHAT
 namespace {
 
