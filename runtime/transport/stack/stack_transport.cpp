@@ -29,6 +29,8 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
   auto port = driver_.open_packet_port(settings_.device, settings_.frame_limit, *this);
   if (!port) throw io_error(port.error(), "opening the packet device");
   port_ = std::move(*port);
+  packet_receiver& self = *this;
+  device_watch_ = std::make_unique<device_watch>(driver_, settings_.device, self);
 }
 
 stack_transport::~stack_transport() {
@@ -102,6 +104,7 @@ bool stack_transport::transmit(std::span<const std::span<const std::byte>> parts
 }
 
 void stack_transport::device_failed(std::error_code error) {
+  if (device_error_) return;
   log_line("the packet device failed (" + error.message() + "): every connection on it ends");
   device_error_ = error;
   fail_everything(error);

@@ -18,6 +18,7 @@
 #include "backend/transport.hpp"
 #include "core/sockets/socket_pool.hpp"
 #include "observe/snapshot.hpp"
+#include "transport/stack/device_watch.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "transport/stack/stack_watcher.hpp"
@@ -146,6 +147,7 @@ class stack_transport final : public transport,
   bool attached_ = false;
   std::uint64_t behind_ = 0;  // packet_port_counters::cut_short, as last seen
   std::unique_ptr<packet_port> port_;
+  std::unique_ptr<device_watch> device_watch_;
   std::optional<stack_watcher> watcher_;
   stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
   std::error_code device_error_;
