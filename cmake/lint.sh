@@ -82,6 +82,8 @@ arrow() {
   arrow runtime/observe -- '(driver|transport|sim|run|tls|resolve|files|process|http/(?!wire/))'
   arrow runtime/files runtime/process runtime/tasks -- '(driver|transport|sim|run|http|tls|resolve|observe)/'
   arrow runtime/sim -- '(run|http|tls|resolve)/'
+  arrow stack/link -- '(?!(base|wire|link|weir)/)'
+  arrow stack/base stack/wire stack/buffer stack/tcp stack/ip stack/udp stack/listen stack/share stack/host -- 'link/'
   arrow runtime/http runtime/tls runtime/resolve runtime/testing -- '(driver|transport|sim|run|backend)/'
 } | report "an arrow that docs/architecture.md does not have"
 search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |

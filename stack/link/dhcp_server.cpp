@@ -1,0 +1,166 @@
+// The pool's leases and what is answered of them.
+#include "link/dhcp_server.hpp"
+
+#include <algorithm>
+
+namespace weir::stack {
+namespace {
+
+// RFC 2131 4.2: the identifier where there is one, else the hardware type and address.
+std::string client_of(const wire::dhcp_query& query) {
+  if (!query.client_id.empty())
+    return {reinterpret_cast<const char*>(query.client_id.data()), query.client_id.size()};
+  std::string out(1, '\1');
+  out.append(reinterpret_cast<const char*>(query.mac.bytes.data()), query.mac.bytes.size());
+  return out;
+}
+
+}  // namespace
+
+dhcp_server::dhcp_server(const dhcp_pool& pool, link_counters& counters)
+    : pool_(pool),
+      counters_(counters),
+      leases_(std::clamp<std::uint32_t>(pool.addresses, 1, dhcp_pool::most_leases)) {}
+
+std::optional<wire::dhcp_answer> dhcp_server::answer(instant now, const wire::dhcp_query& query) {
+  using kind = wire::dhcp_type;
+  switch (query.type) {
+    case kind::discover: return offer(now, query);
+    case kind::request: return request(now, query);
+    case kind::inform: return inform(query);
+    case kind::decline: give_back(now, query, true); return std::nullopt;
+    case kind::release: give_back(now, query, false); return std::nullopt;
+    default: return std::nullopt;
+  }
+}
+
+std::size_t dhcp_server::taken(instant now) const {
+  return static_cast<std::size_t>(std::count_if(leases_.begin(), leases_.end(),
+                                                [&](const lease& l) { return !is_free(now, l); }));
+}
+
+bool dhcp_server::is_free(instant now, const lease& l) const {
+  return l.state == lease_state::unused || l.until <= now;
+}
+
+ip_address dhcp_server::address_of(const lease& l) const {
+  return ip_address::v4(pool_.first.to_v4_number() +
+                        static_cast<std::uint32_t>(&l - leases_.data()));
+}
+
+dhcp_server::lease* dhcp_server::lease_of(const ip_address& address) {
+  const auto offset = address.to_v4_number() - pool_.first.to_v4_number();
+  return offset < leases_.size() ? &leases_[offset] : nullptr;
+}
+
+// RFC 2131 4.3.1: the client's own, then the one it had, then the one it asks for, then any.
+dhcp_server::lease* dhcp_server::choose(instant now, const std::string& client,
+                                        const std::optional<ip_address>& wanted) {
+  for (auto& l : leases_)
+    if (l.client == client && (l.state != lease_state::declined || is_free(now, l))) return &l;
+  if (wanted)
+    if (auto* l = lease_of(*wanted); l != nullptr && is_free(now, *l)) return l;
+  lease* oldest = nullptr;
+  for (auto& l : leases_) {
+    if (!is_free(now, l)) continue;
+    if (l.state == lease_state::unused && l.client.empty()) return &l;
+    if (oldest == nullptr || l.until < oldest->until) oldest = &l;
+  }
+  return oldest;
+}
+
+std::optional<wire::dhcp_answer> dhcp_server::offer(instant now, const wire::dhcp_query& query) {
+  const auto client = client_of(query);
+  auto* l = choose(now, client, query.wanted);
+  if (l == nullptr) {
+    counters_.add(link_counter::drop_dhcp_pool_empty);
+    return std::nullopt;
+  }
+  if (is_free(now, *l) || l->state != lease_state::leased) {
+    l->state = lease_state::offered;
+    l->client = client;
+    l->until = now + offer_time;
+  }
+  counters_.add(link_counter::dhcp_offers);
+  auto out = reply(query, wire::dhcp_type::offer);
+  out.yours = address_of(*l);
+  return out;
+}
+
+std::optional<wire::dhcp_answer> dhcp_server::request(instant now, const wire::dhcp_query& query) {
+  const auto client = client_of(query);
+  if (query.server && *query.server != pool_.server.address) {
+    // Another server's offer was chosen: ours is free again (4.3.2).
+    for (auto& l : leases_)
+      if (l.client == client && l.state == lease_state::offered) l.state = lease_state::unused;
+    counters_.add(link_counter::drop_dhcp_not_for_us);
+    return std::nullopt;
+  }
+  const auto asked = query.wanted.value_or(query.own);
+  auto* l = lease_of(asked);
+  if (l == nullptr) return refuse(query);
+  // A free address is given to whoever remembers it from an earlier life of this server: there is
+  // no other server to know better.
+  const bool theirs = l->client == client && l->state != lease_state::declined;
+  if (!theirs && !is_free(now, *l)) return refuse(query);
+  for (auto& other : leases_)  // a client has one address
+    if (&other != l && other.client == client && other.state != lease_state::declined) other = {};
+  l->state = lease_state::leased;
+  l->client = client;
+  l->until = now + pool_.lease;
+  counters_.add(link_counter::dhcp_acks);
+  auto out = reply(query, wire::dhcp_type::ack);
+  out.yours = asked;
+  return out;
+}
+
+// 4.3.5: an address of its own making; it gets the options, no lease.
+std::optional<wire::dhcp_answer> dhcp_server::inform(const wire::dhcp_query& query) {
+  if (!pool_.server.contains(query.own)) {
+    counters_.add(link_counter::drop_dhcp_unknown_client);
+    return std::nullopt;
+  }
+  counters_.add(link_counter::dhcp_acks);
+  auto out = reply(query, wire::dhcp_type::ack);
+  out.lease_s = 0;
+  return out;
+}
+
+void dhcp_server::give_back(instant now, const wire::dhcp_query& query, bool declined) {
+  auto* l = lease_of(declined ? query.wanted.value_or(ip_address()) : query.own);
+  if (l == nullptr || l->client != client_of(query) || is_free(now, *l) ||
+      l->state == lease_state::declined ||
+      query.server.value_or(ip_address()) != pool_.server.address) {
+    counters_.add(link_counter::drop_dhcp_unknown_client);
+    return;
+  }
+  counters_.add(declined ? link_counter::dhcp_declines : link_counter::dhcp_releases);
+  l->state = declined ? lease_state::declined : lease_state::unused;
+  l->until = declined ? now + declined_time : now;
+  if (declined) l->client.clear();
+}
+
+wire::dhcp_answer dhcp_server::reply(const wire::dhcp_query& query, wire::dhcp_type type) const {
+  wire::dhcp_answer out;
+  out.type = type;
+  out.transaction = query.transaction;
+  out.wants_broadcast = query.wants_broadcast;
+  out.own = query.own;
+  out.mac = query.mac;
+  out.server = pool_.server.address;
+  out.lease_s = static_cast<std::uint32_t>(pool_.lease.count());
+  out.prefix_length = pool_.server.length;
+  out.router = pool_.router.value_or(pool_.server.address);
+  out.name_servers = pool_.name_servers;
+  out.mtu = pool_.mtu;
+  return out;
+}
+
+wire::dhcp_answer dhcp_server::refuse(const wire::dhcp_query& query) {
+  counters_.add(link_counter::dhcp_naks);
+  auto out = reply(query, wire::dhcp_type::nak);
+  out.own = {};
+  return out;
+}
+
+}  // namespace weir::stack
