@@ -132,17 +132,20 @@ std::error_code netlink::add_address(int interface_index, const ip_prefix& addre
   return transact(r);
 }
 
-std::error_code netlink::add_route(int interface_index, const ip_prefix& destination) {
+std::error_code netlink::add_route(int interface_index, const ip_prefix& destination,
+                                   const std::optional<ip_address>& router) {
   request r(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE);
   auto& body = r.body<rtmsg>();
   body.rtm_family = destination.address.is_v4() ? AF_INET : AF_INET6;
   body.rtm_dst_len = destination.length;
   body.rtm_table = RT_TABLE_MAIN;
   body.rtm_protocol = RTPROT_BOOT;
-  body.rtm_scope = destination.address.is_v4() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
+  const bool on_link = destination.address.is_v4() && !router;
+  body.rtm_scope = on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   body.rtm_type = RTN_UNICAST;
   r.add(RTA_DST, destination.address.bytes());
   r.add(RTA_OIF, static_cast<std::uint32_t>(interface_index));
+  if (router) r.add(RTA_GATEWAY, router->bytes());
   return transact(r);
 }
 

@@ -28,7 +28,9 @@ class netlink {
   std::error_code error() const { return error_; }
 
   std::error_code add_address(int interface_index, const ip_prefix& address);
-  std::error_code add_route(int interface_index, const ip_prefix& destination);
+  /// Through `router` where one is given; else whoever is asked for lies on the link itself.
+  std::error_code add_route(int interface_index, const ip_prefix& destination,
+                            const std::optional<ip_address>& router = {});
   std::error_code set_link(int interface_index, std::uint32_t mtu, std::uint32_t queue_length);
   std::error_code set_up(int interface_index);
   /// Keeps the kernel from giving the link an IPv6 address of its own choice.

@@ -1,4 +1,4 @@
-// Linux's TUN (Documentation/networking/tuntap.rst): see tun_device.hpp.
+// Linux's TUN and TAP (Documentation/networking/tuntap.rst).
 #include "device/tun_device.hpp"
 
 #include <fcntl.h>
@@ -114,22 +114,33 @@ std::error_code tun_device::attach(const tun_options& options, std::string& why)
     return error;
   }
   bool existed = ::if_nametoindex(options.name.c_str()) != 0;
-  ifreq request{};
-  std::memcpy(request.ifr_name, options.name.data(), options.name.size());
-  request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR |
-                                         (options.multi_queue ? IFF_MULTI_QUEUE : 0));
-  if (::ioctl(file_.get(), TUNSETIFF, &request) != 0) {
+  const auto other = options.kind == device_kind::ip ? device_kind::ethernet : device_kind::ip;
+  // A device that exists is what it is, and says EINVAL to who takes it for the other kind.
+  if (!attach_as(options.kind, options) &&
+      !(existed && errno == EINVAL && attach_as(other, options))) {
     auto error = last_error();
     why = explain_attach(options.name, existed, error);
     return error;
   }
-  name_ = request.ifr_name;
   index_ = static_cast<int>(::if_nametoindex(name_.c_str()));
   multi_queue_ = options.multi_queue;
   created_ = !existed;
   checksum_offload_ = options.checksum_offload;
   segmentation_offload_ = options.segmentation_offload && options.checksum_offload;
   return negotiate(why);
+}
+
+// False: errno says why.
+bool tun_device::attach_as(device_kind kind, const tun_options& options) {
+  ifreq request{};
+  std::memcpy(request.ifr_name, options.name.data(), options.name.size());
+  request.ifr_flags =
+      static_cast<short>((kind == device_kind::ip ? IFF_TUN : IFF_TAP) | IFF_NO_PI | IFF_VNET_HDR |
+                         (options.multi_queue ? IFF_MULTI_QUEUE : 0));
+  if (::ioctl(file_.get(), TUNSETIFF, &request) != 0) return false;
+  kind_ = kind;
+  name_ = request.ifr_name;
+  return true;
 }
 
 // The kernel refuses the whole set for one unknown bit: tried downwards.
@@ -165,8 +176,9 @@ std::error_code tun_device::configure(const tun_options& options, std::string& w
   if (created_) {
     if (auto error = routes.set_link(index_, options.mtu, options.queue_length))
       return failed(error, "set its MTU and queue length");
-    // Older kernels know no such mode: the link then has one address more, which does no harm.
-    (void)routes.no_generated_addresses(index_);
+    // Older kernels know no such mode: the link then has one address more, which does no harm. On
+    // Ethernet neighbour discovery needs it.
+    if (kind_ == device_kind::ip) (void)routes.no_generated_addresses(index_);
     for (const auto& address : options.host_addresses)
       if (auto error = routes.add_address(index_, address)) {
         auto hint =
@@ -181,7 +193,8 @@ std::error_code tun_device::configure(const tun_options& options, std::string& w
       return failed(error, "bring it up; as root: ip link set " + name_ + " up");
   if (created_)
     for (const auto& route : options.routes)
-      if (auto error = routes.add_route(index_, route))
+      if (auto error = routes.add_route(
+              index_, route, route.address.is_v4() ? options.router_v4 : options.router_v6))
         return failed(error, "add a route to " + route.to_string());
   if (created_) wait_until_local(routes, options.host_addresses);
   mtu_ = state->mtu;
@@ -204,6 +217,7 @@ result<tun_device> tun_device::another_queue(std::string& why) const {
   tun_options options;
   options.name = name_;
   options.multi_queue = true;
+  options.kind = kind_;
   options.checksum_offload = checksum_offload_;
   options.segmentation_offload = segmentation_offload_;
   tun_device queue;
@@ -223,6 +237,7 @@ result<tun_device> tun_device::duplicate(std::string& why) const {
   }
   same.name_ = name_;
   same.index_ = index_;
+  same.kind_ = kind_;
   same.mtu_ = mtu_;
   same.multi_queue_ = multi_queue_;
   same.created_ = created_;

@@ -1,6 +1,7 @@
-// A TUN device: makes or joins it, gives the kernel's end its addresses and routes, negotiates
-// offloads. Packets are read and written by the runtime's drivers through fd(); there is no I/O
-// loop here. Each read and write carries one packet behind the ten bytes of vnet_header.hpp.
+// A TUN or TAP device: makes or joins it, gives the kernel's end its addresses and routes,
+// negotiates offloads. Packets are read and written by the runtime's drivers through fd(); there is
+// no I/O loop here. Each read and write carries one packet, or one Ethernet frame of a TAP device,
+// behind the ten bytes of vnet_header.hpp.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +15,18 @@
 
 namespace weir::stack {
 
+/// What a device carries: IP packets (TUN) or Ethernet frames (TAP).
+enum class device_kind : std::uint8_t { ip, ethernet };
+
 struct tun_options {
   std::string name = "weir0";  ///< at most 15 characters; made if it is not there
   std::vector<ip_prefix>
       host_addresses;  ///< of the kernel's end: its subnets are reached through the device
   std::vector<ip_prefix>
       routes;  ///< further destinations behind it: addresses of the stack elsewhere
+  /// Who passes on what `routes` lead to, on an Ethernet link; without one it lies on the link.
+  std::optional<ip_address> router_v4, router_v6;
+  device_kind kind = device_kind::ip;  ///< of a device that is made; one that exists has its own
   std::uint16_t mtu = 1500;
   /// Packets from the kernel that may wait; beyond it the kernel drops.
   std::uint32_t queue_length = 16384;
@@ -47,6 +54,7 @@ class tun_device {
   /// too.
   int fd() const { return file_.get(); }
   const std::string& name() const { return name_; }
+  device_kind kind() const { return kind_; }
   /// Of the link: an existing device's may differ from the one that was asked for.
   std::uint16_t mtu() const { return mtu_; }
   bool created() const { return created_; }
@@ -60,12 +68,14 @@ class tun_device {
  private:
   tun_device() = default;
   std::error_code attach(const tun_options& options, std::string& why);
+  bool attach_as(device_kind kind, const tun_options& options);
   std::error_code negotiate(std::string& why);
   std::error_code configure(const tun_options& options, std::string& why);
 
   descriptor file_;
   std::string name_;
   int index_ = 0;
+  device_kind kind_ = device_kind::ip;
   std::uint16_t mtu_ = 0;
   bool multi_queue_ = false;
   bool created_ = false;

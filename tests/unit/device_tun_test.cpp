@@ -3,8 +3,10 @@
 // and counts as skipped.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -279,6 +281,37 @@ TEST_CASE("tun_device_that_is_in_use_or_no_tun_is_refused_in_words") {
       return "lo: " + why;
     return {};
   }));
+}
+
+TEST_CASE("tap_device_is_made_with_addresses_and_offloads") {
+  auto o = some_options();
+  o.kind = device_kind::ethernet;
+  judge(with_device(o, [](tun_device& d) -> std::string {
+    if (d.kind() != device_kind::ethernet) return "no Ethernet";
+    return expect(d.created() && d.checksum_offload() && d.segmentation_offload(), "no offloads");
+  }));
+}
+
+TEST_CASE("device_that_exists_is_joined_as_what_it_is") {
+  for (const auto kind : {device_kind::ip, device_kind::ethernet}) {
+    auto o = some_options();
+    o.kind = kind;
+    judge(with_device(o, [&](tun_device& d) -> std::string {
+      if (::ioctl(d.fd(), TUNSETPERSIST, 1ul) != 0) return "it cannot be kept";
+      {
+        const auto gone = std::move(d);
+      }
+      for (const auto asked : {device_kind::ip, device_kind::ethernet}) {
+        auto again = some_options();
+        again.kind = asked;
+        std::string why;
+        auto joined = tun_device::open(again, why);
+        if (!joined) return why;
+        if (joined->created() || joined->kind() != kind) return "joined as another kind";
+      }
+      return {};
+    }));
+  }
 }
 
 TEST_CASE("tun_device_without_the_right_to_make_one_says_what_to_do") {
