@@ -83,7 +83,7 @@ void add_network(shard_snapshot& out, std::string_view name, transport& network,
   added.mark(out);
   // Those of the driver are the back end's too.
   std::erase_if(out.counts, [](const counted& c) {
-    return c.group != "transport" && c.group != "device" && c.group != "stack";
+    return c.group != "transport" && c.group != "device" && c.group != "stack" && c.group != "link";
   });
   network_snapshot one;
   one.name = name;

@@ -599,3 +599,31 @@ TEST_CASE("the_server_of_the_readme_serves") {
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
 }
+
+TEST_CASE("the_stack_joins_a_tap_device_and_speaks_ethernet") {
+  if (!own_network() || !usable("stack")) return;
+  for (const auto& words : {std::vector<std::string>{"tuntap", "add", "dev", "tap7", "mode", "tap"},
+                            {"address", "add", "198.18.0.1/24", "dev", "tap7"},
+                            {"link", "set", "tap7", "up"}}) {
+    std::vector<std::string> command = {"/usr/bin/env", "ip"};
+    command.insert(command.end(), words.begin(), words.end());
+    const auto done = run(command);
+    REQUIRE_MESSAGE(done.code == 0, done.err);
+  }
+  const std::vector<std::string> on_tap = {services(),     "--backend",      "stack", "--echo",
+                                           "198.18.0.2:7", "--stack.device", "tap7"};
+  process p(on_tap);
+  (void)p.wait_line("listening echo ");
+  client c("198.18.0.2", 7);
+  exchange_bytes(c, some_bytes(1'000'000));
+  c.end_of_stream();
+  CHECK(c.receive_all().empty());
+  // The kernel asked for the stack's card, and took its answer.
+  const auto known = run({"/usr/bin/env", "ip", "neighbour", "show", "dev", "tap7"});
+  CHECK(known.out.find("198.18.0.2 lladdr 02:77:c6:12:00:02") != std::string::npos);
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
+  auto several = on_tap;
+  several.insert(several.end(), {"--shards", "2", "--stack.queues", "1"});
+  expect_refusal(run(several), 2, "which one shard can have");
+}

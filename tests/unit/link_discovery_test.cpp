@@ -81,6 +81,7 @@ stack::link_options advertising() {
 
 }  // namespace
 
+// covers: 8504-1
 TEST_CASE("neighbour_solicitation_is_answered_to_who_asked") {
   link_bench b;
   receive(b, question());
@@ -103,6 +104,7 @@ TEST_CASE("neighbour_solicitation_is_answered_to_who_asked") {
   CHECK(b.last().packet == packet_to_guest());
 }
 
+// covers: 8504-1
 TEST_CASE("duplicate_address_probe_is_answered_to_all_nodes") {
   link_bench b;
   said probe;
@@ -121,6 +123,7 @@ TEST_CASE("duplicate_address_probe_is_answered_to_all_nodes") {
   CHECK(b.sent.size() == 1);
 }
 
+// covers: 8504-1
 TEST_CASE("neighbour_of_the_host_is_asked_for_by_its_group") {
   link_bench b;
   CHECK(b.transmit(packet_to_guest()));

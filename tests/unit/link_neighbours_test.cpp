@@ -57,6 +57,7 @@ ip_address host(unsigned n) { return ip_address::v4(0x0a000000u + n); }
 
 }  // namespace
 
+// covers: 8504-1
 TEST_CASE("neighbour_goes_through_its_states_while_it_is_used") {
   table_bench b;
   const auto who = host(1);

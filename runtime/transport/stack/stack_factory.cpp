@@ -93,6 +93,18 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
   return std::move(*device);
 }
 
+/// The stack's end of an Ethernet link. The kernel's end is the router to everybody else.
+stack::link_options link_of(const config& settings) {
+  stack::link_options out;
+  out.addresses = settings.stack_addresses();
+  out.mac = stack::mac_for(out.addresses.front().address);
+  for (const auto& each : settings.stack_host_addresses()) {
+    auto& router = each.address.is_v4() ? out.router_v4 : out.router_v6;
+    if (!router) router = each.address;
+  }
+  return out;
+}
+
 /// What the shards of one device share. They join one after the other.
 struct device_family {
   std::shared_ptr<stack::shard_set> shards;
@@ -139,6 +151,14 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
                                                                      : open_queue(settings, index));
   if (!how.writes_only) all.queues.push_back(kept->device);
   auto& device = *kept->device;
+  if (device.kind() == stack::device_kind::ethernet) {
+    if (settings.shard_count() > 1)
+      throw config_error(
+          fmt::format("stack.device = '{}': it is a TAP device, which one shard can have; set "
+                      "shards = 1, or give a TUN device",
+                      device.name()));
+    how.link = link_of(settings);
+  }
   how.device = device.fd();
   how.host.mtu = device.mtu();
   how.host.transmit_checksum_offload = device.checksum_offload();

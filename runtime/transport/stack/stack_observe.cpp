@@ -104,12 +104,20 @@ void add_device(const packet_port_counters& from, std::vector<counted>& c) {
   c.push_back({"device", "cut_short", "turns that left frames unread", from.cut_short});
 }
 
+void add_link(const stack::link_counters& from, std::vector<counted>& c) {
+  for (std::size_t i = 0; i < stack::link_counters::size; ++i) {
+    const auto which = static_cast<stack::link_counter>(i);
+    c.push_back({"link", stack::name(which), "a counter of the Ethernet link", from[which]});
+  }
+}
+
 }  // namespace
 
 void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
   into.stack = host_.counters();
   auto& c = into.counts;
   if (port_) add_device(port_->counters(), c);
+  if (link_) add_link(link_->counters(), c);
   c.push_back({"transport", "sockets", "sockets that the program holds",
                streams_.taken() + listeners_.size(), true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers, and taken over from writers",

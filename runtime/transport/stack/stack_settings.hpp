@@ -5,9 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <system_error>
 
+#include "link/ethernet_link.hpp"
 #include "observe/packet_tap.hpp"
 #include "weir/config.hpp"
 #include "weir/options.hpp"
@@ -16,14 +18,16 @@
 
 namespace weir::detail {
 
-/// The longest frame of a device with offloads: a virtio_net_hdr and a super-segment.
+/// The longest frame of a device with offloads: a virtio_net_hdr and a super-segment. An Ethernet
+/// header comes on top.
 inline constexpr std::size_t max_frame = 10 + 65535;
 
 struct stack_settings {
   stack::host_options host;
-  config::listen_section listen;       ///< defaults of listen options that are not set
-  int device = -1;                     ///< for driver::open_packet_port()
-  std::shared_ptr<void> device_owner;  ///< kept as long as the transport lives
+  std::optional<stack::link_options> link = {};  ///< where the device carries Ethernet frames
+  config::listen_section listen;                 ///< defaults of listen options that are not set
+  int device = -1;                               ///< for driver::open_packet_port()
+  std::shared_ptr<void> device_owner;            ///< kept as long as the transport lives
   std::size_t frame_limit = max_frame;
   std::string_view name = "stack";  ///< "stack" or "sim"
   std::unique_ptr<packet_tap> tap;  ///< or none

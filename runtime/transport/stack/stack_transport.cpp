@@ -22,11 +22,14 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
       host_(settings_.host, *this, settings_.shards, settings_.shard),
       datagrams_(host_, settings_.listen, now_) {
   stack::use_huge_pages();
+  stack::frame_sink& frames = *this;
+  if (settings_.link) link_.emplace(*settings_.link, frames);
   if (settings_.writes_only) {
     port_ = std::make_unique<write_only_port>(settings_.device);
     return;
   }
-  auto port = driver_.open_packet_port(settings_.device, settings_.frame_limit, *this);
+  const auto longest = settings_.frame_limit + (link_ ? stack::wire::ethernet_header : 0);
+  auto port = driver_.open_packet_port(settings_.device, longest, *this);
   if (!port) throw io_error(port.error(), "opening the packet device");
   port_ = std::move(*port);
   packet_receiver& self = *this;
@@ -41,6 +44,7 @@ void stack_transport::attach(weir::shard& owner) {
   transport::attach(owner);
   attached_ = true;
   datagrams_.attach(owner);
+  if (link_) link_->announce(clock());
   if (owner.recorder()) host_.watch(&watcher_.emplace(owner.recorder(), now_));
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, this);
 }
@@ -72,14 +76,19 @@ void stack_transport::receive(std::span<const std::span<const std::byte>> frames
   std::array<std::span<const std::byte>, max_frames> packets;
   std::array<stack::receive_meta, max_frames> metas;
   std::size_t count = 0;
+  if (clock_is_stale_) now_ = std::max(now_, driver_.now());
+  clock_is_stale_ = false;
   for (auto frame : frames) {
     const auto meta = stack::read_vnet_header(frame);
     if (!meta) continue;
-    packets[count] = frame.subspan(stack::vnet_header_size);
+    auto packet = frame.subspan(stack::vnet_header_size);
+    if (link_) {
+      packet = link_->input(now_, packet, *meta);
+      if (packet.empty()) continue;
+    }
+    packets[count] = packet;
     metas[count++] = *meta;
   }
-  if (clock_is_stale_) now_ = std::max(now_, driver_.now());
-  clock_is_stale_ = false;
   host_.expect(std::span(packets).first(count));
   for (std::size_t i = 0; i < count; ++i) {
     if (settings_.tap)
@@ -91,16 +100,35 @@ void stack_transport::receive(std::span<const std::span<const std::byte>> frames
 
 bool stack_transport::transmit(std::span<const std::span<const std::byte>> parts,
                                const stack::transmit_meta& meta) {
-  constexpr std::size_t max_parts = 80;  // the stack's own bound and the header
-  if (!port_ || parts.size() + 1 > max_parts) return false;
+  const bool sent = link_ ? link_->output(now_, parts, meta) : write_packet(parts, meta);
+  if (sent && settings_.tap) settings_.tap->packet(now_, packet_direction::sent, parts);
+  return sent;
+}
+
+bool stack_transport::write_packet(std::span<const std::span<const std::byte>> parts,
+                                   const stack::transmit_meta& meta) {
   std::array<std::byte, stack::vnet_header_size> header;
   stack::write_vnet_header(header.data(), meta);
+  return write_frame(header, parts);
+}
+
+bool stack_transport::send_frame(std::span<const std::byte, stack::wire::ethernet_header> header,
+                                 std::span<const std::span<const std::byte>> packet,
+                                 const stack::transmit_meta& meta) {
+  std::array<std::byte, stack::vnet_header_size + stack::wire::ethernet_header> headers;
+  stack::write_vnet_header(headers.data(), meta);
+  std::copy(header.begin(), header.end(), headers.begin() + stack::vnet_header_size);
+  return write_frame(headers, packet);
+}
+
+bool stack_transport::write_frame(std::span<const std::byte> headers,
+                                  std::span<const std::span<const std::byte>> packet) {
+  constexpr std::size_t max_parts = 80;  // the stack's own bound and the headers
+  if (!port_ || packet.size() + 1 > max_parts) return false;
   stack::part_room<max_parts> frame;
-  frame[0] = header;
-  std::copy(parts.begin(), parts.end(), frame.from(1).begin());
-  if (!port_->send(frame.first(parts.size() + 1))) return false;
-  if (settings_.tap) settings_.tap->packet(now_, packet_direction::sent, parts);
-  return true;
+  frame[0] = headers;
+  std::copy(packet.begin(), packet.end(), frame.from(1).begin());
+  return port_->send(frame.first(packet.size() + 1));
 }
 
 void stack_transport::device_failed(std::error_code error) {
@@ -135,6 +163,7 @@ void stack_transport::fail_everything(std::error_code error) {
 
 void stack_transport::before_wait(instant now) {
   now_ = std::max(now_, now);
+  if (link_ && link_->next_deadline() <= now_) link_->advance(now_);
   if (host_.next_deadline() <= now_) host_.advance(now_);
   if (const auto behind = port_->counters().cut_short; behind != behind_) {
     behind_ = behind;
@@ -147,7 +176,10 @@ void stack_transport::before_wait(instant now) {
   if (tcp_owner_ != nullptr) tcp_owner_->end_turn();
 }
 
-instant stack_transport::next_deadline() const { return host_.next_deadline(); }
+instant stack_transport::next_deadline() const {
+  const auto next = host_.next_deadline();
+  return link_ ? std::min(next, link_->next_deadline()) : next;
+}
 
 // Connections that were closed and have something to deliver still. TIME_WAIT is no reason to stay:
 // the peer has everything. FIN_WAIT_2 is none either: what remains is the peer's to send, and

@@ -1,7 +1,7 @@
 // The transport on our own stack: turns one stack::host's readiness events into completed
 // operations, and its packets into frames of the shard's packet device. Works with every driver. It
 // makes no system call of its own; time comes from the driver. Frames start with a virtio_net_hdr
-// (stack/device/vnet_header.hpp).
+// (stack/device/vnet_header.hpp); on an Ethernet link their next bytes are stack/link's.
 //
 // Each packet's events are handed out at once, so that a reader gets its bytes in the same turn;
 // acknowledgements wait for before_wait(), when the replies are queued already: one a connection
@@ -34,6 +34,7 @@ class stack_transport final : public transport,
                               public observable,
                               private packet_receiver,
                               private stack::packet_sink,
+                              private stack::frame_sink,
                               private stack::shard_waker {
  public:
   /// Throws io_error when the driver cannot open the device.
@@ -75,6 +76,8 @@ class stack_transport final : public transport,
     return streams_.taken() + listeners_.size() + datagrams_.sockets();
   }
   const packet_port_counters& device_counters() const { return port_->counters(); }
+  /// Null where the device carries IP packets.
+  const stack::ethernet_link* link() const { return link_ ? &*link_ : nullptr; }
 
  private:
   friend struct stack_transport_probe;  // a test that sums what an idle connection costs
@@ -104,6 +107,14 @@ class stack_transport final : public transport,
   // stack::packet_sink
   bool transmit(std::span<const std::span<const std::byte>> parts,
                 const stack::transmit_meta& meta) override;
+  bool write_packet(std::span<const std::span<const std::byte>> parts,
+                    const stack::transmit_meta& meta);
+  // stack::frame_sink
+  bool send_frame(std::span<const std::byte, stack::wire::ethernet_header> header,
+                  std::span<const std::span<const std::byte>> packet,
+                  const stack::transmit_meta& meta) override;
+  bool write_frame(std::span<const std::byte> headers,
+                   std::span<const std::span<const std::byte>> packet);
 
   // stack::shard_waker: another shard handed something over.
   void wake() noexcept override;
@@ -149,7 +160,9 @@ class stack_transport final : public transport,
   std::unique_ptr<packet_port> port_;
   std::unique_ptr<device_watch> device_watch_;
   std::optional<stack_watcher> watcher_;
-  stack::host host_;  // after the port: what it sends when it goes still has somewhere to go
+  std::optional<stack::ethernet_link> link_;
+  stack::host
+      host_;  // after the port and the link: what it sends when it goes still has somewhere to go
   std::error_code device_error_;
   handover_note handover_{*this};
   stack_datagrams datagrams_;
