@@ -442,6 +442,75 @@ TEST_CASE("gate_fetches_a_page_with_curl") {
   CHECK(run(gate({}, {"curl", "-sS", "http://192.0.2.1:8081/"})).code == 7);  // refused
 }
 
+TEST_CASE("gate_on_ethernet_carries_what_it_carries_on_packets") {
+  if (!world()) return;
+  for (const auto* host : {host_v4, host_v6}) {
+    CAPTURE(host);
+    echo_server server(host == host_v6 ? "[" + std::string(host) + "]" : host);
+    const auto done = in_guest(R"(
+import subprocess
+s = tcp(sys.argv[1], int(sys.argv[2]))
+sent = bytes_of(3000000)[:3000000]
+got = []
+reader = threading.Thread(target=lambda: got.append(read_all(s)))
+reader.start()
+s.sendall(sent)
+s.shutdown(socket.SHUT_WR)
+reader.join()
+u = udp(sys.argv[1], int(sys.argv[3]))
+u.send(b'datagram')
+device = subprocess.run(['ip', 'link', 'show', 'weir0'], capture_output=True, text=True).stdout
+print(got[0] == sent, u.recv(100), 'link/ether' in device, why(lambda: tcp(sys.argv[1], 9)))
+)",
+                               {host, server.tcp_port, server.udp_port}, {"--tap"});
+    CAPTURE(done.err);
+    CHECK(done.out == "True b'datagram' True ECONNREFUSED\n");
+  }
+}
+
+TEST_CASE("gate_tells_a_guest_that_asks_by_dhcp_and_router_solicitation_its_network") {
+  if (!world()) return;
+  if (run(by_name({"busybox", "udhcpc", "--help"})).code == 127) {
+    std::printf("SKIPPED: busybox is not installed\n");
+    return;
+  }
+  process pages(
+      {http_server(), "--backend", kernel_backend, "--http", std::string(host_v4) + ":8080"});
+  (void)pages.wait_line("listening http ");
+  echo_server server("[" + std::string(host_v6) + "]");
+  // As a distribution's script does, with the words that udhcpc hands it.
+  const auto done = in_guest(R"(
+import subprocess, tempfile
+with tempfile.NamedTemporaryFile('w', delete=False) as f:
+    f.write('#!/bin/sh\n[ "$1" = bound ] || exit 0\n'
+            'ip address add $ip/$mask dev $interface; ip link set $interface mtu $mtu\n'
+            'ip route add default via $router; echo $ip $mask $router $dns $mtu $lease\n')
+os.chmod(f.name, 0o700)
+before = subprocess.run(['ip', '-4', 'address', 'show', 'dev', 'weir0'], capture_output=True)
+got = subprocess.run(['busybox', 'udhcpc', '-i', 'weir0', '-n', '-q', '-f', '-O', 'mtu',
+                      '-s', f.name], capture_output=True, text=True)
+os.unlink(f.name)
+print(before.stdout, got.stdout.strip())
+page = subprocess.run(['curl', '-sS', 'http://192.0.2.1:8080/plaintext'], capture_output=True)
+print(page.stdout)
+# Linux looks for a second whether another has the address that it made.
+while True:
+    own = subprocess.run(['ip', '-6', '-o', 'address', 'show', 'dev', 'weir0', 'scope', 'global'],
+                         capture_output=True, text=True).stdout
+    if 'fd77' in own and 'tentative' not in own: break
+    time.sleep(0.05)
+s = tcp(sys.argv[1], int(sys.argv[2]))
+s.sendall(b'by IPv6'); print(s.recv(99), s.getsockname()[0].startswith('fd77:6569:7200:0:'))
+)",
+                             {host_v6, server.tcp_port}, {"--dhcp", "--stack.mtu", "1400"});
+  CAPTURE(done.err);
+  CHECK(done.out ==
+        "b'' 10.0.2.100 24 10.0.2.2 10.0.2.3 1400 3600\n"
+        "b'Hello, World!'\n"
+        "b'by IPv6' True\n");
+  CHECK(done.code == 0);
+}
+
 TEST_CASE("gate_publishes_ports_of_its_guest") {
   if (!world()) return;
   process p(gate({"-p", "8081:80", "-p", "[::1]:8082:81", "-p", "8083:82/udp"}, python(R"(

@@ -93,12 +93,40 @@ void gateway::offer_network(guest_device device) {
   host.transmit_segmentation_offload = device.segmentation_offload;
   host.limits.udp_sockets = 2 * options_.max_flows + 64;
   fill(host.secret);
+  if (options_.network.ethernet) {
+    how.link = guest_link(device.mtu);
+    how.link->addresses = host.addresses;
+  }
   how.device = device.fd.get();
   how.device_owner = std::make_shared<unique_fd>(std::move(device.fd));
   auto kept = std::make_shared<detail::stack_settings>(std::move(how));
   here_.offer_network(network_name, [&here = here_, kept] {
     return std::make_unique<detail::stack_transport>(here.driver(), std::move(*kept));
   });
+}
+
+/// Whom the guest finds on an Ethernet link, and what it is told when it asks.
+stack::link_options gateway::guest_link(std::uint16_t mtu) const {
+  const auto& network = options_.network;
+  stack::link_options out;
+  out.mac = stack::mac_for(network.gateway.front().address);
+  for (const auto& each : network.guest)
+    (each.address.is_v4() ? out.router_v4 : out.router_v6) = each.address;
+  if (!network.asks) return out;
+  for (const auto& each : network.gateway)
+    if (each.address.is_v4()) {
+      auto& pool = out.dhcp.emplace();
+      pool.server = each;
+      pool.first = guest_at(ip_family::v4, 0).address;
+      pool.mtu = mtu;
+    } else {
+      auto& facts = out.advertised.emplace();
+      facts.prefix = each;
+      facts.mtu = mtu;
+    }
+  for (const auto& each : network.dns)
+    (each.is_v4() ? out.dhcp->name_servers : out.advertised->name_servers).push_back(each);
+  return out;
 }
 
 endpoint gateway::guest_at(ip_family family, std::uint16_t port) const {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "link/ethernet_link.hpp"
 #include "tools/gate/flow_log.hpp"
 #include "tools/gate/guest.hpp"
 #include "tools/gate/rules.hpp"
@@ -70,6 +71,7 @@ class gateway {
   task<> publish_udp(udp_socket outside, published how);
   endpoint guest_at(ip_family family, std::uint16_t port) const;
   void offer_network(guest_device device);
+  stack::link_options guest_link(std::uint16_t mtu) const;
 
   shard& here_;
   const gateway_options& options_;

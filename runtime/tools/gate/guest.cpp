@@ -133,16 +133,24 @@ std::string replace_resolv_conf(const std::vector<ip_address>& dns) {
   return why;
 }
 
-std::string make_device(const guest_network& network, int line) {
-  stack::tun_options how;
-  how.name = network.device;
-  how.mtu = network.mtu;
-  how.checksum_offload = how.segmentation_offload = network.offload;
+void give_addresses(const guest_network& network, stack::tun_options& how) {
   how.host_addresses = network.guest;
   how.routes = {{ip_address(), 0}};
   bool v6 = false;
   for (const auto& each : network.guest) v6 |= each.address.is_v6();
   if (v6) how.routes.push_back({ip_address::v6({}), 0});
+  if (!network.ethernet) return;
+  for (const auto& each : network.gateway)
+    (each.address.is_v4() ? how.router_v4 : how.router_v6) = each.address;
+}
+
+std::string make_device(const guest_network& network, int line) {
+  stack::tun_options how;
+  how.name = network.device;
+  how.mtu = network.mtu;
+  how.checksum_offload = how.segmentation_offload = network.offload;
+  if (network.ethernet) how.kind = stack::device_kind::ethernet;
+  if (!network.asks) give_addresses(network, how);
   std::string why;
   auto device = stack::tun_device::open(how, why);
   if (!device) return why;

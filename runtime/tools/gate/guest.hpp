@@ -1,6 +1,6 @@
-// The guest's side: a process in a network namespace of its own, whose only way out is a TUN device
-// that the gateway reads. The namespace and the device are made by a child of this process, which
-// sends the device's descriptor up and then waits until the gateway is ready.
+// The guest's side: a process in a network namespace of its own, whose only way out is a TUN or TAP
+// device that the gateway reads. The namespace and the device are made by a child of this process,
+// which sends the device's descriptor up and then waits until the gateway is ready.
 #pragma once
 
 #include <sys/types.h>
@@ -20,6 +20,10 @@ struct guest_network {
   std::string device = "weir0";
   std::uint16_t mtu = 1500;
   bool offload = true;
+  bool ethernet = false;  ///< a TAP device
+  /// The device gets no addresses or routes: the guest asks for them. `guest` then says what it
+  /// gets.
+  bool asks = false;
   std::vector<ip_prefix> guest;    ///< the kernel's end
   std::vector<ip_prefix> gateway;  ///< the stack's
   std::vector<ip_address> dns;

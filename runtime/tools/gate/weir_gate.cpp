@@ -48,6 +48,7 @@ constexpr const char* usage =
 
 struct asked {
   bool attaches = false;
+  bool ethernet = false, dhcp = false;
   guest_place place;
   gateway_options gateway;
   std::string log;
@@ -104,6 +105,11 @@ void declare(config_parser& parser, asked& into) {
         if (!upstream::parse(text, into.gateway.upstream.emplace(), why)) return why;
         return {};
       });
+  parser.flag("--tap", "the guest's device carries Ethernet frames", into.ethernet);
+  parser.flag("--dhcp",
+              "--tap, and the guest configures the device itself: by DHCP, and by IPv6 router "
+              "advertisements",
+              into.dhcp);
   parser.value("--log", "FILE", "a line for each flow that is over; - for stderr", into.log);
   if (into.attaches) {
     parser.value("--pid", "N", "the process whose network namespace it is", into.pid);
@@ -130,14 +136,18 @@ std::vector<std::string> spelled_out(int argc, char** argv, int end) {
   return out;
 }
 
-guest_network usual_network(const config& settings) {
+guest_network usual_network(const config& settings, const asked& what) {
   guest_network out;
+  out.ethernet = what.ethernet || what.dhcp;
+  out.asks = what.dhcp;
   out.device = settings.stack.device;
   out.mtu = settings.stack.mtu;
   out.offload = settings.stack.offload;
   out.guest = {*ip_prefix::parse("10.0.2.100/24"), *ip_prefix::parse("fd77:6569:7200::100/64")};
   out.gateway = {*ip_prefix::parse("10.0.2.2/24"), *ip_prefix::parse("fd77:6569:7200::2/64")};
   out.dns = {*ip_address::parse("10.0.2.3"), *ip_address::parse("fd77:6569:7200::3")};
+  // Its IPv6 address is of the guest's own making then: published ports lead to the other.
+  if (out.asks) out.guest.pop_back();
   return out;
 }
 
@@ -286,7 +296,7 @@ int gate_main(int argc, char** argv) {
   check(what);
   what.place.resolv_conf = !what.keeps_resolv_conf;
   auto& gateway = what.gateway;
-  gateway.network = usual_network(settings);
+  gateway.network = usual_network(settings, what);
   for (const auto& each : gateway.network.gateway) gateway.policy.gateway.push_back(each.address);
   gateway.policy.dns = gateway.network.dns;
   gateway.policy.resolver = host_resolver(settings);
