@@ -511,6 +511,50 @@ s.sendall(b'by IPv6'); print(s.recv(99), s.getsockname()[0].startswith('fd77:656
   CHECK(done.code == 0);
 }
 
+TEST_CASE("gate_is_the_network_of_a_bubblewrap_sandbox") {
+  if (!world()) return;
+  const auto tried =
+      run(by_name({"bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "true"}));
+  if (tried.code != 0) {
+    std::printf("SKIPPED: no sandbox of bubblewrap here: %s\n", tried.err.c_str());
+    return;
+  }
+  echo_server server(host_v4);
+  // The sandbox waits until its network is there. With a user of its own in it, bubblewrap goes on
+  // into a second user namespace, which does not own the network.
+  const auto done = run(python(R"(
+import json, subprocess
+gate, host, port = sys.argv[1:4]
+info, say_info = os.pipe()
+wait, go = os.pipe()
+inside = '''
+import os, socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.sendall(b'hello')
+print(s.recv(99), os.getuid())
+try: socket.create_connection((sys.argv[1], 9))
+except OSError as e: print(e.strerror)
+'''
+box = subprocess.Popen(
+    ['bwrap', '--unshare-user', '--unshare-net', '--uid', '1000', '--ro-bind', '/', '/',
+     '--dev', '/dev', '--info-fd', str(say_info), '--block-fd', str(wait),
+     'python3', '-c', inside, host, port],
+    pass_fds=(say_info, wait), stdout=subprocess.PIPE, text=True)
+os.close(say_info)
+os.close(wait)
+pid = json.load(os.fdopen(info))['child-pid']
+net = subprocess.Popen([gate, 'attach', '--pid', str(pid)], stdout=subprocess.PIPE, text=True)
+print(net.stdout.readline().strip())
+os.close(go)
+print(box.communicate()[0].strip(), box.returncode)
+net.terminate()
+print(net.wait())
+)",
+                               {WEIR_GATE, host_v4, server.tcp_port}));
+  CAPTURE(done.err);
+  CHECK(done.out == "attached\nb'hello' 1000\nConnection refused 0\n0\n");
+}
+
 TEST_CASE("gate_publishes_ports_of_its_guest") {
   if (!world()) return;
   process p(gate({"-p", "8081:80", "-p", "[::1]:8082:81", "-p", "8083:82/udp"}, python(R"(

@@ -2,7 +2,9 @@
 #include "tools/gate/guest.hpp"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -85,30 +87,31 @@ bool receive_report(int line, report& what, unique_fd& fd) {
   return true;
 }
 
+/// The network namespace, from within the user namespace that owns it: only there may a device be
+/// made. A process may have gone on into another one since, as a sandbox does.
+bool enter_network(const unique_fd& net) {
+  const unique_fd owner(::ioctl(net.get(), NS_GET_USERNS));
+  // EINVAL: we are in that one already. EPERM: it is none of ours, and setns() says what that
+  // means.
+  if (owner && ::setns(owner.get(), CLONE_NEWUSER) != 0 && errno != EINVAL) return false;
+  return ::setns(net.get(), CLONE_NEWNET) == 0;
+}
+
 std::string join_namespaces(const guest_place& place) {
   if (place.of_process != 0) {
-    const auto path = [&](const char* kind) {
-      return fmt::format("/proc/{}/ns/{}", place.of_process, kind);
-    };
-    const unique_fd user(::open(path("user").c_str(), O_RDONLY | O_CLOEXEC));
-    const unique_fd net(::open(path("net").c_str(), O_RDONLY | O_CLOEXEC));
+    const auto path = fmt::format("/proc/{}/ns/net", place.of_process);
+    const unique_fd net(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!net)
-      return fmt::format("{}: {}: no such process, or it is another user's", path("net"),
-                         last_error());
-    // EINVAL: we are in that user namespace already.
-    if (user && ::setns(user.get(), CLONE_NEWUSER) != 0 && errno != EINVAL)
-      return fmt::format("{}: {}: it is another user's; run as that user, or as root", path("user"),
-                         last_error());
-    if (::setns(net.get(), CLONE_NEWNET) == 0) return {};
-    return fmt::format("{}: {}: run as its user, or as root", path("net"), last_error());
+      return fmt::format("{}: {}: no such process, or it is another user's", path, last_error());
+    if (enter_network(net)) return {};
+    return fmt::format("{}: {}: run as its user, or as root", path, last_error());
   }
   const unique_fd net(::open(place.path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!net) return fmt::format("{}: {}", place.path, last_error());
-  if (::setns(net.get(), CLONE_NEWNET) == 0) return {};
-  return fmt::format("{}: {}: {}", place.path, last_error(),
-                     errno == EINVAL ? "it is no network namespace"
-                                     : "its user namespace is another one; give --pid, or run as "
-                                       "root");
+  if (enter_network(net)) return {};
+  return fmt::format(
+      "{}: {}: {}", place.path, last_error(),
+      errno == EINVAL ? "it is no network namespace" : "run as its user, or as root");
 }
 
 /// A file of ours stands where /etc/resolv.conf is, for this process and its children.
