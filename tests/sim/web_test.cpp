@@ -78,7 +78,7 @@ task<> read_pattern(http::body_reader body, std::uint64_t stream, std::uint64_t 
                            std::to_string(size) + " bytes");
 }
 
-http::router site_of(bool compress) {
+http::router site_of([[maybe_unused]] bool compress) {
   http::router site;
   site.get("/{stream}/{size}", [](http::request& asked) -> task<http::response> {
     http::response out;
@@ -89,6 +89,7 @@ http::router site_of(bool compress) {
     co_await read_pattern(asked.body(), number(asked.path("stream")), number(asked.path("size")));
     co_return http::text("as it was sent");
   });
+#if WEB_WEBSOCKET
   http::websocket_settings how;
   how.compress = compress;
   site.get("/echo", [how](http::request& asked) -> task<http::response> {
@@ -101,6 +102,7 @@ http::router site_of(bool compress) {
     };
     co_return http::websocket_upgrade(asked, echo, how);
   });
+#endif
   return site;
 }
 
@@ -134,6 +136,7 @@ task<> ask_all(shard& s, const web_plan& plan, http::http2_use version) {
   co_await all.join();
 }
 
+#if WEB_WEBSOCKET
 task<> send_all(http::websocket& peer, const web_plan& plan) {
   std::vector<std::byte> message;
   for (std::size_t i = 0; i < plan.sizes.size(); ++i) {
@@ -164,6 +167,7 @@ task<> talk(shard& s, const web_plan& plan) {
   co_await peer.close(1000, "all of it");
   expect(peer.close_code() == 1000, "the closing is answered");
 }
+#endif
 
 std::string run_world(std::uint64_t seed, http::server_counters& counted) {
   const auto plan = draw(seed);
