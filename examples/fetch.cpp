@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
                [&](std::string_view when) { return read_http2(when, wanted.settings.http2); });
   parser.flag("--compressed", "ask for zstd or gzip, and decompress it", wanted.settings.decode);
   parser.flag("--quiet", "no progress", wanted.quiet);
+  http::add_client_keys(parser, wanted.settings);
   // The URL may stand alone.
   std::vector<char*> words(argv, argv + argc);
   std::string option = "--url";

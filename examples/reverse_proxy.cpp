@@ -21,6 +21,7 @@ namespace http = weir::http;
 struct program {
   std::vector<examples::offer> offers;
   std::string to;
+  http::client_settings client{.max_redirects = 0, .max_connections_per_origin = 64};
 };
 
 /// Whether a field goes on to the other side, given what Connection names besides.
@@ -98,9 +99,7 @@ weir::task<http::response> forward(http::client& web, const std::string& base,
 }
 
 weir::task<> serve(weir::shard& shard, const program& wanted, examples::announcement& announce) {
-  // Redirects are the client's to follow.
-  const http::client_settings how{.max_redirects = 0, .max_connections_per_origin = 64};
-  http::client web(shard, how);
+  http::client web(shard, wanted.client);  // redirects are for whoever asked
   auto base = wanted.to;
   while (base.ends_with('/')) base.pop_back();
   std::vector<weir::tcp_listener> plain, secured;
@@ -139,6 +138,7 @@ int main(int argc, char** argv) {
       [&](std::string_view text) { return examples::add_offer(wanted.offers, "https", text); });
 #endif
   parser.value("--to", "URL", "http:// or https://HOST:PORT of the server", wanted.to);
+  http::add_client_keys(parser, wanted.client);
   const auto settings = parser.parse_or_exit(argc, argv);
   if (wanted.offers.empty() || !http::url::parse(wanted.to)) {
     fmt::print(stderr, "reverse_proxy: give --http ADDR:PORT and --to URL\n\n{}", parser.help());

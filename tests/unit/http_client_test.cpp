@@ -636,3 +636,41 @@ TEST_CASE("an_answer_that_is_none_is_the_error_also_while_the_body_is_still_bein
         CHECK(error == std::errc::protocol_error);
       });
 }
+
+TEST_CASE("a_program_s_keys_set_its_client") {
+  client_settings made;
+  made.max_connections_per_origin = 64;
+  weir::config_parser parser("test", "A test.");
+  add_client_keys(parser, made);
+  const auto help = parser.help();
+  CHECK(help.find("--client.connect_timeout_ms N") != std::string::npos);
+  CHECK(help.find("wait [64]") != std::string::npos);
+  (void)parser.parse({"--client.connect_timeout_ms", "250", "--client.body_timeout_ms", "0",
+                      "--client.max_idle_connections", "7", "--client.proxy", "10.0.0.9:3128"},
+                     {"WEIR_CLIENT_MAX_REDIRECTS=3"});
+  CHECK(made.connect_timeout == 250ms);
+  CHECK(made.body_timeout == weir::no_limit);
+  CHECK(made.max_idle_connections == 7);
+  CHECK(made.max_redirects == 3);
+  CHECK(made.proxy == weir::endpoint("10.0.0.9", 3128));
+  CHECK(made.head_timeout == client_settings{}.head_timeout);
+  CHECK(made.max_connections_per_origin == 64);
+  for (const auto* wrong : {"--client.max_connections_per_origin=0", "--client.max_redirects=-1",
+                            "--client.head_timeout_ms=1s", "--client.proxy=nobody"}) {
+    CAPTURE(wrong);
+    CHECK_THROWS_AS((void)parser.parse({wrong}, {}), weir::config_error);
+  }
+}
+
+TEST_CASE("a_client_that_keeps_no_connection_opens_one_for_each_request") {
+  world w;
+  w.settings.max_idle_connections = 0;
+  w.site.get("/", [](request&) -> task<response> { co_return text("hello"); });
+  w.run([](client& web) -> task<> {
+    for (int i = 0; i < 3; ++i) {
+      auto said = co_await fetch(web, base);
+      CHECK(said == "200 hello");
+    }
+  });
+  CHECK(w.counters.connections == 3);
+}

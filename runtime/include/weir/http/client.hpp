@@ -25,6 +25,9 @@
 #include "weir/stream.hpp"
 #include "weir/task.hpp"
 
+namespace weir {
+class config_parser;
+}
 namespace weir::tls {
 class client_context;
 }
@@ -59,6 +62,11 @@ struct client_settings {
   /// Requests for http go to this proxy, which is given the whole URL; for https it opens a way.
   std::optional<endpoint> proxy = {};
 };
+
+/// Adds a program's keys for a client: --client.connect_timeout_ms and its like, which are a section
+/// [client] in a file and WEIR_CLIENT_... in the environment (docs/http.md has the list). `into` has
+/// the defaults, is filled by the parser's parse(), and outlives it.
+void add_client_keys(config_parser& parser, client_settings& into);
 
 struct client_counters {
   std::uint64_t requests = 0;     ///< sent, redirected and repeated ones as well
