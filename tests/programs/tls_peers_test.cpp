@@ -417,9 +417,10 @@ class go_peer {
  public:
   go_peer() {
     if (::access("/usr/bin/go", X_OK) != 0) return;
-    const auto made = run({"/usr/bin/go", "build", "-o", there_.path + "/go_peer", WEIR_GO_PEER},
-                          {.environment = {"HOME=" + there_.path, "GOCACHE=" + there_.path + "/go",
-                                           "GO111MODULE=off"}});
+    const auto made = run(
+        {"/bin/sh", "-c", "cd " + there_.path + " && exec go build -o go_peer '" WEIR_GO_PEER "'"},
+        {.environment = {"HOME=" + there_.path, "GOCACHE=" + there_.path + "/go",
+                         "GO111MODULE=off"}});
     REQUIRE_MESSAGE(made.code == 0, made.err);
     program_ = there_.path + "/go_peer";
   }

@@ -63,9 +63,9 @@ struct client_settings {
   std::optional<endpoint> proxy = {};
 };
 
-/// Adds a program's keys for a client: --client.connect_timeout_ms and its like, which are a section
-/// [client] in a file and WEIR_CLIENT_... in the environment (docs/http.md has the list). `into` has
-/// the defaults, is filled by the parser's parse(), and outlives it.
+/// Adds a program's keys for a client: --client.connect_timeout_ms and its like, which are a
+/// section [client] in a file and WEIR_CLIENT_... in the environment (docs/http.md has the list).
+/// `into` has the defaults, is filled by the parser's parse(), and outlives it.
 void add_client_keys(config_parser& parser, client_settings& into);
 
 struct client_counters {
