@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "unit/back_ends.hpp"
 #if WEIR_WITH_SIM
@@ -205,6 +207,84 @@ TEST_CASE("a_simulated_disk_is_slow_and_the_shard_is_not") {
     co_await tasks.join();
   });
   net.run();
+}
+
+namespace {
+
+/// The 99th percentile of an echo's round trip on a shard that also serves files from a disk which
+/// takes 20 ms for each piece, to `readers` of them at once.
+weir::duration echo_p99_beside_files(int readers) {
+  weir::sim::network net({.seed = 15});
+  auto& host = net.add_host("10.0.0.1/24", {.offload_time = 20ms});
+  auto& client = net.add_host("10.0.0.2/24");
+  net.link(host, client, {.delay = 1ms});
+  host.disk().put("f", std::string(1u << 20, 'f'));
+  auto& trips = net.keep(std::vector<weir::duration>());
+  auto& served = net.keep(std::size_t(0));
+  net.serve(host, [](shard& s) -> task<> {
+    auto echoes = s.listen({"10.0.0.1", 7});
+    auto files = s.listen({"10.0.0.1", 80});
+    auto file = co_await weir::open_file("f");
+    weir::scope sessions(s);
+    sessions.spawn([&files, &file, &sessions]() -> task<> {
+      while (auto peer = co_await files.accept())
+        sessions.spawn([](weir::tcp_stream to, weir::file& from) -> task<> {
+          std::array<std::byte, 16384> piece;
+          for (std::uint64_t at = 0;; at += piece.size()) {
+            const auto n = co_await from.read_at(piece, at % (1u << 20));
+            auto sent = co_await to.write_all(std::span(piece).first(n)).nothrow();
+            if (sent.ec) co_return;
+          }
+        }(std::move(*peer), file));
+    });
+    while (auto peer = co_await echoes.accept())
+      sessions.spawn([](weir::tcp_stream of) -> task<> {
+        std::array<std::byte, 64> buffer;
+        for (;;) {
+          auto got = co_await of.read_some(buffer).nothrow();
+          if (got.n == 0) co_return;
+          co_await of.write_all(std::span(buffer).first(got.n));
+        }
+      }(std::move(*peer)));
+    co_await sessions.drain(5s);
+  });
+  net.start(client, [&, readers](shard& s) -> task<> {
+    weir::scope tasks(s);
+    for (int i = 0; i < readers; ++i)
+      tasks.spawn([](shard& on, std::size_t& count) -> task<> {
+        auto from = co_await on.connect({"10.0.0.1", 80});
+        std::array<std::byte, 16384> buffer;
+        for (;;) {
+          auto got = co_await from.read_some(buffer).nothrow();
+          if (got.ec) co_return;
+          count += got.n;
+        }
+      }(s, served));
+    auto to = co_await s.connect({"10.0.0.1", 7});
+    std::array<std::byte, 64> bytes{};
+    for (int i = 0; i < 500; ++i) {
+      const auto before = s.now();
+      co_await to.write_all(bytes);
+      co_await to.read_exactly(bytes);
+      trips.push_back(s.now() - before);
+      co_await weir::sleep_for(1ms);
+    }
+    tasks.cancel();
+    co_await tasks.join();
+  });
+  net.run();
+  CHECK((served > 0) == (readers > 0));
+  REQUIRE(trips.size() == 500);
+  std::sort(trips.begin(), trips.end());
+  return trips[trips.size() * 99 / 100];
+}
+
+}  // namespace
+
+TEST_CASE("an_echo_is_as_quick_beside_a_file_server_whose_disk_is_slow") {
+  const auto alone = echo_p99_beside_files(0);
+  CHECK(alone >= 2ms);
+  CHECK(echo_p99_beside_files(16) <= alone * 2);
 }
 
 TEST_CASE("a_simulated_disk_is_full_and_broken_when_the_test_wants_it") {
