@@ -36,6 +36,12 @@ elseif(WEIR_WITH_ASIO OR WEIR_BUILD_BENCH)
     "and set WEIR_BUILD_BENCH=OFF")
 endif()
 
+# Boost's Asio and Beast, as headers only, for weir::asio_boost.
+find_path(WEIR_BOOST_INCLUDE boost/asio.hpp)
+if(NOT WEIR_BOOST_INCLUDE)
+  message(STATUS "weir::asio_boost is left out: Boost.Asio is missing (libboost-dev)")
+endif()
+
 # llhttp comes as C sources; it is compiled once, without our warnings, and becomes part of weir's archive: the
 # admin endpoint speaks HTTP.
 find_path(WEIR_LLHTTP_INCLUDE llhttp.h PATH_SUFFIXES llhttp HINTS /usr/share/include)

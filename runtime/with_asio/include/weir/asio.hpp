@@ -1,8 +1,17 @@
-// Where weir and standalone Asio meet: target weir::asio, the one public header that includes Asio.
-// Compile with the same ASIO_ macros as weir itself (ASIO_STANDALONE, ASIO_NO_DEPRECATED: the
-// target brings them).
+// Where weir and Asio meet: target weir::asio, the only public headers that include Asio.
+// Standalone Asio; Boost's where WEIR_ASIO_BOOST is 1 (target weir::asio_boost). Compile with the
+// same ASIO_ macros as weir itself (ASIO_STANDALONE, ASIO_NO_DEPRECATED: the target brings them).
+//
+// shard_context: a shard as an execution context. asio_stream: a stream of weir's for what is
+// written for Asio's. use_await: Asio's operations in weir's coroutines. on(): a shard in an
+// io_context.
 #pragma once
 
+#include "weir/asio/await.hpp"
+#include "weir/asio/context.hpp"
+#include "weir/asio/stream.hpp"
+
+#if !WEIR_ASIO_BOOST
 #include <asio/io_context.hpp>
 
 #include "weir/loop.hpp"
@@ -13,3 +22,4 @@ namespace weir {
 inline asio_context on(asio::io_context& context) { return {&context}; }
 
 }  // namespace weir
+#endif
