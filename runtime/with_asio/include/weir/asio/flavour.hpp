@@ -77,8 +77,8 @@ inline asio_error to_asio_error(const std::error_code& error) {
 #endif
 }
 
-/// And back: the system's errors compare with std::errc, which those of standalone Asio's own system
-/// category do not. Others stay what they are (asio::error::eof, OpenSSL's).
+/// And back: the system's errors compare with std::errc, which those of standalone Asio's own
+/// system category do not. Others stay what they are (asio::error::eof, OpenSSL's).
 inline std::error_code from_asio_error(const asio_error& error) {
   if (error.category() == asio_of::error::get_system_category())
     return {error.value(), std::system_category()};

@@ -46,9 +46,7 @@ class stream_call : private completion, public stack::queue_link<> {
 class stream_calls {
  public:
   explicit stream_calls(any_stream of)
-      : stream(std::move(of)),
-        here_(&stream.owner()),
-        queue_(&here_->local<handler_queue>()) {}
+      : stream(std::move(of)), here_(&stream.owner()), queue_(&here_->local<handler_queue>()) {}
 
   /// At least one byte into `into`; end_of_stream at the end.
   void read(stream_call& call, std::span<std::byte> into) {
