@@ -63,6 +63,32 @@ TEST_CASE("an_io_context_runs_until_the_shard_in_it_has_ended") {
   CHECK(here.next_deadline().is_never());
 }
 
+TEST_CASE("an_idle_shard_gives_an_io_context_nothing_to_do") {
+  asio::io_context context(1);
+  embedded_shard here(weir::on(context), on_asio());
+  bool served = false;
+  here.serve([&](weir::shard& shard) -> task<> {
+    auto listener = shard.listen({"127.0.0.1", 0});
+    auto client = co_await shard.connect(listener.local_endpoint());
+    weir::scope server(shard);
+    server.spawn(echo(listener));
+    std::array<std::byte, 1> byte{};
+    co_await client.write_all(byte);
+    co_await client.read_exactly(byte);
+    served = true;
+    (void)co_await client.read_some(byte).until_stop().nothrow();
+    client.close();
+    co_await server.join();
+  });
+  while (!served) context.run_one();
+  while (context.run_for(20ms) != 0) {  // what was under way
+  }
+  CHECK(context.run_for(300ms) == 0);
+  here.shard().request_stop();
+  context.run();
+  CHECK(here.ended());
+}
+
 TEST_CASE("messages_of_other_threads_wake_an_io_context") {
   asio::io_context context(1);
   embedded_shard here(weir::on(context), on_asio());
