@@ -11,19 +11,11 @@ task<> wait_for_end(weir::any_stream& stream, weir::peer_end& seen) {
   seen = co_await stream.peer_closed().nothrow();
 }
 
-bool lacks_it(const side& s) { return s.backend.starts_with("dedicated"); }
-
 }  // namespace
 
 struct peer_closed_tells_of_a_half_close_behind_unread_bytes {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
-    if (lacks_it(s)) {
-      auto none = co_await stream.peer_closed().nothrow();
-      CHECK(none.ec == std::errc::operation_not_supported);
-      s.signal(1);
-      co_return;
-    }
     auto early = co_await stream.peer_closed().timeout(5ms).nothrow();
     CHECK(early.ec == std::errc::timed_out);
     s.signal(1);
@@ -42,7 +34,6 @@ struct peer_closed_tells_of_a_half_close_behind_unread_bytes {
   static task<> peer(side& s) {
     auto stream = co_await s.connect();
     co_await s.wait(1);
-    if (s.other->backend.starts_with("dedicated")) co_return;
     co_await write_pattern(stream, 3000);
     stream.shutdown_send();
     auto text = co_await read_text(stream);
@@ -55,10 +46,6 @@ CONFORMANCE(peer_closed_tells_of_a_half_close_behind_unread_bytes);
 struct peer_closed_tells_of_a_reset {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
-    if (lacks_it(s)) {
-      s.signal(1);
-      co_return;
-    }
     s.signal(1);
     auto end = co_await stream.peer_closed();
     CHECK(end.why == std::errc::connection_reset);
@@ -80,10 +67,6 @@ CONFORMANCE(peer_closed_tells_of_a_reset);
 struct peer_closed_stands_beside_reads_and_others_of_its_kind {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();
-    if (lacks_it(s)) {
-      s.signal(1);
-      co_return;
-    }
     weir::scope tasks(s.here);
     weir::peer_end first, second, given_up;
     tasks.spawn(wait_for_end(stream, first));
@@ -109,7 +92,6 @@ struct peer_closed_stands_beside_reads_and_others_of_its_kind {
   static task<> peer(side& s) {
     auto stream = co_await s.connect();
     co_await s.wait(1);
-    if (s.other->backend.starts_with("dedicated")) co_return;
     co_await write_pattern(stream, 200'000);
     stream.shutdown_send();
     co_await s.wait(2);
@@ -130,10 +112,6 @@ struct peer_closed_of_one_of_many {
       CHECK(std::to_integer<std::size_t>(number[0]) == i);
       streams.push_back(std::move(*one));
     }
-    if (lacks_it(s)) {
-      s.signal(99);
-      co_return;
-    }
     std::array<weir::peer_end, count> ends;
     weir::scope tasks(s.here);
     for (std::size_t i = 0; i < count; ++i) tasks.spawn(wait_for_end(streams[i], ends[i]));
@@ -153,10 +131,6 @@ struct peer_closed_of_one_of_many {
       const auto number = static_cast<std::byte>(i);
       co_await one.write_all(std::span(&number, 1));
       streams.push_back(std::move(one));
-    }
-    if (s.other->backend.starts_with("dedicated")) {
-      co_await s.wait(99);
-      co_return;
     }
     co_await s.wait(1);
     for (std::size_t i = 0; i < count; ++i) {

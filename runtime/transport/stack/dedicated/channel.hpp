@@ -43,12 +43,13 @@ inline constexpr std::uint16_t abort = 128;
 
 /// What the stack tells a shard; bits of a note.
 namespace tell {
-inline constexpr std::uint16_t opened = 1;  ///< accepted, connected; the endpoints are in place
-inline constexpr std::uint16_t data = 2;    ///< `bytes`, `count` of them, may be read
-inline constexpr std::uint16_t end = 4;     ///< of the stream, behind what was shown
-inline constexpr std::uint16_t failed = 8;  ///< the same with `ended_by`
-inline constexpr std::uint16_t done = 16;   ///< the request is over; `outcome` says how
-inline constexpr std::uint16_t gone = 32;   ///< no note about this record follows
+inline constexpr std::uint16_t opened = 1;      ///< accepted, connected; the endpoints are in place
+inline constexpr std::uint16_t data = 2;        ///< `bytes`, `count` of them, may be read
+inline constexpr std::uint16_t end = 4;         ///< of the stream, behind what was shown
+inline constexpr std::uint16_t failed = 8;      ///< the same with `ended_by`
+inline constexpr std::uint16_t done = 16;       ///< the request is over; `outcome` says how
+inline constexpr std::uint16_t gone = 32;       ///< no note about this record follows
+inline constexpr std::uint16_t peer_over = 64;  ///< whatever is unread; `peer_over_by` says how
 /// Never told: look what there is when the note is made.
 inline constexpr std::uint16_t look = 0x8000;
 }  // namespace tell
@@ -64,6 +65,7 @@ struct dedicated_half : lending_socket, stack::queue_link<> {
   role kind = role::unused;
   bool queued = false;  // in the channel's list of those with something to ask
   bool asked = false;   // a request is with the stack
+  bool peer_over = false;
   std::uint16_t asks = 0;
   std::uint32_t presented = 0;  // bytes that rx_data showed when it was looked at last
   std::uint32_t consumed = 0;   // to be told
@@ -76,6 +78,7 @@ struct dedicated_half : lending_socket, stack::queue_link<> {
   dedicated_listener* listener = nullptr;  // by the shard, with ask::accept
   endpoint local, remote;                  // by the stack, with tell::opened
   std::error_code ended_by;                // by the stack, with tell::failed
+  std::error_code peer_over_by;            // by the stack, with tell::peer_over
   std::error_code outcome;                 // by the stack, with tell::done
 };
 
@@ -94,6 +97,7 @@ struct dedicated_socket final : dedicated_half {
     bool waiting = false;  // accepting
     bool queued = false;
     bool told_end = false;
+    bool told_peer_over = false;
     std::uint16_t tells = 0;
     std::uint32_t shown = 0;  // bytes with the shard
     std::uint64_t turn = 0;   // among all that wait in listeners

@@ -31,8 +31,10 @@ void dedicated_transport::shown(socket& s, const down_note& note) {
     s.rx_data = note.bytes;
     s.rx_size = s.presented = note.count;
   }
+  if ((note.bits & tell::peer_over) != 0) s.peer_over = true;
   if ((note.bits & tell::end) != 0) note_end(s);
   if ((note.bits & tell::failed) != 0) note_end(s, s.ended_by);
+  if ((note.bits & (tell::peer_over | tell::end | tell::failed)) != 0) look_for_end(s);
   if ((note.bits & (tell::data | tell::end | tell::failed)) != 0) bytes_came(s);
 }
 

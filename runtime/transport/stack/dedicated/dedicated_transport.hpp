@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "backend/transport.hpp"
@@ -74,6 +75,11 @@ class dedicated_transport final : public transport, public observable {
   void take_out(socket_base& s) override;
   bool writing_elsewhere(socket_base& s, const write_operation& op) noexcept override;
   std::error_code send_fin(socket_base& s) noexcept override;
+  std::optional<std::error_code> peer_end(const socket_base& s) const noexcept override {
+    const auto& half = static_cast<const socket&>(s);
+    return half.peer_over ? std::optional(half.peer_over_by) : std::nullopt;
+  }
+  std::error_code watch_end(socket_base&) override { return {}; }  // the stack tells it unasked
   void give_up(socket_base& s, bool reset) noexcept override;
   void accept_wanted(listener_socket& l, accept_operation& op) override;
   bool accepting_elsewhere(listener_socket& l, accept_operation& op) noexcept override;

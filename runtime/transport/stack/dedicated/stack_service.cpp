@@ -221,6 +221,16 @@ void stack_service::tell_later(dedicated_socket& s, std::uint16_t bits) {
   c.last_telling = &s;
 }
 
+/// That the peer has ended, or the connection broken, is told once, with whatever is unread.
+void stack_service::look_for_peer_over(dedicated_socket& s, down_note& note) {
+  auto& h = s.stack;
+  if (h.told_peer_over || h.id == stack::socket_id::none) return;
+  const auto why = device_error_ ? device_error_ : host_.error(h.id);
+  if (!why && !host_.peer_ended(h.id)) return;
+  s.peer_over_by = why;
+  note.bits |= tell::peer_over;
+}
+
 /// What there is to read is shown when nothing that was shown is left, its end once, and last.
 void stack_service::look(dedicated_socket& s, down_note& note) {
   auto& h = s.stack;
@@ -245,9 +255,13 @@ void stack_service::tell_shard(channel& c) {
   while (auto* s = c.first_telling) {
     auto& h = s->stack;
     down_note note{s, nullptr, 0, static_cast<std::uint16_t>(h.tells & ~tell::look)};
-    if ((h.tells & tell::look) != 0) look(*s, note);
+    if ((h.tells & tell::look) != 0) {
+      look(*s, note);
+      look_for_peer_over(*s, note);
+    }
     if (note.bits != 0 && !c.down.put(note)) break;  // what it says is as true later
     if ((note.bits & (tell::end | tell::failed)) != 0) h.told_end = true;
+    if ((note.bits & tell::peer_over) != 0) h.told_peer_over = true;
     h.shown += note.count;
     h.tells = 0;
     h.queued = false;

@@ -97,6 +97,7 @@ class stack_service final : public tcp_sockets_owner {
   void tell_later(dedicated_socket& s, std::uint16_t bits);
   void over(dedicated_socket& s, std::error_code outcome);
   void look(dedicated_socket& s, down_note& note);
+  void look_for_peer_over(dedicated_socket& s, down_note& note);
   void tell_shard(channel& c);
 
   stack_transport& transport_;
