@@ -511,6 +511,101 @@ s.sendall(b'by IPv6'); print(s.recv(99), s.getsockname()[0].startswith('fd77:656
   CHECK(done.code == 0);
 }
 
+TEST_CASE("gate_on_ethernet_serves_its_guest_beside_malformed_and_forged_frames") {
+  if (!world()) return;
+  echo_server server(host_v4), own("127.0.0.1");
+  const auto done = in_guest(R"(
+import random, subprocess
+host, t, own = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+for words in ('address add 10.0.2.100/24 dev weir0', 'route add default via 10.0.2.2'):
+    subprocess.run(['ip'] + words.split(), check=True)
+s = tcp(host, t)
+link = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+link.bind(('weir0', 0))
+gate, us, all = bytes.fromhex('02770a000202'), link.getsockname()[4], b'\xff' * 6
+dice = random.Random(16)
+def checksum(b):
+    total = sum(struct.unpack('!%dH' % (len(b) // 2), b[:len(b) // 2 * 2]))
+    if len(b) % 2: total += b[-1] << 8
+    while total >> 16: total = (total >> 16) + (total & 65535)
+    return struct.pack('!H', 65535 - total)
+def v4(source, to, protocol, body):
+    head = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 20 + len(body), 0, 0, 64, protocol, 0,
+                       socket.inet_aton(source), socket.inet_aton(to))
+    return head[:10] + checksum(head) + head[12:] + body
+def v6(hops, body):
+    ends = socket.inet_pton(socket.AF_INET6, 'fd77:6569:7200::9') + socket.inet_pton(
+        socket.AF_INET6, 'fd77:6569:7200::2')
+    sum = checksum(ends + struct.pack('!II', len(body), 58) + body)
+    return struct.pack('!IHBB', 6 << 28, len(body), 58, hops) + ends + body[:2] + sum + body[4:]
+def arp(op, mac, ip, target): return struct.pack('!HHBBH6s4s6s4s', 1, 0x800, 6, 4, op, mac,
+                                                 socket.inet_aton(ip), bytes(6), socket.inet_aton(target))
+def send(to, type, body, source=us):
+    try: link.send(to + source + struct.pack('!H', type) + body)
+    except OSError as e: assert e.errno in (errno.ENOBUFS, errno.EINVAL)
+for i in range(1500):
+    noise = dice.randbytes(dice.randrange(300))
+    forged = b'\x02\0\0' + struct.pack('!I', i)[1:]
+    send(all, 0x806, arp(1, forged, '10.0.2.%d' % (101 + i % 150), '10.0.2.2'), forged)  # neighbours
+    send(all, 0x806, arp(1 + i % 2, forged, '10.0.2.2', '10.0.2.2'), forged)  # the gateway's address
+    send(gate, 0x806, arp(2, us, '10.0.2.%d' % (101 + i % 150), '10.0.2.2')[:dice.randrange(28)])
+    send(gate, 0x86dd, v6(254 + i % 2, bytes([133 + i % 5, 0, 0, 0]) + noise))
+    send(all, 0x800, v4('0.0.0.0', '255.255.255.255', 17,
+                        struct.pack('!HHHH', 68, 67, 8 + len(noise), 0) + noise))  # DHCP
+    send(gate, dice.choice((0x800, 0x86dd, 0x8100, 0x88cc, 3)), noise)
+    send(gate, 0x800, v4('10.0.2.100', '127.0.0.1', 6,
+                         struct.pack('!HHIIBBHHH', i, own, i, 0, 0x50, 2, 65535, 0, 0)))
+    if i % 100 == 0: s.send(b'%d' % i); assert s.recv(99) == b'%d' % i
+later = tcp(host, t)
+for x in (s, later): x.send(b'still'); assert x.recv(9) == b'still'
+print('served')
+)",
+                             {host_v4, server.tcp_port, own.tcp_port},
+                             {"--dhcp", "--log", "-", "--stop.linger_ms", "100"});
+  CAPTURE(done.err);
+  CHECK(done.out == "served\n");
+  CHECK(done.err.find("-> 127.0.0.1:") == std::string::npos);
+}
+
+TEST_CASE("gate_under_slirp4netns_s_name_does_what_its_callers_ask") {
+  if (!world()) return;
+  echo_server server(host_v4), own("127.0.0.1");
+  const auto done = run(python(R"(
+import subprocess, tempfile
+gate, host, port, own = sys.argv[1:5]
+with tempfile.TemporaryDirectory() as here:
+    slirp = here + '/slirp4netns'
+    os.symlink(gate, slirp)
+    print('--enable-seccomp' in subprocess.run([slirp, '--help'], capture_output=True, text=True).stdout)
+    box = subprocess.Popen(['unshare', '-Urn', 'sh', '-c', 'echo ready; read go; exec "$@"', '-',
+        'python3', '-c', '''
+import socket, sys
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.sendall(b'hello')
+print(s.recv(99), [n for i, n in socket.if_nameindex()])
+try: socket.create_connection(('10.0.2.2', int(sys.argv[3])))
+except OSError as e: print(e.strerror)
+''', host, port, own], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    box.stdout.readline()
+    ready, say_ready = os.pipe()
+    wait, end = os.pipe()
+    net = subprocess.Popen([slirp, '--disable-host-loopback', '--mtu=65520', '--enable-sandbox', '-6',
+                            '-c', '-r', str(say_ready), '-e', str(wait), '--netns-type=path',
+                            '/proc/%d/ns/net' % box.pid, 'tap0'],
+                           pass_fds=(say_ready, wait), stdout=subprocess.DEVNULL)
+    os.close(say_ready)
+    os.close(wait)
+    print(os.read(ready, 9))
+    print(box.communicate('go\n')[0].strip())
+    os.close(end)  # as podman's conmon does when the container has gone
+    print(net.wait())
+    print(subprocess.run([slirp, '--cidr=10.1.0.0/24', '1', 't'], capture_output=True).returncode)
+)",
+                               {WEIR_GATE, host_v4, server.tcp_port, own.tcp_port}));
+  CAPTURE(done.err);
+  CHECK(done.out == "True\nb'1'\nb'hello' ['lo', 'tap0']\nConnection refused\n0\n2\n");
+}
+
 TEST_CASE("gate_is_the_network_of_a_bubblewrap_sandbox") {
   if (!world()) return;
   const auto tried =

@@ -2,6 +2,8 @@
 set(WEIR_TEST_HEADERS weir)
 weir_add_test(unit_gate PREFIX unit.gate. LIBS weir::core SOURCES gate_proxies_test.cpp
   ${PROJECT_SOURCE_DIR}/runtime/tools/gate/http_connect.cpp ${PROJECT_SOURCE_DIR}/runtime/tools/gate/socks5.cpp)
+weir_add_test(unit_gate_slirp PREFIX unit.gate_slirp. LIBS weir::core SOURCES gate_slirp_test.cpp
+  ${PROJECT_SOURCE_DIR}/runtime/tools/gate/slirp_words.cpp)
 weir_add_test(unit_gate_rules PREFIX unit.gate_rules. LIBS weir::core SOURCES gate_rules_test.cpp
   ${PROJECT_SOURCE_DIR}/runtime/tools/gate/rules.cpp)
 if(TARGET unit_gate_rules)

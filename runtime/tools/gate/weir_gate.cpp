@@ -18,6 +18,7 @@
 
 #include "core/log.hpp"
 #include "tools/gate/gateway.hpp"
+#include "tools/gate/slirp_words.hpp"
 #include "weir/weir.hpp"
 
 namespace {
@@ -53,6 +54,7 @@ struct asked {
   gateway_options gateway;
   std::string log;
   std::string pid;
+  int ready_fd = -1, exit_fd = -1;
   bool keeps_resolv_conf = false;
 };
 
@@ -114,6 +116,17 @@ void declare(config_parser& parser, asked& into) {
   if (into.attaches) {
     parser.value("--pid", "N", "the process whose network namespace it is", into.pid);
     parser.value("--netns", "PATH", "the file of the network namespace", into.place.path);
+    const auto descriptor = [&](const char* option, const char* help, int& number) {
+      parser.value(option, "FD", help, "", [&number](std::string_view text) -> std::string {
+        const std::string digits(text);
+        number = std::atoi(digits.c_str());
+        if (digits.find_first_not_of("0123456789") == digits.npos && ::fcntl(number, F_GETFD) >= 0)
+          return {};
+        return "must be the number of a descriptor that is open";
+      });
+    };
+    descriptor("--ready-fd", "\"1\" is written to it once the network is there", into.ready_fd);
+    descriptor("--exit-fd", "a pipe whose other end, once closed, ends this", into.exit_fd);
   } else {
     parser.flag("--keep-resolv-conf", "the command sees this host's /etc/resolv.conf",
                 into.keeps_resolv_conf);
@@ -209,6 +222,30 @@ task<> wait_for(guest& command, signal_watch& children, int& status) {
   }
 }
 
+/// The end of whoever holds the other end of the pipe ends us.
+task<> stop_with(shard& here, unique_fd pipe) {
+  auto other = adopt_pipe(here, std::move(pipe));
+  std::array<std::byte, 16> bytes;
+  for (;;) {
+    auto got = co_await other.read_some(bytes).nothrow();
+    if (!got || got.n == 0) break;
+  }
+  here.request_stop();
+}
+
+/// Until a signal, or the end of who asked for it.
+task<> stay_attached(shard& here, const asked& what, scope& others) {
+  std::puts("attached");
+  std::fflush(stdout);
+  if (what.ready_fd >= 0) {
+    const unique_fd ready(what.ready_fd);
+    if (::write(ready.get(), "1", 1) != 1)
+      throw io_error({errno, std::generic_category()}, "--ready-fd");
+  }
+  if (what.exit_fd >= 0) others.spawn(stop_with(here, unique_fd(what.exit_fd)));
+  co_await stop_requested();
+}
+
 task<> serve(shard& here, const asked& what, guest& other, flow_log& log, int& status) {
   gateway gate(here, what.gateway, other.take_device(), log);
   signal_watch children(here, {SIGCHLD});
@@ -217,9 +254,7 @@ task<> serve(shard& here, const asked& what, guest& other, flow_log& log, int& s
   try {
     gate.open();
     if (what.attaches) {
-      std::puts("attached");
-      std::fflush(stdout);
-      co_await stop_requested();
+      co_await stay_attached(here, what, ending);
       status = 0;
     } else {
       other.go();
@@ -268,6 +303,25 @@ void check(asked& what) {
   if (what.pid.empty()) return;
   what.place.of_process = std::atoi(what.pid.c_str());
   if (what.place.of_process <= 0) throw config_error("--pid: must be a process's number");
+}
+
+int gate_main(int argc, char** argv);
+
+/// Under slirp4netns's name.
+int be_slirp4netns(int argc, char** argv) {
+  auto asked = from_slirp4netns({argv + 1, argv + argc});
+  if (asked.asks_for_help) {
+    std::fputs(slirp4netns_usage, stdout);
+    return 0;
+  }
+  if (!asked.wrong.empty()) throw config_error(asked.wrong);
+  if (asked.asks_for_version) asked.words = {"--version"};
+  std::string name = "weir-gate";
+  std::vector<char*> pointers = {name.data()};
+  for (auto& each : asked.words) pointers.push_back(each.data());
+  const auto count = static_cast<int>(pointers.size());
+  pointers.push_back(nullptr);
+  return gate_main(count, pointers.data());
 }
 
 int gate_main(int argc, char** argv) {
@@ -320,7 +374,9 @@ int gate_main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return gate_main(argc, argv);
+    const std::string_view name = argc > 0 ? argv[0] : "";
+    const bool as_slirp = name.substr(name.rfind('/') + 1) == "slirp4netns";
+    return as_slirp ? be_slirp4netns(argc, argv) : gate_main(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "weir-gate: %s\n", error.what());
     return exit_usage;
