@@ -4,15 +4,20 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <asio/awaitable.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/executor_work_guard.hpp>
 #include <asio/ip/tcp.hpp>
 #include <asio/post.hpp>
 #include <asio/read.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
+#include <asio/use_awaitable.hpp>
 #include <asio/write.hpp>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 
@@ -325,6 +330,60 @@ TEST_CASE("a_wait_for_asio_is_bounded_and_cancelled_as_weirs_own") {
   });
 }
 
+namespace {
+
+task<int> seven_later() {
+  co_await weir::sleep_for(1ms);
+  co_return 7;
+}
+task<> sleep_long() { co_await weir::sleep_for(1h); }
+task<> fail_later() {
+  co_await weir::sleep_for(1ms);
+  throw std::runtime_error("as it should");
+}
+asio::awaitable<int> asks_weir(shard_context& here) {
+  const int got = co_await weir::async_run(here, seven_later(), asio::use_awaitable);
+  bool thrown = false;
+  try {
+    co_await weir::async_run(here, fail_later(), asio::use_awaitable);
+  } catch (const std::runtime_error&) {
+    thrown = true;
+  }
+  co_return thrown ? got : 0;
+}
+
+}  // namespace
+
+TEST_CASE("asios_coroutines_await_weirs_and_the_reverse") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    shard_context here(s);
+    const int got = co_await asio::co_spawn(here, asks_weir(here), use_await);
+    CHECK(got == 7);
+    co_await here.join();
+  });
+}
+
+TEST_CASE("a_cancellation_slot_ends_a_task_that_asio_waits_for") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    shard_context here(s);
+    asio::cancellation_signal stop;
+    bool ended = false;
+    std::exception_ptr how;
+    weir::async_run(here, sleep_long(),
+                    asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr end) {
+                      ended = true;
+                      how = std::move(end);
+                    }));
+    co_await turns();
+    CHECK_FALSE(ended);
+    stop.emit(asio::cancellation_type::terminal);
+    co_await here.join();
+    co_await turns();
+    CHECK(ended);
+    CHECK(how != nullptr);
+  });
+}
+
 TEST_CASE("an_asio_socket_becomes_a_stream_by_its_descriptor") {
   back_ends::on_kernel_back_ends([](shard& s) -> task<> {
     shard_context here(s);
@@ -394,6 +453,27 @@ TEST_CASE("callbacks_between_the_turns_of_a_shard_in_an_io_context_are_heard") {
   context.run();
   CHECK_FALSE(first);
   CHECK(second == asio::error::operation_aborted);
+}
+
+TEST_CASE("a_task_that_a_callback_starts_between_the_turns_runs_and_is_cancelled") {
+  asio::io_context context(1);
+  weir::config settings;
+  settings.backend = "asio";
+  weir::embedded_shard here(weir::on(context), settings);
+  auto inside = std::make_unique<shard_context>(here.shard());
+  asio::cancellation_signal stop;
+  bool ended = false;
+  asio::post(context, [&] {
+    weir::async_run(
+        *inside, sleep_long(),
+        asio::bind_cancellation_slot(stop.slot(), [&](std::exception_ptr) { ended = true; }));
+  });
+  auto more = asio::make_work_guard(context);
+  for (int i = 0; i < 10; ++i) context.run_for(1ms);
+  CHECK_FALSE(ended);
+  stop.emit(asio::cancellation_type::total);
+  while (!ended) context.run_one();
+  inside.reset();
 }
 
 #if WEIR_WITH_SIM

@@ -3,12 +3,13 @@
 // same ASIO_ macros as weir itself (ASIO_STANDALONE, ASIO_NO_DEPRECATED: the target brings them).
 //
 // shard_context: a shard as an execution context. asio_stream: a stream of weir's for what is
-// written for Asio's. use_await: Asio's operations in weir's coroutines. on(): a shard in an
-// io_context.
+// written for Asio's. use_await: Asio's operations in weir's coroutines. async_run(): the
+// reverse. on(): a shard in an io_context.
 #pragma once
 
 #include "weir/asio/await.hpp"
 #include "weir/asio/context.hpp"
+#include "weir/asio/run.hpp"
 #include "weir/asio/stream.hpp"
 
 #if !WEIR_ASIO_BOOST

@@ -56,7 +56,8 @@ class shard_context : public asio_of::execution_context {
     }
   }
 
-  // For its streams.
+  // For its streams and tasks.
+  void stir() { queue_->stir(); }
   void call_started() noexcept { ++calls_; }
   void call_ended() noexcept {
     if (--calls_ == 0) idle_.set();
