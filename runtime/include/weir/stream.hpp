@@ -94,7 +94,7 @@ class any_stream {
   /// nothing: for whoever works on an answer, and wants to know whether somebody still wants it.
   /// What was sent before is read as ever; so is the end. Several may wait, beside reads and
   /// writes. A layer (TLS) gives what the stream under it does. Errors: operation_not_supported
-  /// (the stack on a thread of its own, and what is no socket).
+  /// (what is neither socket nor pipe).
   detail::request<detail::peer_end_awaiter> peer_closed() {
     return detail::request<detail::peer_end_awaiter>({&socket()});
   }
