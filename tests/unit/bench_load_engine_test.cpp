@@ -75,7 +75,9 @@ seen_by_load load_on(const load::plan& of, const session& each, const tweak& cha
   sim::network net({.seed = 3});
   auto& server = net.add_host("10.0.0.1/24");
   auto& client = net.add_host("10.0.0.2/24");
-  net.link(server, client, {.delay = 100us});
+  // A gigabit: without a limit, what takes milliseconds here would be more bytes than a test should
+  // move.
+  net.link(server, client, {.delay = 100us, .rate = 125'000'000, .queue = 8 << 20});
   net.start(server, [&](shard& here) -> task<> { return serve_with(here, each); });
   net.start(client, [&](shard& here) -> task<> {
     virtual_clocks time(here);
@@ -327,7 +329,8 @@ TEST_CASE("discard counts what was written, chargen what came") {
   plan.size = 1000;
   const auto out = load_on(plan, gives);
   CHECK(out.what.answers > 100);
-  CHECK(out.what.received_bytes >= out.what.answers * 1000);
+  // The first one may have begun before the window did.
+  CHECK(out.what.received_bytes > (out.what.answers - 1) * 1000);
 }
 
 TEST_CASE("a large echo in a closed loop does not wait for itself") {
