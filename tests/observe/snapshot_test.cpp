@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <latch>
 #include <memory>
 #include <optional>
@@ -560,6 +561,35 @@ TEST_CASE("kernel_udp_sockets_and_listeners_show_what_the_kernel_tells_of_them")
       CHECK(connected.remote == socket.local_endpoint());
     });
   }
+}
+
+TEST_CASE("connections_that_the_ring_took_before_anybody_asked_for_them_are_shown") {
+  weir::config settings;
+  settings.backend = "uring";
+  if (auto probed = weir::probe_backend("uring", settings); !probed.usable) {
+    std::printf("SKIPPED: %s\n", probed.reason.c_str());
+    return;
+  }
+  weir::shard_thread other(settings, 0);
+  run_on(other.shard(), [&]() -> task<> {
+    auto& mine = other.shard();
+    auto listener = mine.listen({"127.0.0.1", 0});
+    std::vector<weir::tcp_stream> ends;
+    ends.push_back(co_await mine.connect(listener.local_endpoint()));
+    auto first = co_await listener.accept();  // the ring goes on accepting
+    REQUIRE(first);
+    for (int i = 0; i < 2; ++i) ends.push_back(co_await mine.connect(listener.local_endpoint()));
+    auto shown = take_snapshot(mine, {});
+    for (int i = 0; i < 1000 && shown.listeners.at(0).accepted_ahead != 2u; ++i) {
+      co_await weir::sleep_for(1ms);
+      shown = take_snapshot(mine, {});
+    }
+    CHECK(shown.listeners[0].accepted_ahead == 2u);
+    CHECK(*shown.listeners[0].accepted_ahead_limit > 2u);
+    auto second = co_await listener.accept();
+    shown = take_snapshot(mine, {});
+    CHECK(shown.listeners[0].accepted_ahead == 1u);
+  });
 }
 
 TEST_CASE("a_shard_that_hangs_is_left_out_and_is_asked_but_once") {
