@@ -300,6 +300,7 @@ async def main(url):
     for peer in peers:
         while await peer.recv() != "done":
             pass
+    await asyncio.gather(*(peer.close() for peer in peers))
     print("all heard")
 asyncio.run(main(sys.argv[1]))
 )";

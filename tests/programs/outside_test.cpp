@@ -160,6 +160,7 @@ ON_EVERY_BACKEND(services_serve_unix_sockets_beside_tcp) {
     client tcp(on.address, 7012);
     tcp.send("by address");
     CHECK(tcp.receive(10) == "by address");
+    tcp.end_of_stream();
     // Killed: its file stays, and the next one finds it.
     p.signal(shards[0] == '1' ? SIGKILL : SIGTERM);
     (void)p.wait();
@@ -397,6 +398,7 @@ void a_managed_life(const std::string& on) {
   waiting.send("patience\n");
   process next(activation::command(on, greeting), {.before_exec = [&] { sockets.pass_on(); }});
   CHECK(waiting.receive(22) == "good evening patience\n");
+  waiting.end_of_stream();
   next.signal(SIGTERM);
   CHECK(next.wait() == 0);
   ::unlink(greeting.c_str());

@@ -73,6 +73,7 @@ ON_EVERY_BACKEND(services_send_each_datagram_back) {
   client stream(where.address, 7);
   stream.send("both");
   CHECK(stream.receive(4) == "both");
+  stream.end_of_stream();
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
 }

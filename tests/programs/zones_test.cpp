@@ -40,6 +40,7 @@ TEST_CASE("a_server_in_a_zone_is_there_and_reached_through_it") {
     client c(address, 7);
     c.send("hello");
     CHECK(c.receive(5) == "hello");
+    c.end_of_stream();
     weir::detail::kernel::socket_address there(weir::endpoint(address.c_str(), 7));
     weir::unique_fd fd(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
     REQUIRE(::connect(fd.get(), there.data(), there.size) == 0);
