@@ -1,8 +1,6 @@
 // The pool's leases and what is answered of them.
 #include "link/dhcp_server.hpp"
 
-#include <algorithm>
-
 namespace weir::stack {
 namespace {
 
@@ -18,9 +16,7 @@ std::string client_of(const wire::dhcp_query& query) {
 }  // namespace
 
 dhcp_server::dhcp_server(const dhcp_pool& pool, link_counters& counters)
-    : pool_(pool),
-      counters_(counters),
-      leases_(std::clamp<std::uint32_t>(pool.addresses, 1, dhcp_pool::most_leases)) {}
+    : pool_(pool), counters_(counters), leases_(pool.addresses) {}
 
 std::optional<wire::dhcp_answer> dhcp_server::answer(instant now, const wire::dhcp_query& query) {
   using kind = wire::dhcp_type;
@@ -34,53 +30,22 @@ std::optional<wire::dhcp_answer> dhcp_server::answer(instant now, const wire::dh
   }
 }
 
-std::size_t dhcp_server::taken(instant now) const {
-  return static_cast<std::size_t>(std::count_if(leases_.begin(), leases_.end(),
-                                                [&](const lease& l) { return !is_free(now, l); }));
+ip_address dhcp_server::address_of(const lease_table::lease& l) const {
+  return ip_address::v4(pool_.first.to_v4_number() + leases_.index_of(l));
 }
 
-bool dhcp_server::is_free(instant now, const lease& l) const {
-  return l.state == lease_state::unused || l.until <= now;
-}
-
-ip_address dhcp_server::address_of(const lease& l) const {
-  return ip_address::v4(pool_.first.to_v4_number() +
-                        static_cast<std::uint32_t>(&l - leases_.data()));
-}
-
-dhcp_server::lease* dhcp_server::lease_of(const ip_address& address) {
-  const auto offset = address.to_v4_number() - pool_.first.to_v4_number();
-  return offset < leases_.size() ? &leases_[offset] : nullptr;
-}
-
-// RFC 2131 4.3.1: the client's own, then the one it had, then the one it asks for, then any.
-dhcp_server::lease* dhcp_server::choose(instant now, const std::string& client,
-                                        const std::optional<ip_address>& wanted) {
-  for (auto& l : leases_)
-    if (l.client == client && (l.state != lease_state::declined || is_free(now, l))) return &l;
-  if (wanted)
-    if (auto* l = lease_of(*wanted); l != nullptr && is_free(now, *l)) return l;
-  lease* oldest = nullptr;
-  for (auto& l : leases_) {
-    if (!is_free(now, l)) continue;
-    if (l.state == lease_state::unused && l.client.empty()) return &l;
-    if (oldest == nullptr || l.until < oldest->until) oldest = &l;
-  }
-  return oldest;
+lease_table::lease* dhcp_server::lease_of(const ip_address& address) {
+  return leases_.at(address.to_v4_number() - pool_.first.to_v4_number());
 }
 
 std::optional<wire::dhcp_answer> dhcp_server::offer(instant now, const wire::dhcp_query& query) {
   const auto client = client_of(query);
-  auto* l = choose(now, client, query.wanted);
+  auto* l = leases_.choose(now, client, query.wanted ? lease_of(*query.wanted) : nullptr);
   if (l == nullptr) {
     counters_.add(link_counter::drop_dhcp_pool_empty);
     return std::nullopt;
   }
-  if (is_free(now, *l) || l->state != lease_state::leased) {
-    l->state = lease_state::offered;
-    l->client = client;
-    l->until = now + offer_time;
-  }
+  leases_.offer(now, *l, client);
   counters_.add(link_counter::dhcp_offers);
   auto out = reply(query, wire::dhcp_type::offer);
   out.yours = address_of(*l);
@@ -91,8 +56,7 @@ std::optional<wire::dhcp_answer> dhcp_server::request(instant now, const wire::d
   const auto client = client_of(query);
   if (query.server && *query.server != pool_.server.address) {
     // Another server's offer was chosen: ours is free again (4.3.2).
-    for (auto& l : leases_)
-      if (l.client == client && l.state == lease_state::offered) l.state = lease_state::unused;
+    leases_.withdraw_offer(client);
     counters_.add(link_counter::drop_dhcp_not_for_us);
     return std::nullopt;
   }
@@ -102,12 +66,8 @@ std::optional<wire::dhcp_answer> dhcp_server::request(instant now, const wire::d
   // A free address is given to whoever remembers it from an earlier life of this server: there is
   // no other server to know better.
   const bool theirs = l->client == client && l->state != lease_state::declined;
-  if (!theirs && !is_free(now, *l)) return refuse(query);
-  for (auto& other : leases_)  // a client has one address
-    if (&other != l && other.client == client && other.state != lease_state::declined) other = {};
-  l->state = lease_state::leased;
-  l->client = client;
-  l->until = now + pool_.lease;
+  if (!theirs && !l->is_free(now)) return refuse(query);
+  leases_.give(now, *l, client, pool_.lease);
   counters_.add(link_counter::dhcp_acks);
   auto out = reply(query, wire::dhcp_type::ack);
   out.yours = asked;
@@ -128,16 +88,10 @@ std::optional<wire::dhcp_answer> dhcp_server::inform(const wire::dhcp_query& que
 
 void dhcp_server::give_back(instant now, const wire::dhcp_query& query, bool declined) {
   auto* l = lease_of(declined ? query.wanted.value_or(ip_address()) : query.own);
-  if (l == nullptr || l->client != client_of(query) || is_free(now, *l) ||
-      l->state == lease_state::declined ||
-      query.server.value_or(ip_address()) != pool_.server.address) {
-    counters_.add(link_counter::drop_dhcp_unknown_client);
-    return;
-  }
+  if (query.server.value_or(ip_address()) != pool_.server.address ||
+      !leases_.give_back(now, l, client_of(query), declined))
+    return counters_.add(link_counter::drop_dhcp_unknown_client);
   counters_.add(declined ? link_counter::dhcp_declines : link_counter::dhcp_releases);
-  l->state = declined ? lease_state::declined : lease_state::unused;
-  l->until = declined ? now + declined_time : now;
-  if (declined) l->client.clear();
 }
 
 wire::dhcp_answer dhcp_server::reply(const wire::dhcp_query& query, wire::dhcp_type type) const {

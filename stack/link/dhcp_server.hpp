@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "link/counters.hpp"
+#include "link/lease_table.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/time.hpp"
 #include "wire/dhcp.hpp"
@@ -19,49 +19,34 @@ namespace weir::stack {
 struct dhcp_pool {
   ip_prefix server;             ///< its own address and the network
   ip_address first;             ///< of the pool
-  std::uint32_t addresses = 1;  ///< in the pool, one after the other; at most most_leases
+  std::uint32_t addresses = 1;  ///< one after the other; at most lease_table::most_leases
   std::chrono::seconds lease = std::chrono::hours(1);
   std::optional<ip_address> router;  ///< the server itself where none is given
   std::vector<ip_address> name_servers;
   std::uint16_t mtu = 0;  ///< 0: none is told
-
-  static constexpr std::uint32_t most_leases = 256;
 };
 
 class dhcp_server {
  public:
-  /// That an address is kept for who was offered it, and kept from all after it was declined.
-  static constexpr duration offer_time = std::chrono::seconds(30);
-  static constexpr duration declined_time = std::chrono::minutes(10);
-
   dhcp_server(const dhcp_pool& pool, link_counters& counters);
 
   std::optional<wire::dhcp_answer> answer(instant now, const wire::dhcp_query& query);
   /// Addresses that are leased, offered or declined now.
-  std::size_t taken(instant now) const;
+  std::size_t taken(instant now) const { return leases_.taken(now); }
 
  private:
-  enum class lease_state : std::uint8_t { unused, offered, leased, declined };
-  struct lease {
-    lease_state state = lease_state::unused;
-    std::string client;  // the identifier, or the card's address: kept after the end
-    instant until;
-  };
-
   std::optional<wire::dhcp_answer> offer(instant now, const wire::dhcp_query& query);
   std::optional<wire::dhcp_answer> request(instant now, const wire::dhcp_query& query);
   std::optional<wire::dhcp_answer> inform(const wire::dhcp_query& query);
   void give_back(instant now, const wire::dhcp_query& query, bool declined);
-  lease* choose(instant now, const std::string& client, const std::optional<ip_address>& wanted);
-  lease* lease_of(const ip_address& address);
-  ip_address address_of(const lease& l) const;
-  bool is_free(instant now, const lease& l) const;
+  lease_table::lease* lease_of(const ip_address& address);
+  ip_address address_of(const lease_table::lease& l) const;
   wire::dhcp_answer reply(const wire::dhcp_query& query, wire::dhcp_type type) const;
   wire::dhcp_answer refuse(const wire::dhcp_query& query);
 
   dhcp_pool pool_;
   link_counters& counters_;
-  std::vector<lease> leases_;  // one for each address
+  lease_table leases_;
 };
 
 }  // namespace weir::stack
