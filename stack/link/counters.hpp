@@ -21,7 +21,8 @@ namespace weir::stack {
   X(drop_discovery_malformed) X(drop_discovery_checksum) X(drop_discovery_hop_limit)              \
   X(drop_discovery_unasked) X(drop_discovery_off_link) X(drop_router_message)                     \
   X(drop_no_route) X(drop_unresolved) X(drop_waiting_full) X(drop_neighbours_full)                \
-  X(dhcp_offers) X(dhcp_acks) X(dhcp_naks) X(dhcp_releases) X(dhcp_declines)                      \
+  X(dhcp_offers) X(dhcp_acks) X(dhcp_naks) X(dhcpv6_advertises) X(dhcpv6_replies)                 \
+  X(dhcp_releases) X(dhcp_declines)                                                               \
   X(drop_dhcp_malformed) X(drop_dhcp_checksum) X(drop_dhcp_forged) X(drop_dhcp_relayed)           \
   X(drop_dhcp_not_for_us) X(drop_dhcp_unknown_client) X(drop_dhcp_pool_empty)
 // clang-format on

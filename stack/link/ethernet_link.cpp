@@ -1,5 +1,5 @@
-// Frames in and out, next hops and time. Protocols of the link are in arp.cpp, discovery.cpp and
-// dhcp.cpp.
+// Frames in and out, next hops and time. Protocols of the link are in arp.cpp, discovery.cpp,
+// dhcp.cpp and dhcpv6.cpp.
 #include "link/ethernet_link.hpp"
 
 #include <algorithm>
@@ -33,8 +33,10 @@ ethernet_link::ethernet_link(link_options options, frame_sink& sink)
       neighbours_(options_.limits, *this, counters_),
       link_local_(wire::link_local(options_.mac)) {
   if (options_.dhcp) dhcp_.emplace(*options_.dhcp, counters_);
+  if (options_.dhcpv6) dhcpv6_.emplace(*options_.dhcpv6, options_.mac, counters_);
+  if (options_.advertised) options_.advertised->managed = options_.dhcpv6.has_value();
   for (const auto& each : options_.addresses) has_v6_ |= each.address.is_v6();
-  has_v6_ |= options_.advertised.has_value();
+  has_v6_ |= options_.advertised.has_value() || options_.dhcpv6.has_value();
 }
 
 ethernet_link::packet_bytes ethernet_link::drop(link_counter why) {
@@ -79,7 +81,7 @@ ethernet_link::packet_bytes ethernet_link::input(instant now, packet_bytes frame
   const auto packet = frame.subspan(wire::ethernet_header);
   switch (fields->type) {
     case wire::ethertype::ipv4: return input_v4(now, *fields, packet, meta);
-    case wire::ethertype::ipv6: return input_v6(now, *fields, packet);
+    case wire::ethertype::ipv6: return input_v6(now, *fields, packet, meta);
     case wire::ethertype::arp: on_arp(now, *fields, packet); return {};
     default: return drop(link_counter::drop_unknown_type);
   }
@@ -111,13 +113,20 @@ ethernet_link::packet_bytes ethernet_link::input_v4(instant now, const wire::eth
 }
 
 ethernet_link::packet_bytes ethernet_link::input_v6(instant now, const wire::ethernet_fields& frame,
-                                                    packet_bytes packet) {
+                                                    packet_bytes packet, const receive_meta& meta) {
   if (packet.size() < wire::ipv6_header) return packet;
   if (wire::get8(packet.data() + v6_next_header_at) == wire::icmp_v6 &&
       packet.size() > wire::ipv6_header &&
       is_discovery(wire::get8(packet.data() + wire::ipv6_header))) {
     on_discovery(now, frame, packet);
     return {};
+  }
+  if (dhcpv6_ && wire::get8(packet.data() + v6_next_header_at) == wire::udp_protocol) {
+    const auto ip = wire::parse_ipv6(packet);
+    if (is_for_dhcpv6(ip)) {
+      on_dhcpv6(now, frame, ip, meta);
+      return {};
+    }
   }
   if (frame.destination.is_group() && wire::get8(packet.data() + v6_destination_at) != 0xff)
     return drop(link_counter::drop_group_frame);

@@ -1,7 +1,7 @@
 // An Ethernet link under a host: frames in, IP packets out, and back. It asks and answers by ARP
 // (RFC 826, RFC 5227) and neighbour discovery (RFC 4861), tells guests of the network by router
-// advertisements (RFC 8106) and DHCP (RFC 2131), and counts whatever it drops. No I/O, no clock, no
-// thread; what nobody needs an address resolved for allocates nothing.
+// advertisements (RFC 8106) and DHCP (RFC 2131, RFC 8415), and counts whatever it drops. No I/O, no
+// clock, no thread; what nobody needs an address resolved for allocates nothing.
 #pragma once
 
 #include <array>
@@ -13,6 +13,7 @@
 
 #include "link/counters.hpp"
 #include "link/dhcp_server.hpp"
+#include "link/dhcpv6_server.hpp"
 #include "link/neighbours.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/packets.hpp"
@@ -47,6 +48,7 @@ struct link_options {
   /// What guests are told of the network, by router advertisements and by DHCP; or nothing.
   std::optional<wire::router_facts> advertised;
   std::optional<dhcp_pool> dhcp;
+  std::optional<dhcpv6_pool> dhcpv6;  ///< router advertisements say so (RFC 4861 4.2: M and O)
   neighbour_limits limits;
 };
 
@@ -95,7 +97,8 @@ class ethernet_link final : private neighbour_owner {
   // Of IP: whether the packet is the link's own business, and what to do with it.
   packet_bytes input_v4(instant now, const wire::ethernet_fields& frame, packet_bytes packet,
                         const receive_meta& meta);
-  packet_bytes input_v6(instant now, const wire::ethernet_fields& frame, packet_bytes packet);
+  packet_bytes input_v6(instant now, const wire::ethernet_fields& frame, packet_bytes packet,
+                        const receive_meta& meta);
 
   void on_arp(instant now, const wire::ethernet_fields& frame, packet_bytes bytes);
   void defend(instant now, const ip_address& address);
@@ -113,6 +116,12 @@ class ethernet_link final : private neighbour_owner {
                const receive_meta& meta);
   void send_dhcp(const wire::dhcp_answer& answer);
 
+  bool is_for_dhcpv6(const wire::ip_header& ip) const;
+  void on_dhcpv6(instant now, const wire::ethernet_fields& frame, const wire::ip_header& ip,
+                 const receive_meta& meta);
+  void send_dhcpv6(const wire::dhcpv6_answer& answer, const ip_address& to,
+                   const wire::mac_address& mac);
+
   bool send(const wire::mac_address& to, std::uint16_t type, std::span<const packet_bytes> packet,
             transmit_meta meta);
   bool send_whole(const wire::mac_address& to, std::uint16_t type, packet_bytes packet);
@@ -122,6 +131,7 @@ class ethernet_link final : private neighbour_owner {
   link_counters counters_;
   neighbour_table neighbours_;
   std::optional<dhcp_server> dhcp_;
+  std::optional<dhcpv6_server> dhcpv6_;
   ip_address link_local_;
   bool has_v6_ = false;
   instant next_advertisement_ = instant::never();

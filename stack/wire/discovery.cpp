@@ -176,8 +176,9 @@ std::size_t emit_router_advertisement(std::byte* into, const ip_address& from, c
   put32(at + 4, facts.mtu);
   at = put_prefix(at + option_unit, facts);
   at = put_name_servers(at, facts);
-  constexpr std::uint32_t hop_limit = 64;
-  const auto rest = hop_limit << 24 | std::min(facts.router_lifetime_s, 9000u);
+  constexpr std::uint32_t hop_limit = 64, managed_and_other = 0xc0;
+  const auto rest = hop_limit << 24 | (facts.managed ? managed_and_other << 16 : 0) |
+                    std::min(facts.router_lifetime_s, 9000u);
   return finish(into, from, to, {discovery::router_advertisement, 0, rest, {}},
                 static_cast<std::size_t>(at - into) - ipv6_header);
 }

@@ -1,6 +1,7 @@
 // An Ethernet link on sequences of frames, packets of its host's and clocks that jump. Checksums
 // and addresses are put right for most frames, so that the fuzzer gets past them. Nothing may
 // break, what is sent is right, and every bound holds.
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -66,15 +67,52 @@ stack::link_options options() {
   pool.addresses = 3;
   pool.name_servers.assign(20, *ip_address::parse("10.0.2.3"));
   pool.mtu = 1500;
+  auto& pool6 = o.dhcpv6.emplace();
+  pool6.network = *ip_prefix::parse("fd00::2/64");
+  pool6.first = *ip_address::parse("fd00::ffff:ffff");  // and on behind the last word's end
+  pool6.addresses = 3;
+  pool6.name_servers.assign(20, *ip_address::parse("fd00::3"));
   o.limits.neighbours = most_neighbours;
   o.limits.waiting_bytes = most_waiting;
   return o;
 }
 
-// Puts the right headers before the fuzzer's bytes, by the bits of `how`: a DHCP query, a message
-// of neighbour discovery, ARP, or nothing of it.
+// A DHCPv6 query: to the group or to us, by the bits of `how`, which may name us as its server.
+std::vector<std::byte> dhcpv6_query(std::span<const std::byte> bytes, std::uint8_t how) {
+  constexpr std::size_t head = 14 + 40 + 8;
+  const auto type = bytes.first(std::min<std::size_t>(bytes.size(), 4));
+  std::vector<std::byte> out(head);
+  out.insert(out.end(), type.begin(), type.end());
+  if ((how & 4) != 0) {
+    const auto id = wire::dhcpv6_id_of(own_mac);
+    const std::array option = {std::byte{}, std::byte{2}, std::byte{}, std::byte{id.size()}};
+    out.insert(out.end(), option.begin(), option.end());
+    out.insert(out.end(), id.begin(), id.end());
+  }
+  const auto options = bytes.subspan(type.size());
+  out.insert(out.end(), options.begin(), options.end());
+  wire::emit_ethernet(out.data(), {own_mac, guest_mac, wire::ethertype::ipv6});
+  const auto length = static_cast<std::uint16_t>(out.size() - head + 8);
+  wire::ipv6_fields ip;
+  ip.source = *ip_address::parse((how & 16) != 0 ? "fd00::9" : "fe80::9");
+  ip.destination = *ip_address::parse((how & 16) != 0 ? "fd00::2" : "ff02::1:2");
+  ip.next_header = wire::udp_protocol;
+  ip.payload_length = length;
+  wire::emit_ipv6(out.data() + 14, ip);
+  auto* const udp = out.data() + 54;
+  wire::emit_udp_header(udp, 546, 547, length);
+  wire::internet_sum sum;
+  sum.add_pseudo(ip.source, ip.destination, wire::udp_protocol, length);
+  sum.add({udp, length});
+  wire::put16(udp + 6, sum.checksum() == 0 ? 0xffff : sum.checksum());
+  return out;
+}
+
+// Puts the right headers before the fuzzer's bytes, by the bits of `how`: a DHCP query of either
+// family, a message of neighbour discovery, ARP, or nothing of it.
 std::vector<std::byte> mended(std::span<const std::byte> bytes, std::uint8_t how) {
   if ((how & 3) == 0) return {bytes.begin(), bytes.end()};
+  if ((how & 0x82) == 0x82) return dhcpv6_query(bytes, how);
   const bool discovery = (how & 3) == 2, arp = (how & 3) == 3;
   const std::size_t head = arp ? 14 : discovery ? 14 + 40 : 14 + 28;
   std::vector<std::byte> out(head);
