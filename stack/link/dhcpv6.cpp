@@ -8,15 +8,14 @@ namespace weir::stack {
 namespace {
 
 // ff02::1:2, where servers and relays of the link listen.
-constexpr ip_address all_servers = ip_address::v6({0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0,
-                                                   2});
+constexpr ip_address all_servers =
+    ip_address::v6({0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2});
 
 }  // namespace
 
 bool ethernet_link::is_for_dhcpv6(const wire::ip_header& ip) const {
-  return ip.status == wire::ip_status::ok && !ip.is_fragment &&
-         ip.protocol == wire::udp_protocol && ip.payload.size() >= 4 &&
-         wire::get16(ip.payload.data() + 2) == wire::dhcpv6_server_port &&
+  return ip.status == wire::ip_status::ok && !ip.is_fragment && ip.protocol == wire::udp_protocol &&
+         ip.payload.size() >= 4 && wire::get16(ip.payload.data() + 2) == wire::dhcpv6_server_port &&
          (ip.destination == all_servers || is_own(ip.destination));
 }
 
@@ -45,8 +44,8 @@ void ethernet_link::send_dhcpv6(const wire::dhcpv6_answer& answer, const ip_addr
                                 const wire::mac_address& mac) {
   std::array<std::byte, wire::ipv6_header + wire::udp_header + wire::max_dhcpv6_answer> packet;
   auto* const udp = packet.data() + wire::ipv6_header;
-  const auto length = static_cast<std::uint16_t>(
-      wire::udp_header + wire::emit_dhcpv6(udp + wire::udp_header, answer));
+  const auto length = static_cast<std::uint16_t>(wire::udp_header +
+                                                 wire::emit_dhcpv6(udp + wire::udp_header, answer));
   wire::ipv6_fields ip;
   ip.source = link_local_;
   ip.destination = to;

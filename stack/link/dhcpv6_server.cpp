@@ -212,8 +212,8 @@ lease_table::lease* dhcpv6_server::kept_for(instant now, const std::string& clie
 }
 
 lease_table::lease* dhcpv6_server::lease_of(const ip_address& address) {
-  if (!address.is_v6() || !std::ranges::equal(address.bytes().first(last_word),
-                                              pool_.first.bytes().first(last_word)))
+  if (!address.is_v6() ||
+      !std::ranges::equal(address.bytes().first(last_word), pool_.first.bytes().first(last_word)))
     return nullptr;
   return leases_.at(last_word_of(address) - last_word_of(pool_.first));
 }
@@ -228,9 +228,8 @@ ip_address dhcpv6_server::address_of(const lease_table::lease& l) const {
 }
 
 bool dhcpv6_server::is_on_link(const wire::dhcpv6_association& asked) const {
-  return std::ranges::all_of(addresses_in(asked), [&](const ip_address& each) {
-    return pool_.network.contains(each);
-  });
+  return std::ranges::all_of(addresses_in(asked),
+                             [&](const ip_address& each) { return pool_.network.contains(each); });
 }
 
 wire::dhcpv6_answer::association dhcpv6_server::give(instant now, const std::string& client,

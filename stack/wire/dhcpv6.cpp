@@ -167,10 +167,9 @@ std::optional<dhcpv6_query> parse_dhcpv6(std::span<const std::byte> bytes) {
   const auto head = get32(bytes.data());
   out.type = static_cast<dhcpv6_type>(head >> 24);
   out.transaction = head & 0xffffff;
-  const bool right =
-      each_option(bytes.subspan(message_head), [&](std::uint16_t kind, auto value) {
-        return take_option(kind, value, out);
-      });
+  const bool right = each_option(bytes.subspan(message_head), [&](std::uint16_t kind, auto value) {
+    return take_option(kind, value, out);
+  });
   if (!right) return std::nullopt;
   return out;
 }

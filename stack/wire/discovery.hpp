@@ -70,7 +70,7 @@ struct router_facts {
   std::uint32_t router_lifetime_s = 1800;
   std::uint32_t valid_s = 86400, preferred_s = 14400;
   std::uint16_t mtu = 1500;
-  bool managed = false;  ///< there is a DHCPv6 server: M and O
+  bool managed = false;                  ///< there is a DHCPv6 server: M and O
   std::vector<ip_address> name_servers;  ///< most_name_servers of them count
 };
 std::size_t emit_router_advertisement(std::byte* into, const ip_address& from, const ip_address& to,

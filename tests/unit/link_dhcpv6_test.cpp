@@ -343,18 +343,18 @@ TEST_CASE("dhcpv6_that_is_malformed_or_forged_is_dropped_by_its_reason") {
   for (std::size_t n = 0; n < good.size(); ++n)
     if (n != 13) drops(bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(n)));
   const auto with = [&](unsigned kind, const bytes& value) { return good + option(kind, value); };
-  drops(with(1, id_of(2)));           // two clients
-  drops(with(3, bytes(11)));          // associations that are too short
+  drops(with(1, id_of(2)));   // two clients
+  drops(with(3, bytes(11)));  // associations that are too short
   drops(with(4, bytes(3)));
   drops(with(25, bytes(11)));
-  drops(with(14, bytes(1)));          // a flag with a value
-  drops(with(3, bytes(12) + bytes(3)));                              // half an option in it
-  drops(with(3, bytes(12) + option(5, bytes(23))));                  // an address that is too short
+  drops(with(14, bytes(1)));                         // a flag with a value
+  drops(with(3, bytes(12) + bytes(3)));              // half an option in it
+  drops(with(3, bytes(12) + option(5, bytes(23))));  // an address that is too short
   drops(with(3, bytes(12) + option(5, bytes(24) + raw({0, 13, 0, 9}))));  // its option goes beyond
   drops(good + raw({0, 6, 0xff, 0xff}));
-  drops(raw({1, 1, 2, 3}) + option(1, raw({0, 4})));       // identifiers: too short,
-  drops(raw({1, 1, 2, 3}) + option(1, bytes(131)));        // too long
-  drops(raw({1, 1, 2, 3}));                                // and none
+  drops(raw({1, 1, 2, 3}) + option(1, raw({0, 4})));  // identifiers: too short,
+  drops(raw({1, 1, 2, 3}) + option(1, bytes(131)));   // too long
+  drops(raw({1, 1, 2, 3}));                           // and none
   CHECK(b.sent.empty());
   CHECK(ask(b, query(solicit).with(99, bytes(400)).wants()));  // what is unknown is skipped
   b.sent.clear();
