@@ -182,8 +182,7 @@ struct relays_whose_readers_stand_still_do_not_stop_another {
     co_await relays.join();
     CHECK(carried[stuck] == 100'000);
   }
-  static task<> fill(tcp_stream& to, std::size_t& took) {
-    const auto bytes = pattern(16 << 20);
+  static task<> fill(tcp_stream& to, std::span<const std::byte> bytes, std::size_t& took) {
     auto wrote = co_await to.write_all(bytes).timeout(400ms).nothrow();
     CHECK(wrote.ec == std::errc::timed_out);
     took = wrote.n;
@@ -191,11 +190,12 @@ struct relays_whose_readers_stand_still_do_not_stop_another {
   static task<> peer(side& s) {
     std::array<joined, stuck> still;
     std::array<std::size_t, stuck> took{};
+    const auto bytes = pattern(16 << 20);
     weir::scope filling(s.here);
     for (int i = 0; i < stuck; ++i) {
       co_await connect_pair(s, still[i]);
       still[i].b.set_options({.receive_buffer = 16384});
-      filling.spawn(fill(still[i].a, took[i]));
+      filling.spawn(fill(still[i].a, bytes, took[i]));
     }
     co_await filling.join();
     joined ends;
