@@ -19,7 +19,7 @@ weir::task<std::size_t> wait_for_more(weir::tcp_stream& peer, std::span<std::byt
 }
 
 weir::task<> session(weir::tcp_stream peer, std::uint64_t number) {
-  std::uint64_t remembered = number + 7'000'000'000;
+  [[maybe_unused]] std::uint64_t remembered = number + 7'000'000'000;
   std::array<std::byte, 16> buffer;
   for (;;) {
     auto n = co_await wait_for_more(peer, buffer);  // the outer line
