@@ -53,6 +53,18 @@ result<udp_socket> opened(detail::datagram_transport& at,
   return udp_socket(s);
 }
 
+/// Options as a back end takes them: with everything that the configuration says where they do not.
+/// What it says of listeners' sharing is not for clients, who share their ports only when told to.
+/// operation_not_supported: one socket for several shards, whose queue would need a lock.
+result<udp_options> completed(udp_options options, bool client, const config& settings) {
+  auto& share = options.sharing;
+  if (!share) share = client ? sharing::exclusive : settings.listen.sharing;
+  if (share == sharing::shared && settings.shard_count() != 1)
+    return std::errc::operation_not_supported;
+  if (!options.allow_wildcard) options.allow_wildcard = settings.listen.allow_wildcard;
+  return options;
+}
+
 detail::datagram_transport& datagrams_of(const detail::datagram_socket& socket) {
   return *socket.at;
 }
@@ -270,9 +282,10 @@ result<udp_socket> shard::try_bind_udp(const endpoint& local, const udp_options&
   assert(on_this_thread());
   const auto datagrams = datagrams_at(*this, options.network, options, local);
   if (!datagrams) return datagrams.error();
-  const bool any = options.allow_wildcard.value_or(settings_->listen.allow_wildcard);
-  if (auto error = detail::check_local(local, any)) return error;
-  return opened(**datagrams, (*datagrams)->open(local, nullptr, options), local.address.family(),
+  const auto how = completed(options, false, *settings_);
+  if (!how) return how.error();
+  if (auto error = detail::check_local(local, *how->allow_wildcard)) return error;
+  return opened(**datagrams, (*datagrams)->open(local, nullptr, *how), local.address.family(),
                 nullptr, options);
 }
 
@@ -294,7 +307,9 @@ result<udp_socket> shard::try_connect_udp(const endpoint& remote, const endpoint
     from.address = remote.address.is_v4() ? ip_address() : ip_address::v6({});
   else if (local.address.family() != remote.address.family())
     return code(std::errc::address_family_not_supported);
-  return opened(**datagrams, (*datagrams)->open(from, &remote, options), from.address.family(),
+  const auto how = completed(options, true, *settings_);
+  if (!how) return how.error();
+  return opened(**datagrams, (*datagrams)->open(from, &remote, *how), from.address.family(),
                 &remote, options);
 }
 

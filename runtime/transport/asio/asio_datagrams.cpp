@@ -183,7 +183,7 @@ void asio_datagrams::abandon() noexcept {
 
 result<datagram_socket*> asio_datagrams::open(const endpoint& local, const endpoint* remote,
                                               const udp_options& options) {
-  auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::non_blocking);
+  auto fd = kernel::open_datagram(local, remote, options, kernel::mode::non_blocking);
   for (int calls = 0; calls < 6; ++calls) driver_.count_system_call();
   if (!fd) return fd.error();
   return add(*fd);

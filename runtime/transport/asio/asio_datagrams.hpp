@@ -5,7 +5,6 @@
 
 #include "driver/asio/watched_descriptor.hpp"
 #include "observe/snapshot.hpp"
-#include "weir/config.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/detail/datagram.hpp"
 
@@ -16,8 +15,7 @@ class asio_transport;
 
 class asio_datagrams final : public datagram_transport {
  public:
-  asio_datagrams(asio_transport& home, asio_driver& driver, const config& settings)
-      : home_(home), driver_(driver), settings_(settings) {}
+  asio_datagrams(asio_transport& home, asio_driver& driver) : home_(home), driver_(driver) {}
   ~asio_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
@@ -47,7 +45,6 @@ class asio_datagrams final : public datagram_transport {
 
   asio_transport& home_;
   asio_driver& driver_;
-  const config& settings_;
   weir::shard* owner_ = nullptr;
   stack::intrusive_list<socket> all_;
   std::size_t closing_ = 0;

@@ -25,7 +25,7 @@ asio_transport::asio_transport(asio_driver& completions, const config& settings,
     : driver_(&completions),
       settings_(&settings),
       family_(family != nullptr ? std::move(family) : std::make_shared<shard_family>()),
-      datagrams_(*this, completions, settings),
+      datagrams_(*this, completions),
       now_(completions.now()),
       ends_(completions, *this) {}
 

@@ -15,12 +15,11 @@ std::error_code set(int fd, int level, int name, int value) {
                                                                   : last_error();
 }
 
-std::error_code set_options(int fd, const endpoint& local, const udp_options& options,
-                            sharing share) {
+std::error_code set_options(int fd, const endpoint& local, const udp_options& options) {
   // A v6 socket is v6 only, as a listener is.
   if (local.address.is_v6())
     if (auto ec = set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return ec;
-  if (share == sharing::sharded)
+  if (options.sharing == sharing::sharded)
     if (auto ec = set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return ec;
   if (options.receive_buffer) {
     auto bytes = std::min<std::uint32_t>(*options.receive_buffer, INT_MAX / 2);
@@ -34,18 +33,12 @@ std::error_code set_options(int fd, const endpoint& local, const udp_options& op
 }  // namespace
 
 result<unique_fd> open_datagram(const endpoint& local, const endpoint* remote,
-                                const udp_options& options, const config& settings, mode how) {
+                                const udp_options& options, mode how) {
   const bool wildcard = local.address.is_unspecified();
-  // One socket for several shards would need a thread that hands datagrams on.
-  // What the configuration says of listeners is not for clients: they never share their ports.
-  const auto share =
-      options.sharing.value_or(remote == nullptr ? settings.listen.sharing : sharing::exclusive);
-  if (share == sharing::shared && settings.shard_count() != 1)
-    return std::errc::operation_not_supported;
   int kind = SOCK_DGRAM | SOCK_CLOEXEC | (how == mode::non_blocking ? SOCK_NONBLOCK : 0);
   unique_fd fd(::socket(local.address.is_v4() ? AF_INET : AF_INET6, kind, IPPROTO_UDP));
   if (!fd) return last_error();
-  if (auto ec = set_options(fd.get(), local, options, share)) return ec;
+  if (auto ec = set_options(fd.get(), local, options)) return ec;
   // Without a bind(2), connect(2) chooses address and port, and nobody else's datagrams get in
   // between.
   if (remote == nullptr || !wildcard || local.port != 0) {

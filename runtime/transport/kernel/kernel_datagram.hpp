@@ -12,7 +12,7 @@ namespace weir::detail::kernel {
 /// Errors: permission_denied (a wildcard without allow_wildcard; a privileged port),
 /// address_in_use, address_not_available, and those of connect_datagram().
 result<unique_fd> open_datagram(const endpoint& local, const endpoint* remote,
-                                const udp_options& options, const config& settings, mode how);
+                                const udp_options& options, mode how);
 
 /// invalid_argument for a broadcast address, network_unreachable.
 std::error_code connect_datagram(int fd, const endpoint& remote);

@@ -28,17 +28,12 @@ stack_datagrams::~stack_datagrams() {
 result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endpoint* remote,
                                                const udp_options& options) {
   if (device_error_) return device_error_;
-  // As on kernel sockets, one socket for several shards is not offered.
-  const auto share =
-      options.sharing.value_or(remote == nullptr ? defaults_.sharing : sharing::exclusive);
-  if (share == sharing::shared && owner_->settings().shard_count() != 1)
-    return std::errc::operation_not_supported;
   stack::udp_options how;
-  if (share == sharing::sharded) how.sharing = stack::sharing_mode::sharded;
+  if (options.sharing == sharing::sharded) how.sharing = stack::sharing_mode::sharded;
   if (options.receive_buffer) how.receive_buffer = *options.receive_buffer;
   if (options.dscp) how.traffic_class = static_cast<std::uint8_t>(*options.dscp << 2);
   if (options.ttl) how.ttl = *options.ttl;
-  how.allow_wildcard = options.allow_wildcard.value_or(defaults_.allow_wildcard);
+  how.allow_wildcard = options.allow_wildcard.value_or(false);
   auto id = remote == nullptr ? host_.udp_bind(local, how) : host_.udp_connect(*remote, local, how);
   if (!id) return id.error();
   return static_cast<datagram_socket*>(&add(*id));

@@ -5,7 +5,6 @@
 #include <system_error>
 
 #include "observe/snapshot.hpp"
-#include "weir/config.hpp"
 #include "weir/detail/datagram.hpp"
 #include "weir/stack/host.hpp"
 
@@ -14,8 +13,7 @@ namespace weir::detail {
 class stack_datagrams final : public datagram_transport {
  public:
   /// All outlive this. `now` is the latest instant that the host has seen, kept by both.
-  stack_datagrams(stack::host& host, const config::listen_section& defaults, instant& now)
-      : host_(host), defaults_(defaults), now_(now) {}
+  stack_datagrams(stack::host& host, instant& now) : host_(host), now_(now) {}
   ~stack_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
@@ -53,7 +51,6 @@ class stack_datagrams final : public datagram_transport {
   instant clock();
 
   stack::host& host_;
-  const config::listen_section& defaults_;
   instant& now_;
   weir::shard* owner_ = nullptr;
   stack::intrusive_list<socket> all_;

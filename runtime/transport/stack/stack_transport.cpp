@@ -10,6 +10,7 @@
 #include "core/log.hpp"
 #include "device/huge_pages.hpp"
 #include "device/vnet_header.hpp"
+#include "transport/stack/stack_calls.hpp"
 #include "transport/stack/write_only_port.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
@@ -20,7 +21,7 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
       settings_(std::move(settings)),
       now_(completions.now()),
       host_(settings_.host, *this, settings_.shards, settings_.shard),
-      datagrams_(host_, settings_.listen, now_) {
+      datagrams_(host_, now_) {
   stack::use_huge_pages();
   stack::frame_sink& frames = *this;
   if (settings_.link) link_.emplace(*settings_.link, frames);
@@ -347,9 +348,7 @@ void stack_transport::refuse_request(socket_base& request, std::error_code why) 
 
 void stack_transport::start_connect(connect_operation& op) {
   if (device_error_) return op.complete(device_error_);
-  auto options = host_.options().tcp;
-  apply(op.options->stream, options);
-  auto id = host_.connect(clock(), op.remote, op.options->local, options);
+  auto id = detail::connect(host_, clock(), op);
   if (!id) return op.complete(id.error());
   auto& s = make_stream(*id);
   s.kind = stream::role::connecting;
@@ -361,9 +360,9 @@ void stack_transport::finish_connect(stream& s, stack::ready what) {
   using enum stack::ready;
   auto* op = s.connector;
   if (any(what, failed)) {
-    auto why = host_.error(s.id);
+    const auto why = why_not_connected(host_, s.id);
     give_up(s, false);
-    op->complete(why ? why : std::make_error_code(std::errc::connection_refused));
+    op->complete(why);
   } else if (any(what, stack::ready::connected)) {
     s.kind = stream::role::connected;
     settle(s);
@@ -406,13 +405,7 @@ endpoint stack_transport::remote_endpoint(const socket_base& s) const {
 }
 
 std::error_code stack_transport::set_options(socket_base& socket, const stream_options& options) {
-  const auto id = static_cast<stream&>(socket).id;
-  auto tcp = host_.get_options(id);
-  if (!tcp) return tcp.error();
-  apply(options, *tcp);
-  if (auto error = host_.set_options(clock(), id, *tcp)) return error;
-  if (options.cork) return host_.set_cork(clock(), id, *options.cork);
-  return {};
+  return detail::set_options(host_, clock(), static_cast<stream&>(socket).id, options);
 }
 
 }  // namespace weir::detail

@@ -57,7 +57,7 @@ uring_datagrams::~uring_datagrams() {
 
 result<datagram_socket*> uring_datagrams::open(const endpoint& local, const endpoint* remote,
                                                const udp_options& options) {
-  auto fd = kernel::open_datagram(local, remote, options, settings_, kernel::mode::blocking);
+  auto fd = kernel::open_datagram(local, remote, options, kernel::mode::blocking);
   driver_.count_system_calls(6);
   if (!fd) return fd.error();
   return static_cast<datagram_socket*>(&add(std::move(*fd)));

@@ -5,7 +5,6 @@
 
 #include "driver/uring/uring_driver.hpp"
 #include "observe/snapshot.hpp"
-#include "weir/config.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/detail/datagram.hpp"
 
@@ -15,8 +14,7 @@ class uring_transport;
 
 class uring_datagrams final : public datagram_transport {
  public:
-  uring_datagrams(uring_transport& home, uring_driver& driver, const config& settings)
-      : home_(home), driver_(driver), settings_(settings) {}
+  uring_datagrams(uring_transport& home, uring_driver& driver) : home_(home), driver_(driver) {}
   ~uring_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
@@ -58,7 +56,6 @@ class uring_datagrams final : public datagram_transport {
 
   uring_transport& home_;
   uring_driver& driver_;
-  const config& settings_;
   weir::shard* owner_ = nullptr;
   stack::intrusive_list<socket> all_;
 };

@@ -22,7 +22,7 @@ uring_transport::uring_transport(uring_driver& driver, const config& settings, c
     : driver_(driver),
       settings_(settings),
       family_(family != nullptr ? std::move(family) : std::make_shared<shard_family>()),
-      datagrams_(*this, driver, settings),
+      datagrams_(*this, driver),
       limits_(wanted),
       buffers_(driver, wanted.buffers),
       chunks_(wanted.buffers.count) {}

@@ -6,9 +6,8 @@
 #include <cstring>
 #include <utility>
 
-#include "transport/stack/stack_settings.hpp"
+#include "transport/stack/stack_calls.hpp"
 #include "transport/stack/stack_transport.hpp"
-#include "transport/stack/stack_write.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {
@@ -122,10 +121,7 @@ void stack_service::start_connect(channel& c, dedicated_socket& s) {
   s.stack = {};
   s.stack.home = &c;
   if (device_error_) return over(s, device_error_);
-  const auto& op = *s.connector;
-  auto options = host_.options().tcp;
-  apply(op.options->stream, options);
-  auto id = host_.connect(transport_.time(), op.remote, op.options->local, options);
+  auto id = detail::connect(host_, transport_.time(), *s.connector);
   if (!id) return over(s, id.error());
   link(c, s, *id);
   s.stack.opening = true;
@@ -134,9 +130,9 @@ void stack_service::start_connect(channel& c, dedicated_socket& s) {
 void stack_service::finish_connect(dedicated_socket& s, stack::ready what) {
   using enum stack::ready;
   if (any(what, failed)) {
-    const auto why = host_.error(s.stack.id);
+    const auto why = why_not_connected(host_, s.stack.id);
     end(s, false);
-    over(s, why ? why : std::make_error_code(std::errc::connection_refused));
+    over(s, why);
   } else if (any(what, connected)) {
     s.stack.opening = false;
     s.local = host_.local_endpoint(s.stack.id);
@@ -146,12 +142,7 @@ void stack_service::finish_connect(dedicated_socket& s, stack::ready what) {
 }
 
 std::error_code stack_service::set_options(dedicated_socket& s, const stream_options& options) {
-  auto tcp = host_.get_options(s.stack.id);
-  if (!tcp) return tcp.error();
-  apply(options, *tcp);
-  if (auto error = host_.set_options(transport_.time(), s.stack.id, *tcp)) return error;
-  if (options.cork) return host_.set_cork(transport_.time(), s.stack.id, *options.cork);
-  return {};
+  return detail::set_options(host_, transport_.time(), s.stack.id, options);
 }
 
 // --- Writing, out of the memory of the writer, who waits.
