@@ -157,7 +157,9 @@ result<socket_id> datagrams::bind(const endpoint& local, const udp_options& opti
     if (!chosen) return chosen.error();
     at = *chosen;
   } else if (sockets_.conflicts(at)) {
-    return std::errc::address_in_use;
+    // Where hosts share a device, each has one member.
+    const bool joins = options.sharing == sharing_mode::sharded && shards_ == nullptr;
+    if (!joins || !sockets_.may_join(at)) return std::errc::address_in_use;
   }
   if (options.sharing == sharing_mode::shared) return std::errc::operation_not_supported;
   if (shards_ != nullptr) {
@@ -265,12 +267,26 @@ result<std::size_t> datagrams::send(instant now, socket_id id, const endpoint* t
   return size;
 }
 
+/// Why there is no datagram to be had; nothing: there is one.
+std::error_code datagrams::next_of(udp_socket* s) {
+  if (s == nullptr) return std::make_error_code(std::errc::bad_file_descriptor);
+  const bool waits = s->head != udp_sockets::none;
+  if (s->error && !(s->over && waits)) return s->take_error();
+  return waits ? std::error_code() : std::make_error_code(std::errc::operation_would_block);
+}
+
 result<received_datagram> datagrams::receive(socket_id id, std::span<std::byte> into) {
-  auto* s = find(id);
-  if (s == nullptr) return std::errc::bad_file_descriptor;
-  if (s->error && !(s->over && s->queued != 0)) return s->take_error();
-  if (s->queued == 0) return std::errc::operation_would_block;
+  if (auto error = next_of(find(id))) return error;
   return sockets_.pop(place_of(id), into);
+}
+
+result<lent_datagram> datagrams::lend(socket_id id) {
+  if (auto error = next_of(find(id))) return error;
+  return sockets_.lend(place_of(id));
+}
+
+void datagrams::give_back(socket_id id, std::uint32_t token) {
+  if (find(id) != nullptr) sockets_.give_back(place_of(id), token);
 }
 
 }  // namespace weir::stack

@@ -37,6 +37,8 @@ class datagrams {
                            std::span<const std::span<const std::byte>> payload,
                            const udp_header_choice& header);
   result<received_datagram> receive(socket_id id, std::span<std::byte> into);
+  result<lent_datagram> lend(socket_id id);
+  void give_back(socket_id id, std::uint32_t token);
   void close(socket_id id);
 
   // Flows of others' addresses (udp_flows.cpp).
@@ -58,6 +60,7 @@ class datagrams {
                            bool& dropped);
   void queue(std::uint32_t index, const udp_sockets::arrival& of,
              std::span<const std::byte> payload);
+  std::error_code next_of(udp_socket* s);
   result<ip_address> source_of(const udp_socket& s, const ip_address& chosen,
                                const ip_address& remote) const;
   result<std::size_t> send_echo(instant now, socket_id id,

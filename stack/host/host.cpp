@@ -197,6 +197,10 @@ result<std::size_t> host::udp_send(instant now, socket_id id, const endpoint* to
 result<received_datagram> host::udp_receive(socket_id id, std::span<std::byte> into) {
   return impl_->datagrams_.receive(id, into);
 }
+result<lent_datagram> host::udp_lend(socket_id id) { return impl_->datagrams_.lend(id); }
+void host::udp_give_back(socket_id id, std::uint32_t token) {
+  impl_->datagrams_.give_back(id, token);
+}
 result<socket_id> host::udp_bind_any(const any_destination& where,
                                      const udp_flow_options& options) {
   return impl_->datagrams_.bind_any(where, options);

@@ -2,6 +2,7 @@
 #include "udp/udp_sockets.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 
 namespace weir::stack {
@@ -47,16 +48,56 @@ std::uint32_t udp_sockets::bound(const endpoint& local) const {
   return specific != none ? specific : exact(wildcard_of(local));
 }
 
+/// Of several sockets at an address, or else on the wildcard, the first that `matches`.
+template <class Matches>
+std::uint32_t udp_sockets::among(const endpoint& local, Matches&& matches) const {
+  for (const auto& at : {local, wildcard_of(local)}) {
+    const auto found = index_.find(hash_endpoint<1, 3>(key_, at), [&](std::uint32_t i) {
+      return sockets_[i].local == at && matches(i);
+    });
+    if (found != none) return found;
+  }
+  return none;
+}
+
+/// Each member has a number of its own for each flow, and the highest has it: who comes or goes
+/// changes nothing between the others.
+std::uint32_t udp_sockets::member(const endpoint& local, const endpoint& remote) const {
+  const auto hash = flow_key{local, remote}.hash<1, 3>(key_);
+  std::uint32_t chosen = none;
+  std::uint64_t highest = 0;
+  const auto own = among(local, [&](std::uint32_t i) {
+    const auto& s = sockets_[i];
+    if (s.connected) return s.remote == remote;
+    const std::uint64_t words[] = {hash, i};
+    const auto number = siphash_words<1, 3>(key_, words);
+    if (chosen == none || number > highest) {
+      chosen = i;
+      highest = number;
+    }
+    return false;
+  });
+  return own != none ? own : chosen;
+}
+
 std::uint32_t udp_sockets::sender(const endpoint& local, const endpoint& remote) const {
   const auto found = bound(local);
-  return found != none ? found : flow(local, remote);
+  if (found == none) return flow(local, remote);
+  if (sockets_[found].options.sharing != sharing_mode::sharded) return found;
+  return among(local, [&](std::uint32_t i) { return sockets_[i].last_destination == remote; });
 }
 
 std::uint32_t udp_sockets::match(const endpoint& local, const endpoint& remote) const {
   const auto found = bound(local);
   if (found == none) return flow(local, remote);
   const auto& s = sockets_[found];
+  if (s.options.sharing == sharing_mode::sharded) return member(local, remote);
   return s.connected && s.remote != remote ? none : found;
+}
+
+bool udp_sockets::may_join(const endpoint& local) const {
+  const auto there = exact(local);
+  return there != none && sockets_[there].options.sharing == sharing_mode::sharded;
 }
 
 bool udp_sockets::conflicts(const endpoint& local) const {
@@ -81,7 +122,8 @@ std::uint32_t udp_sockets::add(const endpoint& local, const udp_options& options
 
 void udp_sockets::remove(std::uint32_t i) {
   auto& s = sockets_[i];
-  while (s.queued != 0) free_head(s);
+  while (s.head != none) discard(s, take_head(s));
+  assert(s.queued == 0 && "what was lent was given back");
   if (s.any)
     forget_any(i);
   else if (s.is_flow)
@@ -102,16 +144,14 @@ void udp_sockets::connect(std::uint32_t i, const ip_address& source, const endpo
   s.connected = true;
   s.error = {};
   // The queue is walked once; what stays keeps its order.
-  for (auto left = s.queued; left > 0; --left) {
-    const auto r = s.head;
-    if (records_[r].of.from != remote) {
-      free_head(s);
-      continue;
-    }
-    s.head = records_[r].next;
-    records_[r].next = none;
-    (s.head == none ? s.head : records_[s.tail].next) = r;
-    s.tail = r;
+  const auto last = s.tail;
+  for (bool more = s.head != none; more;) {
+    const auto r = take_head(s);
+    more = r != last;
+    if (records_[r].of.from == remote)
+      append(s, r);
+    else
+      discard(s, r);
   }
 }
 
@@ -149,8 +189,7 @@ udp_sockets::admission udp_sockets::push(std::uint32_t index, const arrival& of,
   }
   const auto r = records_.emplace();
   records_[r] = {of, bytes, static_cast<std::uint32_t>(payload.size()), none};
-  (s.head == none ? s.head : records_[s.tail].next) = r;
-  s.tail = r;
+  append(s, r);
   ++s.queued;
   s.queued_bytes += charge;
   ++s.received;
@@ -159,7 +198,8 @@ udp_sockets::admission udp_sockets::push(std::uint32_t index, const arrival& of,
 
 received_datagram udp_sockets::pop(std::uint32_t index, std::span<std::byte> into) {
   auto& s = sockets_[index];
-  const auto& r = records_[s.head];
+  const auto oldest = take_head(s);
+  const auto& r = records_[oldest];
   received_datagram out;
   out.size = r.size;
   out.copied = std::min<std::size_t>(r.size, into.size());
@@ -167,14 +207,35 @@ received_datagram udp_sockets::pop(std::uint32_t index, std::span<std::byte> int
   out.to = r.of.to;
   out.ecn = r.of.ecn;
   if (out.copied != 0) std::memcpy(into.data(), r.bytes->data(), out.copied);
-  free_head(s);
+  discard(s, oldest);
   return out;
 }
 
-void udp_sockets::free_head(udp_socket& s) {
+lent_datagram udp_sockets::lend(std::uint32_t index) {
+  const auto oldest = take_head(sockets_[index]);
+  const auto& r = records_[oldest];
+  const auto* bytes = r.bytes != nullptr ? r.bytes->data() : nullptr;
+  return {{bytes, r.size}, oldest, r.of.from, r.of.to, r.of.ecn};
+}
+
+void udp_sockets::give_back(std::uint32_t index, std::uint32_t token) {
+  discard(sockets_[index], token);
+}
+
+void udp_sockets::append(udp_socket& s, std::uint32_t r) {
+  (s.head == none ? s.head : records_[s.tail].next) = r;
+  s.tail = r;
+}
+
+/// Out of the queue; still charged.
+std::uint32_t udp_sockets::take_head(udp_socket& s) {
   const auto r = s.head;
-  s.head = records_[r].next;
+  s.head = std::exchange(records_[r].next, none);
   if (s.head == none) s.tail = none;
+  return r;
+}
+
+void udp_sockets::discard(udp_socket& s, std::uint32_t r) {
   --s.queued;
   s.queued_bytes -= cost(records_[r].size);
   if (records_[r].bytes != nullptr) pool_.give(records_[r].bytes);

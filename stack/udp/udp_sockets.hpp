@@ -17,6 +17,7 @@
 #include "buffer/chunk_pool.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/info.hpp"
+#include "weir/stack/lent_datagram.hpp"
 #include "weir/stack/options.hpp"
 #include "weir/stack/sockets.hpp"
 
@@ -29,7 +30,7 @@ struct udp_socket {
   void* user = nullptr;
   std::error_code error;                                           ///< to be reported once
   std::uint32_t head = hash_index::none, tail = hash_index::none;  ///< of the receive queue
-  std::uint32_t queued = 0;
+  std::uint32_t queued = 0;                                        ///< in it, and lent out of it
   std::uint32_t queued_bytes = 0;
   std::uint64_t received = 0, sent = 0, dropped = 0, icmp_errors = 0;
   std::uint8_t last_icmp_type = 0, last_icmp_code = 0;
@@ -71,12 +72,15 @@ class udp_sockets {
   udp_sockets& operator=(const udp_sockets&) = delete;
 
   /// The socket for a datagram to `local` from `remote`: on that very address, else on the wildcard
-  /// of its family; a connected one takes its remote's datagrams only.
+  /// of its family; a connected one takes its remote's datagrams only. Of several it is the one
+  /// that is connected to the remote, else one of those without a remote, by hash.
   std::uint32_t match(const endpoint& local, const endpoint& remote) const;
   /// The socket that sends from `local` to `remote`, whatever it is connected to.
   std::uint32_t sender(const endpoint& local, const endpoint& remote) const;
   /// Whether a new socket there would take datagrams from one that exists, or the other way round.
   bool conflicts(const endpoint& local) const;
+  /// Whether those that it conflicts with are `sharded` and at this very address.
+  bool may_join(const endpoint& local) const;
 
   std::uint32_t add(const endpoint& local, const udp_options& options);
   void remove(std::uint32_t index);
@@ -118,6 +122,9 @@ class udp_sockets {
   admission push(std::uint32_t index, const arrival& of, std::span<const std::byte> payload);
   /// Takes the oldest; there is one.
   received_datagram pop(std::uint32_t index, std::span<std::byte> into);
+  /// The same, its bytes stay.
+  lent_datagram lend(std::uint32_t index);
+  void give_back(std::uint32_t index, std::uint32_t token);
 
   udp_socket& operator[](std::uint32_t index) { return sockets_[index]; }
   std::uint32_t generation(std::uint32_t index) const { return sockets_.generation(index); }
@@ -141,10 +148,15 @@ class udp_sockets {
 
   std::uint32_t exact(const endpoint& local) const;
   std::uint32_t bound(const endpoint& local) const;
+  std::uint32_t member(const endpoint& local, const endpoint& remote) const;
+  template <class Matches>
+  std::uint32_t among(const endpoint& local, Matches&& matches) const;
   void touch_flow(std::uint32_t index, instant now);
   void leave_any(std::uint32_t flow);
   void forget_any(std::uint32_t index);
-  void free_head(udp_socket& s);
+  void append(udp_socket& s, std::uint32_t record);
+  std::uint32_t take_head(udp_socket& s);
+  void discard(udp_socket& s, std::uint32_t record);
   static std::uint32_t cost(std::size_t size);
 
   siphash_key key_;

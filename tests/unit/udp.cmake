@@ -1,7 +1,7 @@
 set(WEIR_TEST_HEADERS stack)
 # UDP sockets of the stack, alone: what arrives, what is sent, what ICMP may say.
 weir_add_test(unit_udp PREFIX unit.udp. LIBS weir::stack LABELS stack 
-  SOURCES udp_flows_test.cpp udp_host_test.cpp udp_icmp_test.cpp udp_shards_test.cpp)
+  SOURCES udp_flows_test.cpp udp_host_test.cpp udp_icmp_test.cpp udp_lending_test.cpp udp_shards_test.cpp)
 weir_add_allocation_test(unit_udp_allocation PREFIX unit.udp_allocation. LIBS weir::stack LABELS stack
   SOURCES udp_allocation_test.cpp)
 # On kernel sockets, from close by.

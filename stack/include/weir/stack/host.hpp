@@ -18,6 +18,7 @@
 #include "weir/stack/address.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/info.hpp"
+#include "weir/stack/lent_datagram.hpp"
 #include "weir/stack/options.hpp"
 #include "weir/stack/packets.hpp"
 #include "weir/stack/result.hpp"
@@ -182,7 +183,9 @@ class host {
   // next_event() serve these sockets too; of the events they have `readable`.
 
   /// Binds a socket. Errors as listen(): address_not_available, permission_denied (wildcard),
-  /// address_in_use, not_enough_memory (limit). Port 0 takes a free one, not to be guessed.
+  /// address_in_use, not_enough_memory (limit). Port 0 takes a free one, not to be guessed. A host
+  /// that shares its device with no other may have several `sharded` sockets at one address: each
+  /// sender's datagrams go to one of them, by hash, those of a member's remote to that member.
   result<socket_id> udp_bind(const endpoint& local, const udp_options& options = {});
   /// A socket that talks to `remote` only. `local` may be unspecified and its port 0. Errors as
   /// udp_bind() and the other udp_connect().
@@ -205,6 +208,9 @@ class host {
   /// Takes the oldest datagram. Errors: operation_would_block (`readable` follows), and once
   /// connection_refused.
   result<received_datagram> udp_receive(socket_id id, std::span<std::byte> into);
+  /// The same without a copy. Errors as udp_receive().
+  result<lent_datagram> udp_lend(socket_id id);
+  void udp_give_back(socket_id id, std::uint32_t token);
   result<udp_info> info_udp(socket_id id) const;
 
   /// Takes datagrams for others' addresses, as listen_any() takes connections. Each pair of
