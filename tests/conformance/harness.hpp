@@ -106,23 +106,20 @@ void run_alone(std::string_view variant, lonely_coroutine body);
   static_assert(true, "")
 
 /// Registers struct `name` { static task<> subject(side&); static task<> peer(side&); } for every
-/// back end, and for io_uring as older kernels have it; DATAGRAM_CONFORMANCE for those that have
-/// UDP.
+/// back end, and for io_uring as older kernels have it.
 #define CONFORMANCE(name)                    \
   CONFORMANCE_VARIANT("dedicated", name)     \
   CONFORMANCE_VARIANT("dedicated 6.1", name) \
-  DATAGRAM_CONFORMANCE(name)
-#define DATAGRAM_CONFORMANCE(name)        \
-  CONFORMANCE_VARIANT("uring", name)      \
-  CONFORMANCE_VARIANT("uring 5.19", name) \
-  CONFORMANCE_VARIANT("uring 6.1", name)  \
-  CONFORMANCE_VARIANT("uring 6.6", name)  \
-  CONFORMANCE_VARIANT("asio", name)       \
-  CONFORMANCE_VARIANT("stack", name)      \
-  CONFORMANCE_VARIANT("stack 5.19", name) \
-  CONFORMANCE_VARIANT("stack 6.1", name)  \
-  CONFORMANCE_VARIANT("stack 6.6", name)  \
-  CONFORMANCE_VARIANT("sim", name)        \
+  CONFORMANCE_VARIANT("uring", name)         \
+  CONFORMANCE_VARIANT("uring 5.19", name)    \
+  CONFORMANCE_VARIANT("uring 6.1", name)     \
+  CONFORMANCE_VARIANT("uring 6.6", name)     \
+  CONFORMANCE_VARIANT("asio", name)          \
+  CONFORMANCE_VARIANT("stack", name)         \
+  CONFORMANCE_VARIANT("stack 5.19", name)    \
+  CONFORMANCE_VARIANT("stack 6.1", name)     \
+  CONFORMANCE_VARIANT("stack 6.6", name)     \
+  CONFORMANCE_VARIANT("sim", name)           \
   static_assert(true, "")
 #define CONFORMANCE_VARIANT(variant, name) \
   TEST_CASE(variant ": " #name) { conformance::run_case(variant, &name::subject, &name::peer); }

@@ -11,8 +11,7 @@ namespace {
 
 constexpr int server_known = 1001;
 
-/// Answers what is asked, in datagrams and on streams (a stack on a thread of its own has no UDP),
-/// until the subject says that it is done.
+/// Answers what is asked, in datagrams and on streams, until the subject says that it is done.
 class serving_names {
  public:
   explicit serving_names(side& me) : me_(me), both_(me.here) {

@@ -56,7 +56,7 @@ struct udp_datagram_arrives_with_its_sender {
     CHECK(port == socket.local_endpoint().port);
   }
 };
-DATAGRAM_CONFORMANCE(udp_datagram_arrives_with_its_sender);
+CONFORMANCE(udp_datagram_arrives_with_its_sender);
 
 struct udp_v6_datagram_arrives_with_its_sender {
   static task<> subject(side& s) {
@@ -76,7 +76,7 @@ struct udp_v6_datagram_arrives_with_its_sender {
     CHECK(co_await receive_text(socket) == "answer");
   }
 };
-DATAGRAM_CONFORMANCE(udp_v6_datagram_arrives_with_its_sender);
+CONFORMANCE(udp_v6_datagram_arrives_with_its_sender);
 
 struct udp_datagrams_keep_their_boundaries_and_order {
   static task<> subject(side& s) {
@@ -98,7 +98,7 @@ struct udp_datagrams_keep_their_boundaries_and_order {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_datagrams_keep_their_boundaries_and_order);
+CONFORMANCE(udp_datagrams_keep_their_boundaries_and_order);
 
 struct udp_empty_datagram_is_received_and_is_no_end {
   static task<> subject(side& s) {
@@ -122,7 +122,7 @@ struct udp_empty_datagram_is_received_and_is_no_end {
     CHECK(got.n == 0);
   }
 };
-DATAGRAM_CONFORMANCE(udp_empty_datagram_is_received_and_is_no_end);
+CONFORMANCE(udp_empty_datagram_is_received_and_is_no_end);
 
 struct udp_datagram_that_was_cut_short_says_so {
   static task<> subject(side& s) {
@@ -156,7 +156,7 @@ struct udp_datagram_that_was_cut_short_says_so {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_datagram_that_was_cut_short_says_so);
+CONFORMANCE(udp_datagram_that_was_cut_short_says_so);
 
 struct udp_receive_waits_for_a_datagram {
   static task<> subject(side& s) {
@@ -177,7 +177,7 @@ struct udp_receive_waits_for_a_datagram {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_receive_waits_for_a_datagram);
+CONFORMANCE(udp_receive_waits_for_a_datagram);
 
 struct udp_receive_that_times_out_may_be_tried_again {
   static task<> subject(side& s) {
@@ -207,7 +207,7 @@ struct udp_receive_that_times_out_may_be_tried_again {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_receive_that_times_out_may_be_tried_again);
+CONFORMANCE(udp_receive_that_times_out_may_be_tried_again);
 
 struct udp_cancelled_receive_reports_operation_canceled {
   static task<> receives(udp_socket& socket, std::error_code& seen) {
@@ -238,7 +238,7 @@ struct udp_cancelled_receive_reports_operation_canceled {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_cancelled_receive_reports_operation_canceled);
+CONFORMANCE(udp_cancelled_receive_reports_operation_canceled);
 
 struct udp_second_receive_at_a_time_is_busy {
   static task<> receives(udp_socket& socket, std::string& text) {
@@ -269,7 +269,7 @@ struct udp_second_receive_at_a_time_is_busy {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_second_receive_at_a_time_is_busy);
+CONFORMANCE(udp_second_receive_at_a_time_is_busy);
 
 struct udp_connected_socket_hears_its_remote_only {
   static task<> subject(side& s) {
@@ -299,7 +299,7 @@ struct udp_connected_socket_hears_its_remote_only {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_connected_socket_hears_its_remote_only);
+CONFORMANCE(udp_connected_socket_hears_its_remote_only);
 
 struct udp_connecting_drops_what_others_had_sent {
   static task<> subject(side& s) {
@@ -325,7 +325,7 @@ struct udp_connecting_drops_what_others_had_sent {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_connecting_drops_what_others_had_sent);
+CONFORMANCE(udp_connecting_drops_what_others_had_sent);
 
 struct udp_socket_may_be_connected_to_another_remote {
   static task<> subject(side& s) {
@@ -353,7 +353,7 @@ struct udp_socket_may_be_connected_to_another_remote {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_socket_may_be_connected_to_another_remote);
+CONFORMANCE(udp_socket_may_be_connected_to_another_remote);
 
 struct udp_refusal_is_told_to_a_connected_socket {
   static task<> subject(side& s) {
@@ -372,7 +372,7 @@ struct udp_refusal_is_told_to_a_connected_socket {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_refusal_is_told_to_a_connected_socket);
+CONFORMANCE(udp_refusal_is_told_to_a_connected_socket);
 
 /// The other way round: what arrives at a port without a socket is refused.
 struct udp_port_without_a_socket_refuses {
@@ -390,7 +390,7 @@ struct udp_port_without_a_socket_refuses {
     s.signal(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_port_without_a_socket_refuses);
+CONFORMANCE(udp_port_without_a_socket_refuses);
 
 struct udp_refusal_wakes_a_receive_that_waits {
   static task<> receives(udp_socket& socket, std::error_code& seen) {
@@ -415,7 +415,7 @@ struct udp_refusal_wakes_a_receive_that_waits {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_refusal_wakes_a_receive_that_waits);
+CONFORMANCE(udp_refusal_wakes_a_receive_that_waits);
 
 struct udp_refusal_is_not_told_to_a_socket_without_a_remote {
   static task<> subject(side& s) {
@@ -436,7 +436,7 @@ struct udp_refusal_is_not_told_to_a_socket_without_a_remote {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_refusal_is_not_told_to_a_socket_without_a_remote);
+CONFORMANCE(udp_refusal_is_not_told_to_a_socket_without_a_remote);
 
 struct udp_second_socket_on_the_same_pair_is_address_in_use {
   static task<> subject(side& s) {
@@ -468,7 +468,7 @@ struct udp_second_socket_on_the_same_pair_is_address_in_use {
   }
   static task<> peer(side&) { co_return; }
 };
-DATAGRAM_CONFORMANCE(udp_second_socket_on_the_same_pair_is_address_in_use);
+CONFORMANCE(udp_second_socket_on_the_same_pair_is_address_in_use);
 
 struct udp_closing_frees_the_port_at_once {
   static task<> subject(side& s) {
@@ -486,7 +486,7 @@ struct udp_closing_frees_the_port_at_once {
   }
   static task<> peer(side&) { co_return; }
 };
-DATAGRAM_CONFORMANCE(udp_closing_frees_the_port_at_once);
+CONFORMANCE(udp_closing_frees_the_port_at_once);
 
 struct udp_wildcard_is_refused_unless_it_is_asked_for {
   static task<> subject(side& s) {
@@ -509,7 +509,7 @@ struct udp_wildcard_is_refused_unless_it_is_asked_for {
     CHECK(co_await receive_text(socket) == "answer");
   }
 };
-DATAGRAM_CONFORMANCE(udp_wildcard_is_refused_unless_it_is_asked_for);
+CONFORMANCE(udp_wildcard_is_refused_unless_it_is_asked_for);
 
 struct udp_foreign_address_is_not_available {
   static task<> subject(side& s) {
@@ -522,7 +522,7 @@ struct udp_foreign_address_is_not_available {
   }
   static task<> peer(side&) { co_return; }
 };
-DATAGRAM_CONFORMANCE(udp_foreign_address_is_not_available);
+CONFORMANCE(udp_foreign_address_is_not_available);
 
 struct udp_datagram_that_is_too_long_is_message_size {
   static task<> subject(side& s) {
@@ -539,7 +539,7 @@ struct udp_datagram_that_is_too_long_is_message_size {
   }
   static task<> peer(side& s) { return hold_until_done(s); }
 };
-DATAGRAM_CONFORMANCE(udp_datagram_that_is_too_long_is_message_size);
+CONFORMANCE(udp_datagram_that_is_too_long_is_message_size);
 
 struct udp_datagrams_beyond_the_mtu_cross_in_fragments {
   static task<> subject(side& s) {
@@ -568,7 +568,7 @@ struct udp_datagrams_beyond_the_mtu_cross_in_fragments {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_datagrams_beyond_the_mtu_cross_in_fragments);
+CONFORMANCE(udp_datagrams_beyond_the_mtu_cross_in_fragments);
 
 struct udp_destinations_that_are_not_one_host_are_refused {
   static task<> subject(side& s) {
@@ -601,7 +601,7 @@ struct udp_destinations_that_are_not_one_host_are_refused {
   }
   static task<> peer(side& s) { return hold_until_done(s); }
 };
-DATAGRAM_CONFORMANCE(udp_destinations_that_are_not_one_host_are_refused);
+CONFORMANCE(udp_destinations_that_are_not_one_host_are_refused);
 
 struct udp_calls_that_want_a_remote_say_so {
   static task<> subject(side& s) {
@@ -623,7 +623,7 @@ struct udp_calls_that_want_a_remote_say_so {
   }
   static task<> peer(side& s) { return hold_until_done(s); }
 };
-DATAGRAM_CONFORMANCE(udp_calls_that_want_a_remote_say_so);
+CONFORMANCE(udp_calls_that_want_a_remote_say_so);
 
 struct udp_stop_ends_receive_from_but_not_a_connected_receive {
   static task<> serve(udp_socket& socket, int& received, bool& ended) {
@@ -672,7 +672,7 @@ struct udp_stop_ends_receive_from_but_not_a_connected_receive {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_stop_ends_receive_from_but_not_a_connected_receive);
+CONFORMANCE(udp_stop_ends_receive_from_but_not_a_connected_receive);
 
 struct udp_queue_that_is_full_drops_and_goes_on_when_it_is_read {
   static constexpr std::size_t flood = 5000;
@@ -711,7 +711,7 @@ struct udp_queue_that_is_full_drops_and_goes_on_when_it_is_read {
     co_await tasks.join();
   }
 };
-DATAGRAM_CONFORMANCE(udp_queue_that_is_full_drops_and_goes_on_when_it_is_read);
+CONFORMANCE(udp_queue_that_is_full_drops_and_goes_on_when_it_is_read);
 
 struct udp_send_that_meets_no_reader_does_not_wait_for_one {
   static task<> subject(side& s) {
@@ -731,7 +731,7 @@ struct udp_send_that_meets_no_reader_does_not_wait_for_one {
   }
   static task<> peer(side& s) { return hold_until_done(s); }
 };
-DATAGRAM_CONFORMANCE(udp_send_that_meets_no_reader_does_not_wait_for_one);
+CONFORMANCE(udp_send_that_meets_no_reader_does_not_wait_for_one);
 
 struct udp_sends_may_overlap_and_each_is_a_datagram {
   static constexpr int many = 32;
@@ -765,7 +765,7 @@ struct udp_sends_may_overlap_and_each_is_a_datagram {
     s.signal(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_sends_may_overlap_and_each_is_a_datagram);
+CONFORMANCE(udp_sends_may_overlap_and_each_is_a_datagram);
 
 struct udp_a_thousand_questions_get_their_answers {
   static task<> subject(side& s) {
@@ -791,7 +791,7 @@ struct udp_a_thousand_questions_get_their_answers {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_a_thousand_questions_get_their_answers);
+CONFORMANCE(udp_a_thousand_questions_get_their_answers);
 
 struct udp_both_directions_of_one_socket_work_at_once {
   static constexpr int count = 200;
@@ -826,20 +826,6 @@ struct udp_both_directions_of_one_socket_work_at_once {
     co_await s.wait(3);
   }
 };
-DATAGRAM_CONFORMANCE(udp_both_directions_of_one_socket_work_at_once);
-
-struct udp_where_the_stack_stands_apart {
-  static task<> subject(side& s) {
-    auto bound = s.here.try_bind_udp({s.address, 0});
-    REQUIRE_FALSE(bound.has_value());
-    CHECK(bound.error() == std::errc::operation_not_supported);
-    co_return;
-  }
-  static task<> peer(side&) { co_return; }
-};
-TEST_CASE("dedicated: udp_is_not_supported_and_says_so") {
-  run_case("dedicated", &udp_where_the_stack_stands_apart::subject,
-           &udp_where_the_stack_stands_apart::peer);
-}
+CONFORMANCE(udp_both_directions_of_one_socket_work_at_once);
 
 }  // namespace conformance

@@ -74,7 +74,7 @@ struct udp_batch_brings_what_waits_in_order {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_batch_brings_what_waits_in_order);
+CONFORMANCE(udp_batch_brings_what_waits_in_order);
 
 struct udp_ecn_marks_go_out_and_come_in {
   static constexpr std::array marks{ecn_mark::capable_0, ecn_mark::capable_1, ecn_mark::congestion,
@@ -117,7 +117,7 @@ struct udp_ecn_marks_go_out_and_come_in {
     s.signal(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_ecn_marks_go_out_and_come_in);
+CONFORMANCE(udp_ecn_marks_go_out_and_come_in);
 
 struct udp_answer_leaves_from_the_address_that_was_asked {
   static task<> subject(side& s) {
@@ -165,7 +165,7 @@ struct udp_answer_leaves_from_the_address_that_was_asked {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_answer_leaves_from_the_address_that_was_asked);
+CONFORMANCE(udp_answer_leaves_from_the_address_that_was_asked);
 
 struct udp_segments_arrive_as_datagrams {
   static constexpr std::size_t segment = 1200, whole = 10 * segment + 77;
@@ -194,7 +194,7 @@ struct udp_segments_arrive_as_datagrams {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_segments_arrive_as_datagrams);
+CONFORMANCE(udp_segments_arrive_as_datagrams);
 
 struct udp_joined_datagrams_say_where_they_are_cut {
   static constexpr std::size_t segment = 1000, count = 60;
@@ -230,7 +230,7 @@ struct udp_joined_datagrams_say_where_they_are_cut {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_joined_datagrams_say_where_they_are_cut);
+CONFORMANCE(udp_joined_datagrams_say_where_they_are_cut);
 
 struct udp_batch_is_sent_up_to_one_that_cannot_be {
   static task<> subject(side& s) {
@@ -275,7 +275,7 @@ struct udp_batch_is_sent_up_to_one_that_cannot_be {
     s.signal(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_batch_is_sent_up_to_one_that_cannot_be);
+CONFORMANCE(udp_batch_is_sent_up_to_one_that_cannot_be);
 
 struct udp_batch_waits_and_may_be_given_up {
   static task<> receives(udp_socket& socket, weir::transfer& seen) {
@@ -326,7 +326,7 @@ struct udp_batch_waits_and_may_be_given_up {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_batch_waits_and_may_be_given_up);
+CONFORMANCE(udp_batch_waits_and_may_be_given_up);
 
 struct udp_batch_of_a_connected_socket_is_its_remotes {
   static task<> subject(side& s) {
@@ -357,7 +357,7 @@ struct udp_batch_of_a_connected_socket_is_its_remotes {
     co_await s.wait(99);
   }
 };
-DATAGRAM_CONFORMANCE(udp_batch_of_a_connected_socket_is_its_remotes);
+CONFORMANCE(udp_batch_of_a_connected_socket_is_its_remotes);
 
 struct udp_batch_ends_with_the_shard {
   static task<> subject(side& s) {
@@ -372,6 +372,6 @@ struct udp_batch_ends_with_the_shard {
   }
   static task<> peer(side&) { co_return; }
 };
-DATAGRAM_CONFORMANCE(udp_batch_ends_with_the_shard);
+CONFORMANCE(udp_batch_ends_with_the_shard);
 
 }  // namespace conformance

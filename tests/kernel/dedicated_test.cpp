@@ -264,26 +264,6 @@ std::string read_crowd(const std::vector<kernel_test::fd>& clients) {
   return {};
 }
 
-/// Keeps a shard's thread from doing anything.
-class standstill {
- public:
-  explicit standstill(weir::shard& s) {
-    s.post([this] {
-      stands_.count_down();
-      go_on_.wait();
-      gone_.count_down();
-    });
-    stands_.wait();
-  }
-  ~standstill() {
-    go_on_.count_down();
-    gone_.wait();
-  }
-
- private:
-  std::latch stands_{1}, go_on_{1}, gone_{1};
-};
-
 }  // namespace
 
 TEST_CASE("dedicated: a full ring to a shard delays notes, is counted, and loses nothing") {
@@ -475,7 +455,7 @@ TEST_CASE("dedicated: a device that fails ends whatever waits, on the shard that
     auto first = connect_to(address, 7), second = connect_to(address, 7);
     under_way.wait();
     w.stack().post(
-        [&] { w.tcp_owner().fail_everything(std::make_error_code(std::errc::io_error)); });
+        [&] { w.sockets_owner().fail_everything(std::make_error_code(std::errc::io_error)); });
     auto outcome = result.get_future();
     if (outcome.wait_for(patience) != std::future_status::ready) return "something still waits";
     for (auto error : {read_ended, write_ended, accept_ended, connect_ended})

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <latch>
 #include <memory>
 #include <string_view>
 #include <system_error>
@@ -33,6 +34,26 @@ auto call_on(weir::shard& where, F&& f) {
   return done.get_future().get();
 }
 
+/// Keeps a shard's thread from doing anything.
+class standstill {
+ public:
+  explicit standstill(weir::shard& s) {
+    s.post([this] {
+      stands_.count_down();
+      go_on_.wait();
+      gone_.count_down();
+    });
+    stands_.wait();
+  }
+  ~standstill() {
+    go_on_.count_down();
+    gone_.wait();
+  }
+
+ private:
+  std::latch stands_{1}, go_on_{1}, gone_{1};
+};
+
 /// Some shards on one stack. Whatever runs on them is cancelled at the end.
 class world {
  public:
@@ -49,7 +70,7 @@ class world {
   weir::shard& stack() {
     return family_->inside().part<weir::detail::dedicated_family>().stack->shard();
   }
-  weir::detail::tcp_sockets_owner& tcp_owner() {
+  weir::detail::sockets_owner& sockets_owner() {
     return family_->inside().part<weir::detail::dedicated_family>().stack->service();
   }
 

@@ -1,6 +1,6 @@
 // Who has a stack transport's host to himself: where the stack stands on a thread of its own, its
-// TCP sockets are not those of streams on that thread but of other threads' (dedicated/). The
-// transport then keeps the device, the time and the UDP sockets, and hands all else on.
+// sockets are not those of that thread but of other threads (dedicated/). The transport then keeps
+// the device and the time, and hands all else on.
 #pragma once
 
 #include <system_error>
@@ -10,18 +10,17 @@
 
 namespace weir::detail {
 
-class tcp_sockets_owner {
+class sockets_owner {
  public:
-  /// Of a TCP socket.
   virtual void handle(const stack::event& what) = 0;
   /// No packet will ever come again.
   virtual void fail_everything(std::error_code error) = 0;
   /// Last in each turn of the loop.
   virtual void end_turn() = 0;
-  virtual void observe(shard_snapshot& into) = 0;
+  virtual void observe(shard_snapshot& into, const snapshot_bounds& bounds) = 0;
 
  protected:
-  ~tcp_sockets_owner() = default;
+  ~sockets_owner() = default;
 };
 
 }  // namespace weir::detail

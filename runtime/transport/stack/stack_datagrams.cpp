@@ -5,6 +5,7 @@
 #include <cassert>
 #include <utility>
 
+#include "transport/stack/datagram_calls.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "weir/options.hpp"
 #include "weir/shard.hpp"
@@ -28,13 +29,7 @@ stack_datagrams::~stack_datagrams() {
 result<datagram_socket*> stack_datagrams::open(const endpoint& local, const endpoint* remote,
                                                const udp_options& options) {
   if (device_error_) return device_error_;
-  stack::udp_options how;
-  if (options.sharing == sharing::sharded) how.sharing = stack::sharing_mode::sharded;
-  if (options.receive_buffer) how.receive_buffer = *options.receive_buffer;
-  if (options.dscp) how.traffic_class = static_cast<std::uint8_t>(*options.dscp << 2);
-  if (options.ttl) how.ttl = *options.ttl;
-  how.allow_wildcard = options.allow_wildcard.value_or(false);
-  auto id = remote == nullptr ? host_.udp_bind(local, how) : host_.udp_connect(*remote, local, how);
+  const auto id = open_datagrams(host_, local, remote, options);
   if (!id) return id.error();
   return static_cast<datagram_socket*>(&add(*id));
 }
@@ -68,20 +63,7 @@ void stack_datagrams::observe(shard_snapshot& into, const snapshot_bounds& bound
   into.udp_sockets_total += all_.size();
   for (const auto* s = all_.front(); s != nullptr; s = all_.after(*s)) {
     if (into.udp_sockets.size() >= bounds.udp_sockets) return;
-    const auto info = host_.info_udp(s->id);
-    if (!info) continue;
-    auto& out = into.udp_sockets.emplace_back();
-    out.local = info->local;
-    if (info->connected) out.remote = info->remote;
-    out.receive_queued = info->queued_bytes;
-    out.receive_limit = info->queued_bytes_limit;
-    out.datagrams_queued = info->queued;
-    out.datagrams_limit = info->queued_limit;
-    out.received = info->received;
-    out.sent = info->sent;
-    out.dropped = info->dropped;
-    out.icmp_errors = info->icmp_errors;
-    out.read_waits = s->receiver != nullptr;
+    show_datagrams(host_, s->id, s->receiver != nullptr, into);
   }
 }
 
@@ -154,10 +136,7 @@ result<std::size_t> stack_datagrams::receive_batch(const socket& s,
     if (!got) break;  // an error keeps its place: it is told before what comes behind it
     slot.n = got->copied;
     slot.size = got->size;
-    slot.segment = 0;
-    slot.from = got->from;
-    slot.to = {got->to, 0};
-    slot.mark = static_cast<ecn_mark>(got->ecn);
+    describe(*got, slot);
     ++came;
   }
   return came;
@@ -220,36 +199,10 @@ instant stack_datagrams::clock() {
   return now_;
 }
 
-std::error_code stack_datagrams::send_segments(const socket& s, const outgoing_datagram& what) {
-  if (what.from.interface != 0) return std::make_error_code(std::errc::no_such_device);
-  if (what.to.address.zone() != 0 || what.from.address.zone() != 0)
-    return std::make_error_code(std::errc::operation_not_supported);
-  const stack::udp_header_choice header{what.from.address, static_cast<std::uint8_t>(what.mark)};
-  auto left = what.bytes;
-  do {
-    const auto one =
-        left.first(what.segment == 0 ? left.size() : std::min(left.size(), what.segment));
-    left = left.subspan(one.size());
-    const auto sent =
-        host_.udp_send(clock(), s.id, s.connected ? nullptr : &what.to, std::span(&one, 1), header);
-    if (!sent) return sent.error();
-  } while (!left.empty());
-  return {};
-}
-
 void stack_datagrams::start_send(send_datagram_operation& op) {
   const auto& s = static_cast<const socket&>(*op.socket);
   if (device_error_) return op.complete(device_error_);
-  if (op.to.address.zone() != 0)
-    return op.complete(std::make_error_code(std::errc::operation_not_supported));
-  if (!op.batch.empty()) {
-    std::error_code error;
-    while (op.sent < op.batch.size() && !(error = send_segments(s, op.batch[op.sent]))) ++op.sent;
-    return op.complete(error);
-  }
-  auto sent =
-      host_.udp_send(clock(), s.id, op.to_remote ? nullptr : &op.to, std::span(&op.bytes, 1));
-  op.complete(sent ? std::error_code() : sent.error());
+  op.complete(send_datagrams(host_, clock(), s.id, op));
 }
 
 }  // namespace weir::detail

@@ -47,7 +47,6 @@ class stack_datagrams final : public datagram_transport {
   void serve(flow_listener& l);
   bool try_receive(const socket& s, receive_datagram_operation& op);
   result<std::size_t> receive_batch(const socket& s, std::span<incoming_datagram> into);
-  std::error_code send_segments(const socket& s, const outgoing_datagram& what);
   instant clock();
 
   stack::host& host_;

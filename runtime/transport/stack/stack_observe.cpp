@@ -132,7 +132,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   c.push_back({"stack", "connections_limit", "connections that may be", limits.connections, true});
 
   datagrams_.observe(into, bounds);
-  if (tcp_owner_ != nullptr) tcp_owner_->observe(into);
+  if (owner_of_sockets_ != nullptr) owner_of_sockets_->observe(into, bounds);
 
   host_.for_each_listener([&](const stack::listener_info& info) {
     ++into.listeners_total;
@@ -142,7 +142,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
       bounds.connections - std::min(bounds.connections, into.connections.size()),
       [&](const stack::tcp_info& info, void* user) {
         auto& out = into.connections.emplace_back(shown(info));
-        if (user == nullptr || tcp_owner_ != nullptr) return;  // nobody's here
+        if (user == nullptr || owner_of_sockets_ != nullptr) return;  // nobody's here
         const auto& s = *static_cast<const stream*>(user);
         out.read_waits = s.reader != nullptr;
         out.write_waits = !s.writers.empty();

@@ -137,7 +137,7 @@ void stack_transport::device_failed(std::error_code error) {
   log_line("the packet device failed (" + error.message() + "): every connection on it ends");
   device_error_ = error;
   fail_everything(error);
-  if (tcp_owner_ != nullptr) tcp_owner_->fail_everything(error);
+  if (owner_of_sockets_ != nullptr) owner_of_sockets_->fail_everything(error);
   datagrams_.fail_everything(error);
 }
 
@@ -174,7 +174,7 @@ void stack_transport::before_wait(instant now) {
   drain_events();
   if (settings_.tap) settings_.tap->idle(now_);
   clock_is_stale_ = true;
-  if (tcp_owner_ != nullptr) tcp_owner_->end_turn();
+  if (owner_of_sockets_ != nullptr) owner_of_sockets_->end_turn();
 }
 
 instant stack_transport::next_deadline() const {
@@ -230,8 +230,8 @@ void stack_transport::drain_events() {
 }
 
 void stack_transport::handle(const stack::event& what) {
+  if (owner_of_sockets_ != nullptr) return owner_of_sockets_->handle(what);
   if (stack::is_udp(what.socket)) return datagrams_.handle(what);
-  if (tcp_owner_ != nullptr) return tcp_owner_->handle(what);
   if (what.user == nullptr) return;  // completed, not accepted yet: accept() looks at its state
   using enum stack::ready;
   if (any(what.what, acceptable)) return serve(*static_cast<listener*>(what.user));

@@ -19,10 +19,10 @@
 #include "core/sockets/socket_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/device_watch.hpp"
+#include "transport/stack/sockets_owner.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
 #include "transport/stack/stack_watcher.hpp"
-#include "transport/stack/tcp_sockets_owner.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/stack/host.hpp"
 
@@ -67,8 +67,8 @@ class stack_transport final : public transport,
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   stack::host& host() { return host_; }
-  /// The TCP sockets are the owner's from now on, which outlives every event of theirs.
-  void give_tcp_sockets_to(tcp_sockets_owner& owner) { tcp_owner_ = &owner; }
+  /// The sockets are the owner's from now on, which outlives every event of theirs.
+  void give_sockets_to(sockets_owner& owner) { owner_of_sockets_ = &owner; }
   /// Not before any instant that the host has seen.
   instant time() { return clock(); }
   /// Sockets that streams, listeners and UDP sockets hold.
@@ -166,7 +166,7 @@ class stack_transport final : public transport,
   std::error_code device_error_;
   handover_note handover_{*this};
   stack_datagrams datagrams_;
-  tcp_sockets_owner* tcp_owner_ = nullptr;
+  sockets_owner* owner_of_sockets_ = nullptr;
 
   std::vector<std::unique_ptr<listener>> listeners_;
   socket_pool<stream> streams_;

@@ -1,6 +1,6 @@
-// What a shard and the stack's own thread have between them: a record for each socket, a ring each
-// way for small notes about them, and a bell each way, which is a message to the other's mailbox
-// and so wakes it only when it sleeps.
+// What a shard and the stack's own thread have between them: a record for each socket (UDP's is in
+// datagram_record.hpp), a ring each way for small notes about them, and a bell each way, which is a
+// message to the other's mailbox and so wakes it only when it sleeps.
 //
 // A record is the shard's memory, in two halves: each thread touches its own, and what is handed
 // over (the fields said to be) is written before the note that tells of it and read after. Bytes do
@@ -14,8 +14,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <semaphore>
 #include <system_error>
+#include <type_traits>
 
 #include "core/sockets/lending_pool.hpp"
 #include "transport/stack/dedicated/spsc_ring.hpp"
@@ -31,7 +33,7 @@ struct dedicated_socket;
 
 /// What a shard asks of the stack; bits of a note.
 namespace ask {
-inline constexpr std::uint16_t consume = 1;  ///< `count` bytes of what was shown were read
+inline constexpr std::uint16_t consume = 1;  ///< `count` of the bytes, or datagrams, shown
 inline constexpr std::uint16_t accept = 2;   ///< of the listener in the record
 inline constexpr std::uint16_t connect = 4;  ///< the operation in the record
 inline constexpr std::uint16_t write = 8;    ///< the operation in the record
@@ -39,17 +41,19 @@ inline constexpr std::uint16_t cancel = 16;  ///< whichever of these three is un
 inline constexpr std::uint16_t shutdown = 32;
 inline constexpr std::uint16_t close = 64;
 inline constexpr std::uint16_t abort = 128;
+inline constexpr std::uint16_t send = 256;  ///< the datagrams in the record
 }  // namespace ask
 
 /// What the stack tells a shard; bits of a note.
 namespace tell {
-inline constexpr std::uint16_t opened = 1;      ///< accepted, connected; the endpoints are in place
-inline constexpr std::uint16_t data = 2;        ///< `bytes`, `count` of them, may be read
-inline constexpr std::uint16_t end = 4;         ///< of the stream, behind what was shown
-inline constexpr std::uint16_t failed = 8;      ///< the same with `ended_by`
-inline constexpr std::uint16_t done = 16;       ///< the request is over; `outcome` says how
-inline constexpr std::uint16_t gone = 32;       ///< no note about this record follows
+inline constexpr std::uint16_t opened = 1;  ///< accepted, connected; the endpoints are in place
+inline constexpr std::uint16_t data = 2;    ///< `bytes`, `count` of them, may be read
+inline constexpr std::uint16_t end = 4;     ///< of the stream, or of all, behind what was shown
+inline constexpr std::uint16_t failed = 8;  ///< the same with `ended_by`; UDP: once, with `error`
+inline constexpr std::uint16_t done = 16;   ///< the request is over; `outcome` says how
+inline constexpr std::uint16_t gone = 32;   ///< no note about this record follows
 inline constexpr std::uint16_t peer_over = 64;  ///< whatever is unread; `peer_over_by` says how
+inline constexpr std::uint16_t sent = 128;      ///< the datagrams are gone, each operation says how
 /// Never told: look what there is when the note is made.
 inline constexpr std::uint16_t look = 0x8000;
 }  // namespace tell
@@ -58,17 +62,36 @@ struct dedicated_listener final : listener_socket {
   dedicated_member* member = nullptr;  // the stack's
 };
 
+/// What every record has in the shard's half: what is to be asked.
+struct asking : stack::queue_link<> {
+  explicit asking(bool of_datagrams) : datagrams(of_datagrams) {}
+
+  const bool datagrams;  // a UDP socket's; else a connection's
+  bool queued = false;   // in the channel's queue of those with something to ask
+  std::uint16_t asks = 0;
+  std::uint32_t consumed = 0;
+};
+
+/// What every record has in the stack's half: what is to be told.
+struct telling : stack::queue_link<> {
+  explicit telling(asking& record) : of(&record) {}
+
+  asking* of;
+  channel* home = nullptr;
+  bool queued = false;
+  std::uint16_t tells = 0;
+};
+
 /// The shard's half, and what is handed over.
-struct dedicated_half : lending_socket, stack::queue_link<> {
+struct dedicated_half : lending_socket, asking {
   enum class role : std::uint8_t { unused, accepting, connecting, stream, closing };
 
+  dedicated_half() : asking(false) {}
+
   role kind = role::unused;
-  bool queued = false;  // in the channel's list of those with something to ask
-  bool asked = false;   // a request is with the stack
+  bool asked = false;  // a request is with the stack
   bool peer_over = false;
-  std::uint16_t asks = 0;
   std::uint32_t presented = 0;  // bytes that rx_data showed when it was looked at last
-  std::uint32_t consumed = 0;   // to be told
   dedicated_socket* next_free = nullptr;
   accept_operation* acceptor = nullptr;  // of an accepting record
 
@@ -85,37 +108,41 @@ struct dedicated_half : lending_socket, stack::queue_link<> {
 /// The stack's half begins anew with the first thing asked of it: a late note about what the record
 /// was before finds nothing to do.
 struct dedicated_socket final : dedicated_half {
-  struct half {
+  struct half : telling {
+    using telling::telling;
+
     stack::socket_id id = stack::socket_id::none;
-    channel* home = nullptr;
     dedicated_member* member = nullptr;    // of the listener in which it waits
     dedicated_socket* previous = nullptr;  // of the channel's connections
     dedicated_socket* next = nullptr;      // the same, or the member's waiting acceptors
-    dedicated_socket* next_telling = nullptr;
     write_operation* writing = nullptr;
     bool opening = false;  // connecting
     bool waiting = false;  // accepting
-    bool queued = false;
     bool told_end = false;
     bool told_peer_over = false;
-    std::uint16_t tells = 0;
     std::uint32_t shown = 0;  // bytes with the shard
     std::uint64_t turn = 0;   // among all that wait in listeners
   };
-  alignas(64) half stack;
+  void begin(channel& home) {
+    std::destroy_at(&stack);
+    std::construct_at(&stack, *this)->home = &home;
+  }
+
+  alignas(64) half stack{*this};
 };
 
 struct up_note {
-  dedicated_socket* socket;
+  asking* of;
   std::uint32_t count;
   std::uint16_t bits;
 };
 
 struct down_note {
-  dedicated_socket* socket;
+  asking* of;
   const std::byte* bytes;
   std::uint32_t count;
   std::uint16_t bits;
+  std::uint16_t error;
 };
 
 /// A message to the other side's shard; at most one is under way.
@@ -159,11 +186,42 @@ struct channel {
   bell down_bell;
   std::binary_semaphore call_done{0};  // of the one call that the shard waits for
 
+  // --- The shard's.
+  stack::intrusive_queue<asking> asks;
+
   // --- The stack's.
   dedicated_socket* connections = nullptr;
-  dedicated_socket* first_telling = nullptr;
-  dedicated_socket* last_telling = nullptr;
+  stack::intrusive_queue<telling> tells;
   std::size_t open = 0;  // connections
 };
+
+/// With the shard's next notes.
+inline void ask_later(channel& c, asking& of, std::uint16_t bits) noexcept {
+  of.asks |= bits;
+  if (of.queued) return;
+  of.queued = true;
+  c.asks.push_back(of);
+}
+/// Of a record that goes: what it still had to ask is void.
+inline void withdraw(channel& c, asking& of) noexcept {
+  if (!of.queued) return;
+  c.asks.remove(of);
+  of.queued = false;
+  of.asks = 0;
+}
+/// With the stack's next notes.
+inline void tell_later(telling& of, std::uint16_t bits) noexcept {
+  of.tells |= bits;
+  if (of.queued) return;
+  of.queued = true;
+  of.home->tells.push_back(of);
+}
+
+/// Runs `f` on the stack's thread, behind every note that was put, and waits for it.
+void call_with(const std::shared_ptr<channel>& c, void (*f)(void*), void* with);
+template <class F>
+void call(const std::shared_ptr<channel>& c, F&& f) {
+  call_with(c, [](void* with) { (*static_cast<std::remove_reference_t<F>*>(with))(); }, &f);
+}
 
 }  // namespace weir::detail

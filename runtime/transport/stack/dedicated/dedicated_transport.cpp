@@ -23,27 +23,28 @@ void dedicated_transport::attach(weir::shard& owner) {
   channel_ = std::make_shared<channel>(*this, stack_->service(), owner, stack_->shard(),
                                        &dedicated_transport::on_up_bell,
                                        &dedicated_transport::on_down_bell);
-  call([&] { stack_->service().join(*channel_); });
+  datagrams_.attach(owner, channel_);
+  call(channel_, [&] { stack_->service().join(*channel_); });
 }
 
-template <class F>
-void dedicated_transport::call(F&& f) {
+void call_with(const std::shared_ptr<channel>& c, void (*f)(void*), void* with) {
   struct waiting final : message {
-    waiting(const std::shared_ptr<channel>& c, F& g) : message(&carry_out), of(c), work(g) {}
+    waiting(const std::shared_ptr<channel>& way, void (*g)(void*), void* w)
+        : message(&carry_out), of(way), work(g), argument(w) {}
     static void carry_out(message& m) noexcept {
       auto& self = static_cast<waiting&>(m);
       const auto of = self.of;  // the call is gone as soon as its end was told
-      // In the order of asking: what was put before the call comes before it.
       of->service.hear(*of);
-      self.work();
+      self.work(self.argument);
       of->call_done.release();
     }
     const std::shared_ptr<channel>& of;
-    F& work;
+    void (*work)(void*);
+    void* argument;
   };
-  waiting asked(channel_, f);
-  stack_->shard().deliver(asked);
-  channel_->call_done.acquire();
+  waiting asked(c, f, with);
+  c->stack.deliver(asked);
+  c->call_done.acquire();
 }
 
 // What the stack holds of this shard goes, the connections by a reset: whoever closed them in time
@@ -51,7 +52,8 @@ void dedicated_transport::call(F&& f) {
 void dedicated_transport::abandon() noexcept {
   if (detached_ || channel_ == nullptr) return;
   detached_ = true;
-  call([this] { stack_->service().leave(*channel_); });
+  call(channel_, [this] { stack_->service().leave(*channel_); });
+  datagrams_.detach();
 }
 
 std::error_code dedicated_transport::failure() const noexcept {
@@ -76,29 +78,14 @@ void dedicated_transport::free_socket(socket& s) noexcept {
 
 // --- Notes.
 
-void dedicated_transport::request(socket& s, std::uint16_t bits) noexcept {
-  s.asks |= bits;
-  if (s.queued) return;
-  s.queued = true;
-  asking_.push_back(s);
-}
-
-/// Of a record that goes: what it still had to ask is void.
-void dedicated_transport::withdraw(socket& s) noexcept {
-  if (!s.queued) return;
-  asking_.remove(s);
-  s.queued = false;
-  s.asks = 0;
-}
-
 void dedicated_transport::tell_stack() {
-  while (auto* s = asking_.front()) {
-    if (!channel_->up.put({s, s->consumed, s->asks})) break;
+  while (auto* record = channel_->asks.front()) {
+    if (!channel_->up.put({record, record->consumed, record->asks})) break;
     rang_ = false;
-    s->consumed = 0;
-    s->asks = 0;
-    s->queued = false;
-    asking_.pop_front();
+    record->consumed = 0;
+    record->asks = 0;
+    record->queued = false;
+    channel_->asks.pop_front();
   }
   if (rang_) return;
   rang_ = true;
@@ -128,7 +115,8 @@ void dedicated_transport::hear() {
 }
 
 void dedicated_transport::take(const down_note& note) {
-  auto& s = *note.socket;
+  if (note.of->datagrams) return datagrams_.take(note);
+  auto& s = static_cast<socket&>(*note.of);
   using enum socket::role;
   switch (s.kind) {
     case accepting: return accepted(s, note);
@@ -152,7 +140,7 @@ result<listener_socket*> dedicated_transport::listen(const endpoint& local,
   auto made = std::make_unique<dedicated_listener>();
   auto& l = at_home(*made);
   std::error_code error;
-  call([&] {
+  call(channel_, [&] {
     auto& service = stack_->service();
     const auto how = listen_options_from(options, defaults_, service.tcp());
     error = service.listen(*channel_, l, local, how);
@@ -177,7 +165,7 @@ void dedicated_transport::accepted(socket& s, const down_note& note) {
   if ((note.bits & tell::opened) == 0) {
     const auto outcome = s.outcome;
     auto& l = *s.listener;
-    withdraw(s);
+    withdraw(*channel_, s);
     free_socket(s);
     if (op != nullptr) end_accept(l, *op, outcome);
     return;
@@ -205,12 +193,12 @@ void dedicated_transport::accept_closed(accept_operation& op) noexcept {
   auto& s = static_cast<socket&>(*op.offered);
   s.acceptor = nullptr;
   if ((s.asks & ask::accept) == 0) return;
-  withdraw(s);
+  withdraw(*channel_, s);
   free_socket(s);
 }
 
 void dedicated_transport::stop_listening(listener_socket& l) noexcept {
-  call([&] { stack_->service().close_listener(static_cast<dedicated_listener&>(l)); });
+  call(channel_, [&] { stack_->service().close_listener(static_cast<dedicated_listener&>(l)); });
   std::erase_if(listeners_, [&](const auto& each) { return each.get() == &l; });
 }
 
@@ -229,7 +217,7 @@ void dedicated_transport::connected(socket& s, const down_note& note) {
   s.asked = false;
   if ((note.bits & tell::opened) == 0) {
     const auto outcome = s.outcome;
-    withdraw(s);
+    withdraw(*channel_, s);
     free_socket(s);
     return op->complete(outcome);
   }
@@ -242,7 +230,7 @@ void dedicated_transport::connected(socket& s, const down_note& note) {
 void dedicated_transport::cancel_connect(connect_operation& op) noexcept {
   auto& s = static_cast<socket&>(*op.attempt);
   if ((s.asks & ask::connect) == 0) return request(s, ask::cancel);
-  withdraw(s);
+  withdraw(*channel_, s);
   free_socket(s);
   op.complete(canceled_error());
 }
@@ -273,14 +261,14 @@ std::error_code dedicated_transport::set_options(socket_base& socket_of_stream,
                                                  const stream_options& options) {
   auto& s = static_cast<socket&>(socket_of_stream);
   std::error_code error;
-  call([&] { error = stack_->service().set_options(s, options); });
+  call(channel_, [&] { error = stack_->service().set_options(s, options); });
   return error;
 }
 
 void dedicated_transport::observe(shard_snapshot& into, const snapshot_bounds&) {
   auto& c = into.counts;
   c.push_back({"transport", "sockets", "sockets that the program holds",
-               sockets_.taken() + listeners_.size(), true});
+               sockets_.taken() + listeners_.size() + datagrams_.sockets(), true});
   c.push_back({"transport", "lent_buffers", "buffers lent to readers", lending_.lent(), true});
   c.push_back({"transport", "lending_starved", "receives that waited for a buffer to lend",
                lending_.starved()});

@@ -1,7 +1,8 @@
 // stack.placement = "dedicated", as a shard sees it: a transport whose sockets live with the stack
 // on another thread. It turns operations into notes for that thread and its notes into completed
 // operations; it has no device, no timers and no protocol of its own, and makes no system call.
-// Listening, closing a listener and setting options wait for the stack's answer; nothing else does.
+// UDP is in dedicated_datagrams.hpp. Listening, closing a listener and setting options wait for the
+// stack's answer; nothing else does.
 //
 // Reads and their cancelling are this shard's alone, since received bytes are shown to it. A write,
 // an accept and a connect are with the stack until it says that they are over.
@@ -16,6 +17,7 @@
 #include "core/sockets/socket_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/dedicated/channel.hpp"
+#include "transport/stack/dedicated/dedicated_datagrams.hpp"
 #include "weir/config.hpp"
 
 namespace weir::detail {
@@ -39,6 +41,7 @@ class dedicated_transport final : public transport, public observable {
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
+  datagram_transport* datagrams() noexcept override { return &datagrams_; }
   void before_wait(instant now) override;
   instant next_deadline() const override { return instant::never(); }
   std::size_t closing() const override { return closing_; }
@@ -46,21 +49,18 @@ class dedicated_transport final : public transport, public observable {
   std::error_code failure() const noexcept override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
+  /// Takes the notes that are there.
+  void hear();
+
  private:
   using socket = dedicated_socket;
 
-  /// Runs `f` on the stack's thread and waits for it.
-  template <class F>
-  void call(F&& f);
-
   socket& make_socket(socket::role what);
   void free_socket(socket& s) noexcept;
-  void request(socket& s, std::uint16_t bits) noexcept;
-  void withdraw(socket& s) noexcept;
+  void request(socket& s, std::uint16_t bits) noexcept { ask_later(*channel_, s, bits); }
   void tell_stack();
   static void on_down_bell(message& m) noexcept;
   static void on_up_bell(message& m) noexcept;
-  void hear();
   void take(const down_note& note);
   void accepted(socket& s, const down_note& note);
   void connected(socket& s, const down_note& note);
@@ -97,9 +97,9 @@ class dedicated_transport final : public transport, public observable {
 
   socket_pool<socket> sockets_;  // connections, and accepts
   std::size_t closing_ = 0;
-  stack::intrusive_queue<socket> asking_;
   lending_pool lending_{lending_size, lending_limit};
   std::vector<std::unique_ptr<dedicated_listener>> listeners_;
+  dedicated_datagrams datagrams_;
 };
 
 }  // namespace weir::detail

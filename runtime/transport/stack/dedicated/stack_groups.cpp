@@ -76,8 +76,7 @@ void stack_service::leave_group(dedicated_member& m) {
 
 void stack_service::start_accept(channel& c, dedicated_socket& s) {
   auto* m = s.listener->member;
-  s.stack = {};
-  s.stack.home = &c;
+  s.begin(c);
   if (device_error_) return over(s, device_error_);
   assert(m != nullptr && m->home == &c);
   auto& h = s.stack;
@@ -176,7 +175,7 @@ void stack_service::hand_out(dedicated_member& m, stack::socket_id id) {
   link(*m.home, s, id);
   s.local = host_.local_endpoint(id);
   s.remote = host_.remote_endpoint(id);
-  tell_later(s, tell::opened | tell::look);
+  tell_later(s.stack, tell::opened | tell::look);
 }
 
 }  // namespace weir::detail

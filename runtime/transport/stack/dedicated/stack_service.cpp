@@ -12,9 +12,10 @@
 
 namespace weir::detail {
 
-stack_service::stack_service(stack_transport& stack) : transport_(stack), host_(stack.host()) {
+stack_service::stack_service(stack_transport& stack)
+    : transport_(stack), host_(stack.host()), datagrams_(stack) {
   std::memcpy(&hash_key_, host_.options().secret.data(), sizeof hash_key_);
-  stack.give_tcp_sockets_to(*this);
+  stack.give_sockets_to(*this);
 }
 
 stack_service::~stack_service() { assert(channels_.empty() && groups_.empty()); }
@@ -29,7 +30,8 @@ void stack_service::leave(channel& c) {
         break;
       }
   while (c.connections != nullptr) end(*c.connections, true);
-  c.first_telling = c.last_telling = nullptr;
+  datagrams_.leave(c);
+  while (c.tells.pop_front() != nullptr) continue;
   std::erase(channels_, &c);
 }
 
@@ -41,7 +43,9 @@ void stack_service::hear(channel& c) {
 }
 
 void stack_service::carry_out(channel& c, const up_note& note) {
-  auto& s = *note.socket;
+  if (note.of->datagrams)
+    return datagrams_.carry_out(static_cast<dedicated_datagram_socket&>(*note.of), note);
+  auto& s = static_cast<dedicated_socket&>(*note.of);
   if ((note.bits & ask::consume) != 0) consume(s, note.count);
   if ((note.bits & ask::accept) != 0) start_accept(c, s);
   if ((note.bits & ask::connect) != 0) start_connect(c, s);
@@ -51,7 +55,7 @@ void stack_service::carry_out(channel& c, const up_note& note) {
   if ((note.bits & ask::shutdown) != 0) (void)host_.shutdown_send(transport_.time(), s.stack.id);
   if ((note.bits & (ask::close | ask::abort)) != 0) {
     end(s, (note.bits & ask::abort) != 0);
-    tell_later(s, tell::gone);
+    tell_later(s.stack, tell::gone);
   }
 }
 
@@ -59,13 +63,13 @@ void stack_service::consume(dedicated_socket& s, std::uint32_t count) {
   assert(count <= s.stack.shown);
   s.stack.shown -= count;
   host_.consume(transport_.time(), s.stack.id, count);
-  if (s.stack.shown == 0) tell_later(s, tell::look);
+  if (s.stack.shown == 0) tell_later(s.stack, tell::look);
 }
 
 /// Whatever the shard asked last is over.
 void stack_service::over(dedicated_socket& s, std::error_code outcome) {
   s.outcome = outcome;
-  tell_later(s, tell::done);
+  tell_later(s.stack, tell::done);
 }
 
 void stack_service::cancel(dedicated_socket& s) {
@@ -118,8 +122,7 @@ void stack_service::end(dedicated_socket& s, bool reset) {
 }
 
 void stack_service::start_connect(channel& c, dedicated_socket& s) {
-  s.stack = {};
-  s.stack.home = &c;
+  s.begin(c);
   if (device_error_) return over(s, device_error_);
   auto id = detail::connect(host_, transport_.time(), *s.connector);
   if (!id) return over(s, id.error());
@@ -137,7 +140,7 @@ void stack_service::finish_connect(dedicated_socket& s, stack::ready what) {
     s.stack.opening = false;
     s.local = host_.local_endpoint(s.stack.id);
     s.remote = host_.remote_endpoint(s.stack.id);
-    tell_later(s, tell::opened | tell::look);
+    tell_later(s.stack, tell::opened | tell::look);
   }
 }
 
@@ -168,12 +171,13 @@ void stack_service::pump(dedicated_socket& s) {
 
 void stack_service::handle(const stack::event& what) {
   using enum stack::ready;
+  if (stack::is_udp(what.socket)) return datagrams_.handle(what);
   if (any(what.what, acceptable)) return serve(*static_cast<dedicated_group*>(what.user));
   if (what.user == nullptr) return;  // waits for a listener: whoever gets it looks at its state
   auto& s = *static_cast<dedicated_socket*>(what.user);
   assert(s.stack.id == what.socket);
   if (s.stack.opening) return finish_connect(s, what.what);
-  if (any(what.what, readable | failed)) tell_later(s, tell::look);
+  if (any(what.what, readable | failed)) tell_later(s.stack, tell::look);
   if (any(what.what, writable | failed)) pump(s);
 }
 
@@ -186,13 +190,14 @@ void stack_service::fail_everything(std::error_code error) {
         remove_waiting(*s);
         over(*s, error);
       }
+  datagrams_.fail_everything(error);
   for (auto* c : channels_) {
     for (auto* s = c->connections; s != nullptr;) {
       auto* next = s->stack.next;
       const bool asked = s->stack.opening || std::exchange(s->stack.writing, nullptr) != nullptr;
       if (s->stack.opening) end(*s, true);
       if (asked) over(*s, error);
-      tell_later(*s, tell::look);
+      tell_later(s->stack, tell::look);
       s = next;
     }
     c->down_bell.ring(c->app);  // whether it has anything here or not
@@ -200,17 +205,6 @@ void stack_service::fail_everything(std::error_code error) {
 }
 
 // --- Notes to a shard.
-
-void stack_service::tell_later(dedicated_socket& s, std::uint16_t bits) {
-  auto& h = s.stack;
-  h.tells |= bits;
-  if (h.queued) return;
-  h.queued = true;
-  h.next_telling = nullptr;
-  auto& c = *h.home;
-  (c.first_telling == nullptr ? c.first_telling : c.last_telling->stack.next_telling) = &s;
-  c.last_telling = &s;
-}
 
 /// That the peer has ended, or the connection broken, is told once, with whatever is unread.
 void stack_service::look_for_peer_over(dedicated_socket& s, down_note& note) {
@@ -241,23 +235,38 @@ void stack_service::look(dedicated_socket& s, down_note& note) {
   }
 }
 
+void stack_service::fill(dedicated_socket& s, down_note& note) {
+  if ((s.stack.tells & tell::look) == 0) return;
+  look(s, note);
+  look_for_peer_over(s, note);
+}
+
+/// The note is in the ring.
+void stack_service::told(dedicated_socket& s, const down_note& note) {
+  auto& h = s.stack;
+  if ((note.bits & (tell::end | tell::failed)) != 0) h.told_end = true;
+  if ((note.bits & tell::peer_over) != 0) h.told_peer_over = true;
+  h.shown += note.count;
+}
+
 void stack_service::tell_shard(channel& c) {
-  if (c.first_telling == nullptr) return;
-  while (auto* s = c.first_telling) {
-    auto& h = s->stack;
-    down_note note{s, nullptr, 0, static_cast<std::uint16_t>(h.tells & ~tell::look)};
-    if ((h.tells & tell::look) != 0) {
-      look(*s, note);
-      look_for_peer_over(*s, note);
-    }
-    if (note.bits != 0 && !c.down.put(note)) break;  // what it says is as true later
-    if ((note.bits & (tell::end | tell::failed)) != 0) h.told_end = true;
-    if ((note.bits & tell::peer_over) != 0) h.told_peer_over = true;
-    h.shown += note.count;
-    h.tells = 0;
-    h.queued = false;
-    c.first_telling = h.next_telling;
-    if (c.first_telling == nullptr) c.last_telling = nullptr;
+  if (c.tells.empty()) return;
+  // What a note says that finds no room is as true later.
+  const auto put = [&](auto& of, auto& record, const telling& t) {
+    down_note note{t.of, nullptr, 0, static_cast<std::uint16_t>(t.tells & ~tell::look), 0};
+    of.fill(record, note);
+    if (note.bits != 0 && !c.down.put(note)) return false;
+    of.told(record, note);
+    return true;
+  };
+  while (auto* t = c.tells.front()) {
+    const bool in_the_ring =
+        t->of->datagrams ? put(datagrams_, static_cast<dedicated_datagram_socket&>(*t->of), *t)
+                         : put(*this, static_cast<dedicated_socket&>(*t->of), *t);
+    if (!in_the_ring) break;
+    t->tells = 0;
+    t->queued = false;
+    c.tells.pop_front();
   }
   (void)c.down.depth();
   c.down_bell.ring(c.app);
@@ -267,7 +276,8 @@ void stack_service::end_turn() {
   for (auto* c : channels_) tell_shard(*c);
 }
 
-void stack_service::observe(shard_snapshot& into) {
+void stack_service::observe(shard_snapshot& into, const snapshot_bounds& bounds) {
+  datagrams_.observe(into, bounds);
   std::uint64_t notes = 0, depth = 0, peak = 0, full = 0;
   for (auto* c : channels_) {
     notes += c->down.put_so_far();

@@ -1,7 +1,8 @@
 // The service of a dedicated stack: what the stack's own thread does for the shards. It carries out
 // their notes on the host, turns the host's events into notes for them, and lets their listeners
-// share an address, since the host sees one listener only. Runs on the stack's thread, waits for
-// nobody, and drops nothing: what finds a ring full stays where it is until there is room.
+// share an address, since the host sees one listener only. UDP is in datagram_service.hpp. Runs on
+// the stack's thread, waits for nobody, and drops nothing: what finds a ring full stays where it is
+// until there is room.
 #pragma once
 
 #include <atomic>
@@ -13,7 +14,8 @@
 
 #include "base/siphash.hpp"
 #include "transport/stack/dedicated/channel.hpp"
-#include "transport/stack/tcp_sockets_owner.hpp"
+#include "transport/stack/dedicated/datagram_service.hpp"
+#include "transport/stack/sockets_owner.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/host.hpp"
 
@@ -41,9 +43,9 @@ struct dedicated_group {
   bool sharded() const { return options.sharing == stack::sharing_mode::sharded; }
 };
 
-class stack_service final : public tcp_sockets_owner {
+class stack_service final : public sockets_owner {
  public:
-  /// Takes the TCP sockets of `stack`, which outlives their last event.
+  /// Takes the sockets of `stack`, which outlives their last event.
   explicit stack_service(stack_transport& stack);
   ~stack_service();
 
@@ -60,16 +62,17 @@ class stack_service final : public tcp_sockets_owner {
   std::error_code set_options(dedicated_socket& s, const stream_options& options);
   /// What connections have that were not told otherwise.
   const stack::tcp_options& tcp() const { return host_.options().tcp; }
+  datagram_service& datagrams() { return datagrams_; }
 
   /// transport::failure() of all shards. Any thread.
   std::error_code failure() const noexcept { return {failed_.load(), std::generic_category()}; }
 
  private:
-  // tcp_sockets_owner
+  // sockets_owner
   void handle(const stack::event& what) override;
   void fail_everything(std::error_code error) override;
   void end_turn() override;
-  void observe(shard_snapshot& into) override;
+  void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   void carry_out(channel& c, const up_note& note);
   void consume(dedicated_socket& s, std::uint32_t count);
@@ -94,14 +97,16 @@ class stack_service final : public tcp_sockets_owner {
 
   void link(channel& c, dedicated_socket& s, stack::socket_id id);
   void unlink(dedicated_socket& s);
-  void tell_later(dedicated_socket& s, std::uint16_t bits);
   void over(dedicated_socket& s, std::error_code outcome);
+  void fill(dedicated_socket& s, down_note& note);
+  void told(dedicated_socket& s, const down_note& note);
   void look(dedicated_socket& s, down_note& note);
   void look_for_peer_over(dedicated_socket& s, down_note& note);
   void tell_shard(channel& c);
 
   stack_transport& transport_;
   stack::host& host_;
+  datagram_service datagrams_;
   std::vector<channel*> channels_;
   std::vector<std::unique_ptr<dedicated_group>> groups_;
   std::error_code device_error_;
