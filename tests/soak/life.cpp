@@ -80,7 +80,7 @@ task<> inhabit(life& l, shard& s, endpoint own, std::vector<shard*> others, unsi
   if (!others.empty())
     for (unsigned i = 0; i < 3; ++i) actors.spawn(submitters(l, s, others, base + 300 + i));
   if (!l.simulated()) actors.spawn(children(l, s, base + 500));
-  if (l.udp) actors.spawn(datagrams(l, s, own, base + 400));
+  actors.spawn(datagrams(l, s, own, base + 400));
   actors.on_failure([&l](std::exception_ptr why) {
     try {
       std::rethrow_exception(why);

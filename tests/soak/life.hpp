@@ -63,7 +63,6 @@ class life {
   /// Where listeners come and go; each stands for `ports` ports.
   std::vector<endpoint> servers;
   static constexpr std::uint16_t ports = 3;
-  bool udp = true;
   counts count;
 
   bool simulated() const { return backend == "sim"; }

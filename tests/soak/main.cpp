@@ -190,7 +190,6 @@ void live_on(life& l, const arguments& a) {
   const auto settings = settings_of(a, l.actor(2));
   if (settings.backend == "stack") {
     l.servers = {endpoint{"198.18.0.2", base_port}, endpoint{"198.18.0.1", base_port}};
-    l.udp = a.backend != "dedicated";
   } else {
     l.servers = {endpoint{"127.0.0.1", base_port}};
   }
