@@ -511,6 +511,93 @@ s.sendall(b'by IPv6'); print(s.recv(99), s.getsockname()[0].startswith('fd77:656
   CHECK(done.code == 0);
 }
 
+TEST_CASE("gate_tells_a_guest_that_asks_by_dhcpv6_its_address_and_name_server") {
+  if (!world()) return;
+  echo_server server("[" + std::string(host_v6) + "]");
+  // A client of the messages themselves, on the kernel's sockets; busybox and Debian have none that
+  // is always there.
+  const auto done = in_guest(R"(
+import subprocess
+def ip(*words): return subprocess.run(('ip',) + words, capture_output=True, text=True).stdout
+index = socket.if_nametoindex('weir0')
+# Router advertisements with M and O; the client decides.
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+while 'fe80' not in ip('-6', '-o', 'address', 'show', 'dev', 'weir0', '-tentative'): time.sleep(0.02)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+raw.sendto(bytes([133] + [0] * 7), ('ff02::2', 0, 0, index))
+while True:
+    got = raw.recv(2000)
+    if got[0] == 134: break
+print('flags', hex(got[5]))
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.bind(('::', 546))
+def option(kind, value): return struct.pack('!HH', kind, len(value)) + value
+def options(b):
+    out = {}
+    while b:
+        kind, size = struct.unpack('!HH', b[:4])
+        out[kind], b = b[4:4 + size], b[4 + size:]
+    return out
+own = option(1, bytes.fromhex('00030001') + b'client')
+association = option(3, struct.pack('!III', 9, 0, 0))
+def ask(kind, *parts):
+    s.sendto(bytes([kind, 1, 2, 3]) + own + b''.join(parts), ('ff02::1:2', 547, 0, index))
+    answer, server = s.recvfrom(2000)
+    assert answer[1:4] == bytes([1, 2, 3]) and server[0].startswith('fe80')
+    return answer[0], options(answer[4:])
+kind, offered = ask(1, association)
+given, got = ask(3, option(2, offered[2]), option(3, offered[3]))
+address = socket.inet_ntop(socket.AF_INET6, options(got[3][12:])[5][:16])
+print(kind, given, address, socket.inet_ntop(socket.AF_INET6, got[23]))
+print(ask(11)[0], ask(1, association, option(14, b''))[0])
+ip('address', 'add', address + '/128', 'dev', 'weir0', 'nodad')
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), source_address=(address, 0))
+s.sendall(b'by IPv6'); print(s.recv(99))
+)",
+                             {host_v6, server.tcp_port}, {"--dhcp"});
+  CAPTURE(done.err);
+  CHECK(done.out ==
+        "flags 0xc0\n2 7 fd77:6569:7200::100 fd77:6569:7200::3\n7 7\nb'by IPv6'\n");
+  CHECK(done.code == 0);
+}
+
+TEST_CASE("gate_serves_debians_client_of_dhcpv6") {
+  if (!world()) return;
+  if (run(by_name({"dhclient", "--version"})).code == 127) {
+    std::printf("SKIPPED: dhclient (isc-dhcp-client) is not installed\n");
+    return;
+  }
+  echo_server server("[" + std::string(host_v6) + "]");
+  const auto done = in_guest(R"(
+import subprocess, tempfile
+with tempfile.TemporaryDirectory() as here:
+    script = here + '/script'
+    with open(script, 'w') as f:
+        f.write('#!/bin/sh\ncase $reason in BOUND6) ip -6 address add "$new_ip6_address/128" dev "$interface" nodad\n'
+                'echo "$new_ip6_address $new_dhcp6_name_servers" > %s/new; mv %s/new %s/told;; esac\n'
+                % (here, here, here))
+    os.chmod(script, 0o700)
+    while True:
+        own = subprocess.run(['ip', '-6', '-o', 'address', 'show', 'dev', 'weir0', 'scope', 'link', '-tentative'],
+                             capture_output=True, text=True).stdout
+        if 'fe80' in own: break
+        time.sleep(0.02)
+    client = subprocess.Popen(['dhclient', '-6', '-1', '-d', '-sf', script, '-lf', here + '/leases',
+                               '--no-pid', 'weir0'], stderr=subprocess.DEVNULL)
+    while not os.path.exists(here + '/told') and client.poll() is None: time.sleep(0.02)
+    told = open(here + '/told').read().strip()
+    print(told)
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), source_address=(told.split()[0], 0))
+    s.sendall(b'by IPv6'); print(s.recv(99))
+    client.terminate()
+    client.wait()
+)",
+                             {host_v6, server.tcp_port}, {"--dhcp"});
+  CAPTURE(done.err);
+  CHECK(done.out == "fd77:6569:7200::100 fd77:6569:7200::3\nb'by IPv6'\n");
+}
+
 TEST_CASE("gate_on_ethernet_serves_its_guest_beside_malformed_and_forged_frames") {
   if (!world()) return;
   echo_server server(host_v4), own("127.0.0.1");

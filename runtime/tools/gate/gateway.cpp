@@ -123,9 +123,13 @@ stack::link_options gateway::guest_link(std::uint16_t mtu) const {
       auto& facts = out.advertised.emplace();
       facts.prefix = each;
       facts.mtu = mtu;
+      auto& pool = out.dhcpv6.emplace();
+      pool.network = each;
+      pool.first = network.leased_v6.value();
     }
   for (const auto& each : network.dns)
     (each.is_v4() ? out.dhcp->name_servers : out.advertised->name_servers).push_back(each);
+  out.dhcpv6->name_servers = out.advertised->name_servers;
   return out;
 }
 

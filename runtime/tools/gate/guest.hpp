@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,10 @@ struct guest_network {
   /// The device gets no addresses or routes: the guest asks for them. `guest` then says what it
   /// gets.
   bool asks = false;
-  std::vector<ip_prefix> guest;    ///< the kernel's end
+  std::vector<ip_prefix> guest;  ///< the kernel's end
+  /// What DHCPv6 gives to who asks. The guest may make an address for itself instead, so that this
+  /// is not where it is known to be.
+  std::optional<ip_address> leased_v6;
   std::vector<ip_prefix> gateway;  ///< the stack's
   std::vector<ip_address> dns;
 };

@@ -109,7 +109,7 @@ void declare(config_parser& parser, asked& into) {
       });
   parser.flag("--tap", "the guest's device carries Ethernet frames", into.ethernet);
   parser.flag("--dhcp",
-              "--tap, and the guest configures the device itself: by DHCP, and by IPv6 router "
+              "--tap, and the guest configures the device itself: by DHCP, DHCPv6 and IPv6 router "
               "advertisements",
               into.dhcp);
   parser.value("--log", "FILE", "a line for each flow that is over; - for stderr", into.log);
@@ -159,8 +159,11 @@ guest_network usual_network(const config& settings, const asked& what) {
   out.guest = {*ip_prefix::parse("10.0.2.100/24"), *ip_prefix::parse("fd77:6569:7200::100/64")};
   out.gateway = {*ip_prefix::parse("10.0.2.2/24"), *ip_prefix::parse("fd77:6569:7200::2/64")};
   out.dns = {*ip_address::parse("10.0.2.3"), *ip_address::parse("fd77:6569:7200::3")};
-  // Its IPv6 address is of the guest's own making then: published ports lead to the other.
-  if (out.asks) out.guest.pop_back();
+  // Its IPv6 address may be of the guest's own making then: published ports lead to the other.
+  if (out.asks) {
+    out.leased_v6 = out.guest.back().address;
+    out.guest.pop_back();
+  }
   return out;
 }
 
