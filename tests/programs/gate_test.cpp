@@ -693,6 +693,83 @@ except OSError as e: print(e.strerror)
   CHECK(done.out == "True\nb'1'\nb'hello' ['lo', 'tap0']\nConnection refused\n0\n2\n");
 }
 
+TEST_CASE("gate_publishes_ports_by_slirp4netns_s_api_socket") {
+  if (!world()) return;
+  const auto done = run(python(R"(
+import json, subprocess, tempfile
+gate = sys.argv[1]
+with tempfile.TemporaryDirectory() as here:
+    slirp, api = here + '/slirp4netns', here + '/api.sock'
+    os.symlink(gate, slirp)
+    # Its loopback is down, as in a namespace that podman makes.
+    box = subprocess.Popen(['unshare', '-Urn', 'python3', '-c', '''
+import socket, threading
+print('ready', flush=True)
+input()
+l = socket.create_server(('0.0.0.0', 80))
+def serve():
+    while True:
+        s, peer = l.accept()
+        with s:
+            asked = s.recv(99)
+            while b'end' not in asked: asked += s.recv(99)
+            s.sendall(b'HTTP/1.0 200 OK\\r\\n\\r\\n' + asked.split()[1])
+threading.Thread(target=serve, daemon=True).start()
+# Podman's usual way: a process in the namespace connects to the guest's address.
+with socket.create_connection(('10.0.2.100', 80), 5) as s: s.sendall(b'GET /own end'); print(s.recv(99))
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(('0.0.0.0', 53))
+print('serving', flush=True)
+while True:
+    got, peer = u.recvfrom(99)
+    u.sendto(b'answer to ' + got, peer)
+'''], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    box.stdout.readline()
+    ready, say_ready = os.pipe()
+    wait, end = os.pipe()
+    net = subprocess.Popen([slirp, '--disable-host-loopback', '--api-socket', api, '-c',
+                            '-r', str(say_ready), '-e', str(wait), str(box.pid), 'tap0'],
+                           pass_fds=(say_ready, wait), stdout=subprocess.DEVNULL)
+    os.close(say_ready)
+    os.close(wait)
+    os.read(ready, 9)
+    box.stdin.write('go\n'); box.stdin.flush()
+    print(box.stdout.readline().strip(), box.stdout.readline().strip())
+    def ask(execute, ends=True, **arguments):
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(60)
+        s.connect(api)
+        s.sendall(json.dumps({'execute': execute, 'arguments': arguments}).encode())
+        if ends: s.shutdown(socket.SHUT_WR)
+        return json.loads(read_all(s))
+    print(oct(os.stat(api).st_mode & 0o777))
+    tcp_id = ask('add_hostfwd', proto='tcp', host_addr='0.0.0.0', host_port=8080,
+                 guest_addr='10.0.2.100', guest_port=80)['return']['id']
+    ask('add_hostfwd', False, proto='udp', host_addr='127.0.0.1', host_port=5353, guest_port=53)
+    for host in '127.0.0.1', '192.0.2.1':
+        print(subprocess.run(['curl', '-sS', '-H', 'X: end', 'http://%s:8080/page' % host],
+                             capture_output=True, text=True).stdout)
+    s = udp('127.0.0.1', 5353); s.send(b'question'); print(s.recv(99))
+    print([e['host_port'] for e in ask('list_hostfwd')['return']['entries']])
+    print('error' in ask('add_hostfwd', proto='tcp', host_port=8080, guest_port=80))
+    for i in range(3):  # what was taken back is free when it is said
+        assert ask('remove_hostfwd', id=tcp_id)['return'] == {}
+        print(why(lambda: tcp('127.0.0.1', 8080)))
+        tcp_id = ask('add_hostfwd', proto='tcp', host_port=8080, guest_port=80)['return']['id']
+    s = socket.socket(socket.AF_UNIX); s.connect(api); s.sendall(b' ' * 4096)
+    print(b'no object of JSON' in read_all(s))
+    os.close(end)
+    print(net.wait(), os.path.exists(api))
+    box.kill()
+)",
+                               {WEIR_GATE}));
+  CAPTURE(done.err);
+  CHECK(done.out ==
+        "b'HTTP/1.0 200 OK\\r\\n\\r\\n/own' serving\n0o600\n/page\n/page\n"
+        "b'answer to question'\n[8080, 5353]\nTrue\n"
+        "ECONNREFUSED\nECONNREFUSED\nECONNREFUSED\nTrue\n0 False\n");
+}
+
 TEST_CASE("gate_is_the_network_of_a_bubblewrap_sandbox") {
   if (!world()) return;
   const auto tried =

@@ -24,6 +24,14 @@ TEST_CASE("slirp_words_of_rootlesskit_attach_to_a_process") {
   CHECK(from_slirp4netns({"7", "t"}).words[5] == "--dhcp");
 }
 
+TEST_CASE("slirp_words_name_the_socket_by_which_ports_are_published") {
+  for (const auto& given : {words{"-c", "--api-socket=/run/api.sock", "7", "t"},
+                            words{"-ca", "/run/api.sock", "7", "t"}})
+    CHECK(from_slirp4netns(given).words == words{"attach", "--pid", "7", "--stack.device", "t",
+                                                 "--tap", "--host-loopback", "--api-socket",
+                                                 "/run/api.sock"});
+}
+
 TEST_CASE("slirp_words_that_weir_gate_has_nothing_for_are_refused") {
   struct row {
     words arguments;

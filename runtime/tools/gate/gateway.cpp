@@ -140,14 +140,10 @@ endpoint gateway::guest_at(ip_family family, std::uint16_t port) const {
 }
 
 void gateway::open() {
-  for (const auto& each : options_.publish) {
-    if (each.udp) {
-      others_.spawn(publish_udp(here_.bind_udp(each.outside, {.allow_wildcard = true}), each));
-      continue;
-    }
-    auto listener = here_.listen(each.outside, {.allow_wildcard = true});
-    others_.spawn(publish_tcp(std::move(listener), each));
-  }
+  for (const auto& each : options_.publish) open_port(each);
+  if (!options_.api_socket.empty())
+    others_.spawn(
+        serve_api(here_.listen(unix_endpoint(options_.api_socket), {.mode = 0600})));
   listen_options asking;
   asking.syn_backlog = options_.max_flows;
   asking.ask = true;
@@ -170,6 +166,7 @@ task<> gateway::close(duration linger) {
   co_await streams_.drain(linger);
   others_.cancel();
   co_await others_.join();
+  co_await close_ports();
 }
 
 // --- Outwards.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,24 +14,18 @@
 #include "link/ethernet_link.hpp"
 #include "tools/gate/flow_log.hpp"
 #include "tools/gate/guest.hpp"
+#include "tools/gate/published.hpp"
 #include "tools/gate/rules.hpp"
+#include "tools/gate/slirp_api.hpp"
 #include "tools/gate/upstream.hpp"
 #include "weir/relay.hpp"
 #include "weir/request.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"
 #include "weir/udp.hpp"
+#include "weir/unix.hpp"
 
 namespace weir::gate {
-
-/// "8080:80", "127.0.0.1:8080:80", "[::1]:8080:80/tcp", "5353:53/udp".
-struct published {
-  endpoint outside;
-  std::uint16_t inside = 0;
-  bool udp = false;
-
-  static std::optional<published> parse(std::string_view text);
-};
 
 struct gateway_options {
   gate::policy policy;
@@ -39,9 +34,10 @@ struct gateway_options {
   std::uint32_t max_flows = 0;  ///< TCP connections, and UDP flows of each family
   duration udp_idle = std::chrono::seconds(60);
   std::optional<gate::upstream> upstream;  ///< the only way out, where there is one
+  std::string api_socket;                  ///< the path of slirp4netns's; empty: none
 };
 
-class gateway {
+class gateway final : private published_ports {
  public:
   static constexpr const char* network_name = "guest";
 
@@ -69,6 +65,26 @@ class gateway {
   task<> publish_tcp(tcp_listener listener, published how);
   task<> carry_inwards(tcp_stream outside, published how);
   task<> publish_udp(udp_socket outside, published how);
+
+  /// A published port, and who listens on it.
+  struct open_one {
+    open_one(shard& here, const published& to) : how(to), tasks(here) {}
+    published how;
+    scope tasks;
+  };
+  // published_ports
+  result<std::uint64_t> add(const published& how) override;
+  bool remove(std::uint64_t id) override;
+  std::vector<entry> list() const override;
+  ip_address guest_for(const ip_address& outside) const override {
+    return guest_at(outside.family(), 0).address;
+  }
+  std::uint64_t open_port(const published& how);
+  task<> join_ending_ports();
+  task<> close_ports();
+  task<> serve_api(unix_listener listener);
+  task<> answer_api(unix_stream caller);
+
   endpoint guest_at(ip_family family, std::uint16_t port) const;
   void offer_network(guest_device device);
   stack::link_options guest_link(std::uint16_t mtu) const;
@@ -78,6 +94,9 @@ class gateway {
   flow_log& log_;
   name_book names_;
   scope streams_, others_;
+  std::map<std::uint64_t, std::unique_ptr<open_one>> ports_;  // by id
+  std::vector<std::unique_ptr<open_one>> ending_;             // taken back, not free yet
+  std::uint64_t last_port_ = 0;
 };
 
 /// Whether this host lets its users ping; says why not.

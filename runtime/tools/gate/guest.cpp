@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
+#include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -22,6 +23,7 @@
 
 #include <fmt/format.h>
 
+#include "device/netlink.hpp"
 #include "device/private_network.hpp"
 #include "weir/config.hpp"
 #include "weir/error.hpp"
@@ -166,6 +168,16 @@ std::string make_device(const guest_network& network, int line) {
   return {};  // the gateway has it now
 }
 
+/// A namespace that others made may have its loopback down. Its own addresses are reached through
+/// that, which is where podman's published ports arrive; slirp4netns sees to it, too.
+void loopback_up() {
+  stack::netlink routes;
+  if (const auto index = static_cast<int>(::if_nametoindex("lo")); index != 0)
+    if (const auto error = routes.set_up(index))
+      std::fprintf(stderr, "weir-gate: the guest's loopback stays down (%s)\n",
+                   error.message().c_str());
+}
+
 [[noreturn]] void start_command(const std::vector<std::string>& command) {
   std::vector<char*> words;
   for (const auto& each : command) words.push_back(const_cast<char*>(each.c_str()));
@@ -185,6 +197,7 @@ std::string make_device(const guest_network& network, int line) {
   } else if (auto why = join_namespaces(place); !why.empty()) {
     fail(line, why);
   }
+  if (!runs && !network.asks) loopback_up();
   if (auto why = make_device(network, line); !why.empty()) fail(line, why);
   if (!runs) ::_exit(0);
   if (place.resolv_conf)

@@ -14,6 +14,7 @@ enum class meaning {
   configure,
   exit_fd,
   ready_fd,
+  api_socket,
   mtu,
   no_host_loopback,
   no_names,
@@ -42,7 +43,7 @@ constexpr option options[] = {{"help", 'h', false, meaning::help},
                               {"userns-path", 0, true, meaning::nothing},
                               {"enable-sandbox", 0, false, meaning::nothing},
                               {"enable-seccomp", 0, false, meaning::nothing},
-                              {"api-socket", 'a', true, meaning::missing},
+                              {"api-socket", 'a', true, meaning::api_socket},
                               {"cidr", 0, true, meaning::missing},
                               {"macaddress", 0, true, meaning::missing},
                               {"outbound-addr", 0, true, meaning::missing},
@@ -120,7 +121,8 @@ class reader {
       case meaning::version: out_.asks_for_version = true; break;
       case meaning::configure: said_.configure = true; break;
       case meaning::exit_fd:
-      case meaning::ready_fd: pass_on({name, *value}); break;
+      case meaning::ready_fd:
+      case meaning::api_socket: pass_on({name, *value}); break;
       case meaning::mtu: pass_on({"--stack.mtu", *value}); break;
       case meaning::no_host_loopback: said_.host_loopback = false; break;
       case meaning::no_names: said_.names = false; break;
@@ -166,6 +168,7 @@ const char* const slirp4netns_usage =
     "-c, --configure          give the device addresses; without it the guest asks by DHCP\n"
     "-e, --exit-fd=FD         end when the other end of this pipe is closed\n"
     "-r, --ready-fd=FD        write \"1\" to it once the network is there\n"
+    "-a, --api-socket=PATH    publish ports by requests on this Unix socket\n"
     "-m, --mtu=MTU            the device's MTU\n"
     "-6, --enable-ipv6        always on\n"
     "--disable-host-loopback  10.0.2.2 does not lead to the host's loopback\n"

@@ -125,6 +125,14 @@ void declare(config_parser& parser, asked& into) {
         return "must be the number of a descriptor that is open";
       });
     };
+    parser.value("--api-socket", "PATH",
+                 "a Unix socket, on which ports are published as slirp4netns's API has it", "",
+                 [&into](std::string_view text) -> std::string {
+                   if (text.empty() || text.size() > unix_endpoint::max_size || text[0] == '@')
+                     return "must be a path of at most 107 bytes";
+                   into.gateway.api_socket = text;
+                   return {};
+                 });
     descriptor("--ready-fd", "\"1\" is written to it once the network is there", into.ready_fd);
     descriptor("--exit-fd", "a pipe whose other end, once closed, ends this", into.exit_fd);
   } else {
