@@ -214,6 +214,18 @@ int weir_listen(weir_host* host, const weir_address* local, uint32_t backlog, we
   });
 }
 
+int weir_listen_any(weir_host* host, const weir_address* network, uint8_t prefix_length,
+                    uint16_t first_port, uint16_t last_port, uint32_t backlog, weir_socket* out) {
+  return guarded([&] {
+    if (!is_address(network) || prefix_length > (network->family == 4 ? 32 : 128)) return -EINVAL;
+    stack::listen_options how;
+    if (backlog != 0) how.backlog = backlog;
+    const weir::any_destination where{{from_c(*network).address, prefix_length},
+                                      {first_port, last_port}};
+    return give(host->inside.listen_any(where, how), out);
+  });
+}
+
 int weir_accept(weir_host* host, int64_t now, weir_socket listener, weir_socket* out) {
   return guarded(
       [&] { return give(host->inside.accept(instant::from_ns(now), id(listener)), out); });

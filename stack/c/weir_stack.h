@@ -23,7 +23,7 @@ extern "C" {
 
 /* Of this header. It grows by one when something is added; what was there stays as it was, and the
  * library's name (libweir_stack_c.so.1) changes where that cannot be. */
-#define WEIR_STACK_VERSION 1
+#define WEIR_STACK_VERSION 2
 /* Of the library. At least WEIR_STACK_VERSION: all that the header declares is there. */
 WEIR_STACK_API uint32_t weir_stack_version(void);
 
@@ -89,6 +89,15 @@ WEIR_STACK_API int weir_host_next_event(weir_host* host, weir_event* out);
 /* TCP. Port 0 takes a free one. */
 WEIR_STACK_API int weir_listen(weir_host* host, const weir_address* local, uint32_t backlog,
                                weir_socket* out);
+/* Listens for others' addresses, a gateway's way: whoever connects to an address of the network
+ * (whose port does not count) at one of the ports meets this host, and weir_local_address() of what
+ * is accepted is the one that was meant. A prefix length of 0: all addresses of the family. Listeners
+ * of weir_listen() go first, then the longer prefix, then the fewer ports. Packets to the network are
+ * taken from now on, after the listener's end too. -EADDRINUSE: the same network and a port in
+ * common, neither range within the other; -EINVAL: port 0, no port, a prefix too long. Since 2. */
+WEIR_STACK_API int weir_listen_any(weir_host* host, const weir_address* network,
+                                   uint8_t prefix_length, uint16_t first_port, uint16_t last_port,
+                                   uint32_t backlog, weir_socket* out);
 WEIR_STACK_API int weir_accept(weir_host* host, int64_t now, weir_socket listener,
                                weir_socket* out);
 /* WEIR_CONNECTED or WEIR_FAILED follows. `local` may be null. */

@@ -182,6 +182,7 @@ class world {
       case 21: lend(h, in); break;
       case 22: give_back(h, in); break;
       case 23: send_kept(h, in); break;
+      case 24: listen_any(h, in); break;
       default: deliver(h, 1 + in.number8() % 16u); break;
     }
     if ((what & 64) == 0)
@@ -198,6 +199,23 @@ class world {
     auto made = hosts_[h]->listen({where, static_cast<std::uint16_t>(in.number8() % 4)}, o);
     if (!made) return;
     claim((bits & 128) == 0, "nobody listens on another's address");
+    keep(h, *made, true);
+  }
+
+  // For a network that the other host lies in, or for all of a family, and any range of ports.
+  void listen_any(std::size_t h, input& in) {
+    auto bits = in.number8();
+    stack::listen_options o;
+    o.backlog = bits & 3;
+    o.syn_backlog = bits >> 2 & 3;
+    auto network = address((bits & 16) != 0 ? h ^ 1 : h, (bits & 32) != 0);
+    auto length = (bits & 64) != 0 ? 0 : network.is_v4() ? 32 - (bits >> 7) : 128 - (bits >> 7);
+    auto first = static_cast<std::uint16_t>(in.number8() % 5);
+    auto last = static_cast<std::uint16_t>(in.number8() % 5);
+    auto made = hosts_[h]->listen_any({{network, static_cast<std::uint8_t>(length)}, {first, last}},
+                                      o);
+    if (!made) return;
+    claim(first != 0 && first <= last, "nobody listens on port 0, or on none");
     keep(h, *made, true);
   }
 
