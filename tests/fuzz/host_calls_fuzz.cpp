@@ -212,8 +212,8 @@ class world {
     auto length = (bits & 64) != 0 ? 0 : network.is_v4() ? 32 - (bits >> 7) : 128 - (bits >> 7);
     auto first = static_cast<std::uint16_t>(in.number8() % 5);
     auto last = static_cast<std::uint16_t>(in.number8() % 5);
-    auto made = hosts_[h]->listen_any({{network, static_cast<std::uint8_t>(length)}, {first, last}},
-                                      o);
+    auto made =
+        hosts_[h]->listen_any({{network, static_cast<std::uint8_t>(length)}, {first, last}}, o);
     if (!made) return;
     claim(first != 0 && first <= last, "nobody listens on port 0, or on none");
     keep(h, *made, true);

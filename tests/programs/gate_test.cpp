@@ -557,8 +557,7 @@ s.sendall(b'by IPv6'); print(s.recv(99))
 )",
                              {host_v6, server.tcp_port}, {"--dhcp"});
   CAPTURE(done.err);
-  CHECK(done.out ==
-        "flags 0xc0\n2 7 fd77:6569:7200::100 fd77:6569:7200::3\n7 7\nb'by IPv6'\n");
+  CHECK(done.out == "flags 0xc0\n2 7 fd77:6569:7200::100 fd77:6569:7200::3\n7 7\nb'by IPv6'\n");
   CHECK(done.code == 0);
 }
 
@@ -933,7 +932,7 @@ TEST_CASE("gate_keeps_little_for_flows_that_are_idle") {
   rlimit files{19'900, 19'900};
   ::setrlimit(RLIMIT_NOFILE, &files);
   echo_server server(host_v4);
-  const auto idle = [&](const char* script, const std::string& port) {
+  const auto idle = [&](const std::string& script, const std::string& port) {
     const auto done = in_guest(script, {host_v4, port});
     CAPTURE(done.err);
     REQUIRE(done.code == 0);
@@ -943,16 +942,19 @@ TEST_CASE("gate_keeps_little_for_flows_that_are_idle") {
 def resident():
     return int(open('/proc/%d/statm' % os.getppid()).read().split()[1]) * os.sysconf('SC_PAGESIZE')
 )";
-  // What a flow of each kind takes when nothing is said on it.
-  CHECK(idle((resident + R"(
+  // What a flow of each kind takes when nothing is said on it. Asio keeps more of a descriptor.
+  const bool on_uring = built_in("uring") && usable("uring");
+  CHECK(idle(resident + R"(
 one = tcp(sys.argv[1], int(sys.argv[2]))
 before = resident()
-streams = [tcp(sys.argv[1], int(sys.argv[2])) for i in range(8000)]
+streams = []
+while len(streams) < 8000:
+    streams.append(tcp(sys.argv[1], int(sys.argv[2])))
+    if len(streams) % 1000 == 0: print(len(streams), file=sys.stderr, flush=True)
 print((resident() - before) / 8000)
-)")
-                 .c_str(),
-             server.tcp_port) < 3200);
-  CHECK(idle((resident + R"(
+)",
+             server.tcp_port) < (on_uring ? 2048 : 2800));
+  CHECK(idle(resident + R"(
 before = resident()
 flows = [udp(sys.argv[1], int(sys.argv[2])) for i in range(1000)]
 for s in flows:
@@ -960,8 +962,7 @@ for s in flows:
 # Pages go after a second of silence; the test's own limit ends what keeps them.
 while resident() - before > 1000 * 6000: time.sleep(0.05)
 print((resident() - before) / 1000)
-)")
-                 .c_str(),
+)",
              server.udp_port) < 6000);
 }
 #endif

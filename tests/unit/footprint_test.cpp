@@ -4,9 +4,16 @@
 #include <doctest/doctest.h>
 #include <malloc.h>
 
+#include <array>
+#include <cstddef>
+
+#include "core/two_ways.hpp"
 #include "host/impl.hpp"
 #include "services/services.hpp"
 #include "transport/stack/stack_transport.hpp"
+#if WEIR_WITH_URING
+#include "transport/uring/uring_socket.hpp"
+#endif
 
 namespace weir::detail {
 struct stack_transport_probe {
@@ -24,6 +31,24 @@ constexpr std::size_t table_bytes = 4 * 8;
 constexpr std::size_t allocator_bytes = 8;
 constexpr std::size_t connection_bytes = weir::stack::slab<weir::stack::tcp_socket>::bytes_each;
 constexpr std::size_t socket_bytes = weir::detail::stack_transport_probe::socket_bytes;
+#if WEIR_WITH_URING
+constexpr std::size_t kernel_socket_bytes = sizeof(weir::detail::uring_stream);
+#else
+constexpr std::size_t kernel_socket_bytes = 0;
+#endif
+
+/// Of a coroutine that has not begun.
+template <class T>
+std::size_t frame_bytes_of(weir::task<T> coroutine) {
+  auto frame = coroutine.release();
+  const auto bytes = ::malloc_usable_size(frame.address());
+  frame.destroy();
+  return bytes;
+}
+
+struct deaf final : weir::detail::relay_told {
+  void relay_over(const weir::relay_result&, void*) noexcept override {}
+};
 
 // How a frame is laid out is the compiler's affair: without optimization, and under a sanitizer, it
 // keeps more.
@@ -41,9 +66,7 @@ constexpr std::size_t socket_bytes = weir::detail::stack_transport_probe::socket
 }  // namespace
 
 TEST_CASE("idle echo session on the stack fits a kilobyte, its coroutine frame included") {
-  auto frame = services::echo(weir::tcp_stream(), {}).release();
-  const auto frame_bytes = ::malloc_usable_size(frame.address());
-  frame.destroy();
+  const auto frame_bytes = frame_bytes_of(services::echo(weir::tcp_stream(), {}));
   CAPTURE(frame_bytes);
   CAPTURE(connection_bytes);
   CAPTURE(socket_bytes);
@@ -51,6 +74,27 @@ TEST_CASE("idle echo session on the stack fits a kilobyte, its coroutine frame i
   CHECK(connection_bytes + socket_bytes + frame_bytes + allocator_bytes + table_bytes <= kilobyte);
 #else
   CHECK(connection_bytes + socket_bytes + allocator_bytes + table_bytes <= kilobyte * 2 / 3);
+#endif
+}
+
+TEST_CASE("idle flow of a gateway fits two kilobytes: a stream on each side, and their relay") {
+  using weir::detail::direction;
+  alignas(direction) std::array<std::byte, sizeof(direction)> nothing;  // it is not looked at yet
+  deaf told;
+  const auto relay = frame_bytes_of(
+      weir::detail::carry_both_ways(weir::any_stream(), weir::any_stream(), {}, told, nullptr));
+  const auto other_way =
+      frame_bytes_of(weir::detail::carry_one_way(reinterpret_cast<direction&>(nothing)));
+  CAPTURE(relay);
+  CAPTURE(other_way);
+  CAPTURE(connection_bytes);
+  CAPTURE(socket_bytes);
+  CAPTURE(kernel_socket_bytes);
+#if !defined(WEIR_FRAMES_VARY)
+  CHECK(relay + other_way <= 960);
+  CHECK(connection_bytes + socket_bytes + kernel_socket_bytes + relay + other_way +
+            4 * allocator_bytes + table_bytes <=
+        2 * kilobyte - 64);
 #endif
 }
 

@@ -40,8 +40,7 @@ struct gateway_and_guest {
 
   static weir_host* made(const char* address, packets& out) {
     const std::uint8_t secret[32] = {7};
-    const weir_host_options options = {
-        sizeof options, &address, 1, secret, put, &out, 0, 0, 0};
+    const weir_host_options options = {sizeof options, &address, 1, secret, put, &out, 0, 0, 0};
     int error = 0;
     auto* host = weir_host_new(&options, &error);
     REQUIRE(error == 0);

@@ -27,6 +27,8 @@ class flow_log {
   flow_log(const flow_log&) = delete;
   flow_log& operator=(const flow_log&) = delete;
 
+  /// Whether lines are written at all.
+  bool wanted() const { return file_ != nullptr; }
   void over(const flow_line& flow, instant now, std::string_view how);
 
  private:

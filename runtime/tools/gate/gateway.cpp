@@ -74,11 +74,7 @@ std::string words_of(std::error_code why) {
 }
 
 gateway::gateway(shard& here, const gateway_options& options, guest_device device, flow_log& log)
-    : here_(here),
-      options_(options),
-      log_(log),
-      streams_(here, {.max = options.max_flows}),
-      others_(here) {
+    : here_(here), options_(options), log_(log), streams_(here), others_(here) {
   offer_network(std::move(device));
 }
 
@@ -142,8 +138,7 @@ endpoint gateway::guest_at(ip_family family, std::uint16_t port) const {
 void gateway::open() {
   for (const auto& each : options_.publish) open_port(each);
   if (!options_.api_socket.empty())
-    others_.spawn(
-        serve_api(here_.listen(unix_endpoint(options_.api_socket), {.mode = 0600})));
+    others_.spawn(serve_api(here_.listen(unix_endpoint(options_.api_socket), {.mode = 0600})));
   listen_options asking;
   asking.syn_backlog = options_.max_flows;
   asking.ask = true;
@@ -175,24 +170,43 @@ task<> gateway::accept_requests(tcp_listener listener) {
   for (;;) {
     auto asked = co_await listener.accept_request();
     if (!asked) break;
-    streams_.spawn(carry(std::move(*asked)));
+    if (flows_ < options_.max_flows) streams_.spawn(begin(std::move(*asked), place(flows_)));
   }
 }
 
-// What is needed until both sides are connected is a task of its own, which goes before the bytes
-// flow: a flow that is idle costs little.
-task<> gateway::carry(connection_request asked) {
+// What is needed until both sides are connected goes before the bytes flow: a flow that is idle
+// costs little.
+task<> gateway::begin(connection_request asked, place own) {
   flow_line line{"tcp", asked.source(), asked.destination(), here_.now()};
   tcp_stream inside, outside;
   const bool both = co_await connect_both(std::move(asked), line, inside, outside);
   if (!both) co_return;
-  const bool names = options_.policy.is_resolver(line.to) && options_.policy.has_names();
-  auto carrying = names ? carry_answers(std::move(inside), std::move(outside))
-                        : relay(std::move(inside), std::move(outside));
-  auto carried = co_await std::move(carrying);
+  if (!options_.policy.is_resolver(line.to) || !options_.policy.has_names())
+    co_return carry(std::move(inside), std::move(outside), line, std::move(own));
+  auto carried = co_await carry_answers(std::move(inside), std::move(outside));
   line.out = carried.a_to_b;
   line.in = carried.b_to_a;
   log_.over(line, here_.now(), words_of(carried.ec));
+}
+
+/// Until both ends: no coroutine waits for that, and the line is kept only where it will be
+/// written.
+void gateway::carry(tcp_stream inside, tcp_stream outside, const flow_line& line, place own) {
+  auto kept = log_.wanted() ? std::make_unique<flow_line>(line) : nullptr;
+  if (!streams_.spawn(
+          detail::carry_both_ways(std::move(inside), std::move(outside), {}, *this, kept.get())))
+    return;
+  kept.release();  // relay_over()'s
+  own.pass_on();
+}
+
+void gateway::relay_over(const relay_result& result, void* note) noexcept {
+  const std::unique_ptr<flow_line> line(static_cast<flow_line*>(note));
+  --flows_;
+  if (line == nullptr) return;
+  line->out = result.a_to_b;
+  line->in = result.b_to_a;
+  log_.over(*line, here_.now(), words_of(result.ec));
 }
 
 /// False: the guest was told, and a line written.
@@ -252,22 +266,18 @@ task<> gateway::publish_tcp(tcp_listener listener, published how) {
   for (;;) {
     auto client = co_await listener.accept();
     if (!client) break;
-    streams_.spawn(carry_inwards(std::move(*client), how));
+    if (flows_ < options_.max_flows)
+      streams_.spawn(begin_inwards(std::move(*client), how, place(flows_)));
   }
 }
 
-task<> gateway::carry_inwards(tcp_stream outside, published how) {
+task<> gateway::begin_inwards(tcp_stream outside, published how, place own) {
   const auto to = guest_at(how.outside.address.family(), how.inside);
-  flow_line line{"tcp", outside.remote_endpoint(), to, here_.now()};
+  const flow_line line{"tcp", outside.remote_endpoint(), to, here_.now()};
   auto inside = co_await here_.connect(to, {.network = network_name}).nothrow();
-  if (!inside) {
-    outside.abort();
-    co_return log_.over(line, here_.now(), words_of(inside.error()));
-  }
-  auto carried = co_await relay(std::move(*inside), std::move(outside));
-  line.out = carried.a_to_b;
-  line.in = carried.b_to_a;
-  log_.over(line, here_.now(), words_of(carried.ec));
+  if (inside) co_return carry(std::move(*inside), std::move(outside), line, std::move(own));
+  outside.abort();
+  log_.over(line, here_.now(), words_of(inside.error()));
 }
 
 }  // namespace weir::gate

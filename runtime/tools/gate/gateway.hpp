@@ -9,8 +9,10 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/two_ways.hpp"
 #include "link/ethernet_link.hpp"
 #include "tools/gate/flow_log.hpp"
 #include "tools/gate/guest.hpp"
@@ -37,7 +39,7 @@ struct gateway_options {
   std::string api_socket;                  ///< the path of slirp4netns's; empty: none
 };
 
-class gateway final : private published_ports {
+class gateway final : private published_ports, private detail::relay_told {
  public:
   static constexpr const char* network_name = "guest";
 
@@ -50,8 +52,24 @@ class gateway final : private published_ports {
   task<> close(duration linger);
 
  private:
+  /// One of the TCP connections that there may be, from the first word of it until it is over.
+  class place {
+   public:
+    explicit place(std::uint32_t& taken) : taken_(&taken) { ++*taken_; }
+    place(place&& other) noexcept : taken_(std::exchange(other.taken_, nullptr)) {}
+    place& operator=(place&&) = delete;
+    ~place() {
+      if (taken_ != nullptr) --*taken_;
+    }
+    /// Whoever gives it back is somebody else from now on.
+    void pass_on() { taken_ = nullptr; }
+
+   private:
+    std::uint32_t* taken_;
+  };
+
   task<> accept_requests(tcp_listener listener);
-  task<> carry(connection_request asked);
+  task<> begin(connection_request asked, place own);
   task<bool> connect_both(connection_request asked, flow_line& line, tcp_stream& inside,
                           tcp_stream& outside);
   task<std::error_code> leave(endpoint to, tcp_stream& outside);
@@ -63,7 +81,9 @@ class gateway final : private published_ports {
   task<> accept_echoes(udp_flow_listener listener);
   task<> carry_echoes(udp_socket inside);
   task<> publish_tcp(tcp_listener listener, published how);
-  task<> carry_inwards(tcp_stream outside, published how);
+  task<> begin_inwards(tcp_stream outside, published how, place own);
+  void carry(tcp_stream inside, tcp_stream outside, const flow_line& line, place own);
+  void relay_over(const relay_result& result, void* note) noexcept override;
   task<> publish_udp(udp_socket outside, published how);
 
   /// A published port, and who listens on it.
@@ -93,6 +113,7 @@ class gateway final : private published_ports {
   const gateway_options& options_;
   flow_log& log_;
   name_book names_;
+  std::uint32_t flows_ = 0;  // TCP connections, also those that are not there yet
   scope streams_, others_;
   std::map<std::uint64_t, std::unique_ptr<open_one>> ports_;  // by id
   std::vector<std::unique_ptr<open_one>> ending_;             // taken back, not free yet

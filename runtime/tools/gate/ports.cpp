@@ -20,8 +20,7 @@ std::uint64_t gateway::open_port(const published& how) {
     throw io_error(make_error_code(error::limit_exceeded), "published ports");
   auto made = std::make_unique<open_one>(here_, how);
   if (how.udp)
-    made->tasks.spawn(
-        publish_udp(here_.bind_udp(how.outside, {.allow_wildcard = true}), how));
+    made->tasks.spawn(publish_udp(here_.bind_udp(how.outside, {.allow_wildcard = true}), how));
   else
     made->tasks.spawn(publish_tcp(here_.listen(how.outside, {.allow_wildcard = true}), how));
   ports_.emplace(++last_port_, std::move(made));

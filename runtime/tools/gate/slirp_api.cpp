@@ -11,8 +11,8 @@ namespace {
 using nlohmann::json;
 
 std::string failed(const std::string& why) {
-  return json{{"error", {{"desc", "bad request: " + why}}}}.dump(
-      -1, ' ', true, json::error_handler_t::replace);
+  return json{{"error", {{"desc", "bad request: " + why}}}}.dump(-1, ' ', true,
+                                                                 json::error_handler_t::replace);
 }
 
 std::string returned(json value) { return json{{"return", std::move(value)}}.dump(); }
