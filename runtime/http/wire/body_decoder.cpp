@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
+#include <cstring>
 
 namespace weir::http::wire {
 namespace {
@@ -46,18 +48,21 @@ bool is_field_value(std::string_view text) {
 }
 
 bool parse_fields(std::string_view lines, std::vector<field>& into) {
-  while (!lines.empty()) {
-    const auto end = lines.find("\r\n");
-    const auto line = lines.substr(0, end);
-    lines.remove_prefix(end + 2);
-    const auto colon = line.find(':');
-    if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) return false;
-    auto value = line.substr(colon + 1);
-    const auto first = value.find_first_not_of(" \t");
-    value = first == std::string_view::npos
-                ? std::string_view()
-                : value.substr(first, value.find_last_not_of(" \t") - first + 1);
-    into.push_back({line.substr(0, colon), value});
+  assert(lines.empty() || lines.ends_with("\r\n"));  // so no search below goes beyond the end
+  const auto blank = [](char c) { return c == ' ' || c == '\t'; };
+  const char *at = lines.data(), *const end = at + lines.size();
+  while (at != end) {
+    const char* const name = at;
+    while (token_characters[static_cast<unsigned char>(*at)]) ++at;
+    if (at == name || *at != ':') return false;
+    const std::string_view word(name, static_cast<std::size_t>(at - name));
+    const char* value = at + 1;
+    const char* line_end =
+        static_cast<const char*>(std::memchr(value, '\r', static_cast<std::size_t>(end - value)));
+    at = line_end + 2;
+    while (blank(*value)) ++value;
+    while (line_end != value && blank(line_end[-1])) --line_end;
+    into.push_back({word, {value, static_cast<std::size_t>(line_end - value)}});
   }
   return true;
 }

@@ -66,8 +66,8 @@ class body_decoder {
   std::vector<field> trailers_;
 };
 
-/// Splits "Name: value" lines. False: a name that is no token (RFC 9110 5.6.2), a line without a
-/// colon.
+/// Splits "Name: value" lines, as head_splitter gives them: each ends at CR LF, and there is no
+/// other CR in it. False: a name that is no token (RFC 9110 5.6.2), a line without a colon.
 bool parse_fields(std::string_view lines, std::vector<field>& into);
 /// RFC 9110 5.6.2.
 bool is_token(std::string_view text);

@@ -1,7 +1,6 @@
 // The words of HTTP (weir/http/message.hpp).
 #include "weir/http/message.hpp"
 
-#include <algorithm>
 #include <array>
 
 namespace weir::http {
@@ -18,8 +17,10 @@ std::string_view name(method what) {
 }
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](char x, char y) { return lower(x) == lower(y); });
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return false;
+  return true;
 }
 
 const field* find_field(std::span<const field> fields, std::string_view name) {

@@ -25,9 +25,12 @@ bool is_bracketed_character(char c) {
 }
 
 bool is_port(std::string_view text) {
-  if (text.size() > 5 || !std::all_of(text.begin(), text.end(), is_digit)) return false;
+  if (text.size() > 5) return false;
   unsigned value = 0;
-  for (const char c : text) value = value * 10 + static_cast<unsigned>(c - '0');
+  for (const char c : text) {
+    if (!is_digit(c)) return false;
+    value = value * 10 + static_cast<unsigned>(c - '0');
+  }
   return value <= 65535;
 }
 
@@ -50,11 +53,10 @@ bool is_host(std::string_view text) {
       return false;
     port = text.substr(end + 1);
   } else {
-    const auto colon = std::min(text.find(':'), text.size());
-    if (colon == 0 || !std::all_of(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(colon),
-                                   is_name_character))
-      return false;
-    port = text.substr(colon);
+    std::size_t end = 0;
+    while (end < text.size() && is_name_character(text[end])) ++end;
+    if (end == 0) return false;
+    port = text.substr(end);
   }
   return port.empty() || (port.front() == ':' && is_port(port.substr(1)));
 }
