@@ -24,6 +24,7 @@ TEST_CASE("the_date_is_in_the_form_that_the_rfc_gives") {
   date_cache date;
   CHECK(date.at(some_time) == "Sun, 06 Nov 1994 08:49:37 GMT");
   CHECK(date.at(some_time + 1) == "Sun, 06 Nov 1994 08:49:38 GMT");
+  CHECK(date.fields_at(some_time) == "Server: weir\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
 }
 
 TEST_CASE("an_answer_has_its_head_and_body") {

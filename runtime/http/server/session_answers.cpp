@@ -60,16 +60,19 @@ void session::write_head(response& with, std::optional<std::uint64_t> length, bo
   chunked_ = has_body && !length && head.minor_version >= 1;
   if (has_body && !length && !chunked_) keep_alive_ = false;
   const auto reason = reason_phrase(status);
-  const auto date = here_.date.at(here_.wall_clock());
+  const auto common = here_.date.fields_at(here_.wall_clock());
   // Of everything that is no field of the handler's.
   constexpr std::size_t own = 256;
-  auto bound = own + reason.size() + date.size();
+  auto bound = own + reason.size() + common.size();
   for (const auto& [name, value] : with.fields()) bound += name.size() + value.size() + 4;
   const auto from = out_.size();
   out_.resize(from + bound);
   lines to(out_.data() + from);
-  to << "HTTP/1.1 " << static_cast<std::uint64_t>(status) << " " << reason
-     << "\r\nServer: weir\r\nDate: " << date << "\r\n";
+  if (status == 200)
+    to << "HTTP/1.1 200 OK\r\n";
+  else
+    to << "HTTP/1.1 " << static_cast<std::uint64_t>(status) << " " << reason << "\r\n";
+  to << common;
   for (const auto& [name, value] : with.fields()) to << name << ": " << value << "\r\n";
   if (by_length) to << "Content-Length: " << *length << "\r\n";
   if (chunked_) to << "Transfer-Encoding: chunked\r\n";
@@ -228,9 +231,9 @@ task<> session::refuse(int status) {
   keep_alive_ = false;
   auto with = plain_status(status);
   fmt::format_to(std::back_inserter(out_),
-                 "HTTP/1.1 {} {}\r\nServer: weir\r\nDate: {}\r\nContent-Type: text/plain\r\n"
+                 "HTTP/1.1 {} {}\r\n{}Content-Type: text/plain\r\n"
                  "Content-Length: {}\r\nConnection: close\r\n\r\n",
-                 status, reason_phrase(status), here_.date.at(here_.wall_clock()),
+                 status, reason_phrase(status), here_.date.fields_at(here_.wall_clock()),
                  std::get<std::string>(with.body()).size());
   out_ += std::get<std::string>(with.body());
   body_sent_ = std::get<std::string>(with.body()).size();

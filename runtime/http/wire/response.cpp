@@ -13,6 +13,12 @@
 namespace weir::http::wire {
 
 std::string_view date_cache::at(std::int64_t now) {
+  constexpr std::size_t before = std::string_view("Server: weir\r\nDate: ").size();
+  auto text = fields_at(now).substr(before);
+  return text.substr(0, text.size() - 2);
+}
+
+std::string_view date_cache::fields_at(std::int64_t now) {
   if (now == written_) return text_;
   static constexpr std::array days = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
   static constexpr std::array months = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
@@ -21,7 +27,8 @@ std::string_view date_cache::at(std::int64_t now) {
   tm parts{};
   gmtime_r(&seconds, &parts);
   text_.clear();
-  fmt::format_to(std::back_inserter(text_), "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
+  fmt::format_to(std::back_inserter(text_),
+                 "Server: weir\r\nDate: {}, {:02} {} {:04} {:02}:{:02}:{:02} GMT\r\n",
                  days[static_cast<std::size_t>(parts.tm_wday)], parts.tm_mday,
                  months[static_cast<std::size_t>(parts.tm_mon)], parts.tm_year + 1900,
                  parts.tm_hour, parts.tm_min, parts.tm_sec);
@@ -32,11 +39,9 @@ std::string_view date_cache::at(std::int64_t now) {
 void response_writer::add_head(const response& what, std::int64_t now) {
   auto from = text_.size();
   auto out = std::back_inserter(text_);
-  fmt::format_to(
-      out,
-      "HTTP/1.1 {} {}\r\nServer: weir\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n",
-      what.status, reason_phrase(what.status), date_.at(now), what.content_type,
-      what.body.empty() ? what.content_length : what.body.size());
+  fmt::format_to(out, "HTTP/1.1 {} {}\r\n{}Content-Type: {}\r\nContent-Length: {}\r\n", what.status,
+                 reason_phrase(what.status), date_.fields_at(now), what.content_type,
+                 what.body.empty() ? what.content_length : what.body.size());
   if (!what.location.empty()) fmt::format_to(out, "Location: {}\r\n", what.location);
   text_ += what.fields;
   if (what.status == 405) text_ += "Allow: GET, HEAD\r\n";  // RFC 9110 15.5.6

@@ -11,11 +11,13 @@
 
 namespace weir::http::wire {
 
-/// The Date field's value, written anew once a second (RFC 9110 5.6.7, IMF-fixdate).
+/// The Date field, written anew once a second (RFC 9110 5.6.7, IMF-fixdate).
 class date_cache {
  public:
-  /// `now` is seconds since 1970.
+  /// Its value. `now` is seconds since 1970.
   std::string_view at(std::int64_t now);
+  /// The fields that all answers begin with, whole lines: Server and Date.
+  std::string_view fields_at(std::int64_t now);
 
  private:
   std::int64_t written_ = -1;
