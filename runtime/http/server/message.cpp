@@ -31,7 +31,9 @@ int hex_digit(char c) {
 bool is_framing_field(std::string_view name) {
   static constexpr std::array<std::string_view, 5> own = {"content-length", "transfer-encoding",
                                                           "connection", "date", "trailer"};
-  return std::any_of(own.begin(), own.end(), [&](auto o) { return equals_ignoring_case(name, o); });
+  return std::any_of(own.begin(), own.end(), [&](auto o) {
+    return name.size() == o.size() && equals_ignoring_case(name, o);
+  });
 }
 
 response with_type(std::string_view type, std::string body) {
@@ -126,6 +128,7 @@ response& response::field(std::string_view name, std::string_view value) {
     throw std::invalid_argument("a header field with a character that it must not have");
   if (is_framing_field(name))
     throw std::invalid_argument(fmt::format("{} is the connection's own field", name));
+  if (fields_.capacity() == 0) fields_.reserve(4);  // as many as most answers have
   fields_.emplace_back(name, value);
   return *this;
 }

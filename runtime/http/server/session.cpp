@@ -44,7 +44,7 @@ session::session(any_stream& peer, server::state& here)
 task<bool> session::run(std::string& early) {
   auto what = next::request;
   while (what == next::request) {
-    const auto found = parser_.feed(unread_);
+    const auto found = unread_.empty() ? outcome::more : parser_.feed(unread_);
     if (found == outcome::head) {
       what = co_await one_request();
       continue;
