@@ -171,7 +171,7 @@ void check_network(const config::network_section& one, const config& settings,
     throw config_error(fmt::format("{}: [{}]: the name is taken; choose another", place, section));
   if (one.backend == "kernel") {
     for (const auto* key :
-         {".device", ".address", ".host_address", ".route", ".mtu", ".offload", ".queues"})
+         {".device", ".link", ".address", ".host_address", ".route", ".mtu", ".offload", ".queues"})
       if (const auto set = place_of(section + key); set != "default")
         throw config_error(fmt::format("{}: {}{}: has no meaning where {}.backend is 'kernel'", set,
                                        section, key, section));

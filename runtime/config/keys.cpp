@@ -321,8 +321,15 @@ void add_stack_keys(std::vector<key>& k, const std::string& section, Section of,
                     const effective_addresses& own, const effective_addresses& kernels) {
   k.push_back(text(section + ".device", "NAME", "",
                    "a device name of at most 15 characters, without '/', ':', '%' or spaces",
-                   "TUN device, created if absent", is_device_name,
+                   "TUN or TAP device, created if absent", is_device_name,
                    [of](auto& c) -> auto& { return of(c).device; }));
+  k.push_back(
+      choice(section + ".link",
+             choices<device_link>{{"auto", device_link::as_device},
+                                  {"ip", device_link::ip},
+                                  {"ethernet", device_link::ethernet}},
+             "what the device carries; auto: what it is, and IP packets where it is created",
+             [of](auto& c) -> auto& { return of(c).link; }));
   k.push_back(prefixes(
       section + ".address", "the stack's own address (repeatable)",
       [of](auto& c) -> auto& { return of(c).address; }, own));

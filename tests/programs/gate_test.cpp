@@ -146,6 +146,10 @@ TEST_CASE("gate_says_what_is_wrong_with_its_command_line") {
         row{{"run", "-p", "80", "--", "true"}, "must be PORT:PORT"},
         row{{"run", "--backend", "stack", "--", "true"}, "kernel sockets"},
         row{{"run", "--max-flows", "0", "--", "true"}, "from 1 to"},
+        row{{"run", "--network.guest.address", "10.7.0.2/24", "--network.guest.host_address",
+             "10.7.0.1/24", "--", "true"},
+            "[network.guest]: weir-gate's own network"},
+        row{{"run", "--tap", "--stack.link", "ip", "--", "true"}, "--tap and --dhcp need Ethernet"},
         row{{"attach"}, "--pid N or --netns"}, row{{"attach", "--pid", "0"}, "process's number"},
         row{{"attach", "--netns", "/no/such/file"}, "/no/such/file"}}) {
     std::vector<std::string> command = {WEIR_GATE};

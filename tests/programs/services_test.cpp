@@ -600,6 +600,19 @@ TEST_CASE("the_server_of_the_readme_serves") {
   CHECK(p.wait() == 0);
 }
 
+TEST_CASE("the_stack_makes_the_device_of_ethernet_that_it_is_told_to_have") {
+  if (!own_network() || !usable("stack")) return;
+  process p({services(), "--backend", "stack", "--echo", "198.18.0.2:7", "--stack.device", "tap8",
+             "--stack.link", "ethernet"});
+  (void)p.wait_line("listening echo ");
+  client c("198.18.0.2", 7);
+  exchange_bytes(c, some_bytes(100'000));
+  const auto device = run({"/usr/bin/env", "ip", "link", "show", "tap8"});
+  CHECK(device.out.find("link/ether") != std::string::npos);
+  p.signal(SIGTERM);
+  CHECK(p.wait() == 0);
+}
+
 TEST_CASE("the_stack_joins_a_tap_device_and_speaks_ethernet") {
   if (!own_network() || !usable("stack")) return;
   for (const auto& words : {std::vector<std::string>{"tuntap", "add", "dev", "tap7", "mode", "tap"},
@@ -623,6 +636,9 @@ TEST_CASE("the_stack_joins_a_tap_device_and_speaks_ethernet") {
   CHECK(known.out.find("198.18.0.2 lladdr 02:77:c6:12:00:02") != std::string::npos);
   p.signal(SIGTERM);
   CHECK(p.wait() == 0);
+  auto wrong = on_tap;
+  wrong.insert(wrong.end(), {"--stack.link", "ip"});
+  expect_refusal(run(wrong), 2, "the device 'tap7' is there already and carries Ethernet frames");
   auto several = on_tap;
   several.insert(several.end(), {"--shards", "2", "--stack.queues", "1"});
   expect_refusal(run(several), 2, "which one shard can have");

@@ -283,6 +283,8 @@ TEST_CASE("a_network_that_cannot_be_is_told_where_and_why") {
   CHECK(said("[network.stack]\n") == "FILE:1: [network.stack]: the name is taken; choose another");
   CHECK(said("[network.out]\nbackend = \"kernel\"\nmtu = 1400\n") ==
         "FILE:3: network.out.mtu: has no meaning where network.out.backend is 'kernel'");
+  CHECK(said("[network.out]\nbackend = \"kernel\"\nlink = \"ip\"\n") ==
+        "FILE:3: network.out.link: has no meaning where network.out.backend is 'kernel'");
   CHECK(said("backend = \"lam\"\n[network.lan]\naddress = [\"10.7.0.2/24\"]\n"
              "host_address = [\"10.7.0.1/24\"]\n") ==
         "FILE:1: backend = 'lam': must be uring, asio, stack, sim or auto, or the name of a "
@@ -661,4 +663,20 @@ TEST_CASE("no_two_keys_share_a_spelling") {
     CHECK(variables.insert(k.environment()).second);
     CHECK_FALSE(k.help.empty());
   }
+}
+
+TEST_CASE("what_a_device_carries_is_a_choice_of_each_stack") {
+  CHECK(parse({}).stack.link == device_link::as_device);
+  CHECK(parse({"--stack.link", "auto"}).stack.link == device_link::as_device);
+  CHECK(parse({"--stack.link", "ip"}).stack.link == device_link::ip);
+  CHECK(parse({"--stack.link", "ethernet"}).stack.link == device_link::ethernet);
+  CHECK(error_of({"--stack.link", "tap"}) ==
+        "command line: stack.link = 'tap': must be auto, ip or ethernet");
+  temporary_file file(
+      "[network.lan]\nlink = \"ethernet\"\naddress = [\"10.7.0.2/24\"]\n"
+      "host_address = [\"10.7.0.1/24\"]\n");
+  const auto settings = parse({"--config", file.path});
+  CHECK(settings.stack.link == device_link::as_device);
+  REQUIRE(settings.networks.size() == 1);
+  CHECK(settings.networks[0].stack.link == device_link::ethernet);
 }

@@ -26,6 +26,9 @@ class config_error : public std::runtime_error {
 };
 
 enum class placement : std::uint8_t { inline_, dedicated };
+/// What a device of the stack's carries: what it is (a new one: IP packets), IP packets or Ethernet
+/// frames.
+enum class device_link : std::uint8_t { as_device, ip, ethernet };
 
 struct config {
   std::string backend = "auto";  ///< uring, asio, stack, sim, auto; or a network's name
@@ -65,6 +68,7 @@ struct config {
     unsigned queues = 0;  ///< 0 = as many as shards
     weir::placement placement = placement::inline_;
     bool private_net = false;
+    device_link link = device_link::as_device;
   } stack;
 
   /// [network.NAME]: a network beside the back end's own. listen(), connect() and the like take it

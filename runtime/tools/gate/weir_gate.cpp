@@ -159,7 +159,7 @@ std::vector<std::string> spelled_out(int argc, char** argv, int end) {
 
 guest_network usual_network(const config& settings, const asked& what) {
   guest_network out;
-  out.ethernet = what.ethernet || what.dhcp;
+  out.ethernet = what.ethernet || what.dhcp || settings.stack.link == device_link::ethernet;
   out.asks = what.dhcp;
   out.device = settings.stack.device;
   out.mtu = settings.stack.mtu;
@@ -293,6 +293,14 @@ config parsed(asked& what, int argc, char** argv, int end) {
   auto settings = parser.parse_or_exit(static_cast<int>(pointers.size()), pointers.data());
   if (settings.backend == "stack" || settings.backend == "sim")
     throw config_error("backend: weir-gate goes out by kernel sockets: uring, asio or auto");
+  for (const auto& each : settings.networks)
+    if (each.name == gateway::network_name)
+      throw config_error(fmt::format(
+          "[network.{}]: weir-gate's own network, on which its guest is, has that name; choose "
+          "another",
+          each.name));
+  if ((what.ethernet || what.dhcp) && settings.stack.link == device_link::ip)
+    throw config_error("stack.link = 'ip': --tap and --dhcp need Ethernet; leave one of them out");
   settings.shards = 1;
   settings.stack.placement = placement::inline_;
   std::vector<rule> in_order;

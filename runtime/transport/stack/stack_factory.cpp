@@ -70,6 +70,8 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
   stack::tun_options how;
   how.name = settings.stack.device;
   how.mtu = settings.stack.mtu;
+  const auto link = settings.stack.link;
+  if (link == device_link::ethernet) how.kind = stack::device_kind::ethernet;
   how.multi_queue = queues_of(settings) > 1;
   how.checksum_offload = how.segmentation_offload = settings.stack.offload;
   // Only the shard that makes the device gives it addresses; the later ones join it.
@@ -90,6 +92,12 @@ stack::tun_device open_queue(const config& settings, unsigned index) {
   std::string why;
   auto device = stack::tun_device::open(how, why);
   if (!device) throw config_error(fmt::format("stack.device = '{}': {}", how.name, why));
+  if (link != device_link::as_device && device->kind() != how.kind)
+    throw config_error(fmt::format(
+        "stack.link = '{}': the device '{}' is there already and carries {}; set stack.link = "
+        "'auto', or give another stack.device",
+        link == device_link::ip ? "ip" : "ethernet", how.name,
+        link == device_link::ip ? "Ethernet frames (TAP)" : "IP packets (TUN)"));
   return std::move(*device);
 }
 
