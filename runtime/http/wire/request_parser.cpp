@@ -2,9 +2,7 @@
 #include "http/wire/request_parser.hpp"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <optional>
 
 namespace weir::http::wire {
 namespace {
@@ -20,23 +18,6 @@ bool looks_like_a_method(std::string_view word) {
   });
 }
 
-/// Of most requests; llhttp knows the others.
-std::optional<method> common_method(std::string_view word) {
-  constexpr std::array common = {method::get,     method::head,  method::post,   method::put,
-                                 method::delete_, method::patch, method::options};
-  for (const auto m : common)
-    if (word == name(m)) return m;
-  return std::nullopt;
-}
-
-/// What a target in origin form consists of, here and in llhttp's eyes: visible characters, but for
-/// the mark of a fragment, which no client sends.
-constexpr std::array<bool, 256> target_characters = [] {
-  std::array<bool, 256> out{};
-  for (unsigned c = 0x21; c < 0x7f; ++c) out[c] = c != '#';
-  return out;
-}();
-
 /// Which of the fields that say how a request is to be read.
 enum class concern : std::uint8_t { none, host, expect, connection, length, coding };
 concern concern_of(std::string_view name) {
@@ -51,10 +32,6 @@ concern concern_of(std::string_view name) {
     case 17: return if_it_is("transfer-encoding", concern::coding);
     default: return concern::none;
   }
-}
-bool frames_a_body(const field& f) {
-  const bool may = f.name.size() == 14 || f.name.size() == 17;
-  return may && concern_of(f.name) != concern::none;
 }
 
 method method_of(std::uint8_t code) {
@@ -135,17 +112,10 @@ request_parser::outcome request_parser::feed_body(std::span<const std::byte>& by
 int request_parser::check_request_line() {
   auto& text = splitter_.text();
   const auto line = std::string_view(text).substr(0, text.size() - 2);  // without its CR LF
-  const auto first = line.find(' ');
+  const auto first = line.find(' '), last = line.rfind(' ');
   if (first == std::string_view::npos || first == 0) return bad_request;
-  const auto known = common_method(line.substr(0, first));
-  auto last = first + 1;
-  while (target_characters[static_cast<unsigned char>(text[last])]) ++last;  // to the CR at most
-  plain_ = known && text[first + 1] == '/' && text[last] == ' ';
-  if (!plain_) {
-    last = line.rfind(' ');
-    if (last == first || line.find(' ', first + 1) != last) return bad_request;
-    if (line.find('\t') != std::string_view::npos) return bad_request;
-  }
+  if (last == first || line.find(' ', first + 1) != last) return bad_request;
+  if (line.find('\t') != std::string_view::npos) return bad_request;
   const auto version = line.substr(last + 1);
   if (version.size() != 8 || !version.starts_with("HTTP/") || !is_digit(version[5]) ||
       version[6] != '.' || !is_digit(version[7]))
@@ -155,7 +125,6 @@ int request_parser::check_request_line() {
   // RFC 9110 2.5: a minor version that is not known yet is the highest that is. llhttp refuses it.
   if (version[7] > '1') text[last + 8] = '1';
   head_.minor_version = version[7] == '0' ? 0 : 1;
-  if (plain_) head_.method = *known;
   method_end_ = first;
   target_end_ = last;
   line_end_ = line.size();
@@ -175,12 +144,9 @@ int request_parser::ask_llhttp() {
   return 0;
 }
 
-/// llhttp is asked where it could refuse something: with a plain line and no field that frames a
-/// body it sees no more than was seen here (the tests hold it to that), at a thousand instructions.
 int request_parser::read_head() {
   const std::string_view text = splitter_.text();
-  if (!plain_)
-    if (const int status = ask_llhttp()) return status;
+  if (const int status = ask_llhttp()) return status;
   head_.method_name = text.substr(0, method_end_);
   head_.target = text.substr(method_end_ + 1, target_end_ - method_end_ - 1);
   const auto parts = parse_target(head_.target, head_.method);
@@ -189,8 +155,6 @@ int request_parser::read_head() {
   fields_.clear();
   if (!parse_fields(text.substr(line_end_ + 2), fields_)) return bad_request;
   head_.fields = fields_;
-  if (plain_ && std::any_of(fields_.begin(), fields_.end(), frames_a_body))
-    if (const int status = ask_llhttp()) return status;
   if (fields_.size() > limits_.fields) return 431;
   return read_fields();
 }

@@ -1,7 +1,6 @@
 // HTTP/1 requests out of bytes (RFC 9112): strict, and bounded in everything that a client can
-// send. llhttp judges the head, of which it sees one whole piece, after head_splitter found its end
-// and before anything of it is believed; a head in which it could find nothing is not shown to it.
-// No I/O and no answers. Where nginx refuses, so does this.
+// send. llhttp reads the head, of which it sees one whole piece, after head_splitter found its end
+// and before anything of it is believed. No I/O and no answers. Where nginx refuses, so does this.
 #pragma once
 
 #include <llhttp.h>
@@ -91,7 +90,6 @@ class request_parser {
   request_head head_;
   at at_ = at::between;
   bool begun_ = false;  // bytes of the next request have been asked for
-  bool plain_ = false;  // of the request line: there is nothing in it that llhttp could refuse
   // Of the request line: where its method, its target and itself end.
   std::size_t method_end_ = 0, target_end_ = 0, line_end_ = 0;
   int refusal_ = 0;
