@@ -2,6 +2,7 @@
 #include "run/signals.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
@@ -140,6 +141,10 @@ void stop_signals::put(unsigned char number) noexcept {
 
 int stop_signals::next() noexcept {
   unsigned char number = end;
+  // The thread sanitizer of g++ 12 keeps a signal until a read(2) returns, which waits for it here.
+  pollfd there{read_end_, POLLIN, 0};
+  while (::poll(&there, 1, -1) < 0 && errno == EINTR) {
+  }
   while (::read(read_end_, &number, 1) < 0 && errno == EINTR) {
   }
   if (number != end && number != SIGQUIT) ++given_;
