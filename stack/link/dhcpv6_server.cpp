@@ -23,8 +23,8 @@ std::string client_of(const wire::dhcpv6_query& query) {
   return {reinterpret_cast<const char*>(query.client_id.data()), query.client_id.size()};
 }
 
-wire::dhcpv6_answer::association nothing(std::uint32_t id, dhcpv6_status why) {
-  wire::dhcpv6_answer::association out;
+wire::dhcpv6_assignment nothing(std::uint32_t id, dhcpv6_status why) {
+  wire::dhcpv6_assignment out;
   out.id = id;
   out.status = why;
   return out;
@@ -232,15 +232,15 @@ bool dhcpv6_server::is_on_link(const wire::dhcpv6_association& asked) const {
                              [&](const ip_address& each) { return pool_.network.contains(each); });
 }
 
-wire::dhcpv6_answer::association dhcpv6_server::give(instant now, const std::string& client,
-                                                     std::uint32_t id, lease_table::lease& l) {
+wire::dhcpv6_assignment dhcpv6_server::give(instant now, const std::string& client,
+                                            std::uint32_t id, lease_table::lease& l) {
   leases_.give(now, l, client, pool_.valid);
   return assigned(id, l);
 }
 
-wire::dhcpv6_answer::association dhcpv6_server::assigned(std::uint32_t id,
-                                                         const lease_table::lease& l) const {
-  wire::dhcpv6_answer::association out;
+wire::dhcpv6_assignment dhcpv6_server::assigned(std::uint32_t id,
+                                                const lease_table::lease& l) const {
+  wire::dhcpv6_assignment out;
   out.id = id;
   out.addresses[0] = {address_of(l), static_cast<std::uint32_t>(pool_.preferred.count()),
                       static_cast<std::uint32_t>(pool_.valid.count())};

@@ -53,9 +53,9 @@ class dhcpv6_server {
   lease_table::lease* lease_of(const ip_address& address);
   ip_address address_of(const lease_table::lease& l) const;
   bool is_on_link(const wire::dhcpv6_association& asked) const;
-  wire::dhcpv6_answer::association give(instant now, const std::string& client, std::uint32_t id,
-                                        lease_table::lease& l);
-  wire::dhcpv6_answer::association assigned(std::uint32_t id, const lease_table::lease& l) const;
+  wire::dhcpv6_assignment give(instant now, const std::string& client, std::uint32_t id,
+                               lease_table::lease& l);
+  wire::dhcpv6_assignment assigned(std::uint32_t id, const lease_table::lease& l) const;
   wire::dhcpv6_answer reply(const wire::dhcpv6_query& query, wire::dhcpv6_type type) const;
 
   dhcpv6_pool pool_;

@@ -127,7 +127,7 @@ class writer {
   std::byte* at_;
 };
 
-void put_association(writer& out, const dhcpv6_answer::association& from) {
+void put_association(writer& out, const dhcpv6_assignment& from) {
   auto* const body = out.open(option::addresses);
   out.number32(from.id);
   // Asked for again after half of the time that the address is preferred, and of anybody after four

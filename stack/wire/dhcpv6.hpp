@@ -85,25 +85,26 @@ bool is_relayed_dhcpv6(std::span<const std::byte> bytes);
 inline constexpr std::size_t dhcpv6_card_id = 10;
 std::array<std::byte, dhcpv6_card_id> dhcpv6_id_of(const mac_address& mac);
 
-struct dhcpv6_answer {
+struct dhcpv6_assignment {
   struct address {
     ip_address value;
     std::uint32_t preferred_s = 0, valid_s = 0;  ///< 0: no longer to be used
   };
-  struct association {
-    std::uint32_t id = 0;
-    dhcpv6_status status = dhcpv6_status::success;  ///< written where it is another
-    std::array<address, most_dhcpv6_addresses + 1> addresses;
-    std::size_t count = 0;
-  };
 
+  std::uint32_t id = 0;                           ///< of the association
+  dhcpv6_status status = dhcpv6_status::success;  ///< written where it is another
+  std::array<address, most_dhcpv6_addresses + 1> addresses;
+  std::size_t count = 0;
+};
+
+struct dhcpv6_answer {
   dhcpv6_type type = dhcpv6_type::none;
   std::uint32_t transaction = 0;
   std::span<const std::byte> client_id;  ///< empty: none is written
   mac_address server;
   bool rapid_commit = false;
   std::optional<dhcpv6_status> status;  ///< of the message
-  std::optional<association> given;
+  std::optional<dhcpv6_assignment> given;
   std::array<dhcpv6_refusal, most_dhcpv6_refusals> others;
   std::size_t other_count = 0;
   /// As many as there are, at most most_dhcpv6_name_servers; valid during the emission.
