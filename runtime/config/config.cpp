@@ -1,8 +1,6 @@
-// What a configuration answers about itself: defaults of its lists, the number of shards, its form
-// as a file, and the checks that involve more than one key.
+// What a configuration answers about itself: defaults of its lists, its form as a file, and the
+// checks that involve more than one key.
 #include "weir/config.hpp"
-
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -78,14 +76,6 @@ std::vector<ip_prefix> config::stack_addresses() const {
 std::vector<ip_prefix> config::stack_host_addresses() const {
   if (!stack.host_address.empty()) return stack.host_address;
   return {{ip_address::v4({198, 18, 0, 1}), 24}};
-}
-
-unsigned config::shard_count() const {
-  if (shards != 0) return shards;
-  cpu_set_t usable;
-  CPU_ZERO(&usable);
-  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return 1;
-  return std::max(1u, static_cast<unsigned>(CPU_COUNT(&usable)));
 }
 
 std::string config::to_toml() const { return detail::to_toml(detail::keys(), *this); }

@@ -3,6 +3,7 @@
 // nowhere else.
 #include "weir/shard.hpp"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -81,6 +82,15 @@ struct posted : detail::message {
 };
 
 }  // namespace
+
+// Of the configuration, but asked by what shards do alike.
+unsigned config::shard_count() const {
+  if (shards != 0) return shards;
+  cpu_set_t usable;
+  CPU_ZERO(&usable);
+  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return 1;
+  return std::max(1u, static_cast<unsigned>(CPU_COUNT(&usable)));
+}
 
 struct poster::target {
   explicit target(weir::shard& s) : shard(&s) {}
