@@ -208,7 +208,8 @@ task<> watch(two_ways& of, relay_limits limits) {
   for (;;) {
     const auto due = std::min(of.moved + std::max(limits.idle, duration(0)), last);
     if (due <= here.now()) co_return of.over(timeout_error());
-    co_await sleep_for(due - here.now());
+    const auto slept = co_await sleep_for(due - here.now()).nothrow();
+    if (slept) co_return;  // the relay is over
   }
 }
 

@@ -71,6 +71,17 @@ struct relay_carries_both_ways_and_keeps_a_half_close {
 };
 CONFORMANCE(relay_carries_both_ways_and_keeps_a_half_close);
 
+struct relay_within_its_limits_ends_without_an_error {
+  static task<> subject(side& s) {
+    auto done = co_await relay_one(s, {.idle = 1min, .total = 1min});
+    CHECK_FALSE(done.ec);
+    CHECK(done.a_to_b == 1'000'000);
+    CHECK(done.b_to_a == 300'000);
+  }
+  static task<> peer(side& s) { return relay_carries_both_ways_and_keeps_a_half_close::peer(s); }
+};
+CONFORMANCE(relay_within_its_limits_ends_without_an_error);
+
 struct relay_passes_a_reset_on {
   static task<> subject(side& s) {
     auto done = co_await relay_one(s);
