@@ -42,6 +42,9 @@ inline constexpr std::uint16_t shutdown = 32;
 inline constexpr std::uint16_t close = 64;
 inline constexpr std::uint16_t abort = 128;
 inline constexpr std::uint16_t send = 256;  ///< the datagrams in the record
+/// Not asked: the record is a UDP socket's. The note says it, since the shard may have begun the
+/// record anew when it is read.
+inline constexpr std::uint16_t of_datagrams = 512;
 }  // namespace ask
 
 /// What the stack tells a shard; bits of a note.
@@ -74,9 +77,10 @@ struct asking : stack::queue_link<> {
 
 /// What every record has in the stack's half: what is to be told.
 struct telling : stack::queue_link<> {
-  explicit telling(asking& record) : of(&record) {}
+  telling(asking& record, bool of_datagrams) : of(&record), datagrams(of_datagrams) {}
 
   asking* of;
+  const bool datagrams;  // as the record's, which is the shard's to read
   channel* home = nullptr;
   bool queued = false;
   std::uint16_t tells = 0;
@@ -109,7 +113,7 @@ struct dedicated_half : lending_socket, asking {
 /// was before finds nothing to do.
 struct dedicated_socket final : dedicated_half {
   struct half : telling {
-    using telling::telling;
+    explicit half(asking& record) : telling(record, false) {}
 
     stack::socket_id id = stack::socket_id::none;
     dedicated_member* member = nullptr;    // of the listener in which it waits

@@ -34,7 +34,7 @@ struct dedicated_datagram_half : datagram_socket, asking, stack::list_link<> {
 
 struct dedicated_datagram_socket final : dedicated_datagram_half {
   struct half : telling, stack::list_link<> {
-    using telling::telling;
+    explicit half(asking& record) : telling(record, true) {}
 
     stack::socket_id id = stack::socket_id::none;
     // Of `shown`, since the beginning: those that are in it, that were told, and that came back.

@@ -80,7 +80,9 @@ void dedicated_transport::free_socket(socket& s) noexcept {
 
 void dedicated_transport::tell_stack() {
   while (auto* record = channel_->asks.front()) {
-    if (!channel_->up.put({record, record->consumed, record->asks})) break;
+    const auto kind = record->datagrams ? ask::of_datagrams : std::uint16_t{0};
+    const auto bits = static_cast<std::uint16_t>(record->asks | kind);
+    if (!channel_->up.put({record, record->consumed, bits})) break;
     rang_ = false;
     record->consumed = 0;
     record->asks = 0;

@@ -43,7 +43,7 @@ void stack_service::hear(channel& c) {
 }
 
 void stack_service::carry_out(channel& c, const up_note& note) {
-  if (note.of->datagrams)
+  if ((note.bits & ask::of_datagrams) != 0)
     return datagrams_.carry_out(static_cast<dedicated_datagram_socket&>(*note.of), note);
   auto& s = static_cast<dedicated_socket&>(*note.of);
   if ((note.bits & ask::consume) != 0) consume(s, note.count);
@@ -261,8 +261,8 @@ void stack_service::tell_shard(channel& c) {
   };
   while (auto* t = c.tells.front()) {
     const bool in_the_ring =
-        t->of->datagrams ? put(datagrams_, static_cast<dedicated_datagram_socket&>(*t->of), *t)
-                         : put(*this, static_cast<dedicated_socket&>(*t->of), *t);
+        t->datagrams ? put(datagrams_, static_cast<dedicated_datagram_socket&>(*t->of), *t)
+                     : put(*this, static_cast<dedicated_socket&>(*t->of), *t);
     if (!in_the_ring) break;
     t->tells = 0;
     t->queued = false;
