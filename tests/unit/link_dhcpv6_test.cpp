@@ -32,7 +32,8 @@ stack::link_options serving(std::uint32_t addresses = 1) {
 
 bytes number(std::size_t size, std::uint32_t value) {
   bytes out(size);
-  for (std::size_t i = 0; i < size; ++i) out[size - 1 - i] = std::byte(value >> (8 * i) & 255);
+  for (std::size_t i = 0; i < size; ++i)
+    out[size - 1 - i] = std::byte(i < sizeof value ? value >> (8 * i) & 255 : 0);
   return out;
 }
 bytes option(unsigned kind, const bytes& value) {
