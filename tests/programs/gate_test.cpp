@@ -863,7 +863,13 @@ host, t, u = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 streams = [tcp(host, t) for i in range(2000)]
 flows = [udp(host, u) for i in range(1000)]
 for i, s in enumerate(streams + flows): s.send(b'%d' % i)
-for i, s in enumerate(streams + flows): assert s.recv(99) == b'%d' % i
+for i, s in enumerate(streams): assert s.recv(99) == b'%d' % i
+def came(s, what):  # a thousand at once may be more than the server's buffer holds: asked again
+    s.settimeout(1)
+    for attempt in range(20):
+        try: return s.recv(99) == what
+        except socket.timeout: s.send(what)
+for i, s in enumerate(flows): assert came(s, b'%d' % (2000 + i))
 print('all')
 )",
                              {host_v4, server.tcp_port, server.udp_port});
