@@ -196,17 +196,19 @@ task<> conversation::show(const admin_request& wanted, http::wire::response& out
       body_ = to_trace_json(here_.shards, here_.facts, wanted.events);
       out.content_type = "application/json";
       break;
+    case what::sockets: {
+      auto shown = co_await here_.snapshots.collect(wanted.connections);
+      here_.look_at_process();
+      body_ = to_sockets_json(*shown, here_.facts, wanted.connections);
+      out.content_type = "application/json";
+      break;
+    }
     default: {
-      const bool sockets = wanted.wanted == what::sockets;
-      auto shown = co_await here_.snapshots.collect(sockets ? wanted.connections : 0);
-      here_.facts.questions = here_.snapshots.asked();
-      here_.facts.kernel = read_kernel_counts();
-      here_.facts.usage = read_process_usage();
-      if (here_.stalls != nullptr) here_.facts.stalls = here_.stalls->counts();
-      if (here_.stalls != nullptr) here_.facts.stall_limit = here_.stalls->limit();
-      body_ = sockets ? to_sockets_json(*shown, here_.facts, wanted.connections)
-                      : to_metrics(*shown, here_.facts);
-      out.content_type = sockets ? "application/json" : "text/plain; version=0.0.4; charset=utf-8";
+      auto shown = co_await here_.snapshots.collect(0);
+      const auto text = here_.metrics_of(std::move(shown));
+      out.content_type = "text/plain; version=0.0.4; charset=utf-8";
+      out.body = *text;
+      co_return co_await send(out);
     }
   }
   out.body = body_;
@@ -381,6 +383,28 @@ bool admin_site::make_room() {
   --clients;
   ++facts.displaced_clients;
   return true;
+}
+
+void admin_site::look_at_process() {
+  facts.questions = snapshots.asked();
+  if (stalls != nullptr) {
+    facts.stalls = stalls->counts();
+    facts.stall_limit = stalls->limit();
+  }
+  const auto now = home_.now();
+  if (looked_ != instant() && now - looked_ < looked_lately) return;
+  looked_ = now;
+  facts.kernel = read_kernel_counts();
+  facts.usage = read_process_usage();
+}
+
+std::shared_ptr<const std::string> admin_site::metrics_of(
+    std::shared_ptr<const process_snapshot> shown) {
+  if (written_ == shown) return metrics_;
+  look_at_process();
+  metrics_ = std::make_shared<const std::string>(to_metrics(*shown, facts));
+  written_ = std::move(shown);
+  return metrics_;
 }
 
 task<> admin_session(tcp_stream peer, admin_site& here) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -49,11 +50,19 @@ struct admin_site {
       : shards(targets),
         tasks(home, targets),
         pages(home, targets),
-        snapshots(home, std::move(targets)) {}
+        snapshots(home, std::move(targets)),
+        home_(home) {}
 
   /// Whether one more client may be served. Where there are too many, whoever has waited longest
   /// without a whole request leaves for it: a client that holds a connection keeps nobody out.
   bool make_room();
+
+  /// Prometheus' text of what the shards said last: written once for each answer of theirs, however
+  /// many ask for it. What is the process's own is as old as that (collector::fresh).
+  std::shared_ptr<const std::string> metrics_of(std::shared_ptr<const process_snapshot> shown);
+  /// Brings the process's own facts up to date. What the kernel makes a text of, for us to read, is
+  /// asked for four times a second at most.
+  void look_at_process();
 
   std::vector<shard*> shards;
   task_collector tasks;
@@ -66,6 +75,14 @@ struct admin_site {
   bool loopback = true;                ///< it listens on a loopback address
   std::size_t clients = 0;             ///< without those that were asked to leave
   std::vector<admin_waiter*> waiting;  ///< of these
+
+ private:
+  static constexpr duration looked_lately = std::chrono::milliseconds(250);
+
+  shard& home_;
+  instant looked_;                                   // when the kernel was asked last
+  std::shared_ptr<const process_snapshot> written_;  // what metrics_ was written of
+  std::shared_ptr<const std::string> metrics_;
 };
 
 /// What a request asks for.

@@ -11,19 +11,21 @@ namespace {
 using kind = exposition::kind;
 
 /// In HELP a quotation mark stands for itself; in a label's value it does not.
-std::string escaped(std::string_view text, bool quotes) {
-  std::string out;
+void add_escaped(std::string& to, std::string_view text, bool quotes) {
+  if (text.find_first_of("\\\n\"") == std::string_view::npos) {
+    to += text;
+    return;
+  }
   for (char c : text) {
     if (c == '\\')
-      out += "\\\\";
+      to += "\\\\";
     else if (c == '\n')
-      out += "\\n";
+      to += "\\n";
     else if (c == '"' && quotes)
-      out += "\\\"";
+      to += "\\\"";
     else
-      out += c;
+      to += c;
   }
-  return out;
 }
 
 std::string number(double value) { return fmt::format("{}", value); }
@@ -219,12 +221,14 @@ void exposition::add_histogram(const std::string& name, std::string_view help, c
                                std::span<const double> bounds,
                                std::span<const std::uint64_t> counts, double sum) {
   auto& to = family_of(name, kind::histogram, help);
+  const auto bucket = name + "_bucket";
+  auto bounded = with;
+  auto& bound = bounded.emplace_back("le", std::string()).second;
   std::uint64_t all = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) {
     all += counts[i];
-    auto bounded = with;
-    bounded.emplace_back("le", i < bounds.size() ? number(bounds[i]) : "+Inf");
-    add_line(to, name + "_bucket", bounded, std::to_string(all));
+    bound = i < bounds.size() ? number(bounds[i]) : "+Inf";
+    add_line(to, bucket, bounded, std::to_string(all));
   }
   add_line(to, name + "_sum", with, number(sum));
   add_line(to, name + "_count", with, std::to_string(all));
@@ -238,10 +242,10 @@ exposition::family& exposition::family_of(const std::string& name, kind what,
                        : what == kind::gauge ? "gauge"
                                              : "histogram";
     found = index_.emplace(name, families_.size()).first;
-    families_.push_back(
-        {name,
-         fmt::format("# HELP {} {}\n# TYPE {} {}\n", name, escaped(help, false), name, type),
-         {}});
+    std::string head = "# HELP " + name + ' ';
+    add_escaped(head, help, false);
+    head += "\n# TYPE " + name + ' ' + type + '\n';
+    families_.push_back({name, std::move(head), {}});
   }
   return families_[found->second];
 }
@@ -252,11 +256,17 @@ void exposition::add_line(family& to, const std::string& name, const labels& wit
   samples += name;
   char before = '{';
   for (const auto& [label, text] : with) {
-    samples += fmt::format("{}{}=\"{}\"", before, label, escaped(text, true));
+    samples += before;
+    samples += label;
+    samples += "=\"";
+    add_escaped(samples, text, true);
+    samples += '"';
     before = ',';
   }
   if (!with.empty()) samples += '}';
-  samples += fmt::format(" {}\n", value);
+  samples += ' ';
+  samples += value;
+  samples += '\n';
 }
 
 std::string exposition::text() const {

@@ -84,3 +84,21 @@ TEST_CASE("a_client_is_told_503_while_all_others_are_being_answered") {
   }
   go_on.count_down();
 }
+
+TEST_CASE("metrics_are_written_once_for_each_answer_of_the_shards") {
+  weir::shard_thread home(on_kernel_sockets());
+  std::latch done(1);
+  home.shard().post([&] {
+    admin_site site(home.shard(), {&home.shard()});
+    const auto of = std::make_shared<const process_snapshot>();
+    site.facts.requests = 1;
+    const auto first = site.metrics_of(of);
+    CHECK(first->find("\nweir_observe_requests_total 1\n") != std::string::npos);
+    site.facts.requests = 2;
+    CHECK(site.metrics_of(of) == first);
+    const auto next = site.metrics_of(std::make_shared<const process_snapshot>());
+    CHECK(next->find("\nweir_observe_requests_total 2\n") != std::string::npos);
+    done.count_down();
+  });
+  done.wait();
+}
