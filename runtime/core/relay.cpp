@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
 #include <memory>
 #include <new>
 #include <span>
+#include <system_error>
 #include <utility>
 
 #include "core/two_ways.hpp"
@@ -105,16 +107,26 @@ class two_ways final : private completion, private ready_node {
   void direction_ended() noexcept {
     if (--directions_ == 0) cancel_.request();  // who watches goes too
   }
-  /// A frame, or a copy, could not be had.
-  void out_of_memory() noexcept { over(std::make_error_code(std::errc::not_enough_memory)); }
+  /// What a part threw: where a frame or a copy could not be had, bad_alloc.
+  void failed(const std::exception_ptr& why) noexcept {
+    try {
+      std::rethrow_exception(why);
+    } catch (const std::bad_alloc&) {
+      over(std::make_error_code(std::errc::not_enough_memory));
+    } catch (const std::system_error& error) {
+      over(error.code());
+    } catch (...) {
+      over(std::make_error_code(std::errc::io_error));
+    }
+  }
 
  private:
   static void part_ended(completion& c, promise_base& part) noexcept {
     auto& self = static_cast<two_ways&>(c);
     auto& promise = static_cast<task_promise<void>&>(part);
-    const bool failed = promise.failure != nullptr;
+    const auto failure = std::move(promise.failure);
     std::coroutine_handle<task_promise<void>>::from_promise(promise).destroy();
-    if (failed) self.out_of_memory();
+    if (failure) self.failed(failure);
     if (--self.running_ == 0 && self.joins_) make_ready(self.a.owner(), self);
   }
   static void tell(const completion& c, belonging_told& out) noexcept {
@@ -237,8 +249,8 @@ task<> carry_both_ways(any_stream a, any_stream b, relay_limits limits, relay_to
       const bool more = co_await std::move(piece);
       if (!more) break;
     }
-  } catch (const std::bad_alloc&) {
-    of.out_of_memory();
+  } catch (...) {  // the other way goes on in `of`
+    of.failed(std::current_exception());
   }
   co_await of.join();
   told.relay_over({of.out.carried(), of.back.carried(), of.ended_by}, note);
