@@ -1,7 +1,5 @@
 // DHCP of an Ethernet link: queries out of their packets, answers into theirs (RFC 2131 4.1).
 #include "link/ethernet_link.hpp"
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
 #include "wire/udp.hpp"
 
 namespace weir::stack {
@@ -40,12 +38,12 @@ void ethernet_link::send_dhcp(const wire::dhcp_answer& answer) {
   ip.protocol = wire::udp_protocol;
   ip.total_length = static_cast<std::uint16_t>(wire::min_ipv4_header + length);
   wire::emit_ipv4(packet.data(), ip);
-  wire::emit_udp_header(udp, wire::dhcp_server_port, wire::dhcp_client_port, length);
-  wire::internet_sum sum;
-  sum.add_pseudo(ip.source, ip.destination, wire::udp_protocol, length);
-  sum.add({udp, length});
-  const auto checksum = sum.checksum();
-  wire::put16(udp + 6, checksum == 0 ? 0xffff : checksum);
+  wire::udp_datagram datagram;
+  datagram.source = ip.source;
+  datagram.destination = ip.destination;
+  datagram.source_port = wire::dhcp_server_port;
+  datagram.destination_port = wire::dhcp_client_port;
+  wire::emit_udp(udp, datagram, length);
   send_whole(to_all ? wire::mac_address::broadcast() : answer.mac, wire::ethertype::ipv4,
              std::span(packet).first(ip.total_length));
 }

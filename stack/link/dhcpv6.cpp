@@ -1,7 +1,6 @@
 // DHCPv6 of an Ethernet link: queries out of their packets, answers into theirs (RFC 8415 7).
 #include "link/ethernet_link.hpp"
 #include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
 #include "wire/udp.hpp"
 
 namespace weir::stack {
@@ -52,12 +51,12 @@ void ethernet_link::send_dhcpv6(const wire::dhcpv6_answer& answer, const ip_addr
   ip.next_header = wire::udp_protocol;
   ip.payload_length = length;
   wire::emit_ipv6(packet.data(), ip);
-  wire::emit_udp_header(udp, wire::dhcpv6_server_port, wire::dhcpv6_client_port, length);
-  wire::internet_sum sum;
-  sum.add_pseudo(ip.source, ip.destination, wire::udp_protocol, length);
-  sum.add({udp, length});
-  const auto checksum = sum.checksum();
-  wire::put16(udp + 6, checksum == 0 ? 0xffff : checksum);
+  wire::udp_datagram datagram;
+  datagram.source = ip.source;
+  datagram.destination = ip.destination;
+  datagram.source_port = wire::dhcpv6_server_port;
+  datagram.destination_port = wire::dhcpv6_client_port;
+  wire::emit_udp(udp, datagram, length);
   send_whole(mac, wire::ethertype::ipv6, std::span(packet).first(wire::ipv6_header + length));
 }
 

@@ -35,4 +35,13 @@ void emit_udp_header(std::byte* into, std::uint16_t source_port, std::uint16_t d
   put16(into + 6, 0);
 }
 
+void emit_udp(std::byte* into, const udp_datagram& of, std::uint16_t length) {
+  emit_udp_header(into, of.source_port, of.destination_port, length);
+  internet_sum sum;
+  sum.add_pseudo(of.source, of.destination, udp_protocol, length);
+  sum.add({into, length});
+  const auto checksum = sum.checksum();
+  put16(into + 6, checksum == 0 ? 0xffff : checksum);  // zero means none (RFC 768)
+}
+
 }  // namespace weir::stack::wire

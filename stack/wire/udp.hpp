@@ -31,5 +31,7 @@ parse_status parse_udp(std::span<const std::byte> bytes, bool verify, udp_datagr
 /// Writes 8 bytes with a checksum of zero.
 void emit_udp_header(std::byte* into, std::uint16_t source_port, std::uint16_t destination_port,
                      std::uint16_t length);
+/// The same with its checksum, of a payload that lies behind it already; `length` counts both.
+void emit_udp(std::byte* into, const udp_datagram& of, std::uint16_t length);
 
 }  // namespace weir::stack::wire
