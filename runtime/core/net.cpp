@@ -37,7 +37,7 @@ void read_awaiter::begin(read_operation& op) noexcept {
   assert(&op.owner() == &s.at->owner() && "a stream is used on the shard that owns it");
   if (s.reader != nullptr)
     return op.complete(std::make_error_code(std::errc::device_or_resource_busy));
-  if (!op.lend && op.into.empty()) return op.complete();  // as recv(2) has it
+  if (!op.lend && op.into().empty()) return op.complete();  // as recv(2) has it
   s.at->start_read(op);
 }
 

@@ -53,7 +53,7 @@ task<> file_stream::read_on() {
     co_await in_;
     if (given_up_) break;
     auto& op = *socket_.reader;
-    const auto room = op.lend ? lending_.take(socket_) : op.into.subspan(op.filled);
+    const auto room = op.lend ? lending_.take(socket_) : op.into().subspan(op.filled);
     if (room.empty()) {  // no buffer is left to lend
       reading_ = false;
       continue;

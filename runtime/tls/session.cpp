@@ -231,10 +231,10 @@ void tls_session::bring_in(socket_base& s) {
     }
   } else {
     std::size_t got = 0;
-    while (op.filled < op.into.size() &&
-           decrypt(op.into.data() + op.filled, op.into.size() - op.filled, got))
+    while (op.filled < op.into().size() &&
+           decrypt(op.into().data() + op.filled, op.into().size() - op.filled, got))
       op.filled += got;
-    enough = op.filled >= op.minimum;
+    enough = op.filled >= op.minimum();
   }
   if (s.reader == nullptr) return;  // what broke has been said
   if (enough || s.received_all)

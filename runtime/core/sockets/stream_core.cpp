@@ -59,7 +59,7 @@ void stream_core::start_read(read_operation& op) {
 /// Gives the waiting read what there is; true when that ends it.
 bool stream_core::finish_read(socket_base& s) {
   auto& op = *s.reader;
-  bool done = op.filled != 0 && op.filled >= op.minimum;  // straight into its memory
+  bool done = op.filled != 0 && op.filled >= op.minimum();  // straight into its memory
   if (op.lend) {
     if (s.rx_size != 0) {
       if (!lend(s, op.lent)) return s.reader == nullptr;
@@ -67,15 +67,15 @@ bool stream_core::finish_read(socket_base& s) {
       done = true;
     }
   } else {
-    while (s.rx_size != 0 && op.filled < op.into.size()) {
-      const auto n = std::min<std::size_t>(s.rx_size, op.into.size() - op.filled);
-      std::memcpy(op.into.data() + op.filled, s.rx_data, n);
+    while (s.rx_size != 0 && op.filled < op.into().size()) {
+      const auto n = std::min<std::size_t>(s.rx_size, op.into().size() - op.filled);
+      std::memcpy(op.into().data() + op.filled, s.rx_data, n);
       s.rx_data += n;
       s.rx_size -= static_cast<std::uint32_t>(n);
       op.filled += n;
       settle(s);  // gives back what was emptied while it is hot, and shows what comes next
     }
-    done = op.filled != 0 && op.filled >= op.minimum;
+    done = op.filled != 0 && op.filled >= op.minimum();
   }
   std::error_code error;
   if (!done && s.rx_size == 0 && s.received_all) {

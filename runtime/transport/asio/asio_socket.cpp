@@ -42,7 +42,7 @@ void asio_stream::bring_in() {
   if (waits_for_buffer) return;
   do {
     if (!maybe_readable_) return wait_readable();
-    const auto room = op.lend ? home().lending().take(*this) : op.into.subspan(op.filled);
+    const auto room = op.lend ? home().lending().take(*this) : op.into().subspan(op.filled);
     if (room.empty()) return;  // no buffer is left to lend
     count_system_call();
     const auto n = ::recv(fd(), room.data(), room.size(), 0);
@@ -61,7 +61,7 @@ void asio_stream::bring_in() {
     if (n <= 0 && error != EAGAIN)
       return home().receiving_over(*this,
                                    error == 0 ? std::error_code() : kernel::error_from(error));
-  } while (op.filled < op.minimum);
+  } while (op.filled < op.minimum());
   home().bytes_came(*this);
 }
 

@@ -123,11 +123,11 @@ void uring_transport::bring_in(socket_base& socket) {
   auto& s = stream_of(socket);
   s.wrote_in = 0;
   auto& op = *s.reader;
-  s.reads_large = !op.lend && op.into.size() >= 2 * buffers_.size();
+  s.reads_large = !op.lend && op.into().size() >= 2 * buffers_.size();
   if (s.receive != uring_stream::receiving::nothing || s.waits_for_buffer) return;
   if (wants_direct(s)) {
     ++counters_.direct_receives;
-    return arm_direct(s, op.into.subspan(op.filled));
+    return arm_direct(s, op.into().subspan(op.filled));
   }
   // A buffer of its own only for bytes that are there: a connection that waits for its peer must
   // not hold one.

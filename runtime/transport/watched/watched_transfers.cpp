@@ -35,7 +35,7 @@ void watched_transport::bring_in(socket_base& base) {
   if (s.waits_for_buffer) return;
   do {
     if (!s.maybe_readable) return s.waits->want_readable();
-    const auto room = op.lend ? lending_.take(s) : op.into.subspan(op.filled);
+    const auto room = op.lend ? lending_.take(s) : op.into().subspan(op.filled);
     if (room.empty()) return;  // no buffer is left to lend
     const auto n = receive_from(s, room);
     const int error = n < 0 ? errno : 0;
@@ -53,7 +53,7 @@ void watched_transport::bring_in(socket_base& base) {
     if (error == EAGAIN) s.maybe_readable = false;
     if (n <= 0 && error != EAGAIN)
       return receiving_over(s, error == 0 ? std::error_code() : kernel::error_from(error));
-  } while (op.filled < op.minimum);
+  } while (op.filled < op.minimum());
   bytes_came(s);
 }
 

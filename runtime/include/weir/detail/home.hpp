@@ -65,19 +65,25 @@ struct lent_bytes {
 /// lending read takes the next chunk instead. `filled == 0` without an error: end of stream.
 struct read_operation : operation {
   read_operation(socket_base& s, std::span<std::byte> buffer, std::size_t at_least, cancel_hook c)
-      : operation(c), lend(false), socket(&s), into(buffer), minimum(at_least) {}
+      : operation(c), lend(false), socket(&s), direct{buffer, at_least} {}
   /// One that lends.
-  read_operation(socket_base& s, cancel_hook c)
-      : operation(c), lend(true), socket(&s), lent(), minimum(1) {}
+  read_operation(socket_base& s, cancel_hook c) : operation(c), lend(true), socket(&s), lent() {}
+
+  struct memory {
+    std::span<std::byte> into;
+    std::size_t minimum;
+  };
+
+  std::span<std::byte> into() const noexcept { return direct.into; }
+  std::size_t minimum() const noexcept { return lend ? 1 : direct.minimum; }
 
   const bool lend;
   socket_base* socket;
   // An idle session is such an operation: it holds what its kind needs.
   union {
-    std::span<std::byte> into;
+    memory direct;
     lent_bytes lent;  // where `lend`
   };
-  std::size_t minimum;
   std::size_t filled = 0;
 };
 

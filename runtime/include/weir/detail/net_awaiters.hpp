@@ -44,10 +44,10 @@ class [[nodiscard]] read_awaiter : public read_operation {
   /// await_suspend() sees a cancellation first.
   bool await_ready() noexcept {
     assert(socket->at->owner().on_this_thread() && "a stream is used on the shard that owns it");
-    const auto n = std::min<std::size_t>(socket->rx_size, into.size());
-    if (n == 0 || n < minimum || socket->reader != nullptr) return false;
+    const auto n = std::min<std::size_t>(socket->rx_size, into().size());
+    if (n == 0 || n < minimum() || socket->reader != nullptr) return false;
     if (!detail::spend_budget(socket->at->owner(), read_cost)) return false;
-    std::memcpy(into.data(), socket->rx_data, n);
+    std::memcpy(into().data(), socket->rx_data, n);
     socket->rx_data += n;
     socket->rx_size -= static_cast<std::uint32_t>(n);
     note_spent(*socket, n);
@@ -72,7 +72,7 @@ class [[nodiscard]] read_awaiter : public read_operation {
  protected:
   transfer outcome() const noexcept {
     auto ec = final_error();
-    if (!ec && exactly_ && filled < minimum) ec = make_error_code(weir::error::end_of_stream);
+    if (!ec && exactly_ && filled < minimum()) ec = make_error_code(weir::error::end_of_stream);
     return {ec, filled};
   }
 
