@@ -48,6 +48,48 @@ struct write_some_takes_at_least_a_byte {
 };
 CONFORMANCE(write_some_takes_at_least_a_byte);
 
+/// What says that more follows is held back (200 ms at most) until it does. A side that stood still
+/// for so long on a busy machine sees it early, hence some rounds.
+struct write_that_says_more_waits_for_the_next {
+  static constexpr int rounds = 3;
+  static constexpr int written(int round) { return 10 + 2 * round; }
+  static constexpr int looked(int round) { return 11 + 2 * round; }
+
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    for (int round = 0; round < rounds; ++round) {
+      if (round == 1) {
+        weir::owned_buffer head(
+            std::as_bytes(std::span("head", 4)), [](void*) noexcept {}, nullptr);
+        co_await stream.write_all(std::move(head)).more();
+      } else {
+        co_await stream.write_all("head").more();
+      }
+      s.signal(written(round));
+      co_await s.wait(looked(round));
+      co_await stream.write_all("body");
+    }
+    co_await stream.write_all("last").more();
+    stream.shutdown_send();
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    int held = 0;
+    for (int round = 0; round < rounds; ++round) {
+      co_await s.wait(written(round));
+      std::array<std::byte, 8> both;
+      auto early = co_await stream.read_some(both).timeout(20ms).nothrow();
+      held += early.ec == std::errc::timed_out;
+      s.signal(looked(round));
+      co_await stream.read_exactly(std::span(both).subspan(early.n));
+      CHECK(text_of(both) == "headbody");
+    }
+    CHECK(held > 0);
+    CHECK(co_await read_text(stream) == "last");
+  }
+};
+CONFORMANCE(write_that_says_more_waits_for_the_next);
+
 struct gathered_write_keeps_the_order_of_its_parts {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

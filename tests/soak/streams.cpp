@@ -77,7 +77,7 @@ task<> writer(life& l, shard& s, tcp_stream& to, dice d, std::uint64_t key, end_
     std::span<std::byte> bytes(memory.data(), d.size(largest));
     fill_pattern(key, way.written, bytes);
     transfer r;
-    const auto kind = d.below(7);
+    const auto kind = d.below(8);
     if (kind == 0)
       r = co_await to.write_all(bytes).timeout(d.up_to_us(3000)).nothrow();
     else if (kind == 1)
@@ -90,6 +90,8 @@ task<> writer(life& l, shard& s, tcp_stream& to, dice d, std::uint64_t key, end_
       r = co_await to.write_some(bytes).nothrow();
     else if (kind == 5)
       r = co_await write_both(to, bytes);
+    else if (kind == 6)
+      r = co_await to.write_all(bytes).more().nothrow();
     else
       r = co_await to.write_all(bytes).until_stop().nothrow();
     if (r.n > bytes.size()) l.fault("a write says that more went than there was");

@@ -193,6 +193,7 @@ stream_core::gathered stream_core::gather(const socket_base& s,
       out.bytes += part.size();
     }
     ++out.writes;
+    out.more = op->more;
     if (i < parts.size() || !op->all || op->passes_descriptors) break;
   }
   return out;

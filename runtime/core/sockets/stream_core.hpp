@@ -99,6 +99,7 @@ class stream_core : public home {
     std::size_t parts = 0;
     std::size_t bytes = 0;
     std::uint32_t writes = 0;
+    bool more = false;  ///< follows the last of them at once
   };
   static gathered gather(const socket_base& s, std::span<std::span<const std::byte>> into);
 

@@ -67,7 +67,8 @@ class any_stream {
     return write({&socket(), bytes, {}, "write_some", false, false});
   }
   /// Writes everything: returns when the socket has taken it all. On an error, nothrow's n tells
-  /// how much went.
+  /// how much went. With .more() a last segment that is not full waits for the write that follows,
+  /// for 200 ms at most, as with Linux's MSG_MORE; only TCP listens to it.
   detail::request<detail::write_awaiter> write_all(std::span<const std::byte> bytes) {
     return write({&socket(), bytes, {}, "write_all", true, false});
   }

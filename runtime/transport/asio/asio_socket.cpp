@@ -84,7 +84,7 @@ void asio_stream::take_out() {
     message.msg_iov = vectors.data();
     message.msg_iovlen = some.parts;
     count_system_call();
-    const auto n = ::sendmsg(fd(), &message, MSG_NOSIGNAL);
+    const auto n = ::sendmsg(fd(), &message, MSG_NOSIGNAL | (some.more ? MSG_MORE : 0));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return wait_writable();
     if (n < 0) return home().sending_failed(*this, kernel::last_error());

@@ -40,7 +40,7 @@ std::error_code write_more(stack::host& host, instant now, stack::socket_id id,
       auto part = parts[i].subspan(i == op.part ? op.part_offset : 0);
       if (!part.empty()) some[count++] = part;
     }
-    auto n = host.send(now, id, some.first(count));
+    auto n = host.send(now, id, some.first(count), op.more);
     if (!n && n.error() == std::errc::operation_would_block && !op.all && op.written > 0) return {};
     if (!n) return n.error();
     op.advance(*n);

@@ -84,7 +84,7 @@ std::error_code stack_transport::write_owned(stream& s, owned_write_operation& o
   if (lent.data == nullptr || buffer.home() != this) return write_more(host_, now_, s.id, op);
   while (!op.carried_out()) {
     auto n = host_.send_lent(now_, s.id, {lent.data, lent.size, lent.token, lent.chunk},
-                             op.single.subspan(op.written));
+                             op.single.subspan(op.written), op.more);
     if (!n) return n.error();
     op.advance(*n);
   }

@@ -45,7 +45,8 @@ bool uring_transport::send_at_once(uring_stream& s) noexcept {
     driver_.count_system_calls();
     ++counters_.prompt_sends;
     if (some.writes > 1) ++counters_.coalesced_sends;
-    const auto n = ::sendmsg(s.fd, &batch.header, MSG_NOSIGNAL | MSG_DONTWAIT);
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT | (some.more ? MSG_MORE : 0);
+    const auto n = ::sendmsg(s.fd, &batch.header, flags);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return false;
     if (n < 0) {
@@ -71,7 +72,7 @@ void uring_transport::submit_send(uring_stream& s) noexcept {
   if (some.writes > 1) ++counters_.coalesced_sends;
   auto& entry = driver_.sqe();
   entry.fd = s.fd;
-  entry.msg_flags = MSG_NOSIGNAL;
+  entry.msg_flags = MSG_NOSIGNAL | (some.more ? MSG_MORE : 0);
   entry.user_data = s.user_data(send_tag);
   ++s.in_flight;
   if (some.parts == 1) {

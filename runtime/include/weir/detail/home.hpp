@@ -121,6 +121,7 @@ struct write_operation : operation, stack::queue_link<> {
   const bool gathered;
   bool owned = false;               // an owned_write_operation
   bool passes_descriptors = false;  // a descriptor_write_operation
+  bool more = false;                // more follows at once: see any_stream::write_all()
   std::uint32_t part = 0;           // the next byte to go is part_offset bytes into this one
   socket_base* socket;
   union {
@@ -202,6 +203,10 @@ class home {
 
   /// Ends the sending direction after what was written.
   virtual std::error_code shutdown_send(socket_base& socket) noexcept = 0;
+  /// Nothing more is read: what is there and what still comes is dropped.
+  virtual std::error_code shutdown_receive(socket_base&) noexcept {
+    return std::make_error_code(std::errc::operation_not_supported);
+  }
   /// Gives the socket up; it is the home's from here on. No operation is pending on it (asserted
   /// by the handle).
   virtual void close(socket_base& socket) noexcept = 0;

@@ -156,11 +156,13 @@ class [[nodiscard]] write_awaiter : public write_operation {
         many;  ///< instead of `bytes`, where it is `gathered`
     const char* name;
     bool whole, gathered;
+    bool more = false;
   };
   write_awaiter(const arguments& of, duration limit)
       : write_operation(*of.socket, of.bytes, of.many, of.gathered, of.whole,
                         &hook<&write_awaiter::request_cancel, &write_awaiter::tell>),
         name_(of.name) {
+    more = of.more;
     set_timeout(limit);
   }
 
@@ -203,11 +205,13 @@ class [[nodiscard]] owned_write_awaiter : public owned_write_operation {
     socket_base* socket;
     owned_buffer buffer;
     const char* name;
+    bool more = false;
   };
   owned_write_awaiter(arguments&& of, duration limit)
       : owned_write_operation(*of.socket, std::move(of.buffer),
                               &hook<&write_awaiter::request_cancel, &write_awaiter::tell>),
         name_(of.name) {
+    more = of.more;
     set_timeout(limit);
   }
 

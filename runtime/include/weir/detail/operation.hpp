@@ -163,6 +163,13 @@ class [[nodiscard]] request {
     limit_ = d;
     return std::move(*this);
   }
+  /// Of writes: more follows at once.
+  [[nodiscard]] request&& more() &&
+    requires requires(arguments& of) { of.more; }
+  {
+    of_.more = true;
+    return std::move(*this);
+  }
   /// The form that reports instead of throwing.
   request<reporting<Awaiter>> nothrow() && { return {std::move(of_), limit_}; }
   /// It also ends, with operation_canceled, once the shard is asked to stop
