@@ -221,6 +221,16 @@ void any_stream::abort() noexcept {
   s.at->abort(s);
 }
 
+void tcp_stream::shutdown_receive() {
+  std::error_code error;
+  shutdown_receive(error);
+  if (error) throw io_error(error, "shutdown_receive");
+}
+
+void tcp_stream::shutdown_receive(std::error_code& error) noexcept {
+  error = socket().at->shutdown_receive(socket());
+}
+
 void any_stream::shutdown_send() {
   std::error_code error;
   shutdown_send(error);

@@ -34,6 +34,100 @@ struct answer_after_the_peer_half_closed {
 };
 CONFORMANCE(answer_after_the_peer_half_closed);
 
+namespace {
+
+task<> read_once(tcp_stream& stream, weir::transfer& got) {
+  std::array<std::byte, 100> buffer;
+  got = co_await stream.read_some(buffer).nothrow();
+}
+
+}  // namespace
+
+struct reading_that_was_shut_is_at_its_end_and_sending_goes_on {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    weir::transfer waited{{}, 1};
+    weir::scope tasks(s.here);
+    tasks.spawn(read_once(stream, waited));
+    co_await weir::yield();
+    stream.shutdown_receive();
+    co_await tasks.join();
+    CHECK_FALSE(waited.ec);
+    CHECK(waited.n == 0);
+    s.signal(1);
+    co_await s.wait(2);
+    std::array<std::byte, 100> buffer;
+    auto n = co_await stream.read_some(buffer);
+    CHECK(n == 0);
+    auto lent = co_await stream.receive();
+    CHECK_FALSE(lent);
+    std::error_code again;
+    stream.shutdown_receive(again);
+    CHECK_FALSE(again);
+    co_await write_pattern(stream, 100'000);
+    co_await s.wait(3);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await s.wait(1);
+    co_await stream.write_all("nobody reads this");
+    s.signal(2);
+    CHECK(co_await read_pattern(stream, 100'000) == 100'000);
+    s.signal(3);
+  }
+};
+CONFORMANCE(reading_that_was_shut_is_at_its_end_and_sending_goes_on);
+
+struct what_was_received_is_dropped_when_reading_is_shut {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    CHECK(co_await read_pattern(stream, 10) == 10);
+    co_await s.wait(1);
+    stream.shutdown_receive();
+    auto lent = co_await stream.receive();
+    CHECK_FALSE(lent);
+    s.signal(2);
+    co_await s.wait(3);
+    std::array<std::byte, 100> buffer;
+    auto got = co_await stream.read_exactly(buffer).nothrow();
+    CHECK(got.ec == weir::error::end_of_stream);
+    CHECK(got.n == 0);
+    co_await stream.write_all("goodbye");
+  }
+  // On the stack as much as the peer likes is acknowledged and dropped, and the close is orderly.
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await write_pattern(stream, 50'000);
+    s.signal(1);
+    co_await s.wait(2);
+    const bool on_kernel = s.other->on_kernel();
+    co_await write_pattern(stream, on_kernel ? 1000 : 2'000'000);
+    s.signal(3);
+    if (!on_kernel) CHECK(co_await read_text(stream) == "goodbye");
+  }
+};
+CONFORMANCE(what_was_received_is_dropped_when_reading_is_shut);
+
+struct reading_of_a_connection_that_broke_cannot_be_shut {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    s.signal(1);
+    std::array<std::byte, 1> buffer;
+    auto got = co_await stream.read_some(buffer).nothrow();
+    CHECK(got.ec == std::errc::connection_reset);
+    std::error_code error;
+    stream.shutdown_receive(error);
+    CHECK(error == std::errc::not_connected);
+    CHECK_THROWS_AS(stream.shutdown_receive(), io_error);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await s.wait(1);
+    stream.abort();
+  }
+};
+CONFORMANCE(reading_of_a_connection_that_broke_cannot_be_shut);
+
 struct shutdown_twice_is_harmless {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

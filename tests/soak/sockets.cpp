@@ -145,6 +145,14 @@ task<> leave(life& l, tcp_stream& c, dice& d) {
     std::array<std::byte, 300> rest;
     auto r = co_await c.read_some(rest).timeout(d.up_to_us(3000)).nothrow();
     if (r.ec && !expected_end(r.ec)) l.fault("a last read ended with " + r.ec.message());
+  } else if (how == 2) {
+    std::error_code broken;
+    c.shutdown_receive(broken);
+    if (broken && broken != std::errc::not_connected)
+      l.fault("shutdown_receive: " + broken.message());
+    std::array<std::byte, 300> none;
+    auto r = co_await c.read_some(none).nothrow();
+    if (!broken && (r.ec || r.n != 0)) l.fault("something was read after shutdown_receive()");
   }
 }
 

@@ -90,6 +90,7 @@ bool stream_core::finish_read(socket_base& s) {
 }
 
 void stream_core::bytes_came(socket_base& s) {
+  if (s.receive_shut) drop_received(s);
   if (s.reader == nullptr || reading_elsewhere(s, false) || finish_read(s)) return;
   if (!s.reader->asked_to_end()) return bring_in(s);
   end_read(*std::exchange(s.reader, nullptr), canceled_error());
@@ -111,6 +112,25 @@ void stream_core::cancel_read(read_operation& op) noexcept {
   forget_lending(s);
   s.reader = nullptr;
   end_read(op, canceled_error());
+}
+
+void stream_core::drop_received(socket_base& s) {
+  while (s.rx_size != 0) {
+    s.rx_data += std::exchange(s.rx_size, 0u);
+    settle(s);
+  }
+}
+
+std::error_code stream_core::shutdown_receive(socket_base& s) noexcept {
+  const auto ended = std::make_error_code(std::errc::not_connected);
+  if (s.failure != 0) return ended;
+  if (s.receive_shut) return {};
+  if (const auto error = stop_receiving(s))
+    return error == std::errc::operation_not_supported ? error : ended;
+  s.receive_shut = true;
+  note_end(s);
+  bytes_came(s);
+  return {};
 }
 
 // --- The peer's end.

@@ -25,6 +25,7 @@ class stream_core : public home {
   void start_peer_end(peer_end_operation& op) override;
   void cancel_peer_end(peer_end_operation& op) noexcept override;
   std::error_code shutdown_send(socket_base& s) noexcept final;
+  std::error_code shutdown_receive(socket_base& s) noexcept final;
   void close(socket_base& s) noexcept final { give_up(s, false); }
   void abort(socket_base& s) noexcept final { give_up(s, true); }
 
@@ -53,6 +54,11 @@ class stream_core : public home {
   virtual bool writing_elsewhere(socket_base&, const write_operation&) noexcept { return false; }
   /// No write waits: the sending direction ends now.
   virtual std::error_code send_fin(socket_base& s) noexcept = 0;
+
+  /// What still comes is nobody's. What rx_data shows is dropped after it.
+  virtual std::error_code stop_receiving(socket_base&) noexcept {
+    return std::make_error_code(std::errc::operation_not_supported);
+  }
 
   /// Nothing while the peer may send; else why the connection broke, or no error. Of what is
   /// beyond rx_data and unread.
@@ -111,6 +117,7 @@ class stream_core : public home {
   void tell_end(socket_base& s);
   static void note_failure(socket_base& s, std::error_code why) noexcept;
   bool finish_read(socket_base& s);
+  void drop_received(socket_base& s);
   void pop_writer(socket_base& s, std::error_code outcome) noexcept;
   void after_writes(socket_base& s) noexcept;
 

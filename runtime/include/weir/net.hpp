@@ -16,6 +16,14 @@ class tcp_stream : public any_stream {
 
   /// Throws operation_not_supported for what this back end cannot honour.
   void set_options(const stream_options& options);
+
+  /// Nothing more is read: a waiting read and each later one gives the end of the stream, and what
+  /// was received and not read is dropped. The peer is not told, and sending goes on. What still
+  /// comes is acknowledged and dropped on the stack. On kernel sockets it is as shutdown(2) has it
+  /// with SHUT_RD: the peer may send until the kernel's buffer is full, and what is in it makes the
+  /// close a reset. Throws not_connected where the connection has ended.
+  void shutdown_receive();
+  void shutdown_receive(std::error_code& error) noexcept;
 };
 
 /// A listening socket. Connections that nobody accepted are reset when it goes.

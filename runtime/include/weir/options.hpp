@@ -86,7 +86,7 @@ struct connect_options {
 struct udp_options {
   std::optional<std::uint32_t> receive_buffer =
       {};                                     ///< bytes of datagrams that wait to be received
-  std::optional<weir::sharing> sharing = {};  ///< `sharded`: one socket per shard (kernel sockets)
+  std::optional<weir::sharing> sharing = {};  ///< `sharded`: one socket per shard, by hash
   std::optional<bool> allow_wildcard = {};    ///< permit 0.0.0.0 and [::]
   /// Datagrams of one sender that arrive together may be received as one piece, told by
   /// incoming_datagram::segment: many for the price of one. Only receive_batch() receives then.

@@ -71,12 +71,12 @@ class udp_socket {
   }
 
   /// Sends one datagram, whole. Gives its size. Returns when the back end has taken it, which says
-  /// nothing of its arrival. On kernel sockets it waits while the socket's send buffer is full
-  /// (bound it by .timeout()); on the stack it never waits. Larger than the path's MTU, it leaves
-  /// in fragments. Errors: message_size (over max_payload), no_buffer_space (the device has no
-  /// room: this one is lost, later ones may pass), invalid_argument (port 0; an unspecified,
-  /// multicast or broadcast address), address_family_not_supported, network_unreachable,
-  /// already_connected.
+  /// nothing of its arrival. On kernel sockets it waits while the socket's send buffer is full, on
+  /// a dedicated stack for that thread (bound it by .timeout()); on an inline stack never. Larger
+  /// than the path's MTU, it leaves in fragments. Errors: message_size (over max_payload),
+  /// no_buffer_space (the device has no room: this one is lost, later ones may pass),
+  /// invalid_argument (port 0; an unspecified, multicast or broadcast address),
+  /// address_family_not_supported, network_unreachable, already_connected.
   detail::request<detail::send_datagram_awaiter> send_to(std::span<const std::byte> bytes,
                                                          const endpoint& to) {
     return send({&socket(), bytes, to, false, "send_to"});

@@ -131,6 +131,11 @@ std::error_code asio_transport::send_fin(socket_base& s) noexcept {
   return ::shutdown(stream_of(s).fd(), SHUT_WR) == 0 ? std::error_code{} : kernel::last_error();
 }
 
+std::error_code asio_transport::stop_receiving(socket_base& s) noexcept {
+  driver_->count_system_call();
+  return ::shutdown(stream_of(s).fd(), SHUT_RD) == 0 ? std::error_code{} : kernel::last_error();
+}
+
 void asio_transport::give_up(socket_base& s, bool reset) noexcept {
   auto& stream = stream_of(s);
   if (reset) {

@@ -108,6 +108,7 @@ class asio_transport final : public transport,
   void forget_lending(socket_base& s) noexcept override;
   void take_out(socket_base& s) override;
   std::error_code send_fin(socket_base& s) noexcept override;
+  std::error_code stop_receiving(socket_base& s) noexcept override;
   void give_up(socket_base& s, bool reset) noexcept override;
   void accept_wanted(listener_socket& l, accept_operation& op) override;
   void stop_listening(listener_socket& l) noexcept override;

@@ -91,6 +91,13 @@ std::error_code stack_transport::write_owned(stream& s, owned_write_operation& o
   return {};
 }
 
+std::error_code stack_transport::stop_receiving(socket_base& socket) noexcept {
+  auto& s = static_cast<stream&>(socket);
+  clock();
+  forget_presented(s);  // the stack drops it itself
+  return host_.shutdown_receive(now_, s.id);
+}
+
 std::error_code stack_transport::send_fin(socket_base& socket) noexcept {
   return host_.shutdown_send(clock(), static_cast<stream&>(socket).id);
 }

@@ -130,6 +130,7 @@ class stack_transport final : public transport,
   bool lend(socket_base& socket, lent_bytes& lent) override;
   void take_out(socket_base& socket) override;
   std::error_code send_fin(socket_base& socket) noexcept override;
+  std::error_code stop_receiving(socket_base& socket) noexcept override;
   void give_up(socket_base& socket, bool reset) noexcept override;
   std::optional<std::error_code> peer_end(const socket_base& socket) const noexcept override;
   std::error_code watch_end(socket_base&) override { return device_error_; }  // handle() looks

@@ -151,6 +151,12 @@ std::error_code uring_transport::send_fin(socket_base& s) noexcept {
                                                                     : kernel::last_error();
 }
 
+std::error_code uring_transport::stop_receiving(socket_base& s) noexcept {
+  driver_.count_system_calls();
+  return ::shutdown(static_cast<uring_stream&>(s).fd, SHUT_RD) == 0 ? std::error_code{}
+                                                                    : kernel::last_error();
+}
+
 endpoint uring_transport::local_endpoint(const socket_base& socket) const {
   return static_cast<const uring_stream&>(socket).local;
 }

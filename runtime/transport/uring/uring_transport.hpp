@@ -127,6 +127,7 @@ class uring_transport final : public transport,
   void close_descriptor(int fd) noexcept;
   void cancel_all(uring_stream& s) noexcept;
   std::error_code send_fin(socket_base& s) noexcept override;
+  std::error_code stop_receiving(socket_base& s) noexcept override;
 
   // uring_listen.cpp
   kernel::listener_groups& groups() const;

@@ -51,6 +51,7 @@ struct socket_base {
   bool send_closed : 1 = false;   // shutdown_send(): no more writes
   bool fin_waits : 1 = false;     // for the writers' queue to be empty
   bool end_awaited : 1 = false;   // by a peer_end_operation
+  bool receive_shut : 1 = false;  // shutdown_receive(): what still comes is dropped
 };
 
 /// A buffer that a home lends to a reader; given back through home::release().

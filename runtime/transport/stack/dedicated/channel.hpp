@@ -45,6 +45,7 @@ inline constexpr std::uint16_t send = 256;  ///< the datagrams in the record
 /// Not asked: the record is a UDP socket's. The note says it, since the shard may have begun the
 /// record anew when it is read.
 inline constexpr std::uint16_t of_datagrams = 512;
+inline constexpr std::uint16_t drop = 1024;  ///< what is received; nobody looks at what was shown
 }  // namespace ask
 
 /// What the stack tells a shard; bits of a note.
@@ -122,6 +123,7 @@ struct dedicated_socket final : dedicated_half {
     write_operation* writing = nullptr;
     bool opening = false;  // connecting
     bool waiting = false;  // accepting
+    bool drops = false;    // what is received
     bool told_end = false;
     bool told_peer_over = false;
     std::uint32_t shown = 0;  // bytes with the shard

@@ -93,6 +93,11 @@ void dedicated_transport::write_over(socket& s, std::error_code outcome) {
   writes_released(s);
 }
 
+std::error_code dedicated_transport::stop_receiving(socket_base& s) noexcept {
+  request(static_cast<socket&>(s), ask::drop);
+  return {};
+}
+
 // Behind the writes, which are over: the stack carries notes out in the order of asking.
 std::error_code dedicated_transport::send_fin(socket_base& s) noexcept {
   request(static_cast<socket&>(s), ask::shutdown);

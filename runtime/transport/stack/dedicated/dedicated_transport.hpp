@@ -75,6 +75,7 @@ class dedicated_transport final : public transport, public observable {
   void take_out(socket_base& s) override;
   bool writing_elsewhere(socket_base& s, const write_operation& op) noexcept override;
   std::error_code send_fin(socket_base& s) noexcept override;
+  std::error_code stop_receiving(socket_base& s) noexcept override;
   std::optional<std::error_code> peer_end(const socket_base& s) const noexcept override {
     const auto& half = static_cast<const socket&>(s);
     return half.peer_over ? std::optional(half.peer_over_by) : std::nullopt;

@@ -53,6 +53,11 @@ void stack_service::carry_out(channel& c, const up_note& note) {
   if ((note.bits & ask::cancel) != 0) cancel(s);
   // An error means that the connection is over, which its reader hears of.
   if ((note.bits & ask::shutdown) != 0) (void)host_.shutdown_send(transport_.time(), s.stack.id);
+  if ((note.bits & ask::drop) != 0) {
+    s.stack.drops = true;
+    s.stack.shown = 0;
+    (void)host_.shutdown_receive(transport_.time(), s.stack.id);
+  }
   if ((note.bits & (ask::close | ask::abort)) != 0) {
     end(s, (note.bits & ask::abort) != 0);
     tell_later(s.stack, tell::gone);
@@ -60,6 +65,7 @@ void stack_service::carry_out(channel& c, const up_note& note) {
 }
 
 void stack_service::consume(dedicated_socket& s, std::uint32_t count) {
+  if (s.stack.drops) return;  // with all that was there
   assert(count <= s.stack.shown);
   s.stack.shown -= count;
   host_.consume(transport_.time(), s.stack.id, count);
