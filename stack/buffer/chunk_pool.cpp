@@ -1,7 +1,10 @@
 // The recycling lists of the chunk pool; see chunk_pool.hpp.
 #include "buffer/chunk_pool.hpp"
 
+#include <cassert>
+#include <cstring>
 #include <new>
+#include <utility>
 
 namespace weir::stack::buffer {
 namespace {
@@ -80,8 +83,24 @@ chunk* chunk_pool::take_foreign(std::size_t bytes, void (*release)(void*) noexce
   return out;
 }
 
+void chunk_pool::fill_later(chunk& c, std::span<const std::byte> from) {
+  assert(unfilled_ == nullptr && from.size() >= sizeof(source) && from.size() <= c.capacity());
+  ::new (static_cast<void*>(c.data())) source{from.data(), static_cast<std::uint32_t>(from.size())};
+  c.kind = chunk_kind::unfilled;
+  unfilled_ = &c;
+}
+
+bool chunk_pool::fill_now() {
+  auto& c = *std::exchange(unfilled_, nullptr);
+  const auto from = *reinterpret_cast<const source*>(c.data());
+  c.kind = chunk_kind::bytes;
+  std::memcpy(c.data(), from.data, from.size);
+  return true;
+}
+
 void chunk_pool::give_back(chunk* c) {
   const auto kind = c->kind;
+  if (kind == chunk_kind::unfilled) unfilled_ = nullptr;
   view seen{};
   foreign kept{};
   if (kind == chunk_kind::view) {

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace weir::stack::buffer {
 
@@ -82,6 +83,7 @@ enum class chunk_kind : std::uint8_t {
   bytes,    ///< the stream's own
   view,     ///< a buffer::view: bytes that another chunk keeps
   foreign,  ///< a buffer::foreign: who gets memory back that is not ours
+  unfilled  ///< a buffer::source: the stream's own, in the packet that brought them until fill()
 };
 
 /// A block of bytes with its place in a stream. Filled from begin to end; which part is valid is
@@ -116,6 +118,19 @@ struct foreign {
   void* context;
 };
 
+/// The first `size` bytes of a chunk that is not filled yet.
+struct source {
+  const std::byte* data;
+  std::uint32_t size;
+};
+
+/// Where the bytes of a chunk lie: its own, a view's, or a packet's.
+inline const std::byte* bytes_of(const chunk& c) {
+  if (c.kind == chunk_kind::view) return reinterpret_cast<const view*>(c.data())->data;
+  if (c.kind == chunk_kind::unfilled) return reinterpret_cast<const source*>(c.data())->data;
+  return c.data();
+}
+
 class chunk_pool {
  public:
   static constexpr std::array<std::uint32_t, 4> capacities{
@@ -145,6 +160,12 @@ class chunk_pool {
   /// `release(context)` is called, once, from within. Null (and nothing is released): the account
   /// is full.
   chunk* take_foreign(std::size_t bytes, void (*release)(void*) noexcept, void* context);
+  /// Of a fresh chunk: its first bytes are those of `from`, which stay where they are until fill().
+  /// One chunk at a time. Whoever is done with it before then saves the copy.
+  void fill_later(chunk& c, std::span<const std::byte> from);
+  /// Copies what fill_later() put off, and is still wanted. False: nothing was.
+  bool fill() { return unfilled_ != nullptr && fill_now(); }
+  bool unfilled() const { return unfilled_ != nullptr; }
   /// The largest capacity that is not above `bytes`, or the smallest: how a queue of `bytes` grows,
   /// so that it is never charged much more than twice what it holds.
   static std::uint32_t grown(std::size_t bytes);
@@ -162,15 +183,18 @@ class chunk_pool {
 
   chunk* take_class(std::uint8_t size_class);
   void give_back(chunk* c);
+  bool fill_now();
 
   memory_account account_;
   std::array<chunk*, chunk_capacities.size()> idle_{};
   std::uint64_t idle_bytes_ = 0;
   std::uint64_t allocations_ = 0;
+  chunk* unfilled_ = nullptr;
 };
 
 static_assert(sizeof(chunk) == 32);
 static_assert(sizeof(view) <= chunk_capacities.back());
 static_assert(sizeof(foreign) <= chunk_capacities.back());
+static_assert(sizeof(source) <= chunk_capacities.back());
 
 }  // namespace weir::stack::buffer

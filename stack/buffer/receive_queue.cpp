@@ -11,6 +11,8 @@ namespace weir::stack::buffer {
 namespace {
 
 constexpr std::uint64_t cell = chunk_pool::capacities[1];
+/// Fewer bytes than that are copied at once: it costs less than to put it off.
+constexpr std::size_t least_left = 1024;
 
 }  // namespace
 
@@ -20,10 +22,12 @@ std::span<const byte_range> receive_queue::ranges() const {
 }
 
 receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at,
-                                            std::span<const std::byte> bytes, std::uint32_t limit) {
-  assert(at >= next_);
+                                            std::span<const std::byte> bytes, std::uint32_t limit,
+                                            bool stays) {
+  assert(at >= next_ && !pool.unfilled());
   if (bytes.empty()) return status::duplicate;
   if (at == next_ && ranges_ == nullptr) {  // the common case: in order, nothing beyond
+    if (stays && leave_in_packet(pool, bytes, limit)) return status::stored;
     std::uint64_t stored_to = at;
     const bool all = write(pool, at, bytes, limit, stored_to);
     next_ = stored_to;
@@ -61,6 +65,19 @@ receive_queue::status receive_queue::insert(chunk_pool& pool, std::uint64_t at,
     return added;
   }
   return full ? status::no_memory : status::stored;
+}
+
+// In an empty queue, where one chunk has room for all: it is taken and charged as ever, so that
+// nothing but the copy is put off. What is not done here finds the chunk in its place.
+bool receive_queue::leave_in_packet(chunk_pool& pool, std::span<const std::byte> bytes,
+                                    std::uint32_t limit) {
+  if (head_ != nullptr || bytes.size() < least_left) return false;
+  auto* c = place_for(pool, next_, bytes.size(), limit, true);
+  if (c == nullptr || c->limit < bytes.size()) return false;
+  pool.fill_later(*c, bytes);
+  hint_ = c;
+  next_ += bytes.size();
+  return true;
 }
 
 bool receive_queue::write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
@@ -209,7 +226,7 @@ std::span<const std::byte> receive_queue::peek() const {
   if (readable() == 0) return {};
   const auto skip = static_cast<std::size_t>(read_ - head_->offset);
   const auto n = std::min<std::uint64_t>(next_ - read_, head_->limit - skip);
-  return {head_->data() + skip, static_cast<std::size_t>(n)};
+  return {bytes_of(*head_) + skip, static_cast<std::size_t>(n)};
 }
 
 void receive_queue::consume(chunk_pool& pool, std::uint32_t n) {
@@ -233,6 +250,7 @@ void receive_queue::drop(chunk_pool& pool, chunk* c) {
 
 chunk* receive_queue::lend(chunk_pool& pool) {
   auto* c = head_;
+  assert(c->kind == chunk_kind::bytes);
   const auto n = static_cast<std::uint32_t>(peek().size());
   ++c->holders;
   ++c->lenders;

@@ -1,8 +1,9 @@
 // The receive queue: bytes in order that wait for the reader, and bytes beyond a gap that wait for
 // what is missing (RFC 9293 SHLD-31). Each byte is copied once, to its place in the stream, so that
-// reassembly never moves data and what peek() showed stays where it is. The first copy of a byte
-// wins. Bounded in bytes and in ranges; it owns no chunk when empty. What it lends stays charged to
-// it until it is taken back. Windows are tcp/receiver.hpp's.
+// reassembly never moves data and what peek() showed stays where it is; not at all where a reader
+// takes it out of the packet that brought it. The first copy of a byte wins. Bounded in bytes and
+// in ranges; it owns no chunk when empty. What it lends stays charged to it until it is taken back.
+// Windows are tcp/receiver.hpp's.
 #pragma once
 
 #include <cstddef>
@@ -46,11 +47,14 @@ class receive_queue {
   std::span<const byte_range> ranges() const;
 
   /// Stores `bytes` at stream offset `at`, which is next_offset() or more; next_offset() moves if a
-  /// gap closes. `limit` bounds charged().
+  /// gap closes. `limit` bounds charged(). `stays`: the bytes stay where they are until
+  /// chunk_pool::fill(), which comes before anything else is inserted; until then peek() may show
+  /// them there, and they are not copied if they are consumed.
   status insert(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
-                std::uint32_t limit);
+                std::uint32_t limit, bool stays = false);
 
-  /// The contiguous bytes at the head; valid until consume() or clear(). insert() never moves them.
+  /// The contiguous bytes at the head; valid until consume() or clear(), and until fill() where the
+  /// last of them stay in their packet. insert() never moves them.
   std::span<const std::byte> peek() const;
   void consume(chunk_pool& pool, std::uint32_t n);
   /// Consumes what peek() shows, and makes the caller a holder of its chunk: the bytes stay where
@@ -71,6 +75,7 @@ class receive_queue {
  private:
   bool write(chunk_pool& pool, std::uint64_t at, std::span<const std::byte> bytes,
              std::uint32_t limit, std::uint64_t& stored_to);
+  bool leave_in_packet(chunk_pool& pool, std::span<const std::byte> bytes, std::uint32_t limit);
   /// `in_order`: no byte before `at` is missing.
   chunk* place_for(chunk_pool& pool, std::uint64_t at, std::size_t wanted, std::uint32_t limit,
                    bool in_order);

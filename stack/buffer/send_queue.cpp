@@ -8,10 +8,6 @@
 namespace weir::stack::buffer {
 namespace {
 
-const std::byte* bytes_of(const chunk& c) {
-  return c.kind == chunk_kind::view ? reinterpret_cast<const view*>(c.data())->data : c.data();
-}
-
 std::uint32_t cost_of(const chunk& c) {
   return c.true_size() + (c.kind == chunk_kind::view ? c.limit : 0);
 }

@@ -31,6 +31,12 @@ host::~host() = default;
 void host::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
   impl_->input(now, packet, meta);
 }
+void host::input_held(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
+  impl_->held_ = packet;
+  impl_->input(now, packet, meta);
+  impl_->held_ = {};
+}
+bool host::let_go() { return impl_->core_.pool.fill(); }
 void host::flush(instant now) { impl_->flush(now); }
 void host::expect(std::span<const std::span<const std::byte>> packets) noexcept {
   impl_->expect(packets);
@@ -88,6 +94,11 @@ result<std::size_t> host::receive(instant now, socket_id id, std::span<std::byte
 }
 
 std::span<const std::byte> host::peek(socket_id id) const {
+  impl_->core_.pool.fill();
+  return peek_held(id);
+}
+
+std::span<const std::byte> host::peek_held(socket_id id) const {
   auto* s = impl_->flows_.find(id);
   return s == nullptr ? std::span<const std::byte>{} : s->connection.peek();
 }

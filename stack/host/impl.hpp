@@ -71,8 +71,9 @@ class host::impl final : handover_receiver {
   shard_link link_;
   shortage_relief relief_;
   datagrams datagrams_;
-  bool behind_ = false;   // the device had more than the last batch took
-  std::size_t lent_ = 0;  // chunks that users hold
+  std::span<const std::byte> held_;  // during input_held(): the packet
+  bool behind_ = false;              // the device had more than the last batch took
+  std::size_t lent_ = 0;             // chunks that users hold
 
  private:
   // input.cpp

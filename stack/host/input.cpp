@@ -14,6 +14,10 @@ namespace {
 /// comes back with the next, so that two chatty sockets cannot hold the caller.
 constexpr int max_loop_rounds = 16;
 
+bool lies_within(std::span<const std::byte> part, std::span<const std::byte> whole) {
+  return part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size();
+}
+
 /// Hosts on one device make and check each other's cookies.
 host_options with_secret(host_options options, shard_set* shards) {
   if (shards != nullptr) options.secret = shards->inside().secret();
@@ -46,6 +50,7 @@ void host::impl::expect(std::span<const std::span<const std::byte>> packets) noe
 }
 
 void host::impl::input(instant now, std::span<const std::byte> packet, const receive_meta& meta) {
+  core_.pool.fill();
   if (opens_.postpones() && opens_.postpone(now, packet)) return;
   wire::tcp_segment segment;
   if (core_.ip.input_plain(packet, meta, segment))
@@ -87,6 +92,9 @@ void host::impl::on_connection_segment(instant now, std::uint32_t index,
                                        const wire::tcp_segment& segment) {
   auto ctx = core_.context(now);
   auto& s = flows_[index];
+  // Nobody else's yet, it may move to another host's memory at any time; and what was put together
+  // from fragments lies elsewhere.
+  ctx.stays = s.owned && lies_within(segment.payload, held_);
   s.connection.on_segment(ctx, segment);
   if (const auto events = s.connection.take_events(); events != ready::none)
     flows_.post(index, events);

@@ -167,6 +167,7 @@ constexpr std::size_t most_kept = 1u << 30;
 result<lent_chunk> host::impl::lend(instant now, socket_id id) {
   auto* s = flows_.find(id);
   if (s == nullptr) return std::errc::bad_file_descriptor;
+  core_.pool.fill();
   const auto bytes = s->connection.peek();
   auto ctx = core_.context(now);
   const auto chunk = s->connection.lend(ctx);

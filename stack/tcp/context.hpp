@@ -41,6 +41,7 @@ struct context {
   host_counters& counters;
   egress& out;
   bool shortcuts = true;  ///< off in tests that compare them with the long way
+  bool stays = false;     ///< a segment's payload stays where it is until chunk_pool::fill()
 };
 
 }  // namespace weir::stack::tcp

@@ -144,7 +144,7 @@ class receiver {
   auto limit = 2 * space_ + 2 * 2080;
   if (const auto& memory = ctx.pool.account(); memory.pressure())
     limit = static_cast<std::uint32_t>(std::min<std::uint64_t>(limit, memory.receive_share()));
-  auto outcome = queue_.insert(ctx.pool, before + span_of(next_, at), bytes, limit);
+  auto outcome = queue_.insert(ctx.pool, before + span_of(next_, at), bytes, limit, ctx.stays);
   // What lies beyond a gap must not keep out what fills it, or the connection would stand still: it
   // goes, from the far end (RFC 2018 8).
   while (outcome == status::no_memory && at == next_ && queue_.drop_farthest(ctx.pool)) {

@@ -25,7 +25,10 @@ void stack_transport::settle(socket_base& socket) noexcept {
   auto& s = static_cast<stream&>(socket);
   clock();
   forget_presented(s);
-  const auto chunk = host_.peek(s.id);
+  // A read that waits is served out of the packet that has just come: handle() sees to what it
+  // leaves.
+  const bool waits = s.reader != nullptr && !s.reader->lend;
+  const auto chunk = waits ? host_.peek_held(s.id) : host_.peek(s.id);
   s.rx_data = chunk.data();
   s.rx_size = s.presented =
       static_cast<std::uint32_t>(std::min<std::size_t>(chunk.size(), UINT32_MAX));

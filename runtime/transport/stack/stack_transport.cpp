@@ -94,8 +94,9 @@ void stack_transport::receive(std::span<const std::span<const std::byte>> frames
   for (std::size_t i = 0; i < count; ++i) {
     if (settings_.tap)
       settings_.tap->packet(now_, packet_direction::received, std::span(&packets[i], 1));
-    host_.input(now_, packets[i], metas[i]);
+    host_.input_held(now_, packets[i], metas[i]);
     drain_events();  // an acceptor that waits keeps a short accept queue from overflowing
+    host_.let_go();
   }
 }
 
@@ -247,6 +248,7 @@ void stack_transport::handle(const stack::event& what) {
     settle(s);
     look_for_end(s);
     bytes_came(s);
+    if (s.rx_size != 0 && host_.let_go()) settle(s);  // what the reader left outlives its packet
   }
   if (any(what.what, writable | failed)) writes_released(s);
 }

@@ -51,6 +51,12 @@ class host {
   /// One IP packet from the wire; it is read during the call only. Acknowledgements wait for
   /// flush().
   void input(instant now, std::span<const std::byte> packet, const receive_meta& meta = {});
+  /// The same of a packet that stays where it is until let_go(), which comes before the next one.
+  /// What is taken of it in between by peek_held() and consume() was never copied.
+  void input_held(instant now, std::span<const std::byte> packet, const receive_meta& meta = {});
+  /// The packet goes: what was not taken is copied. False: nothing was left of it. Harmless where
+  /// none is held.
+  bool let_go();
   /// After a batch of input(): sends what is due, one acknowledgement a connection (RFC 9293
   /// MUST-58, MUST-59). Best called last in a turn, after the application has had its say: then
   /// replies carry the acknowledgements.
@@ -121,6 +127,8 @@ class host {
   /// there. Valid until the next receive(), consume(), close() or abort() on this socket: input()
   /// never moves them.
   std::span<const std::byte> peek(socket_id id) const;
+  /// The same, valid until let_go(), too: the bytes may lie in the packet that is held.
+  std::span<const std::byte> peek_held(socket_id id) const;
   /// Drops `n` bytes that peek() showed and opens the window by as many.
   void consume(instant now, socket_id id, std::size_t n);
   /// Takes what peek() would show out of the receive queue without a copy; size 0: end of stream.
