@@ -314,6 +314,103 @@ TEST_CASE("what_is_received_is_sent_on_from_the_chunk_that_it_came_in") {
   CHECK(world.server.stack().memory_in_use() == 0);
 }
 
+TEST_CASE("lent_bytes_that_are_written_as_a_span_are_sent_from_the_chunk_that_they_came_in") {
+  two_hosts world;
+  std::string got;
+  std::string sent;
+  for (int i = 0; i < 300'000; ++i) sent += static_cast<char>('a' + i * 7 % 26);
+  std::size_t without_copy = 0;
+  world.run(
+      [&](shard&, tcp_stream& peer) -> task<> {
+        for (;;) {
+          auto lent = co_await peer.receive();
+          if (!lent) break;
+          const auto before = world.server.stack().memory_in_use();
+          const auto size = lent.size();
+          // The first half, from the chunk's begin, and the rest, which is copied.
+          const auto half = size < 8000 ? size : size / 2;
+          auto n = co_await peer.write_all(lent.bytes().first(half));
+          CHECK(n == half);
+          if (size >= 1000 && world.server.stack().memory_in_use() <= before + 100) ++without_copy;
+          co_await peer.write_all(lent.bytes().subspan(half));
+        }
+        peer.shutdown_send();
+      },
+      [&](shard& s, tcp_stream& peer) -> task<> {
+        weir::scope writer(s);
+        writer.spawn([](tcp_stream& to, std::string text) -> task<> {
+          co_await to.write_all(text);
+          to.shutdown_send();
+        }(peer, sent));
+        got = co_await read_to_end(peer);
+        co_await writer.join();
+      });
+  CHECK(without_copy > 0);
+  CHECK(got == sent);
+  CHECK(world.net.run_until_idle());
+  CHECK(world.server.stack().memory_in_use() == 0);
+}
+
+TEST_CASE("lent_marks_know_what_is_lent_and_forget_what_was_given_back") {
+  weir::detail::lent_marks marks;
+  std::vector<std::byte> memory(70 * 2000);
+  std::vector<weir::stack::lent_chunk> chunks;
+  for (std::uint32_t i = 0; i < 70; ++i)
+    chunks.push_back({memory.data() + std::size_t{i} * 2000, 2000, i, nullptr});
+  for (const auto& c : chunks) marks.lent(c);
+  std::size_t known = 0;
+  for (const auto& c : chunks) {
+    const auto* found = marks.find(c.bytes());
+    if (found == nullptr) continue;  // its place was another's
+    ++known;
+    CHECK(found->token == c.token);
+    CHECK(marks.find(c.bytes().first(1024)) == found);
+    CHECK(marks.find(c.bytes().first(1023)) == nullptr);
+    CHECK(marks.find(c.bytes().subspan(1)) == nullptr);
+    CHECK(marks.find({c.data, c.size + 1}) == nullptr);
+  }
+  CHECK(known >= 20);
+  CHECK(known <= weir::detail::lent_marks::count);
+  for (const auto& c : chunks) marks.released(c.data);
+  for (const auto& c : chunks) CHECK(marks.find(c.bytes()) == nullptr);
+}
+
+TEST_CASE("a_read_that_waits_is_served_from_the_packet_and_the_next_ones_get_what_it_left") {
+  for (const bool exactly : {false, true}) {
+    two_hosts world;
+    std::string sent;
+    for (int i = 0; i < 200'000; ++i) sent += static_cast<char>('a' + i * 11 % 26);
+    std::string got;
+    world.run(
+        [&](shard&, tcp_stream& peer) -> task<> {
+          std::array<char, 1100> piece;
+          for (;;) {
+            const auto into = std::as_writable_bytes(std::span(piece));
+            if (exactly) {
+              auto n = co_await peer.read_exactly(into).nothrow();
+              got.append(piece.data(), n.n);
+              if (n.ec) break;
+            } else {
+              auto n = co_await peer.read_some(into);
+              if (n == 0) break;
+              got.append(piece.data(), n);
+            }
+            if (got.size() % 5 == 0) co_await weir::sleep_for(3ms);
+          }
+        },
+        [&](shard&, tcp_stream& peer) -> task<> {
+          for (std::size_t at = 0; at < sent.size(); at += 5000) {
+            co_await peer.write_all(std::string_view(sent).substr(at, 5000));
+            if (at % 3 == 0) co_await weir::sleep_for(2ms);
+          }
+          peer.shutdown_send();
+        });
+    CHECK(got == sent);
+    CHECK(world.net.run_until_idle());
+    CHECK(world.server.stack().memory_in_use() == 0);
+  }
+}
+
 TEST_CASE("a_write_of_many_parts_arrives_in_order") {
   two_hosts world;
   std::string got;

@@ -49,7 +49,10 @@ bool stack_transport::lend(socket_base& socket, lent_bytes& lent) {
   clock();
   forget_presented(s);
   auto chunk = host_.lend(now_, s.id);
-  if (chunk) lent = {chunk->data, chunk->size, chunk->token, chunk->chunk};
+  if (chunk) {
+    lent = {chunk->data, chunk->size, chunk->token, chunk->chunk};
+    lent_marks_.lent(*chunk);
+  }
   if (!chunk && chunk.error() != std::errc::operation_would_block)
     receiving_over(s, chunk.error());
   else
@@ -58,6 +61,7 @@ bool stack_transport::lend(socket_base& socket, lent_bytes& lent) {
 }
 
 void stack_transport::release(lent_bytes& lent) noexcept {
+  lent_marks_.released(lent.data);
   host_.release(clock(), {lent.data, lent.size, lent.token, lent.chunk});
 }
 
@@ -67,12 +71,27 @@ void stack_transport::take_out(socket_base& socket) {
   auto& s = static_cast<stream&>(socket);
   clock();
   while (auto* op = s.writers.front()) {
-    const auto outcome = op->owned ? write_owned(s, static_cast<owned_write_operation&>(*op))
-                                   : write_more(host_, now_, s.id, *op);
+    const auto outcome =
+        op->owned ? write_owned(s, static_cast<owned_write_operation&>(*op)) : write_plain(s, *op);
     if (outcome == std::errc::operation_would_block) return;
     if (outcome) return sending_failed(s, outcome);
     sent(s, 0);
   }
+}
+
+std::error_code stack_transport::write_plain(stream& s, write_operation& op) {
+  const auto* lent = op.all && !op.gathered ? lent_marks_.find(op.single) : nullptr;
+  return lent != nullptr ? write_lent(s, *lent, op) : write_more(host_, now_, s.id, op);
+}
+
+std::error_code stack_transport::write_lent(stream& s, const stack::lent_chunk& from,
+                                            write_operation& op) {
+  while (!op.carried_out()) {
+    auto n = host_.send_lent(now_, s.id, from, op.single.subspan(op.written), op.more);
+    if (!n) return n.error();
+    op.advance(*n);
+  }
+  return {};
 }
 
 // The same without a copy. Where the host has no memory to note it, and where the buffer was lent
@@ -85,13 +104,7 @@ std::error_code stack_transport::write_owned(stream& s, owned_write_operation& o
   }
   const auto& lent = buffer.lent();
   if (lent.data == nullptr || buffer.home() != this) return write_more(host_, now_, s.id, op);
-  while (!op.carried_out()) {
-    auto n = host_.send_lent(now_, s.id, {lent.data, lent.size, lent.token, lent.chunk},
-                             op.single.subspan(op.written), op.more);
-    if (!n) return n.error();
-    op.advance(*n);
-  }
-  return {};
+  return write_lent(s, {lent.data, lent.size, lent.token, lent.chunk}, op);
 }
 
 std::error_code stack_transport::stop_receiving(socket_base& socket) noexcept {

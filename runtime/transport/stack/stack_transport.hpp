@@ -19,6 +19,7 @@
 #include "core/sockets/socket_pool.hpp"
 #include "observe/snapshot.hpp"
 #include "transport/stack/device_watch.hpp"
+#include "transport/stack/lent_marks.hpp"
 #include "transport/stack/sockets_owner.hpp"
 #include "transport/stack/stack_datagrams.hpp"
 #include "transport/stack/stack_settings.hpp"
@@ -149,6 +150,8 @@ class stack_transport final : public transport,
   void finish_answer(stream& s, const stack::event& what);
   void finish_connect(stream& s, stack::ready what);
   void forget_presented(stream& s) noexcept;
+  std::error_code write_plain(stream& s, write_operation& op);
+  std::error_code write_lent(stream& s, const stack::lent_chunk& from, write_operation& op);
   std::error_code write_owned(stream& s, owned_write_operation& op);
   void fail_everything(std::error_code error);
 
@@ -167,6 +170,7 @@ class stack_transport final : public transport,
   std::error_code device_error_;
   handover_note handover_{*this};
   stack_datagrams datagrams_;
+  lent_marks lent_marks_;
   sockets_owner* owner_of_sockets_ = nullptr;
 
   std::vector<std::unique_ptr<listener>> listeners_;
