@@ -87,6 +87,9 @@ class plan {
       add(title, c, "stack", {"veth-epoll"}, metric::requests_per_s, false, 1.3);
       add(title, c, "stack", {"tun-reflector"}, metric::requests_per_s, false, 0.85);
     }
+    const auto large = cell_with({.connections = 16, .size = 16384}, {"stack", "veth-epoll"});
+    add("stack echo 16 KiB, 16 connections: requests/s", large, "stack", {"veth-epoll"},
+        metric::requests_per_s, false, 1.0);
   }
   void bulk() {
     for (const scenario kind : {scenario::bulk_in, scenario::bulk_out}) {
