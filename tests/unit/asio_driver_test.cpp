@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "driver/asio/asio_driver.hpp"
+#include "driver/asio/watched_descriptor.hpp"
 
 using namespace std::chrono_literals;
 using weir::instant;
@@ -54,10 +56,14 @@ struct device_pair {
 struct readable_descriptors {
   struct watched final : weir::detail::watched_descriptor {
     watched(asio_driver& driver, std::vector<int>& o) : watched_descriptor(driver), order(o) {}
-    void readable() override { order.push_back(number); }
-    void writable() override {}
+    void readable() override {
+      order.push_back(number);
+      if (ends != nullptr) ends->close();
+    }
+    void writable() override { order.push_back(-number); }
     std::vector<int>& order;
     int number = 0;
+    watched* ends = nullptr;
   };
 
   readable_descriptors(asio_driver& driver, int count) {
@@ -177,6 +183,87 @@ TEST_CASE("a_turn_runs_a_bounded_number_of_handlers_and_the_next_one_the_rest") 
   CHECK(ready.order.size() == 512);
   driver.turn(instant{});
   CHECK(ready.order.size() == 600);
+}
+
+TEST_CASE("what_is_still_readable_is_told_again_to_who_asks_again") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 1);
+  for (std::size_t told = 1; told <= 3; ++told) {
+    driver.turn(instant::never());
+    CHECK(ready.order.size() == told);
+    ready.all[0]->wait_readable();
+  }
+}
+
+TEST_CASE("who_waits_for_more_hears_of_the_next_change_only") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 1);
+  driver.turn(instant::never());
+  ready.all[0]->wait_for_more();
+  driver.turn(instant{});
+  CHECK(ready.order.size() == 1);
+  REQUIRE(::eventfd_write(ready.all[0]->fd(), 1) == 0);
+  driver.turn(instant::never());
+  CHECK(ready.order.size() == 2);
+  // A change that nobody waited for is not lost.
+  REQUIRE(::eventfd_write(ready.all[0]->fd(), 1) == 0);
+  driver.turn(instant{});
+  CHECK(ready.order.size() == 2);
+  ready.all[0]->wait_for_more();
+  driver.turn(instant::never());
+  CHECK(ready.order.size() == 3);
+}
+
+TEST_CASE("waits_for_room_are_told_apart_from_waits_for_bytes") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 2);
+  driver.turn(instant::never());
+  ready.order.clear();
+  ready.all[1]->wait_writable();
+  driver.turn(instant::never());
+  CHECK(ready.order == std::vector<int>{-1});
+}
+
+TEST_CASE("one_that_is_told_may_end_another_that_is_ready_too") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 3);
+  ready.all[0]->ends = ready.all[1];
+  driver.turn(instant::never());
+  CHECK(ready.order == std::vector<int>{0, 2});
+}
+
+TEST_CASE("a_file_is_always_ready_from_a_later_turn") {
+  asio_driver driver(0ns);
+  std::vector<int> order;
+  auto* file = new readable_descriptors::watched(driver, order);
+  file->number = 7;
+  REQUIRE(!file->assign(::memfd_create("weir-test", MFD_CLOEXEC)));
+  for (int told = 0; told < 2; ++told) {
+    order.clear();
+    file->wait_readable();
+    file->wait_for_room();
+    CHECK(order.empty());
+    while (order.size() < 2) driver.turn(instant::never());
+    CHECK(order == std::vector<int>{7, -7});
+  }
+  file->wait_readable();  // goes with the driver
+  file->close();
+  file->drop();
+}
+
+TEST_CASE("when_many_are_ready_at_once_the_next_turn_looks_by_one_call") {
+  asio_driver driver(0ns);
+  readable_descriptors ready(driver, 8);
+  driver.turn(instant::never());
+  REQUIRE(ready.order.size() == 8);
+  for (auto* w : ready.all) {
+    w->wait_for_more();
+    REQUIRE(::eventfd_write(w->fd(), 1) == 0);
+  }
+  const auto before = driver.system_calls();
+  driver.turn(instant::never());
+  CHECK(ready.order.size() == 16);
+  CHECK(driver.system_calls() - before == 1);
 }
 
 TEST_CASE("packet_port_hands_frames_over_together_in_order") {

@@ -1,9 +1,8 @@
-// See asio_driver.hpp. Handlers only note what happened and complete operations; coroutines run
-// later, from the shard's loop.
+// Turns, in an io_context of the driver's own or in somebody's. Handlers only note what happened
+// and complete operations; coroutines run later, from the shard's loop.
 #include "driver/asio/asio_driver.hpp"
 
 #include <algorithm>
-#include <asio/posix/stream_descriptor.hpp>
 #include <asio/post.hpp>
 #include <chrono>
 #include <utility>
@@ -35,7 +34,9 @@ class asio_driver::wake_handler {
   allocator_type get_allocator() const noexcept { return allocator_type(of_->slot); }
   void operator()() const {
     of_->woken.store(false, std::memory_order_seq_cst);
-    if (of_->driver != nullptr) of_->driver->handled();
+    if (of_->driver == nullptr) return;
+    if (of_->driver->watched_->owes()) of_->driver->watched_->hand_out();
+    of_->driver->handled();
   }
 
  private:
@@ -45,6 +46,7 @@ class asio_driver::wake_handler {
 asio_driver::asio_driver(spin_policy spin)
     : own_(std::in_place, 1), context_(*own_), work_(context_.get_executor()), spin_(spin) {
   make_reactor();
+  watched_->watch(true);
 }
 
 asio_driver::asio_driver(asio::io_context& theirs) : context_(theirs), spin_(spin_policy::from(0)) {
@@ -55,7 +57,7 @@ asio_driver::asio_driver(asio::io_context& theirs) : context_(theirs), spin_(spi
 /// end cannot be used.
 void asio_driver::make_reactor() {
   wake_up_->driver = this;
-  asio::posix::stream_descriptor none(context_);
+  watched_.emplace(*this);
 }
 
 asio_driver::~asio_driver() {
@@ -75,52 +77,40 @@ void asio_driver::wake() noexcept {
 
 void asio_driver::turn(instant deadline) {
   auto from = now();
-  if (deadline <= from) return run_all_ready();
+  if (deadline <= from) return look();
   if (const auto spin_for = spin_.limit();
       spin_for.count() > 0 && spin(std::min(deadline, from + spin_for))) {
     spin_.found_while_spinning();
     return;
   }
+  // By way of the reactor it takes three system calls to learn of what is there already.
+  if (own_ && watched_->last_told() >= busy_at && watched_->hand_out() > 0) return;
   ++system_calls_;
-  std::size_t ran;
   if (deadline.is_never())
-    ran = context_.run_one();
+    context_.run_one();
   else
-    ran = context_.run_one_until(clock::time_point(std::chrono::nanoseconds(deadline.ns())));
+    context_.run_one_until(clock::time_point(std::chrono::nanoseconds(deadline.ns())));
   if (spin_.adapts()) spin_.slept(now() - from);
-  if (ran > 0) run_batch(ran);
 }
 
-/// Of a shard that is busy: whoever is ready runs now, because it may be long until the next turn.
-void asio_driver::run_all_ready() {
+/// Of a shard that is busy: whoever is ready is told now, because it may be long until the next
+/// turn. A wake() ends the next wait; in somebody's io_context it may be the shard's own.
+void asio_driver::look() {
+  if (own_) {
+    watched_->hand_out();
+    return;
+  }
   std::size_t done = 0;
   while (done < handlers_per_turn && context_.poll_one() != 0) ++done;
   system_calls_ += done == 0 || done == handlers_per_turn ? 1 : 2;  // the last look found nothing
 }
 
-/// Runs what the reactor's last look found, of a shard that had nothing else to do: what is left
-/// over gets its turn soon. The io_context does not tell when that is all: the next call after it
-/// looks again, in vain where the load is light, at the price of a system call. So the batch is
-/// bounded by how many there lately were; a batch that was full several times in a row may grow.
-void asio_driver::run_batch(std::size_t done) {
-  constexpr unsigned full_before_growth = 8;
-  while (done < batch_limit_ && context_.poll_one() != 0) ++done;
-  if (done < batch_limit_) {
-    ++system_calls_;
-    batch_limit_ = std::max<std::size_t>(done, 1);
-    full_batches_ = 0;
-  } else if (++full_batches_ == full_before_growth) {
-    batch_limit_ = std::min(batch_limit_ * 2, handlers_per_turn);
-    full_batches_ = 0;
-  }
-}
-
 bool asio_driver::spin(instant deadline) {
   do {
-    ++system_calls_;
-    if (auto ran = context_.poll_one()) {
-      run_batch(ran);
-      return true;
+    if (watched_->hand_out() > 0) return true;
+    if (wake_up_->woken.load(std::memory_order_relaxed)) {
+      ++system_calls_;
+      if (context_.poll_one() != 0) return true;
     }
     relax();
   } while (now() < deadline);
@@ -146,6 +136,7 @@ void asio_driver::leave_loop() {
 }
 
 void asio_driver::has_work(bool some) {
+  watched_->watch(some);
   if (!some)
     work_.reset();
   else if (!work_)

@@ -2,6 +2,9 @@
 // gets completions and time from. Private to driver/asio and transport/asio, the only folders that
 // include Asio.
 //
+// Descriptors are watched in a set of the driver's own (ready_set.hpp), which the reactor sees as
+// one.
+//
 // Waits are as exact as epoll_wait(2), which counts milliseconds: a deadline is met up to one
 // millisecond late, never early, and costs no timerfd call.
 #pragma once
@@ -17,7 +20,8 @@
 #include "backend/driver.hpp"
 #include "core/spin_policy.hpp"
 #include "driver/asio/asio_outer_loop.hpp"
-#include "driver/asio/watched_descriptor.hpp"
+#include "driver/asio/handler_slot.hpp"
+#include "driver/asio/ready_set.hpp"
 
 namespace weir::detail {
 
@@ -35,7 +39,6 @@ class asio_driver final : public driver {
   result<std::unique_ptr<packet_port>> open_packet_port(int device, std::size_t frame_limit,
                                                         packet_receiver& receiver) override;
   result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client) override;
-  result<std::unique_ptr<watch>> watch_shared(int fd, watch_client& client) override;
   std::uint64_t system_calls() const override { return system_calls_; }
   std::error_code let_loop_call(std::function<instant()> turn) override;
   void has_work(bool some) override;
@@ -44,6 +47,7 @@ class asio_driver final : public driver {
   // --- For the clients of this driver.
 
   asio::io_context& context() { return context_; }
+  ready_set& watched() { return *watched_; }
   /// A handler has run, and handed out what it had.
   void handled() {
     if (outer_ != nullptr) outer_->ask();
@@ -51,9 +55,10 @@ class asio_driver final : public driver {
   void count_system_call() noexcept { ++system_calls_; }
 
  private:
-  /// Handlers in one turn: a bound, so that a flood of events cannot keep coroutines and timers
-  /// from running.
+  /// Of somebody's io_context, in one turn.
   static constexpr std::size_t handlers_per_turn = 512;
+  /// So many were ready at once: more have come by the time that these are served.
+  static constexpr std::size_t busy_at = 4;
 
   class wake_handler;
   /// Of wake(): from there until its handler runs, so that there is one such handler at most and
@@ -66,8 +71,7 @@ class asio_driver final : public driver {
   using work_guard = asio::executor_work_guard<asio::io_context::executor_type>;
 
   void make_reactor();
-  void run_all_ready();
-  void run_batch(std::size_t done);
+  void look();
   bool spin(instant deadline);
 
   std::optional<asio::io_context> own_;
@@ -77,8 +81,7 @@ class asio_driver final : public driver {
   std::shared_ptr<asio_outer_loop> outer_;
   spin_policy spin_;
   std::uint64_t system_calls_ = 0;
-  std::size_t batch_limit_ = 1;
-  unsigned full_batches_ = 0;
+  std::optional<ready_set> watched_;
 };
 
 }  // namespace weir::detail

@@ -11,7 +11,7 @@
 #include <functional>
 #include <memory>
 
-#include "driver/asio/watched_descriptor.hpp"
+#include "driver/asio/handler_slot.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::detail {

@@ -1,12 +1,10 @@
-// Readiness of a descriptor through Asio's reactor, for whoever asks the driver for it.
-#include <sys/epoll.h>
-#include <unistd.h>
-
-#include <cerrno>
+// Readiness of a descriptor, for whoever asks the driver for it. Its open file's flags stay as they
+// are.
 #include <utility>
 
 #include "backend/watch.hpp"
 #include "driver/asio/asio_driver.hpp"
+#include "driver/asio/watched_descriptor.hpp"
 
 namespace weir::detail {
 namespace {
@@ -43,73 +41,7 @@ class asio_watch final : public watch {
   reactor_entry& entry_;
 };
 
-/// One direction of a descriptor whose open file others have too. Asio makes what it watches
-/// non-blocking, so it watches an epoll descriptor instead, which becomes readable.
-class stand_in final : public watched_descriptor {
- public:
-  stand_in(asio_driver& driver, watch_client& client, bool reads)
-      : watched_descriptor(driver), client_(&client), reads_(reads) {}
-  std::error_code begin(int shared) {
-    const int set = ::epoll_create1(EPOLL_CLOEXEC);
-    if (set < 0) return {errno, std::generic_category()};
-    epoll_event wanted{};
-    wanted.events = reads_ ? EPOLLIN : EPOLLOUT;
-    // (EPERM: it is always ready, and nobody will wait.)
-    std::error_code error;
-    if (::epoll_ctl(set, EPOLL_CTL_ADD, shared, &wanted) != 0 && errno != EPERM)
-      error = {errno, std::generic_category()};
-    if (!error) error = assign(set);
-    if (error) ::close(set);
-    return error;
-  }
-  void end() noexcept {
-    client_ = nullptr;
-    close();
-    drop();
-  }
-
- private:
-  void readable() override {
-    if (client_ == nullptr) return;
-    if (reads_)
-      client_->readable();
-    else
-      client_->writable();
-  }
-  void writable() override {}
-
-  watch_client* client_;
-  bool reads_;
-};
-
-class shared_watch final : public watch {
- public:
-  shared_watch(asio_driver& driver, watch_client& client)
-      : reads_(*new stand_in(driver, client, true)),
-        writes_(*new stand_in(driver, client, false)) {}
-  ~shared_watch() override {
-    reads_.end();
-    writes_.end();
-  }
-  std::error_code begin(int fd) {
-    if (auto error = reads_.begin(fd)) return error;
-    return writes_.begin(fd);
-  }
-  void want_readable() override { reads_.wait_readable(); }
-  void want_writable() override { writes_.wait_readable(); }
-
- private:
-  stand_in& reads_;
-  stand_in& writes_;
-};
-
 }  // namespace
-
-result<std::unique_ptr<watch>> asio_driver::watch_shared(int fd, watch_client& client) {
-  auto made = std::make_unique<shared_watch>(*this, client);
-  if (auto error = made->begin(fd)) return error;
-  return std::unique_ptr<watch>(std::move(made));
-}
 
 result<std::unique_ptr<watch>> asio_driver::watch_descriptor(int fd, watch_client& client) {
   auto* entry = new reactor_entry(*this, client);

@@ -31,7 +31,7 @@ class asio_datagrams::socket final : public datagram_socket,
     std::error_code error;
     if (maybe_readable_ && try_receive(op, error)) return op.complete(error);
     receiver = &op;
-    wait_readable();
+    wait_for_more();
   }
   void start_send(send_datagram_operation& op) {
     std::error_code error;
@@ -46,15 +46,13 @@ class asio_datagrams::socket final : public datagram_socket,
     --sends;
     op.complete(canceled_error());
   }
-  /// The descriptor is closed now; the memory goes when no wait refers to it any more.
+  /// The descriptor is closed now; the memory goes when the set does not refer to it any more.
   void give_up() noexcept {
     given_up_ = true;
     ++home_->closing_;
     watched_descriptor::close();
     drop();
   }
-  /// The transport goes before this object does.
-  void orphan() noexcept { home_ = nullptr; }
   bool given_up() const { return given_up_; }
   void count_system_call() const { driver().count_system_call(); }
   /// A datagram may be there again: after connect(2), what waits may be another's.
@@ -62,9 +60,7 @@ class asio_datagrams::socket final : public datagram_socket,
 
  private:
   ~socket() override {
-    if (home_ == nullptr) return;
     home_->all_.remove(*this);
-    home_->heap_handlers_ += heap_handlers();
     if (given_up_) --home_->closing_;
   }
 
@@ -126,7 +122,7 @@ void asio_datagrams::socket::readable() {
   maybe_readable_ = true;
   if (receiver == nullptr) return;
   std::error_code error;
-  if (!try_receive(*receiver, error)) return wait_readable();
+  if (!try_receive(*receiver, error)) return wait_for_more();
   std::exchange(receiver, nullptr)->complete(error);
 }
 
@@ -164,14 +160,7 @@ void asio_datagrams::socket::writable() {
   }
 }
 
-asio_datagrams::~asio_datagrams() {
-  abandon();
-  // What is left waits for handlers that the io_context will run or throw away.
-  while (auto* s = all_.front()) {
-    all_.remove(*s);
-    s->orphan();
-  }
-}
+asio_datagrams::~asio_datagrams() { abandon(); }
 
 void asio_datagrams::abandon() noexcept {
   for (auto* s = all_.front(); s != nullptr;) {

@@ -1,6 +1,6 @@
-// UDP sockets of the kernel through Asio's reactor: non-blocking, plain system calls into the
-// caller's own buffers, tried first; the reactor is asked only when the kernel has nothing to give
-// or no room. Cancelling takes an operation off its queue, and it is over.
+// UDP sockets of the kernel in the driver's set: non-blocking, plain system calls into the caller's
+// own buffers, tried first; a wait begins only when the kernel has nothing to give or no room.
+// Cancelling takes an operation off its queue, and it is over.
 #pragma once
 
 #include "driver/asio/watched_descriptor.hpp"
@@ -19,10 +19,8 @@ class asio_datagrams final : public datagram_transport {
   ~asio_datagrams() override;
 
   void attach(weir::shard& owner) { owner_ = &owner; }
-  /// Sockets that were closed and whose last handler has not come back yet.
+  /// Sockets that were closed while the driver hands out what came.
   std::size_t closing() const { return closing_; }
-  /// Handlers that did not fit into their sockets; 0 is expected.
-  std::uint64_t heap_handlers() const { return heap_handlers_; }
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) const;
   /// Closes what is left, when the shard ends.
   void abandon() noexcept;
@@ -48,7 +46,6 @@ class asio_datagrams final : public datagram_transport {
   weir::shard* owner_ = nullptr;
   stack::intrusive_list<socket> all_;
   std::size_t closing_ = 0;
-  std::uint64_t heap_handlers_ = 0;
 };
 
 }  // namespace weir::detail

@@ -1,6 +1,6 @@
-// The sockets of asio_transport: kernel TCP sockets, non-blocking, waited for through Asio's
-// reactor. Transfers are plain system calls into the caller's own buffers, tried first; the reactor
-// is asked only when the kernel has nothing to give.
+// The sockets of asio_transport: kernel TCP sockets, non-blocking, in the driver's set. Transfers
+// are plain system calls into the caller's own buffers, tried first; a wait begins only when the
+// kernel has nothing to give.
 //
 // So the kernel never holds a buffer of ours: cancelling an operation takes it off its queue, and
 // it is over.
@@ -24,11 +24,9 @@ class asio_socket : public watched_descriptor, public stack::list_link<> {
  public:
   explicit asio_socket(asio_transport& home);
 
-  /// The socket's owner gave it up: its descriptor is closed now, its memory goes when no wait
-  /// refers to it any more.
+  /// The socket's owner gave it up: its descriptor is closed now, and its memory goes, at the
+  /// latest when the driver has handed out what came.
   virtual void give_up() noexcept;
-  /// The transport goes before this object does.
-  void orphan() noexcept { home_ = nullptr; }
   /// Shows itself, as a listener or a connection, if there is room for one more.
   virtual void observe(shard_snapshot& into, const snapshot_bounds& bounds) const = 0;
   bool given_up() const { return given_up_; }

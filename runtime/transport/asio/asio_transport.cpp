@@ -29,14 +29,7 @@ asio_transport::asio_transport(asio_driver& completions, const config& settings,
       now_(completions.now()),
       ends_(completions, *this) {}
 
-asio_transport::~asio_transport() {
-  abandon();
-  // What is left waits for handlers that the io_context will run or throw away.
-  while (auto* socket = sockets_.front()) {
-    leave(*socket);
-    socket->orphan();
-  }
-}
+asio_transport::~asio_transport() { abandon(); }
 
 result<listener_socket*> asio_transport::listen(const endpoint& local,
                                                 const listen_options& options) {
@@ -186,7 +179,6 @@ void asio_transport::abandon() noexcept {
 
 void asio_transport::leave(asio_socket& socket) noexcept {
   sockets_.remove(socket);
-  counters_.heap_handlers += socket.heap_handlers();
   if (socket.given_up()) --closing_;
 }
 

@@ -22,10 +22,6 @@ namespace weir::detail {
 
 class asio_driver;
 
-struct asio_transport_counters : kernel::tcp_counters {
-  std::uint64_t heap_handlers = 0;  ///< handlers that did not fit into their socket; 0 is expected
-};
-
 class asio_transport final : public transport,
                              public adopts_sockets,
                              public observable,
@@ -67,7 +63,7 @@ class asio_transport final : public transport,
   int native_listener(const listener_socket& listener) const noexcept override;
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
-  const asio_transport_counters& counters() const { return counters_; }
+  const kernel::tcp_counters& counters() const { return counters_; }
   const asio_datagrams& datagram_sockets() const { return datagrams_; }
 
   // --- For its sockets.
@@ -84,7 +80,7 @@ class asio_transport final : public transport,
   using transport::at_home;
   using transport::connected;
   instant now() const { return now_; }
-  asio_transport_counters& count() { return counters_; }
+  kernel::tcp_counters& count() { return counters_; }
   lending_pool& lending() { return lending_; }
   kernel::listener_groups& groups();
   void adopt(std::uint64_t member, const endpoint& local, int fd);
@@ -132,7 +128,7 @@ class asio_transport final : public transport,
   instant retry_at_ = instant::never();
   instant now_;
   lending_pool lending_{lending_size, lending_limit};
-  asio_transport_counters counters_;
+  kernel::tcp_counters counters_;
   end_watch ends_;
 };
 
