@@ -11,8 +11,8 @@
 #include <deque>
 
 #include "clock.hpp"
-#include "core/sockets/stream_core.hpp"
 #include "load/judgement.hpp"
+#include "runtime/core/sockets/stream_core.hpp"
 #include "schedule.hpp"
 #include "weir/runtime.hpp"
 #include "weir/sync.hpp"

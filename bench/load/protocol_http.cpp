@@ -4,8 +4,8 @@
 
 #include <deque>
 
-#include "http/wire/response_parser.hpp"
 #include "load/protocol.hpp"
+#include "runtime/http/wire/response_parser.hpp"
 
 namespace weir::load {
 namespace {

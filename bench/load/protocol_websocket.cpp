@@ -10,8 +10,8 @@
 #include <array>
 #include <cstring>
 
-#include "http/wire/response_parser.hpp"
 #include "pattern.hpp"
+#include "runtime/http/wire/response_parser.hpp"
 #endif
 
 #include <stdexcept>

@@ -10,13 +10,13 @@
 #include <vector>
 
 #include "clock.hpp"
-#include "device/huge_pages.hpp"
 #include "process.hpp"
 #include "scenarios/scenarios.hpp"
+#include "stack/device/huge_pages.hpp"
+#include "stack/wire/ip.hpp"
+#include "stack/wire/tcp.hpp"
 #include "statistics.hpp"
 #include "weir/stack/host.hpp"
-#include "wire/ip.hpp"
-#include "wire/tcp.hpp"
 
 namespace weir::bench {
 namespace {

@@ -16,8 +16,8 @@
 #include <fstream>
 #include <system_error>
 
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::bench {
 namespace {

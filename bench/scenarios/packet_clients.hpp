@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "wire/tcp.hpp"
+#include "stack/wire/tcp.hpp"
 
 namespace weir::bench {
 

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "process.hpp"
+#include "runtime/tasks/asking.hpp"
 #include "scenarios/scenarios.hpp"
-#include "tasks/asking.hpp"
 #include "weir/runtime.hpp"
 #include "weir/weir.hpp"
 

@@ -18,7 +18,7 @@
 
 #include <fmt/format.h>
 
-#include "observe/take_snapshot.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 
 namespace lab {
 namespace {

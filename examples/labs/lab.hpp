@@ -12,7 +12,7 @@
 
 #include <weir/weir.hpp>
 
-#include "observe/snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
 
 namespace lab {
 

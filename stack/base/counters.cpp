@@ -1,7 +1,7 @@
 // What is told beside being counted: to tracers, and to who watches a host.
 #include "weir/stack/counters.hpp"
 
-#include "base/probes.hpp"
+#include "stack/base/probes.hpp"
 
 namespace weir::stack {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "base/siphash.hpp"
+#include "stack/base/siphash.hpp"
 #include "weir/stack/address.hpp"
 
 namespace weir::stack {

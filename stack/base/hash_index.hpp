@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/large_memory.hpp"
+#include "stack/base/large_memory.hpp"
 
 namespace weir::stack {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/large_memory.hpp"
+#include "stack/base/large_memory.hpp"
 
 namespace weir::stack {
 

@@ -1,5 +1,5 @@
 // The recycling lists of the chunk pool; see chunk_pool.hpp.
-#include "buffer/chunk_pool.hpp"
+#include "stack/buffer/chunk_pool.hpp"
 
 #include <cassert>
 #include <cstring>

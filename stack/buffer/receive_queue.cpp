@@ -1,7 +1,7 @@
 // Reassembly in place; see receive_queue.hpp. Chunks beyond a gap begin on a grid of `cell` bytes
 // counted from the chunk before them, so that a flood of one-byte segments, in whatever order,
 // shares cells instead of taking one each.
-#include "buffer/receive_queue.hpp"
+#include "stack/buffer/receive_queue.hpp"
 
 #include <algorithm>
 #include <cassert>

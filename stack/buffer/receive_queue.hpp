@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-#include "buffer/chunk_pool.hpp"
+#include "stack/buffer/chunk_pool.hpp"
 
 namespace weir::stack::buffer {
 

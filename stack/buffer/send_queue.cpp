@@ -1,5 +1,5 @@
 // The chunk list behind the send queue; see send_queue.hpp.
-#include "buffer/send_queue.hpp"
+#include "stack/buffer/send_queue.hpp"
 
 #include <algorithm>
 #include <cassert>

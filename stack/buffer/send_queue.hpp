@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <span>
 
-#include "buffer/chunk_pool.hpp"
+#include "stack/buffer/chunk_pool.hpp"
 
 namespace weir::stack::buffer {
 

@@ -1,6 +1,6 @@
 // The C interface: handles around a host, addresses and error codes in C's form, and the end of
 // every exception.
-#include "c/weir_stack.h"
+#include "stack/c/weir_stack.h"
 
 #include <algorithm>
 #include <array>

@@ -1,5 +1,5 @@
 // rtnetlink: see netlink.hpp.
-#include "device/netlink.hpp"
+#include "stack/device/netlink.hpp"
 
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>

@@ -7,7 +7,7 @@
 #include <optional>
 #include <system_error>
 
-#include "device/descriptor.hpp"
+#include "stack/device/descriptor.hpp"
 #include "weir/stack/address.hpp"
 
 struct nlmsghdr;

@@ -1,5 +1,5 @@
 // Namespaces: see private_network.hpp. user_namespaces(7), network_namespaces(7).
-#include "device/private_network.hpp"
+#include "stack/device/private_network.hpp"
 
 #include <fcntl.h>
 #include <net/if.h>
@@ -10,8 +10,8 @@
 #include <filesystem>
 #include <string_view>
 
-#include "device/descriptor.hpp"
-#include "device/netlink.hpp"
+#include "stack/device/descriptor.hpp"
+#include "stack/device/netlink.hpp"
 
 namespace weir::stack {
 namespace {

@@ -1,5 +1,5 @@
 // Linux's TUN and TAP (Documentation/networking/tuntap.rst).
-#include "device/tun_device.hpp"
+#include "stack/device/tun_device.hpp"
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -12,8 +12,8 @@
 #include <cstring>
 #include <ctime>
 
-#include "device/netlink.hpp"
-#include "device/vnet_header.hpp"
+#include "stack/device/netlink.hpp"
+#include "stack/device/vnet_header.hpp"
 
 namespace weir::stack {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "device/descriptor.hpp"
+#include "stack/device/descriptor.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/result.hpp"
 

@@ -1,8 +1,8 @@
 // Accept queues: connections in the order in which they completed, through their sockets.
 #include <algorithm>
 
-#include "host/passive_opens.hpp"
-#include "share/group_table.hpp"
+#include "stack/host/passive_opens.hpp"
+#include "stack/share/group_table.hpp"
 
 namespace weir::stack {
 

@@ -1,9 +1,9 @@
 // What happens to SYNs while the SYN queue is full: a cookie, at once or for their repetition, and
 // the connection that it brings back (RFC 4987). Where several shards listen on one address any
 // member may have sent one, and any may be answered.
-#include "host/passive_opens.hpp"
-#include "listen/read_flow.hpp"
-#include "share/group_table.hpp"
+#include "stack/host/passive_opens.hpp"
+#include "stack/listen/read_flow.hpp"
+#include "stack/share/group_table.hpp"
 
 namespace weir::stack {
 namespace {

@@ -1,7 +1,7 @@
 // Segments on their way out, and the reset for one that belongs to no flow.
-#include "host/core.hpp"
+#include "stack/host/core.hpp"
 
-#include "host/event_queue.hpp"
+#include "stack/host/event_queue.hpp"
 
 namespace weir::stack {
 

@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <span>
 
-#include "buffer/chunk_pool.hpp"
-#include "ip/ip_layer.hpp"
-#include "tcp/context.hpp"
-#include "tcp/isn.hpp"
-#include "tcp/timer_wheel.hpp"
+#include "stack/buffer/chunk_pool.hpp"
+#include "stack/ip/ip_layer.hpp"
+#include "stack/tcp/context.hpp"
+#include "stack/tcp/isn.hpp"
+#include "stack/tcp/timer_wheel.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/options.hpp"
 #include "weir/stack/packets.hpp"

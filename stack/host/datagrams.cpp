@@ -1,10 +1,10 @@
 // The users' calls, datagrams that arrive, and ICMP errors about what was sent.
-#include "host/datagrams.hpp"
+#include "stack/host/datagrams.hpp"
 
 #include <algorithm>
 
-#include "base/parts.hpp"
-#include "wire/ip.hpp"
+#include "stack/base/parts.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack {
 namespace {

@@ -8,11 +8,11 @@
 #include <span>
 #include <system_error>
 
-#include "host/core.hpp"
-#include "host/event_queue.hpp"
-#include "listen/ports.hpp"
-#include "share/group_table.hpp"
-#include "udp/udp_sockets.hpp"
+#include "stack/host/core.hpp"
+#include "stack/host/event_queue.hpp"
+#include "stack/listen/ports.hpp"
+#include "stack/share/group_table.hpp"
+#include "stack/udp/udp_sockets.hpp"
 #include "weir/stack/result.hpp"
 #include "weir/stack/shards.hpp"
 

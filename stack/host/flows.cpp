@@ -1,10 +1,10 @@
 // How connections are found, how they begin and how they end. See time_wait.cpp for what is left of
 // them.
-#include "host/flows.hpp"
+#include "stack/host/flows.hpp"
 
 #include <algorithm>
 
-#include "listen/read_flow.hpp"
+#include "stack/listen/read_flow.hpp"
 
 namespace weir::stack {
 namespace {

@@ -10,15 +10,15 @@
 #include <span>
 #include <vector>
 
-#include "base/slab.hpp"
-#include "host/core.hpp"
-#include "host/event_queue.hpp"
-#include "listen/flow_table.hpp"
-#include "listen/half_open.hpp"
-#include "share/flow_claims.hpp"
-#include "tcp/connection.hpp"
-#include "tcp/stamp.hpp"
-#include "tcp/time_wait.hpp"
+#include "stack/base/slab.hpp"
+#include "stack/host/core.hpp"
+#include "stack/host/event_queue.hpp"
+#include "stack/listen/flow_table.hpp"
+#include "stack/listen/half_open.hpp"
+#include "stack/share/flow_claims.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/stamp.hpp"
+#include "stack/tcp/time_wait.hpp"
 
 namespace weir::stack {
 

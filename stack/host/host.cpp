@@ -1,7 +1,7 @@
 // The facade: each public call finds its socket and hands on.
 #include "weir/stack/host.hpp"
 
-#include "host/impl.hpp"
+#include "stack/host/impl.hpp"
 
 namespace weir::stack {
 namespace {

@@ -8,14 +8,14 @@
 #include <cstdint>
 #include <memory>
 
-#include "host/core.hpp"
-#include "host/datagrams.hpp"
-#include "host/event_queue.hpp"
-#include "host/flows.hpp"
-#include "host/passive_opens.hpp"
-#include "host/shard_link.hpp"
-#include "host/shortage.hpp"
-#include "listen/ports.hpp"
+#include "stack/host/core.hpp"
+#include "stack/host/datagrams.hpp"
+#include "stack/host/event_queue.hpp"
+#include "stack/host/flows.hpp"
+#include "stack/host/passive_opens.hpp"
+#include "stack/host/shard_link.hpp"
+#include "stack/host/shortage.hpp"
+#include "stack/listen/ports.hpp"
 #include "weir/stack/host.hpp"
 #include "weir/stack/shards.hpp"
 

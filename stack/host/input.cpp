@@ -4,8 +4,8 @@
 #include <cassert>
 #include <utility>
 
-#include "host/impl.hpp"
-#include "wire/ip.hpp"
+#include "stack/host/impl.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack {
 namespace {

@@ -1,7 +1,7 @@
 // Connections and handshakes that move because their listener goes, or because somebody on another
 // shard waits. What moves names its group, not only the address: where that group has gone, it is
 // given up rather than handed to whoever listens there now.
-#include "host/shard_link.hpp"
+#include "stack/host/shard_link.hpp"
 
 namespace weir::stack {
 

@@ -1,10 +1,10 @@
 // SYNs into half-open entries, and their last step into connections; see cookies.cpp for full SYN
 // queues and accept_queue.cpp for what was completed.
-#include "host/passive_opens.hpp"
+#include "stack/host/passive_opens.hpp"
 
 #include <algorithm>
 
-#include "share/group_table.hpp"
+#include "stack/share/group_table.hpp"
 
 namespace weir::stack {
 namespace {

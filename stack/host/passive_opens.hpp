@@ -8,10 +8,10 @@
 #include <span>
 #include <vector>
 
-#include "host/flows.hpp"
-#include "listen/listener_table.hpp"
-#include "listen/syn_cookie.hpp"
-#include "listen/syn_pressure.hpp"
+#include "stack/host/flows.hpp"
+#include "stack/listen/listener_table.hpp"
+#include "stack/listen/syn_cookie.hpp"
+#include "stack/listen/syn_pressure.hpp"
 
 namespace weir::stack {
 

@@ -3,8 +3,8 @@
 // connection, was refused, or ended by itself and that was told.
 #include <algorithm>
 
-#include "host/passive_opens.hpp"
-#include "wire/ip.hpp"
+#include "stack/host/passive_opens.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack {
 

@@ -1,7 +1,7 @@
 // Whose a segment is that meets no flow here. It is handed on once; only where its target left the
 // group meanwhile, or its flow moved on, a second time. Whoever gets a segment of a flow that is
 // said to be its own and is not there drops it: the flow is on its way, and the peer repeats.
-#include "host/shard_link.hpp"
+#include "stack/host/shard_link.hpp"
 
 #include <algorithm>
 

@@ -9,8 +9,8 @@
 #include <memory>
 #include <vector>
 
-#include "host/passive_opens.hpp"
-#include "share/group_table.hpp"
+#include "stack/host/passive_opens.hpp"
+#include "stack/share/group_table.hpp"
 #include "weir/stack/shards.hpp"
 
 namespace weir::stack {

@@ -6,7 +6,7 @@
 // (`reserved`).
 #include <algorithm>
 
-#include "host/shard_link.hpp"
+#include "stack/host/shard_link.hpp"
 
 namespace weir::stack {
 

@@ -1,5 +1,5 @@
 // How a shortage of memory is relieved, and how patiently.
-#include "host/shortage.hpp"
+#include "stack/host/shortage.hpp"
 
 #include <algorithm>
 

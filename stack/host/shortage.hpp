@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "host/flows.hpp"
+#include "stack/host/flows.hpp"
 
 namespace weir::stack {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
-#include "host/impl.hpp"
+#include "stack/host/impl.hpp"
 
 namespace weir::stack {
 

@@ -1,6 +1,6 @@
 // TIME_WAIT (RFC 9293 3.6.1; RFC 1337): entered when a connection ends, bounded by dropping the
 // oldest, and answered for as long as it lasts.
-#include "host/flows.hpp"
+#include "stack/host/flows.hpp"
 
 namespace weir::stack {
 namespace {

@@ -1,7 +1,7 @@
 // UDP to others' addresses: a datagram that no socket wants begins a flow, which is a connected
 // socket from its first datagram on, and ends when it has been idle for too long.
-#include "host/datagrams.hpp"
-#include "wire/ip.hpp"
+#include "stack/host/datagrams.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack {
 

@@ -1,5 +1,5 @@
 // Address rules: see addresses.hpp.
-#include "ip/addresses.hpp"
+#include "stack/ip/addresses.hpp"
 
 #include <algorithm>
 

@@ -1,10 +1,10 @@
 // ICMP in and out: see icmp.hpp.
-#include "ip/icmp.hpp"
+#include "stack/ip/icmp.hpp"
 
 #include <algorithm>
 #include <array>
 
-#include "wire/bytes.hpp"
+#include "stack/wire/bytes.hpp"
 
 namespace weir::stack {
 namespace {

@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <span>
 
-#include "ip/addresses.hpp"
-#include "ip/ip_layer.hpp"
-#include "ip/output.hpp"
-#include "ip/path_mtu.hpp"
-#include "ip/token_bucket.hpp"
-#include "wire/icmp.hpp"
-#include "wire/ip.hpp"
+#include "stack/ip/addresses.hpp"
+#include "stack/ip/ip_layer.hpp"
+#include "stack/ip/output.hpp"
+#include "stack/ip/path_mtu.hpp"
+#include "stack/ip/token_bucket.hpp"
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack {
 

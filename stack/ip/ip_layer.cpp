@@ -1,19 +1,19 @@
 // The way in, and the joints between addresses, reassembly, ICMP, path MTUs and output: see
 // ip_layer.hpp.
-#include "ip/ip_layer.hpp"
+#include "stack/ip/ip_layer.hpp"
 
 #include <algorithm>
 #include <array>
 
-#include "ip/addresses.hpp"
-#include "ip/icmp.hpp"
-#include "ip/output.hpp"
-#include "ip/path_mtu.hpp"
-#include "ip/reassembly.hpp"
-#include "wire/bytes.hpp"
-#include "wire/icmp.hpp"
-#include "wire/ip.hpp"
-#include "wire/plain.hpp"
+#include "stack/ip/addresses.hpp"
+#include "stack/ip/icmp.hpp"
+#include "stack/ip/output.hpp"
+#include "stack/ip/path_mtu.hpp"
+#include "stack/ip/reassembly.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/ip.hpp"
+#include "stack/wire/plain.hpp"
 
 namespace weir::stack {
 namespace {

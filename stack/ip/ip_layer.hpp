@@ -14,11 +14,11 @@
 #include <variant>
 #include <vector>
 
+#include "stack/wire/tcp.hpp"
+#include "stack/wire/udp.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/options.hpp"
 #include "weir/stack/packets.hpp"
-#include "wire/tcp.hpp"
-#include "wire/udp.hpp"
 
 namespace weir::stack {
 

@@ -6,7 +6,7 @@
 #include <deque>
 #include <vector>
 
-#include "base/parts.hpp"
+#include "stack/base/parts.hpp"
 #include "weir/stack/packets.hpp"
 
 namespace weir::stack {

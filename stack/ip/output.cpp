@@ -1,15 +1,15 @@
 // Sending: see output.hpp.
-#include "ip/output.hpp"
+#include "stack/ip/output.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 
-#include "ip/ip_layer.hpp"
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
-#include "wire/plain.hpp"
+#include "stack/ip/ip_layer.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
+#include "stack/wire/plain.hpp"
 
 namespace weir::stack {
 namespace {

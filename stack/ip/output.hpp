@@ -8,14 +8,14 @@
 #include <cstdint>
 #include <span>
 
-#include "base/parts.hpp"
-#include "base/siphash.hpp"
-#include "ip/addresses.hpp"
-#include "ip/loop_queue.hpp"
+#include "stack/base/parts.hpp"
+#include "stack/base/siphash.hpp"
+#include "stack/ip/addresses.hpp"
+#include "stack/ip/loop_queue.hpp"
+#include "stack/wire/tcp.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/options.hpp"
 #include "weir/stack/packets.hpp"
-#include "wire/tcp.hpp"
 
 namespace weir::stack {
 

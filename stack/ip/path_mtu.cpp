@@ -1,5 +1,5 @@
 // Path MTU cache: see path_mtu.hpp.
-#include "ip/path_mtu.hpp"
+#include "stack/ip/path_mtu.hpp"
 
 #include <algorithm>
 

@@ -1,9 +1,9 @@
 // Reassembly: see reassembly.hpp.
-#include "ip/reassembly.hpp"
+#include "stack/ip/reassembly.hpp"
 
 #include <algorithm>
 
-#include "wire/bytes.hpp"
+#include "stack/wire/bytes.hpp"
 
 namespace weir::stack {
 namespace {

@@ -14,9 +14,9 @@
 #include <span>
 #include <vector>
 
+#include "stack/wire/ip.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/ip.hpp"
 
 namespace weir::stack {
 

@@ -1,5 +1,5 @@
 // ARP of an Ethernet link: RFC 826, and RFC 5227 where two claim an address.
-#include "link/ethernet_link.hpp"
+#include "stack/link/ethernet_link.hpp"
 
 namespace weir::stack {
 

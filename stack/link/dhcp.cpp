@@ -1,6 +1,6 @@
 // DHCP of an Ethernet link: queries out of their packets, answers into theirs (RFC 2131 4.1).
-#include "link/ethernet_link.hpp"
-#include "wire/udp.hpp"
+#include "stack/link/ethernet_link.hpp"
+#include "stack/wire/udp.hpp"
 
 namespace weir::stack {
 

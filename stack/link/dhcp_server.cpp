@@ -1,5 +1,5 @@
 // The pool's leases and what is answered of them.
-#include "link/dhcp_server.hpp"
+#include "stack/link/dhcp_server.hpp"
 
 namespace weir::stack {
 namespace {

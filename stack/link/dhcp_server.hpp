@@ -8,11 +8,11 @@
 #include <optional>
 #include <vector>
 
-#include "link/counters.hpp"
-#include "link/lease_table.hpp"
+#include "stack/link/counters.hpp"
+#include "stack/link/lease_table.hpp"
+#include "stack/wire/dhcp.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/dhcp.hpp"
 
 namespace weir::stack {
 

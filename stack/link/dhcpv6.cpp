@@ -1,7 +1,7 @@
 // DHCPv6 of an Ethernet link: queries out of their packets, answers into theirs (RFC 8415 7).
-#include "link/ethernet_link.hpp"
-#include "wire/bytes.hpp"
-#include "wire/udp.hpp"
+#include "stack/link/ethernet_link.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/udp.hpp"
 
 namespace weir::stack {
 namespace {

@@ -1,9 +1,9 @@
 // Which messages are answered (RFC 8415 16), and how (18.3).
-#include "link/dhcpv6_server.hpp"
+#include "stack/link/dhcpv6_server.hpp"
 
 #include <algorithm>
 
-#include "wire/bytes.hpp"
+#include "stack/wire/bytes.hpp"
 
 namespace weir::stack {
 namespace {

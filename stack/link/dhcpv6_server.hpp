@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "link/counters.hpp"
-#include "link/lease_table.hpp"
+#include "stack/link/counters.hpp"
+#include "stack/link/lease_table.hpp"
+#include "stack/wire/dhcpv6.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/dhcpv6.hpp"
 
 namespace weir::stack {
 

@@ -1,5 +1,5 @@
 // Neighbour discovery of an Ethernet link: RFC 4861 7 as a host, 6.2 as a router.
-#include "link/ethernet_link.hpp"
+#include "stack/link/ethernet_link.hpp"
 
 namespace weir::stack {
 

@@ -1,12 +1,12 @@
 // Frames in and out, next hops and time. Protocols of the link are in arp.cpp, discovery.cpp,
 // dhcp.cpp and dhcpv6.cpp.
-#include "link/ethernet_link.hpp"
+#include "stack/link/ethernet_link.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
-#include "wire/bytes.hpp"
+#include "stack/wire/bytes.hpp"
 
 namespace weir::stack {
 namespace {

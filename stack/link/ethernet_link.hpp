@@ -11,16 +11,16 @@
 #include <span>
 #include <vector>
 
-#include "link/counters.hpp"
-#include "link/dhcp_server.hpp"
-#include "link/dhcpv6_server.hpp"
-#include "link/neighbours.hpp"
+#include "stack/link/counters.hpp"
+#include "stack/link/dhcp_server.hpp"
+#include "stack/link/dhcpv6_server.hpp"
+#include "stack/link/neighbours.hpp"
+#include "stack/wire/discovery.hpp"
+#include "stack/wire/ethernet.hpp"
+#include "stack/wire/ip.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/packets.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/discovery.hpp"
-#include "wire/ethernet.hpp"
-#include "wire/ip.hpp"
 
 namespace weir::stack {
 

@@ -1,5 +1,5 @@
 // The rules of a pool of addresses.
-#include "link/lease_table.hpp"
+#include "stack/link/lease_table.hpp"
 
 #include <algorithm>
 

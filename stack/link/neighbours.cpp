@@ -1,5 +1,5 @@
 // The neighbours' states and the packets that wait for them.
-#include "link/neighbours.hpp"
+#include "stack/link/neighbours.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -8,11 +8,11 @@
 #include <span>
 #include <vector>
 
-#include "link/counters.hpp"
+#include "stack/link/counters.hpp"
+#include "stack/wire/ethernet.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/packets.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/ethernet.hpp"
 
 namespace weir::stack {
 

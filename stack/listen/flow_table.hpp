@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "base/flow_key.hpp"
-#include "base/hash_index.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/base/hash_index.hpp"
 
 namespace weir::stack {
 

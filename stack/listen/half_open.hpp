@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "base/flow_key.hpp"
-#include "tcp/seq.hpp"
-#include "tcp/timer_wheel.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/tcp/seq.hpp"
+#include "stack/tcp/timer_wheel.hpp"
 
 namespace weir::stack {
 

@@ -9,7 +9,7 @@
 #include <memory>
 #include <optional>
 
-#include "tcp/options_ref.hpp"
+#include "stack/tcp/options_ref.hpp"
 #include "weir/stack/info.hpp"
 #include "weir/stack/options.hpp"
 #include "weir/stack/sockets.hpp"

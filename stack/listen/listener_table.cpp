@@ -1,5 +1,5 @@
 // See listener_table.hpp.
-#include "listen/listener_table.hpp"
+#include "stack/listen/listener_table.hpp"
 
 #include <algorithm>
 

@@ -7,10 +7,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "base/flow_key.hpp"
-#include "base/hash_index.hpp"
-#include "base/slab.hpp"
-#include "listen/listener.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/base/hash_index.hpp"
+#include "stack/base/slab.hpp"
+#include "stack/listen/listener.hpp"
 
 namespace weir::stack {
 

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "base/flow_key.hpp"
+#include "stack/base/flow_key.hpp"
 
 namespace weir::stack {
 

@@ -5,9 +5,9 @@
 #include <cstddef>
 #include <span>
 
-#include "base/flow_key.hpp"
-#include "wire/bytes.hpp"
-#include "wire/ip.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack {
 

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "base/flow_key.hpp"
-#include "tcp/seq.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/tcp/seq.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack {

@@ -15,8 +15,8 @@
 #include <memory>
 #include <new>
 
-#include "base/flow_key.hpp"
-#include "base/large_memory.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/base/large_memory.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack {

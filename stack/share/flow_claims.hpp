@@ -3,7 +3,7 @@
 // is nothing to tell.
 #pragma once
 
-#include "share/group_table.hpp"
+#include "stack/share/group_table.hpp"
 #include "weir/stack/counters.hpp"
 
 namespace weir::stack::share {

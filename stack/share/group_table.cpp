@@ -1,5 +1,5 @@
 // See group_table.hpp and weir/stack/shards.hpp.
-#include "share/group_table.hpp"
+#include "stack/share/group_table.hpp"
 
 #include <algorithm>
 #include <stdexcept>

@@ -11,10 +11,10 @@
 #include <system_error>
 #include <vector>
 
-#include "base/flow_key.hpp"
-#include "base/hash_index.hpp"
-#include "share/flow_directory.hpp"
-#include "share/handover.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/base/hash_index.hpp"
+#include "stack/share/flow_directory.hpp"
+#include "stack/share/handover.hpp"
 #include "weir/stack/options.hpp"
 
 namespace weir::stack::share {

@@ -13,13 +13,13 @@
 #include <mutex>  // lint: allow, where shards meet
 #include <vector>
 
-#include "ip/ip_layer.hpp"
-#include "listen/half_open.hpp"
-#include "tcp/connection.hpp"
-#include "tcp/stamp.hpp"
+#include "stack/ip/ip_layer.hpp"
+#include "stack/listen/half_open.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/stamp.hpp"
+#include "stack/wire/tcp.hpp"
+#include "stack/wire/udp.hpp"
 #include "weir/stack/shards.hpp"
-#include "wire/tcp.hpp"
-#include "wire/udp.hpp"
 
 namespace weir::stack::share {
 

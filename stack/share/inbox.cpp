@@ -1,5 +1,5 @@
 // See handover.hpp.
-#include "share/handover.hpp"
+#include "stack/share/handover.hpp"
 
 namespace weir::stack::share {
 

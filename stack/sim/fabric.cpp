@@ -4,7 +4,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "sim/icmp_too_big.hpp"
+#include "stack/sim/icmp_too_big.hpp"
 #include "weir/stack/sim.hpp"
 
 namespace weir::sim {

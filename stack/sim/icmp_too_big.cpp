@@ -1,11 +1,11 @@
 // See icmp_too_big.hpp. The reporter's address is the packet's destination: a link has none of its
 // own.
-#include "sim/icmp_too_big.hpp"
+#include "stack/sim/icmp_too_big.hpp"
 
 #include <algorithm>
 
-#include "wire/icmp.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::sim {
 

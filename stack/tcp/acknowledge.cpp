@@ -3,8 +3,8 @@
 // connection.hpp.
 #include <algorithm>
 
-#include "tcp/connection.hpp"
-#include "tcp/isn.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/isn.hpp"
 
 namespace weir::stack::tcp {
 

@@ -1,5 +1,5 @@
 // See congestion.hpp.
-#include "tcp/congestion.hpp"
+#include "stack/tcp/congestion.hpp"
 
 #include <algorithm>
 #include <cmath>

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "tcp/hystart.hpp"
+#include "stack/tcp/hystart.hpp"
 #include "weir/stack/tcp_options.hpp"
 #include "weir/stack/time.hpp"
 

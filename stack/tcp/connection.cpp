@@ -1,9 +1,9 @@
 // Opening, closing and the user's calls (RFC 9293 3.9.1, 3.10.1-3.10.6). See connection.hpp.
-#include "tcp/connection.hpp"
+#include "stack/tcp/connection.hpp"
 
 #include <algorithm>
 
-#include "tcp/isn.hpp"
+#include "stack/tcp/isn.hpp"
 
 namespace weir::stack::tcp {
 namespace {

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <span>
 
-#include "buffer/chunk_pool.hpp"
+#include "stack/buffer/chunk_pool.hpp"
+#include "stack/wire/tcp.hpp"
 #include "weir/stack/address.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/time.hpp"
-#include "wire/tcp.hpp"
 
 namespace weir::stack::tcp {
 

@@ -2,7 +2,7 @@
 // that it has slowed down, and the sender's answer to the echo, once per window. Which segments are
 // marked as capable is send.cpp's; what a reduction amounts to is congestion.cpp's. See
 // connection.hpp.
-#include "tcp/connection.hpp"
+#include "stack/tcp/connection.hpp"
 
 namespace weir::stack::tcp {
 namespace {

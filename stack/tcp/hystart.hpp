@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "tcp/seq.hpp"
+#include "stack/tcp/seq.hpp"
 
 namespace weir::stack::tcp {
 

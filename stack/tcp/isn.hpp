@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "base/flow_key.hpp"
-#include "base/siphash.hpp"
-#include "tcp/seq.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/base/siphash.hpp"
+#include "stack/tcp/seq.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack::tcp {

@@ -4,7 +4,7 @@
 // connection.hpp.
 #include <algorithm>
 
-#include "tcp/connection.hpp"
+#include "stack/tcp/connection.hpp"
 
 namespace weir::stack::tcp {
 namespace {

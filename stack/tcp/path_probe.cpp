@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "tcp/connection.hpp"
+#include "stack/tcp/connection.hpp"
 
 namespace weir::stack::tcp {
 namespace {

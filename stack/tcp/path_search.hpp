@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "tcp/seq.hpp"
-#include "tcp/stamp.hpp"
+#include "stack/tcp/seq.hpp"
+#include "stack/tcp/stamp.hpp"
 
 namespace weir::stack::tcp {
 

@@ -1,5 +1,5 @@
 // See rack.hpp.
-#include "tcp/rack.hpp"
+#include "stack/tcp/rack.hpp"
 
 #include <algorithm>
 #include <chrono>

@@ -5,9 +5,9 @@
 
 #include <cstdint>
 
-#include "tcp/rtt.hpp"
-#include "tcp/scoreboard.hpp"
-#include "tcp/seq.hpp"
+#include "stack/tcp/rtt.hpp"
+#include "stack/tcp/scoreboard.hpp"
+#include "stack/tcp/seq.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack::tcp {

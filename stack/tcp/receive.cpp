@@ -2,8 +2,8 @@
 // acknowledge. The acknowledgement field is acknowledge.cpp's. See connection.hpp.
 #include <algorithm>
 
-#include "tcp/connection.hpp"
-#include "tcp/isn.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/isn.hpp"
 
 namespace weir::stack::tcp {
 namespace {

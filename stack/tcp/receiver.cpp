@@ -1,5 +1,5 @@
 // See receiver.hpp.
-#include "tcp/receiver.hpp"
+#include "stack/tcp/receiver.hpp"
 
 #include <algorithm>
 #include <chrono>

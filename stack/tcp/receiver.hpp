@@ -11,10 +11,10 @@
 #include <span>
 #include <utility>
 
-#include "buffer/receive_queue.hpp"
-#include "tcp/context.hpp"
-#include "tcp/seq.hpp"
-#include "tcp/setbacks.hpp"
+#include "stack/buffer/receive_queue.hpp"
+#include "stack/tcp/context.hpp"
+#include "stack/tcp/seq.hpp"
+#include "stack/tcp/setbacks.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack::tcp {

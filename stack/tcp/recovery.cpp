@@ -4,8 +4,8 @@
 // from an inflated window. See connection.hpp.
 #include <algorithm>
 
-#include "tcp/connection.hpp"
-#include "tcp/isn.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/isn.hpp"
 
 namespace weir::stack::tcp {
 namespace {

@@ -1,5 +1,5 @@
 // See scoreboard.hpp.
-#include "tcp/scoreboard.hpp"
+#include "stack/tcp/scoreboard.hpp"
 
 #include <algorithm>
 #include <cassert>

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "buffer/chunk_pool.hpp"
-#include "tcp/seq.hpp"
+#include "stack/buffer/chunk_pool.hpp"
+#include "stack/tcp/seq.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack::tcp {

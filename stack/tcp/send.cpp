@@ -3,10 +3,10 @@
 // connection.hpp.
 #include <algorithm>
 
-#include "base/parts.hpp"
-#include "tcp/connection.hpp"
-#include "tcp/isn.hpp"
-#include "tcp/user_timeout.hpp"
+#include "stack/base/parts.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/isn.hpp"
+#include "stack/tcp/user_timeout.hpp"
 
 namespace weir::stack::tcp {
 namespace {

@@ -8,8 +8,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "tcp/path_search.hpp"
-#include "tcp/seq.hpp"
+#include "stack/tcp/path_search.hpp"
+#include "stack/tcp/seq.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::stack::tcp {

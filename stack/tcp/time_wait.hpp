@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "base/flow_key.hpp"
-#include "tcp/seq.hpp"
-#include "tcp/timer_wheel.hpp"
-#include "wire/tcp.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/tcp/seq.hpp"
+#include "stack/tcp/timer_wheel.hpp"
+#include "stack/wire/tcp.hpp"
 
 namespace weir::stack::tcp {
 

@@ -1,6 +1,6 @@
 // See timer_wheel.hpp. Level n's slots are 64^n ticks wide; a node lives on the lowest level whose
 // span its distance fits, and moves down when the wheel reaches its slot.
-#include "tcp/timer_wheel.hpp"
+#include "stack/tcp/timer_wheel.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -3,8 +3,8 @@
 // the nearest. See connection.hpp.
 #include <algorithm>
 
-#include "tcp/connection.hpp"
-#include "tcp/user_timeout.hpp"
+#include "stack/tcp/connection.hpp"
+#include "stack/tcp/user_timeout.hpp"
 
 namespace weir::stack::tcp {
 namespace {

@@ -2,7 +2,7 @@
 // order of their last use where they began, so that those that are idle for longest are known.
 #include <algorithm>
 
-#include "udp/udp_sockets.hpp"
+#include "stack/udp/udp_sockets.hpp"
 
 namespace weir::stack {
 

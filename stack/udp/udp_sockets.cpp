@@ -1,5 +1,5 @@
 // See udp_sockets.hpp.
-#include "udp/udp_sockets.hpp"
+#include "stack/udp/udp_sockets.hpp"
 
 #include <algorithm>
 #include <cassert>

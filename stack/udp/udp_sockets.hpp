@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "base/flow_key.hpp"
-#include "base/hash_index.hpp"
-#include "base/slab.hpp"
-#include "buffer/chunk_pool.hpp"
+#include "stack/base/flow_key.hpp"
+#include "stack/base/hash_index.hpp"
+#include "stack/base/slab.hpp"
+#include "stack/buffer/chunk_pool.hpp"
 #include "weir/stack/counters.hpp"
 #include "weir/stack/info.hpp"
 #include "weir/stack/lent_datagram.hpp"

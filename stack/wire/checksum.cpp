@@ -1,5 +1,5 @@
 // The inner loop of the internet checksum: see checksum.hpp.
-#include "wire/checksum.hpp"
+#include "stack/wire/checksum.hpp"
 
 #include <bit>
 #include <cstring>

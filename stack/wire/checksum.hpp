@@ -8,8 +8,8 @@
 #include <cstring>
 #include <span>
 
+#include "stack/wire/bytes.hpp"
 #include "weir/stack/address.hpp"
-#include "wire/bytes.hpp"
 
 namespace weir::stack::wire {
 

@@ -1,11 +1,11 @@
 // DHCPv4, parse and emit.
-#include "wire/dhcp.hpp"
+#include "stack/wire/dhcp.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "wire/bytes.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

@@ -1,11 +1,11 @@
 // DHCPv6, parse and emit.
-#include "wire/dhcpv6.hpp"
+#include "stack/wire/dhcpv6.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "wire/bytes.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

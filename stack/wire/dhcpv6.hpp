@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
+#include "stack/wire/ethernet.hpp"
 #include "weir/stack/address.hpp"
-#include "wire/ethernet.hpp"
 
 namespace weir::stack::wire {
 

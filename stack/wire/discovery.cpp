@@ -1,11 +1,11 @@
 // Neighbour discovery, parse and emit.
-#include "wire/discovery.hpp"
+#include "stack/wire/discovery.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-#include "wire/bytes.hpp"
-#include "wire/icmp.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/icmp.hpp"
 
 namespace weir::stack::wire {
 namespace {

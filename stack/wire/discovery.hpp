@@ -9,9 +9,9 @@
 #include <span>
 #include <vector>
 
+#include "stack/wire/ethernet.hpp"
+#include "stack/wire/ip.hpp"
 #include "weir/stack/address.hpp"
-#include "wire/ethernet.hpp"
-#include "wire/ip.hpp"
 
 namespace weir::stack::wire {
 

@@ -1,10 +1,10 @@
 // Ethernet and ARP, parse and emit.
-#include "wire/ethernet.hpp"
+#include "stack/wire/ethernet.hpp"
 
 #include <cstring>
 
-#include "wire/bytes.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

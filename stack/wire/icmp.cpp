@@ -1,9 +1,9 @@
 // ICMP parse and emit: see icmp.hpp.
-#include "wire/icmp.hpp"
+#include "stack/wire/icmp.hpp"
 
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 

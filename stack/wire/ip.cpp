@@ -1,7 +1,7 @@
 // What both families share: see ip.hpp.
-#include "wire/ip.hpp"
+#include "stack/wire/ip.hpp"
 
-#include "wire/bytes.hpp"
+#include "stack/wire/bytes.hpp"
 
 namespace weir::stack::wire {
 

@@ -1,7 +1,7 @@
 // IPv4 headers: RFC 791 3.1, RFC 1122 3.2.1. See ip.hpp.
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

@@ -1,7 +1,7 @@
 // IPv6 headers and the walk over extension headers with RFC 8200's verdicts (4, 4.1-4.6). See
 // ip.hpp.
-#include "wire/bytes.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

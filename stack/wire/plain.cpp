@@ -1,9 +1,9 @@
 // See plain.hpp.
-#include "wire/plain.hpp"
+#include "stack/wire/plain.hpp"
 
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

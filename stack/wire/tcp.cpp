@@ -1,11 +1,11 @@
 // TCP parse and emit: see tcp.hpp. RFC 9293 3.1 and 3.2; options of RFC 7323, 2018, 5482.
-#include "wire/tcp.hpp"
+#include "stack/wire/tcp.hpp"
 
 #include <algorithm>
 
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 namespace {

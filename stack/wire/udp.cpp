@@ -1,9 +1,9 @@
 // UDP parse and emit: see udp.hpp.
-#include "wire/udp.hpp"
+#include "stack/wire/udp.hpp"
 
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::stack::wire {
 

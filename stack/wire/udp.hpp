@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "stack/wire/tcp.hpp"
 #include "weir/stack/address.hpp"
-#include "wire/tcp.hpp"
 
 namespace weir::stack::wire {
 

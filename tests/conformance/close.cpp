@@ -1,6 +1,6 @@
 // Ends of connections: half-close, close, abort, and what either side sees of them.
-#include "backend/transport.hpp"
 #include "conformance/harness.hpp"
+#include "runtime/backend/transport.hpp"
 
 namespace conformance {
 

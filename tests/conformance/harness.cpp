@@ -11,9 +11,9 @@
 #include <mutex>
 #include <optional>
 
-#include "backend/transport.hpp"
 #include "conformance/loops.hpp"
-#include "device/private_network.hpp"
+#include "runtime/backend/transport.hpp"
+#include "stack/device/private_network.hpp"
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"
 #endif

@@ -1,8 +1,8 @@
 // UDP, ICMP, ICMPv6 and the device's own header.
-#include "device/vnet_header.hpp"
 #include "fuzz/fuzz_support.hpp"
-#include "wire/icmp.hpp"
-#include "wire/udp.hpp"
+#include "stack/device/vnet_header.hpp"
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/udp.hpp"
 
 using namespace weir;
 using namespace weir::fuzz;

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
-#include "resolve/message.hpp"
+#include "runtime/resolve/message.hpp"
 
 using namespace weir::fuzz;
 using namespace weir::detail;

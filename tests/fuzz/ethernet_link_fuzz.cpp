@@ -6,10 +6,10 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
-#include "link/ethernet_link.hpp"
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/udp.hpp"
+#include "stack/link/ethernet_link.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/udp.hpp"
 
 using namespace weir;
 using namespace weir::fuzz;

@@ -9,12 +9,12 @@
 #include <string_view>
 
 #include "fuzz/fuzz_support.hpp"
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 #include "weir/http.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"
 #if WEIR_FUZZ_WEBSOCKET
-#include "http/websocket/sha1.hpp"
+#include "runtime/http/websocket/sha1.hpp"
 #endif
 
 namespace {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 
 namespace {
 

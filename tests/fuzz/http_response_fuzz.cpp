@@ -6,9 +6,9 @@
 #include <string_view>
 
 #include "fuzz/fuzz_support.hpp"
-#include "http/wire/response_parser.hpp"
+#include "runtime/http/wire/response_parser.hpp"
 #if WEIR_FUZZ_WEBSOCKET
-#include "http/websocket/deflate.hpp"
+#include "runtime/http/websocket/deflate.hpp"
 #endif
 
 namespace {

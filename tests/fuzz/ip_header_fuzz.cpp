@@ -1,7 +1,7 @@
 // IPv4 and IPv6 headers with all extension headers, whole and as ICMP quotes them: whatever comes,
 // the verdict points into the packet.
 #include "fuzz/fuzz_support.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/ip.hpp"
 
 using namespace weir;
 using namespace weir::fuzz;

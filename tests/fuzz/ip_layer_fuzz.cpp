@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
-#include "ip/ip_layer.hpp"
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/ip/ip_layer.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 using namespace weir;
 using namespace weir::fuzz;

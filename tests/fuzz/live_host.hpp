@@ -8,12 +8,12 @@
 #include <vector>
 
 #include "fuzz/fuzz_support.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/ip.hpp"
+#include "stack/wire/tcp.hpp"
 #include "weir/stack/host.hpp"
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/icmp.hpp"
-#include "wire/ip.hpp"
-#include "wire/tcp.hpp"
 
 namespace weir::fuzz {
 

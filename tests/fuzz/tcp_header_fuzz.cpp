@@ -2,7 +2,7 @@
 #include <array>
 
 #include "fuzz/fuzz_support.hpp"
-#include "wire/tcp.hpp"
+#include "stack/wire/tcp.hpp"
 
 using namespace weir;
 using namespace weir::fuzz;

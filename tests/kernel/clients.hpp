@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 namespace kernel_test {
 

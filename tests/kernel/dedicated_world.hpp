@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "backend/family.hpp"
-#include "observe/take_snapshot.hpp"
-#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/observe/take_snapshot.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_stack.hpp"
 #include "weir/weir.hpp"
 
 namespace kernel_test {

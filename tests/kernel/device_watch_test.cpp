@@ -9,11 +9,11 @@
 #include <system_error>
 #include <thread>
 
-#include "backend/factories.hpp"
-#include "device/tun_device.hpp"
 #include "kernel/namespace_test.hpp"
 #include "kernel/stack_server.hpp"
-#include "transport/stack/device_watch.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/transport/stack/device_watch.hpp"
+#include "stack/device/tun_device.hpp"
 
 using namespace kernel_test;
 

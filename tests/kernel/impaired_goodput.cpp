@@ -22,9 +22,9 @@
 #include <string>
 #include <thread>
 
-#include "device/private_network.hpp"
 #include "kernel/impaired_wire.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "stack/device/private_network.hpp"
 #include "weir/stack/host.hpp"
 
 using namespace std::chrono_literals;

@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "device/tun_device.hpp"
-#include "device/vnet_header.hpp"
+#include "stack/device/tun_device.hpp"
+#include "stack/device/vnet_header.hpp"
 #include "weir/stack/sim.hpp"
 
 namespace kernel_test {

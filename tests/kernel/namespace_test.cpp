@@ -12,7 +12,7 @@
 #include <exception>
 #include <system_error>
 
-#include "device/private_network.hpp"
+#include "stack/device/private_network.hpp"
 #include "weir/runtime.hpp"
 
 // There only in builds with the leak checker: a child that leaves through _exit() has to ask for

@@ -6,10 +6,10 @@
 #include <latch>
 #include <thread>
 
-#include "backend/driver.hpp"
-#include "backend/factories.hpp"
-#include "run/ending.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/run/ending.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "weir/net.hpp"
 #include "weir/scope.hpp"
 #include "weir/shard.hpp"

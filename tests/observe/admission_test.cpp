@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "observe/admin_session.hpp"
-#include "run/admin_socket.hpp"
+#include "runtime/observe/admin_session.hpp"
+#include "runtime/run/admin_socket.hpp"
 #include "weir/runtime.hpp"
 
 using namespace weir::detail;

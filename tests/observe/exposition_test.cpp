@@ -8,9 +8,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "observe/exposition.hpp"
-#include "observe/fields.hpp"
-#include "observe/sockets_json.hpp"
+#include "runtime/observe/exposition.hpp"
+#include "runtime/observe/fields.hpp"
+#include "runtime/observe/sockets_json.hpp"
 
 using namespace weir::detail;
 using nlohmann::json;

@@ -11,8 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/flight_recorder.hpp"
-#include "observe/recorder_json.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/observe/recorder_json.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"
 

@@ -1,8 +1,8 @@
 // What the admin endpoint takes a request for, and whose name it answers to.
 #include <doctest/doctest.h>
 
-#include "observe/admin_session.hpp"
-#include "observe/process_usage.hpp"
+#include "runtime/observe/admin_session.hpp"
+#include "runtime/observe/process_usage.hpp"
 
 using namespace weir::detail;
 using what = admin_request::what;

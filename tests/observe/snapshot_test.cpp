@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "observe/collector.hpp"
-#include "observe/exposition.hpp"
-#include "observe/sockets_json.hpp"
-#include "observe/take_snapshot.hpp"
+#include "runtime/observe/collector.hpp"
+#include "runtime/observe/exposition.hpp"
+#include "runtime/observe/sockets_json.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 #include "weir/admin.hpp"
 #include "weir/detail/shown_counts.hpp"
 #include "weir/net.hpp"

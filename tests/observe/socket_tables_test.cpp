@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tools/socket_tables.hpp"
+#include "runtime/tools/socket_tables.hpp"
 
 using nlohmann::json;
 

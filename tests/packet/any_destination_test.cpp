@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "packet/script.hpp"
-#include "wire/icmp.hpp"
+#include "stack/wire/icmp.hpp"
 
 using namespace weir;
 using namespace weir::test;

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "packet/script.hpp"
-#include "wire/checksum.hpp"
-#include "wire/icmp.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/icmp.hpp"
 
 namespace weir::test {
 

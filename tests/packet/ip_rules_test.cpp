@@ -2,8 +2,8 @@
 // 8200), no neighbour discovery on a link without neighbours (RFC 8504), and hosts with several
 // addresses (RFC 1122 3.3.4.2).
 #include "packet/sending.hpp"
-#include "wire/bytes.hpp"
-#include "wire/icmp.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/icmp.hpp"
 
 using namespace weir;
 using namespace weir::test;

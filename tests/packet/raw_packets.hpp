@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "packet/script.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace weir::test {
 

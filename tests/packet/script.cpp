@@ -6,7 +6,7 @@
 #include <charconv>
 #include <stdexcept>
 
-#include "wire/checksum.hpp"
+#include "stack/wire/checksum.hpp"
 
 namespace weir::test {
 namespace {

@@ -29,8 +29,8 @@
 #include <vector>
 
 #include "packet/two_hosts.hpp"
-#include "wire/ip.hpp"
-#include "wire/tcp.hpp"
+#include "stack/wire/ip.hpp"
+#include "stack/wire/tcp.hpp"
 
 namespace weir::test {
 

@@ -6,7 +6,7 @@
 #include <random>
 
 #include "packet/shard_world.hpp"
-#include "share/group_table.hpp"
+#include "stack/share/group_table.hpp"
 
 using namespace weir;
 using namespace weir::test;

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "packet/two_hosts.hpp"
-#include "share/flow_directory.hpp"
+#include "stack/share/flow_directory.hpp"
 #include "weir/stack/shards.hpp"
 
 using namespace weir;

@@ -9,7 +9,7 @@
 #include <stdexcept>
 
 #include "packet/shard_world.hpp"
-#include "share/group_table.hpp"
+#include "stack/share/group_table.hpp"
 
 using namespace weir;
 using namespace weir::test;

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "listen/syn_cookie.hpp"
-#include "listen/syn_pressure.hpp"
 #include "packet/sending.hpp"
+#include "stack/listen/syn_cookie.hpp"
+#include "stack/listen/syn_pressure.hpp"
 
 using namespace weir;
 using namespace weir::test;

@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "packet/script.hpp"
-#include "wire/checksum.hpp"
+#include "stack/wire/checksum.hpp"
 
 using namespace weir;
 using namespace weir::test;

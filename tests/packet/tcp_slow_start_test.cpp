@@ -3,7 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "packet/script.hpp"
-#include "tcp/congestion.hpp"
+#include "stack/tcp/congestion.hpp"
 
 using namespace weir;
 using namespace weir::test;

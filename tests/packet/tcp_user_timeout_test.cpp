@@ -2,7 +2,7 @@
 #include <doctest/doctest.h>
 
 #include "packet/script.hpp"
-#include "tcp/user_timeout.hpp"
+#include "stack/tcp/user_timeout.hpp"
 
 using namespace weir;
 using namespace weir::test;

@@ -19,8 +19,8 @@
 #include <cstring>
 #include <utility>
 
-#include "device/private_network.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "stack/device/private_network.hpp"
 #include "weir/runtime.hpp"
 
 namespace programs {

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "fuzz/fuzz_support.hpp"
-#include "http/wire/request_parser.hpp"
+#include "runtime/http/wire/request_parser.hpp"
 #include "weir/http/files.hpp"
 
 using namespace weir::http::wire;

@@ -7,8 +7,8 @@
 #include <fstream>
 #include <string>
 
-#include "observe/take_snapshot.hpp"
 #include "programs/harness.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 #include "support/networks.hpp"
 
 using namespace programs;

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "programs/harness.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 using namespace programs;
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "observe/take_snapshot.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 #include "support/networks.hpp"
 #include "weir/sim.hpp"
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "wire/ip.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace sim_test {
 

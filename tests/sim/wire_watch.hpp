@@ -8,8 +8,8 @@
 #include <span>
 #include <string>
 
+#include "stack/wire/tcp.hpp"
 #include "weir/stack/address.hpp"
-#include "wire/tcp.hpp"
 
 namespace sim_test {
 

@@ -3,9 +3,9 @@
 
 #include <algorithm>
 
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/ip.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/ip.hpp"
 
 namespace sim_test {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "observe/pcapng.hpp"
+#include "runtime/observe/pcapng.hpp"
 #include "sim/end_user.hpp"
 #include "sim/plan.hpp"
 #include "sim/wire_watch.hpp"

@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "driver/asio/asio_driver.hpp"
-#include "driver/asio/watched_descriptor.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
 
 using namespace std::chrono_literals;
 using weir::instant;

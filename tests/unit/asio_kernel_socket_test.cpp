@@ -6,9 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/sockets/arguments.hpp"
-#include "transport/kernel/kernel_socket.hpp"
-#include "transport/kernel/listener_groups.hpp"
+#include "runtime/core/sockets/arguments.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/listener_groups.hpp"
 
 using namespace weir::detail::kernel;
 using weir::config;

@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "asio_world.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "unit/descriptor_shortage.hpp"
 
 using namespace std::chrono_literals;

@@ -13,10 +13,10 @@
 #include <cstring>
 #include <string>
 
-#include "device/private_network.hpp"
-#include "device/tun_device.hpp"
-#include "driver/asio/asio_driver.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "stack/device/private_network.hpp"
+#include "stack/device/tun_device.hpp"
 
 using namespace std::chrono_literals;
 

@@ -7,10 +7,10 @@
 #include <memory>
 #include <utility>
 
-#include "backend/driver.hpp"
-#include "backend/factories.hpp"
-#include "driver/asio/asio_driver.hpp"
-#include "transport/asio/asio_transport.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/transport/asio/asio_transport.hpp"
 #include "weir/weir.hpp"
 
 namespace asio_test {

@@ -10,7 +10,7 @@
 #include <string>
 #include <utility>
 
-#include "backend/transport.hpp"
+#include "runtime/backend/transport.hpp"
 #include "weir/weir.hpp"
 
 namespace back_ends {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "buffer/receive_queue.hpp"
-#include "buffer/send_queue.hpp"
+#include "stack/buffer/receive_queue.hpp"
+#include "stack/buffer/send_queue.hpp"
 
 using namespace weir::stack::buffer;
 

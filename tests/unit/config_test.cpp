@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
-#include "config/keys.hpp"
-#include "core/log.hpp"
+#include "runtime/config/keys.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/config.hpp"
 
 using namespace weir;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/log.hpp"
 
 namespace {

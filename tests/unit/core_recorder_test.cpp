@@ -10,8 +10,8 @@
 #include <thread>
 #include <vector>
 
-#include "core/flight_recorder.hpp"
-#include "core/flight_words.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/core/flight_words.hpp"
 #include "unit/core_world.hpp"
 #include "weir/error.hpp"
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/task_report.hpp"
 #include "core_world.hpp"
+#include "runtime/core/task_report.hpp"
 
 using namespace std::chrono_literals;
 using core_test::world;

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/timer_wheel.hpp"
 #include "core_world.hpp"
+#include "runtime/core/timer_wheel.hpp"
 
 using namespace std::chrono_literals;
 using core_test::world;

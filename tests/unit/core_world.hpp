@@ -10,8 +10,8 @@
 #include <thread>
 #include <utility>
 
-#include "backend/driver.hpp"
-#include "backend/transport.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/transport.hpp"
 #include "weir/weir.hpp"
 
 namespace core_test {

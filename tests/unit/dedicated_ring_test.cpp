@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "transport/stack/dedicated/spsc_ring.hpp"
+#include "runtime/transport/stack/dedicated/spsc_ring.hpp"
 
 using weir::detail::spsc_ring;
 

@@ -14,7 +14,7 @@
 #include <array>
 #include <string>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "unit/back_ends.hpp"
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"

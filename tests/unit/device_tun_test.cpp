@@ -18,10 +18,10 @@
 #include <string>
 #include <thread>
 
-#include "device/private_network.hpp"
-#include "device/tun_device.hpp"
-#include "device/vnet_header.hpp"
-#include "ip/ip_layer.hpp"
+#include "stack/device/private_network.hpp"
+#include "stack/device/tun_device.hpp"
+#include "stack/device/vnet_header.hpp"
+#include "stack/ip/ip_layer.hpp"
 #include "unit/wire_support.hpp"
 
 using namespace weir;

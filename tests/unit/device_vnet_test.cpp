@@ -1,7 +1,7 @@
 // virtio_net_hdr to and from what the stack knows of packets.
 #include <doctest/doctest.h>
 
-#include "device/vnet_header.hpp"
+#include "stack/device/vnet_header.hpp"
 #include "unit/wire_support.hpp"
 
 using namespace weir;

@@ -7,12 +7,12 @@
 #include <array>
 #include <cstddef>
 
-#include "core/two_ways.hpp"
-#include "host/impl.hpp"
+#include "runtime/core/two_ways.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "services/services.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "stack/host/impl.hpp"
 #if WEIR_WITH_URING
-#include "transport/uring/uring_socket.hpp"
+#include "runtime/transport/uring/uring_socket.hpp"
 #endif
 
 namespace weir::detail {

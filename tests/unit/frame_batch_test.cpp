@@ -1,5 +1,5 @@
 // Frames of one hand-over: how many fit, and where they lie.
-#include "driver/frame_batch.hpp"
+#include "runtime/driver/frame_batch.hpp"
 
 #include <doctest/doctest.h>
 

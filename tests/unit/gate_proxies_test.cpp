@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core_world.hpp"
-#include "tools/gate/http_connect.hpp"
-#include "tools/gate/socks5.hpp"
+#include "runtime/tools/gate/http_connect.hpp"
+#include "runtime/tools/gate/socks5.hpp"
 #include "weir/testing.hpp"
 
 using core_test::world;

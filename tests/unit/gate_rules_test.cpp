@@ -1,7 +1,7 @@
 // Rules of the gate in text, and names whose addresses the guest was answered.
 #include <doctest/doctest.h>
 
-#include "tools/gate/rules.hpp"
+#include "runtime/tools/gate/rules.hpp"
 
 using namespace std::chrono_literals;
 using weir::endpoint;

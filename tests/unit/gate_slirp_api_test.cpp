@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "tools/gate/slirp_api.hpp"
+#include "runtime/tools/gate/slirp_api.hpp"
 
 using weir::ip_address;
 using weir::result;

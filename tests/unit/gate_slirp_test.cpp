@@ -1,7 +1,7 @@
 // slirp4netns's command line in weir-gate's words.
 #include <doctest/doctest.h>
 
-#include "tools/gate/slirp_words.hpp"
+#include "runtime/tools/gate/slirp_words.hpp"
 
 using weir::gate::from_slirp4netns;
 using words = std::vector<std::string>;

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 #include "weir/http.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"

@@ -11,7 +11,7 @@
 #include <fstream>
 #include <string>
 
-#include "http/wire/target.hpp"
+#include "runtime/http/wire/target.hpp"
 #include "weir/http/files.hpp"
 
 using namespace weir::http;

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <string>
 
-#include "process/file_stream.hpp"
+#include "runtime/process/file_stream.hpp"
 #include "unit/back_ends.hpp"
 #include "weir/http.hpp"
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "http/wire/request_parser.hpp"
+#include "runtime/http/wire/request_parser.hpp"
 
 using namespace weir::http;
 using wire::request_limits;

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "http/wire/response.hpp"
+#include "runtime/http/wire/response.hpp"
 
 using namespace weir::http::wire;
 

@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "http/websocket/deflate.hpp"
-#include "http/websocket/sha1.hpp"
+#include "runtime/http/websocket/deflate.hpp"
+#include "runtime/http/websocket/sha1.hpp"
 #include "support/heap_peak.hpp"
 #include "weir/http.hpp"
 #include "weir/sim.hpp"

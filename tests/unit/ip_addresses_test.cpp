@@ -1,5 +1,5 @@
 // Address rules: RFC 1122 3.2.1.3, RFC 4291 2, RFC 6724 5.
-#include "ip/addresses.hpp"
+#include "stack/ip/addresses.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // The path MTU cache: RFC 1191, RFC 8201.
-#include "ip/path_mtu.hpp"
+#include "stack/ip/path_mtu.hpp"
 
 #include "unit/ip_support.hpp"
 

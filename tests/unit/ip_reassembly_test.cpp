@@ -1,5 +1,5 @@
 // Reassembly in both families: RFC 815, RFC 1122 3.3.2, RFC 1858, RFC 5722, RFC 8200 4.5.
-#include "ip/reassembly.hpp"
+#include "stack/ip/reassembly.hpp"
 
 #include <algorithm>
 

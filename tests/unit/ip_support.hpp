@@ -3,7 +3,7 @@
 
 #include <doctest/doctest.h>
 
-#include "ip/ip_layer.hpp"
+#include "stack/ip/ip_layer.hpp"
 #include "unit/wire_support.hpp"
 
 namespace weir::test {

@@ -1,8 +1,8 @@
 // The DHCPv6 server of an Ethernet link (RFC 8415), through frames.
 #include <doctest/doctest.h>
 
+#include "stack/wire/dhcpv6.hpp"
 #include "unit/link_support.hpp"
-#include "wire/dhcpv6.hpp"
 
 using namespace weir;
 using namespace weir::test;

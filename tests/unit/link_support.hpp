@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "link/ethernet_link.hpp"
+#include "stack/link/ethernet_link.hpp"
 #include "unit/wire_support.hpp"
 
 namespace weir::test {

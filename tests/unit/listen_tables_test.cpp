@@ -6,10 +6,10 @@
 #include <unordered_map>
 #include <vector>
 
-#include "base/slab.hpp"
-#include "listen/flow_table.hpp"
-#include "listen/listener_table.hpp"
-#include "listen/ports.hpp"
+#include "stack/base/slab.hpp"
+#include "stack/listen/flow_table.hpp"
+#include "stack/listen/listener_table.hpp"
+#include "stack/listen/ports.hpp"
 
 using namespace weir;
 using namespace weir::stack;

@@ -1,7 +1,7 @@
 // How many receive buffers are offered to the kernel at a time.
 #include <doctest/doctest.h>
 
-#include "driver/uring/offer_depth.hpp"
+#include "runtime/driver/uring/offer_depth.hpp"
 
 using weir::detail::offer_depth;
 

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "process/children.hpp"
+#include "runtime/process/children.hpp"
 #include "unit/back_ends.hpp"
 
 using namespace std::chrono_literals;

@@ -4,9 +4,9 @@
 #include <string>
 #include <vector>
 
-#include "resolve/files.hpp"
-#include "resolve/message.hpp"
-#include "resolve/order.hpp"
+#include "runtime/resolve/files.hpp"
+#include "runtime/resolve/message.hpp"
+#include "runtime/resolve/order.hpp"
 #include "support/name_server.hpp"
 
 using namespace std::chrono_literals;

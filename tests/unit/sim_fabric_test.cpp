@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/ip.hpp"
 #include "weir/stack/sim.hpp"
-#include "wire/icmp.hpp"
-#include "wire/ip.hpp"
 
 using namespace std::chrono_literals;
 using weir::duration;

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "observe/pcapng.hpp"
+#include "runtime/observe/pcapng.hpp"
 #include "weir/error.hpp"
 
 using weir::instant;

@@ -5,9 +5,9 @@
 #include <array>
 #include <vector>
 
-#include "device/vnet_header.hpp"
-#include "driver/virtual/virtual_driver.hpp"
-#include "wire/ip.hpp"
+#include "runtime/driver/virtual/virtual_driver.hpp"
+#include "stack/device/vnet_header.hpp"
+#include "stack/wire/ip.hpp"
 
 using namespace std::chrono_literals;
 using weir::ip_address;

@@ -1,7 +1,7 @@
 // When a driver spins, and when it sleeps: waits of given lengths, and no clock.
 #include <doctest/doctest.h>
 
-#include "core/spin_policy.hpp"
+#include "runtime/core/spin_policy.hpp"
 
 using namespace std::chrono_literals;
 using weir::config;

@@ -6,9 +6,9 @@
 #include <cstring>
 #include <vector>
 
-#include "backend/driver.hpp"
-#include "device/vnet_header.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
+#include "stack/device/vnet_header.hpp"
 #include "weir/net.hpp"
 
 using namespace std::chrono_literals;

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "weir/net.hpp"
 #include "weir/scope.hpp"
 #include "weir/sim.hpp"

@@ -6,7 +6,7 @@
 #include <string>
 #include <thread>
 
-#include "tasks/stall_watch.hpp"
+#include "runtime/tasks/stall_watch.hpp"
 #include "weir/weir.hpp"
 
 using namespace std::chrono_literals;

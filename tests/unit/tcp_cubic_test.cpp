@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tcp/congestion.hpp"
+#include "stack/tcp/congestion.hpp"
 
 using namespace weir;
 using namespace weir::stack;

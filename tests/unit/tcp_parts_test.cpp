@@ -6,12 +6,12 @@
 #include <random>
 #include <vector>
 
-#include "host/impl.hpp"
-#include "tcp/congestion.hpp"
-#include "tcp/rtt.hpp"
-#include "tcp/scoreboard.hpp"
-#include "tcp/seq.hpp"
-#include "tcp/timer_wheel.hpp"
+#include "stack/host/impl.hpp"
+#include "stack/tcp/congestion.hpp"
+#include "stack/tcp/rtt.hpp"
+#include "stack/tcp/scoreboard.hpp"
+#include "stack/tcp/seq.hpp"
+#include "stack/tcp/timer_wheel.hpp"
 
 namespace weir::stack::tcp {
 

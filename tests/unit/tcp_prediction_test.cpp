@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tcp/connection.hpp"
+#include "stack/tcp/connection.hpp"
 
 using namespace weir;
 using namespace weir::stack;

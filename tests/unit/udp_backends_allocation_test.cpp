@@ -6,7 +6,7 @@
 #include <cstdio>
 #include <functional>
 
-#include "backend/transport.hpp"
+#include "runtime/backend/transport.hpp"
 #include "support/allocations.hpp"
 #include "weir/weir.hpp"
 

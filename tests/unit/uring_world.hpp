@@ -10,9 +10,9 @@
 #include <memory>
 #include <utility>
 
-#include "backend/factories.hpp"
-#include "driver/uring/uring_driver.hpp"
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
 #include "weir/weir.hpp"
 
 namespace uring_test {

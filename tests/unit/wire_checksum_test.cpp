@@ -1,6 +1,6 @@
 // The internet checksum against a slow one that is obviously right, over lengths, alignments and
 // cuts.
-#include "wire/checksum.hpp"
+#include "stack/wire/checksum.hpp"
 
 #include <doctest/doctest.h>
 

@@ -1,5 +1,5 @@
 // The short way for plain packets beside the general one: whatever the bytes, both say the same.
-#include "wire/plain.hpp"
+#include "stack/wire/plain.hpp"
 
 #include <doctest/doctest.h>
 

@@ -10,12 +10,12 @@
 #include <span>
 #include <vector>
 
-#include "wire/bytes.hpp"
-#include "wire/checksum.hpp"
-#include "wire/icmp.hpp"
-#include "wire/ip.hpp"
-#include "wire/tcp.hpp"
-#include "wire/udp.hpp"
+#include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
+#include "stack/wire/icmp.hpp"
+#include "stack/wire/ip.hpp"
+#include "stack/wire/tcp.hpp"
+#include "stack/wire/udp.hpp"
 
 namespace weir::test {
 

@@ -1,5 +1,5 @@
 // TCP headers: option order, every option parsed, every malformed length survived.
-#include "wire/tcp.hpp"
+#include "stack/wire/tcp.hpp"
 
 #include <doctest/doctest.h>
 
