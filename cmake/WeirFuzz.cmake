@@ -25,7 +25,7 @@ function(weir_add_fuzzer name)
     endif()
   endif()
   add_executable(${name} ${arg_SOURCES})
-  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}" "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}"
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}"
     "${PROJECT_SOURCE_DIR}/tests")
   target_link_libraries(${name} PRIVATE ${arg_LIBS} weir_warnings)
   if(WEIR_BUILD_FUZZ)

@@ -34,7 +34,7 @@ endfunction()
 
 # What all programs of tests see.
 function(weir_compile_as_test target)
-  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${WEIR_RUNTIME_DIR}" "${WEIR_STACK_DIR}" "${PROJECT_SOURCE_DIR}/tests")
+  target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}" "${PROJECT_SOURCE_DIR}/tests")
   if(NOT WEIR_TEST_HEADERS)
     set(WEIR_TEST_HEADERS std)
   endif()

@@ -32,6 +32,7 @@ mapfile -t products < <(files '*.cpp' '*.hpp' '*.c' '*.h' | grep -v '^tests/')
 mapfile -t public < <(files 'runtime/include/*.hpp' 'stack/include/*.hpp')
 mapfile -t stack < <(files 'stack/*.cpp' 'stack/*.hpp' | grep -v '^stack/device/')
 mapfile -t core < <(files 'runtime/core/*.cpp' 'runtime/core/*.hpp')
+mapfile -t libraries < <(files 'stack/*.cpp' 'stack/*.hpp' 'stack/*.c' 'runtime/*.cpp' 'runtime/*.hpp')
 mapfile -t texts < <(files '*.cpp' '*.hpp' '*.c' '*.h' '*.cmake' '*CMakeLists.txt' '*.sh' '*.md' dev)
 
 if [ ${#sources[@]} -gt 0 ]; then
@@ -59,10 +60,12 @@ search '#include [<"](sys/|linux/|netinet/|net/|unistd|fcntl|poll|thread|mutex|c
   "${stack[@]}" | report "the stack makes no system call, starts no thread, knows no coroutine"
 search '\b(steady_clock|system_clock|high_resolution_clock)::now|\bclock_gettime\b|\bgettimeofday\b|\brand\(\)|\brandom_device\b|\bgetenv\(' \
   "${stack[@]}" | report "the stack reads no clock and no randomness"
-search '#include [<"](weir/(?!stack/)|core/|driver/|transport/|config/|observe/)' "${stack[@]}" |
+search '#include [<"](weir/(?!stack/)|runtime/)' "${stack[@]}" |
   report "the stack includes nothing of the runtime"
-search '#include [<"](driver/|transport/|config/|observe/|liburing|asio|sys/|netinet/)' "${core[@]}" |
+search '#include [<"](runtime/(driver|transport|config|observe)/|liburing|asio|sys/|netinet/)' "${core[@]}" |
   report "the core includes no driver, transport or system interface"
+search '^#include "(?!(stack|runtime|weir)/)' "${libraries[@]}" |
+  report "an include of the libraries says whose header it is: stack/, runtime/ or weir/"
 # The table of arrows (docs/architecture.md): arrow FOLDER... -- PATTERN of what these may not include.
 arrow() {
   local folders=() each
@@ -71,22 +74,22 @@ arrow() {
   search "#include \"$2" "${each[@]}"
 }
 {
-  arrow runtime/core -- '(driver|transport|sim|config|observe|run|http|tls|resolve)/' |
+  arrow runtime/core -- 'runtime/(driver|transport|sim|config|observe|run|http|tls|resolve)/' |
     grep -vE '^runtime/core/(shard|net|udp)\.cpp:'
   files 'runtime/core/*' | grep -vE '^runtime/core/(shard|net|udp)\.cpp$' | grep -E '[.][ch]pp$' |
-    while read -r f; do search '#include "backend/' "$f"; done
-  arrow runtime/backend -- '(driver|transport|sim|config|observe|run|http|tls|resolve)/'
-  arrow runtime/driver -- '(transport|sim|run|http|tls|resolve)/'
-  arrow runtime/transport -- '(sim|run|http|tls|resolve)/'
-  arrow runtime/config -- '(driver|transport|sim|run|http|tls|resolve|backend)/'
-  arrow runtime/observe -- '(driver|transport|sim|run|tls|resolve|files|process|http/(?!wire/))'
-  arrow runtime/files runtime/process runtime/tasks -- '(driver|transport|sim|run|http|tls|resolve|observe)/'
-  arrow runtime/sim -- '(run|http|tls|resolve)/'
-  arrow stack/link -- '(?!(base|wire|link|weir)/)'
-  arrow stack/base stack/wire stack/buffer stack/tcp stack/ip stack/udp stack/listen stack/share stack/host -- 'link/'
-  arrow runtime/http runtime/tls runtime/resolve runtime/testing -- '(driver|transport|sim|run|backend)/'
+    while read -r f; do search '#include "runtime/backend/' "$f"; done
+  arrow runtime/backend -- 'runtime/(driver|transport|sim|config|observe|run|http|tls|resolve)/'
+  arrow runtime/driver -- 'runtime/(transport|sim|run|http|tls|resolve)/'
+  arrow runtime/transport -- 'runtime/(sim|run|http|tls|resolve)/'
+  arrow runtime/config -- 'runtime/(driver|transport|sim|run|http|tls|resolve|backend)/'
+  arrow runtime/observe -- 'runtime/(driver|transport|sim|run|tls|resolve|files|process|http/(?!wire/))'
+  arrow runtime/files runtime/process runtime/tasks -- 'runtime/(driver|transport|sim|run|http|tls|resolve|observe)/'
+  arrow runtime/sim -- 'runtime/(run|http|tls|resolve)/'
+  arrow stack/link -- '(?!(stack/(base|wire|link)|weir)/)'
+  arrow stack/base stack/wire stack/buffer stack/tcp stack/ip stack/udp stack/listen stack/share stack/host -- 'stack/link/'
+  arrow runtime/http runtime/tls runtime/resolve runtime/testing -- 'runtime/(driver|transport|sim|run|backend)/'
 } | report "an arrow that docs/architecture.md does not have"
-search '#include "run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |
+search '#include "runtime/run/' $(files 'runtime/*.cpp' 'runtime/*.hpp' | grep -vE '^runtime/(run|tools)/') |
   report "nothing but run() and the tools includes run/"
 search '^(?!\s*//)[^\"]*(\bio_uring_(un)?register\w*\(|\bio_uring_queue_init|__NR_io_uring)' \
   $(printf '%s\n' "${products[@]}" | grep '^runtime/' | grep -v '^runtime/driver/uring/ring_rules.cpp$') |

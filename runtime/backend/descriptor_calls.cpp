@@ -6,8 +6,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "backend/adopts_sockets.hpp"
-#include "backend/local_transport.hpp"
+#include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/local_transport.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/unix.hpp"
 

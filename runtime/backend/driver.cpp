@@ -1,11 +1,11 @@
 // What every driver does alike.
-#include "backend/driver.hpp"
+#include "runtime/backend/driver.hpp"
 
 #include <sys/random.h>
 
 #include <cerrno>
 
-#include "backend/watch.hpp"
+#include "runtime/backend/watch.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

@@ -1,5 +1,5 @@
 // shard_family's own calls, which need its inside.
-#include "backend/family.hpp"
+#include "runtime/backend/family.hpp"
 
 namespace weir {
 

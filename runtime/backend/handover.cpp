@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <array>
 
-#include "backend/adopts_sockets.hpp"
-#include "backend/local_transport.hpp"
+#include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/local_transport.hpp"
 #include "weir/reader.hpp"
 #include "weir/timing.hpp"
 

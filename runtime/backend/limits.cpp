@@ -1,5 +1,5 @@
 // Asks getrlimit(2), whenever something was refused.
-#include "backend/limits.hpp"
+#include "runtime/backend/limits.hpp"
 
 #include <sys/resource.h>
 

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "backend/transport.hpp"
+#include "runtime/backend/transport.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/detail/datagram.hpp"
 #include "weir/detail/unix_awaiters.hpp"

@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <string_view>
 
-#include "core/sockets/listener_core.hpp"
-#include "core/sockets/stream_core.hpp"
+#include "runtime/core/sockets/listener_core.hpp"
+#include "runtime/core/sockets/stream_core.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/result.hpp"
 

@@ -2,7 +2,7 @@
 // there is none.
 #include <cassert>
 
-#include "backend/local_transport.hpp"
+#include "runtime/backend/local_transport.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/unix_datagrams.hpp"
 

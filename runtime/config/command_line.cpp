@@ -14,8 +14,8 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 
-#include "config/keys.hpp"
-#include "core/log.hpp"
+#include "runtime/config/keys.hpp"
+#include "runtime/core/log.hpp"
 
 namespace weir {
 namespace {

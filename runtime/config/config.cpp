@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "config/keys.hpp"
-#include "core/log.hpp"
+#include "runtime/config/keys.hpp"
+#include "runtime/core/log.hpp"
 
 namespace weir {
 namespace {

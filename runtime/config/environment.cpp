@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "config/keys.hpp"
+#include "runtime/config/keys.hpp"
 
 namespace weir::detail {
 namespace {

@@ -17,7 +17,7 @@
 #define TOML_EXCEPTIONS 1
 #include <toml++/toml.h>
 
-#include "config/keys.hpp"
+#include "runtime/config/keys.hpp"
 
 namespace weir::detail {
 namespace {

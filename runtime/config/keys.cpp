@@ -1,5 +1,5 @@
 // The table of configuration keys, and the few kinds of value that they have.
-#include "config/keys.hpp"
+#include "runtime/config/keys.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "config/uring_features.hpp"
+#include "runtime/config/uring_features.hpp"
 
 namespace weir::detail {
 namespace {

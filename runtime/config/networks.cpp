@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "config/keys.hpp"
+#include "runtime/config/keys.hpp"
 
 namespace weir::detail {
 

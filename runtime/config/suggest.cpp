@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "config/keys.hpp"
+#include "runtime/config/keys.hpp"
 
 namespace weir::detail {
 namespace {

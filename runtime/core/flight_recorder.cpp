@@ -1,6 +1,6 @@
 // The ring. A reader that sees a word of an event sees, by its release, that the event before it
 // was counted as written: so it knows which of what it copied may be torn.
-#include "core/flight_recorder.hpp"
+#include "runtime/core/flight_recorder.hpp"
 
 #include <algorithm>
 #include <cstring>

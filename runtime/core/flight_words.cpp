@@ -1,5 +1,5 @@
 // Text without memory: for a signal's handler, and so for everybody.
-#include "core/flight_words.hpp"
+#include "runtime/core/flight_words.hpp"
 
 #include <string.h>
 

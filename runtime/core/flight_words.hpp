@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/flight_recorder.hpp"
+#include "runtime/core/flight_recorder.hpp"
 
 namespace weir::detail {
 

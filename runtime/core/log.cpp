@@ -1,5 +1,5 @@
 // Lines, where they go, and what may stand in them.
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 
 #include <array>
 #include <chrono>

@@ -3,10 +3,10 @@
 
 #include <cassert>
 
-#include "backend/transport.hpp"
-#include "base/probes.hpp"
-#include "core/flight_recorder.hpp"
-#include "core/sockets/arguments.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/core/sockets/arguments.hpp"
+#include "stack/base/probes.hpp"
 #include "weir/request.hpp"
 
 namespace weir {

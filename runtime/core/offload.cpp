@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/detail/surroundings.hpp"
 
 namespace weir {

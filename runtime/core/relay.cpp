@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include "core/two_ways.hpp"
+#include "runtime/core/two_ways.hpp"
 #include "weir/timing.hpp"
 
 namespace weir {

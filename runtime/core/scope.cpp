@@ -7,9 +7,9 @@
 #include <string>
 #include <utility>
 
-#include "core/flight_recorder.hpp"
-#include "core/log.hpp"
-#include "core/task_report.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/core/task_report.hpp"
 #include "weir/error.hpp"
 
 namespace weir {

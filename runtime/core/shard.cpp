@@ -11,14 +11,14 @@
 #include <mutex>
 #include <utility>
 
-#include "backend/driver.hpp"
-#include "backend/transport.hpp"
-#include "base/probes.hpp"
-#include "core/flight_recorder.hpp"
-#include "core/log.hpp"
-#include "core/sockets/arguments.hpp"
-#include "core/task_report.hpp"
-#include "core/timer_wheel.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/core/sockets/arguments.hpp"
+#include "runtime/core/task_report.hpp"
+#include "runtime/core/timer_wheel.hpp"
+#include "stack/base/probes.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/net.hpp"

@@ -1,5 +1,5 @@
 // Counting and listing; what it says in words is in task_words.cpp.
-#include "core/task_report.hpp"
+#include "runtime/core/task_report.hpp"
 
 #include <algorithm>
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/task_walk.hpp"
+#include "runtime/core/task_walk.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -1,5 +1,5 @@
 // The cursor, and the way from a coroutine up to whom it belongs to.
-#include "core/task_walk.hpp"
+#include "runtime/core/task_walk.hpp"
 
 namespace weir::detail {
 

@@ -2,7 +2,7 @@
 #include <array>
 #include <cstdio>
 
-#include "core/task_report.hpp"
+#include "runtime/core/task_report.hpp"
 
 namespace weir::detail {
 

@@ -1,5 +1,5 @@
 // The timer wheel's mechanics. See timer_wheel.hpp for what it promises.
-#include "core/timer_wheel.hpp"
+#include "runtime/core/timer_wheel.hpp"
 
 namespace weir::detail {
 

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cassert>
 
-#include "backend/transport.hpp"
-#include "core/sockets/arguments.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/sockets/arguments.hpp"
 #include "weir/config.hpp"
 #include "weir/shard.hpp"
 #include "weir/unix_datagrams.hpp"

@@ -1,7 +1,7 @@
 // What every operation tells of itself, and the word about tasks that were forgotten.
 #include <atomic>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/detail/operation.hpp"
 #include "weir/detail/waiting.hpp"
 #include "weir/task.hpp"

@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "backend/driver.hpp"
+#include "runtime/backend/driver.hpp"
 
 namespace weir::detail {
 

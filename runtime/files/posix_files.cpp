@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <memory>
 
-#include "backend/factories.hpp"
+#include "runtime/backend/factories.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/detail/file_system.hpp"
 #include "weir/error.hpp"

@@ -1,5 +1,5 @@
 // See admin_endpoint.hpp.
-#include "observe/admin_endpoint.hpp"
+#include "runtime/observe/admin_endpoint.hpp"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,11 +12,11 @@
 
 #include <fmt/format.h>
 
-#include "backend/adopts_sockets.hpp"
-#include "backend/transport.hpp"
-#include "core/log.hpp"
-#include "observe/admin_session.hpp"
-#include "observe/page.hpp"
+#include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/observe/admin_session.hpp"
+#include "runtime/observe/page.hpp"
 #include "weir/net.hpp"
 #include "weir/runtime.hpp"
 #include "weir/scope.hpp"

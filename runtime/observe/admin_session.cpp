@@ -1,5 +1,5 @@
 // See admin_session.hpp.
-#include "observe/admin_session.hpp"
+#include "runtime/observe/admin_session.hpp"
 
 #include <time.h>
 
@@ -10,8 +10,8 @@
 #include <span>
 #include <string>
 
-#include "observe/recorder_json.hpp"
-#include "observe/sockets_json.hpp"
+#include "runtime/observe/recorder_json.hpp"
+#include "runtime/observe/sockets_json.hpp"
 #include "weir/shard.hpp"
 #include "weir/when.hpp"
 

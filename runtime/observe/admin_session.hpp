@@ -12,12 +12,12 @@
 #include <string_view>
 #include <vector>
 
-#include "http/wire/request_parser.hpp"
-#include "http/wire/response.hpp"
-#include "observe/collector.hpp"
-#include "observe/exposition.hpp"
-#include "observe/own_pages.hpp"
-#include "observe/task_collector.hpp"
+#include "runtime/http/wire/request_parser.hpp"
+#include "runtime/http/wire/response.hpp"
+#include "runtime/observe/collector.hpp"
+#include "runtime/observe/exposition.hpp"
+#include "runtime/observe/own_pages.hpp"
+#include "runtime/observe/task_collector.hpp"
 #include "weir/net.hpp"
 #include "weir/sync.hpp"
 

@@ -1,5 +1,5 @@
 // See collector.hpp.
-#include "observe/collector.hpp"
+#include "runtime/observe/collector.hpp"
 
 #include <algorithm>
 #include <exception>

@@ -9,8 +9,8 @@
 #include <span>
 #include <vector>
 
-#include "observe/snapshot.hpp"
-#include "observe/take_snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 #include "weir/stack/time.hpp"
 #include "weir/sync.hpp"
 #include "weir/task.hpp"

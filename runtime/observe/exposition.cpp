@@ -1,9 +1,9 @@
 // See exposition.hpp.
-#include "observe/exposition.hpp"
+#include "runtime/observe/exposition.hpp"
 
 #include <fmt/format.h>
 
-#include "observe/fields.hpp"
+#include "runtime/observe/fields.hpp"
 
 namespace weir::detail {
 namespace {

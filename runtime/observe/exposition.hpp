@@ -10,10 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include "observe/collector.hpp"
-#include "observe/kernel_counts.hpp"
-#include "observe/process_usage.hpp"
-#include "tasks/stall_watch.hpp"
+#include "runtime/observe/collector.hpp"
+#include "runtime/observe/kernel_counts.hpp"
+#include "runtime/observe/process_usage.hpp"
+#include "runtime/tasks/stall_watch.hpp"
 
 namespace weir::detail {
 

@@ -5,7 +5,7 @@
 #include <array>
 #include <string_view>
 
-#include "observe/snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
 
 namespace weir::detail {
 

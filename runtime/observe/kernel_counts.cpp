@@ -1,5 +1,5 @@
 // See kernel_counts.hpp.
-#include "observe/kernel_counts.hpp"
+#include "runtime/observe/kernel_counts.hpp"
 
 #include <array>
 #include <charconv>

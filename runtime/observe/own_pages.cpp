@@ -1,6 +1,6 @@
 // Pages of the program's own: asking the shard that answers each; and what a shard keeps of pages
 // and names (weir/admin.hpp).
-#include "observe/own_pages.hpp"
+#include "runtime/observe/own_pages.hpp"
 
 #include <algorithm>
 #include <exception>

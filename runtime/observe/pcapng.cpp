@@ -1,5 +1,5 @@
 // See pcapng.hpp. Section numbers are those of draft-ietf-opsawg-pcapng.
-#include "observe/pcapng.hpp"
+#include "runtime/observe/pcapng.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "observe/packet_tap.hpp"
+#include "runtime/observe/packet_tap.hpp"
 
 namespace weir::detail {
 

@@ -1,5 +1,5 @@
 // The process's CPU, memory and descriptors, as the kernel tells them.
-#include "observe/process_usage.hpp"
+#include "runtime/observe/process_usage.hpp"
 
 #include <sys/resource.h>
 #include <sys/stat.h>

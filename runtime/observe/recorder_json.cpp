@@ -1,7 +1,7 @@
 // Events as Chrome's trace format has them: "i" is an instant, "X" what lasted, "M" a name; times
 // are microseconds. A shard is a thread of the trace. Sockets are numbered as they are met: an
 // address is nobody's business.
-#include "observe/recorder_json.hpp"
+#include "runtime/observe/recorder_json.hpp"
 
 #include <cstdint>
 #include <map>
@@ -9,8 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/flight_words.hpp"
-#include "core/log.hpp"
+#include "runtime/core/flight_words.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "observe/exposition.hpp"
+#include "runtime/observe/exposition.hpp"
 
 namespace weir {
 class shard;

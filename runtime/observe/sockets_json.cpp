@@ -1,5 +1,5 @@
 // See sockets_json.hpp.
-#include "observe/sockets_json.hpp"
+#include "runtime/observe/sockets_json.hpp"
 
 #include <algorithm>
 #include <set>
@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "observe/fields.hpp"
+#include "runtime/observe/fields.hpp"
 
 namespace weir::detail {
 namespace {

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "observe/collector.hpp"
-#include "observe/exposition.hpp"
+#include "runtime/observe/collector.hpp"
+#include "runtime/observe/exposition.hpp"
 
 namespace weir::detail {
 

@@ -1,5 +1,5 @@
 // See take_snapshot.hpp.
-#include "observe/take_snapshot.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 
 #include <time.h>
 
@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "backend/driver.hpp"
-#include "backend/transport.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/transport.hpp"
 #include "weir/admin.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/shown_counts.hpp"

@@ -1,7 +1,7 @@
 // Asking one shard what it shows.
 #pragma once
 
-#include "observe/snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
 
 namespace weir {
 class shard;

@@ -1,5 +1,5 @@
 // See task_collector.hpp.
-#include "observe/task_collector.hpp"
+#include "runtime/observe/task_collector.hpp"
 
 #include <utility>
 

@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "observe/tasks_json.hpp"
-#include "tasks/asking.hpp"
+#include "runtime/observe/tasks_json.hpp"
+#include "runtime/tasks/asking.hpp"
 #include "weir/sync.hpp"
 #include "weir/task.hpp"
 

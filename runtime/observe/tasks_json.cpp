@@ -1,11 +1,11 @@
 // See tasks_json.hpp. Frames are numbered as they are met: an address is nobody's business.
-#include "observe/tasks_json.hpp"
+#include "runtime/observe/tasks_json.hpp"
 
 #include <map>
 
 #include <nlohmann/json.hpp>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "core/task_report.hpp"
-#include "observe/exposition.hpp"
+#include "runtime/core/task_report.hpp"
+#include "runtime/observe/exposition.hpp"
 
 namespace weir {
 class shard;

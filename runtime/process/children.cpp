@@ -1,5 +1,5 @@
 // Waiting, reaping, killing; and spawn_process(), which hands a launch to the pool.
-#include "process/children.hpp"
+#include "runtime/process/children.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -12,10 +12,10 @@
 #include <chrono>
 #include <cstring>
 
-#include "backend/driver.hpp"
-#include "backend/local_transport.hpp"
-#include "core/log.hpp"
-#include "process/launch.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/local_transport.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/process/launch.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/offload.hpp"
 

@@ -7,7 +7,7 @@
 #include <chrono>
 #include <memory>
 
-#include "backend/watch.hpp"
+#include "runtime/backend/watch.hpp"
 #include "weir/detail/timer.hpp"
 #include "weir/process.hpp"
 

@@ -1,5 +1,5 @@
 // Two coroutines, one that reads and one that writes, each asleep until an operation waits.
-#include "process/file_stream.hpp"
+#include "runtime/process/file_stream.hpp"
 
 #include <sys/uio.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <array>
 #include <cerrno>
 
-#include "base/parts.hpp"
+#include "stack/base/parts.hpp"
 #include "weir/offload.hpp"
 
 namespace weir::detail {

@@ -2,8 +2,8 @@
 // goes on there: a program's standard input or output. Each call runs on the pool of offload().
 #pragma once
 
-#include "core/sockets/lending_pool.hpp"
-#include "core/sockets/stream_core.hpp"
+#include "runtime/core/sockets/lending_pool.hpp"
+#include "runtime/core/sockets/stream_core.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/shard.hpp"
 #include "weir/task.hpp"

@@ -1,6 +1,6 @@
 // Between vfork(2) and execve(2) nothing is called but system calls: the child runs in the parent's
 // memory, whose locks other threads may hold.
-#include "process/launch.hpp"
+#include "runtime/process/launch.hpp"
 
 #include <fcntl.h>
 #include <pthread.h>

@@ -5,8 +5,8 @@
 
 #include <cerrno>
 
-#include "backend/local_transport.hpp"
-#include "process/file_stream.hpp"
+#include "runtime/backend/local_transport.hpp"
+#include "runtime/process/file_stream.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/process.hpp"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "resolve/message.hpp"
+#include "runtime/resolve/message.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::detail {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "core/log.hpp"
-#include "resolve/resolver_state.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/resolve/resolver_state.hpp"
 #include "weir/scope.hpp"
 
 namespace weir::detail {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-#include "resolve/resolver_state.hpp"
+#include "runtime/resolve/resolver_state.hpp"
 #include "weir/udp.hpp"
 
 namespace weir::detail {

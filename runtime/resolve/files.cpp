@@ -1,11 +1,11 @@
 // resolv.conf(5) and hosts(5).
-#include "resolve/files.hpp"
+#include "runtime/resolve/files.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <fstream>
 
-#include "resolve/message.hpp"
+#include "runtime/resolve/message.hpp"
 
 namespace weir::detail {
 namespace {

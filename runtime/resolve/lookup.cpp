@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <tuple>
 
-#include "core/log.hpp"
-#include "resolve/order.hpp"
-#include "resolve/resolver_state.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/resolve/order.hpp"
+#include "runtime/resolve/resolver_state.hpp"
 #include "weir/udp.hpp"
 #include "weir/when.hpp"
 

@@ -1,7 +1,7 @@
 // DNS messages. An answer is looked at in three steps: whether it echoes id and question, byte for
 // byte but for letters' case, before ldns sees it; its code; its records, from the question's name
 // along its aliases. Records of other names are never used (RFC 5452 6).
-#include "resolve/message.hpp"
+#include "runtime/resolve/message.hpp"
 
 #include <ldns/ldns.h>
 

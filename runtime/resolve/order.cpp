@@ -1,5 +1,5 @@
 // RFC 6724, sections 2.1 (policy table), 3.1 (scopes) and 6 (destination address selection).
-#include "resolve/order.hpp"
+#include "runtime/resolve/order.hpp"
 
 #include <algorithm>
 #include <array>

@@ -9,11 +9,11 @@
 #include <string>
 #include <vector>
 
-#include "base/siphash.hpp"
-#include "resolve/cache.hpp"
-#include "resolve/files.hpp"
-#include "resolve/message.hpp"
-#include "resolve/order.hpp"
+#include "runtime/resolve/cache.hpp"
+#include "runtime/resolve/files.hpp"
+#include "runtime/resolve/message.hpp"
+#include "runtime/resolve/order.hpp"
+#include "stack/base/siphash.hpp"
 #include "weir/resolve.hpp"
 #include "weir/sync.hpp"
 

@@ -1,6 +1,6 @@
 // Opening the admin endpoint's socket: what is refused, and in which words; and the endpoint of a
 // program without run().
-#include "run/admin_socket.hpp"
+#include "runtime/run/admin_socket.hpp"
 
 #include <memory>
 #include <string>
@@ -10,9 +10,9 @@
 
 #include <fmt/format.h>
 
-#include "core/log.hpp"
-#include "core/sockets/arguments.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/core/sockets/arguments.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "weir/admin.hpp"
 #include "weir/shard.hpp"
 

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "observe/admin_endpoint.hpp"
+#include "runtime/observe/admin_endpoint.hpp"
 #include "weir/config.hpp"
 #include "weir/net.hpp"
 

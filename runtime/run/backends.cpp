@@ -13,21 +13,21 @@
 
 #include <fmt/format.h>
 
-#include "backend/driver.hpp"
-#include "backend/factories.hpp"
-#include "backend/family.hpp"
-#include "backend/limits.hpp"
-#include "backend/local_transport.hpp"
-#include "core/log.hpp"
-#include "run/backends.hpp"
-#include "run/offload_pool.hpp"
-#include "run/tun_probe.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/backend/limits.hpp"
+#include "runtime/backend/local_transport.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/run/backends.hpp"
+#include "runtime/run/offload_pool.hpp"
+#include "runtime/run/tun_probe.hpp"
 #if WEIR_WITH_STACK
-#include "run/dedicated_thread.hpp"
-#include "transport/stack/dedicated/dedicated_transport.hpp"
+#include "runtime/run/dedicated_thread.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_transport.hpp"
 #endif
-#include "backend/transport.hpp"
-#include "config/keys.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/config/keys.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/runtime.hpp"
 

@@ -1,6 +1,6 @@
 // The handler. It may run on any thread, in the middle of anything: it reads the rings, formats
 // into its own stack and calls write(2) and clock_gettime(2), which a handler may.
-#include "run/crash_notes.hpp"
+#include "runtime/run/crash_notes.hpp"
 
 #include <signal.h>
 #include <time.h>
@@ -13,8 +13,8 @@
 #include <mutex>
 #include <string_view>
 
-#include "core/flight_recorder.hpp"
-#include "core/flight_words.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/core/flight_words.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -1,5 +1,5 @@
 // The life of the stack's own thread.
-#include "run/dedicated_thread.hpp"
+#include "runtime/run/dedicated_thread.hpp"
 
 #include <pthread.h>
 
@@ -7,11 +7,11 @@
 #include <future>
 #include <utility>
 
-#include "backend/factories.hpp"
-#include "run/ending.hpp"
-#include "run/pinning.hpp"
-#include "run/signals.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/run/ending.hpp"
+#include "runtime/run/pinning.hpp"
+#include "runtime/run/signals.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 
 namespace weir::detail {
 namespace {

@@ -9,8 +9,8 @@
 #include <optional>
 #include <thread>
 
-#include "backend/driver.hpp"
-#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_stack.hpp"
 #include "weir/config.hpp"
 
 namespace weir::detail {

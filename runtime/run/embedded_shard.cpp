@@ -9,10 +9,10 @@
 #include <string>
 #include <utility>
 
-#include "backend/driver.hpp"
-#include "core/log.hpp"
-#include "run/backends.hpp"
-#include "run/ending.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/run/backends.hpp"
+#include "runtime/run/ending.hpp"
 #include "weir/loop.hpp"
 #include "weir/runtime.hpp"
 

@@ -5,7 +5,7 @@
 
 #include <chrono>
 
-#include "backend/transport.hpp"
+#include "runtime/backend/transport.hpp"
 #include "weir/config.hpp"
 #include "weir/shard.hpp"
 

@@ -1,12 +1,12 @@
 // A lock for each piece of work, twice: what is worth a thread is worth that.
-#include "run/offload_pool.hpp"
+#include "runtime/run/offload_pool.hpp"
 
 #include <pthread.h>
 
 #include <algorithm>
 #include <system_error>
 
-#include "run/signals.hpp"
+#include "runtime/run/signals.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -1,5 +1,5 @@
 // See pinning.hpp.
-#include "run/pinning.hpp"
+#include "runtime/run/pinning.hpp"
 
 #include <pthread.h>
 #include <sched.h>

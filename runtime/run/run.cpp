@@ -19,25 +19,25 @@
 
 #include <fmt/format.h>
 
-#include "core/flight_words.hpp"
-#include "core/log.hpp"
-#include "core/task_report.hpp"
-#include "device/private_network.hpp"
+#include "runtime/core/flight_words.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/core/task_report.hpp"
+#include "stack/device/private_network.hpp"
 #if WEIR_WITH_URING || WEIR_WITH_ASIO
-#include "run/admin_socket.hpp"
+#include "runtime/run/admin_socket.hpp"
 #endif
-#include "backend/family.hpp"
-#include "backend/limits.hpp"
-#include "run/backends.hpp"
-#include "run/crash_notes.hpp"
-#include "run/ending.hpp"
-#include "run/offload_pool.hpp"
-#include "run/pinning.hpp"
-#include "run/signals.hpp"
-#include "tasks/dump.hpp"
-#include "tasks/stall_watch.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/backend/limits.hpp"
+#include "runtime/run/backends.hpp"
+#include "runtime/run/crash_notes.hpp"
+#include "runtime/run/ending.hpp"
+#include "runtime/run/offload_pool.hpp"
+#include "runtime/run/pinning.hpp"
+#include "runtime/run/signals.hpp"
+#include "runtime/tasks/dump.hpp"
+#include "runtime/tasks/stall_watch.hpp"
 #if WEIR_WITH_STACK
-#include "transport/stack/dedicated/dedicated_stack.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_stack.hpp"
 #endif
 #include "weir/detail/surroundings.hpp"
 #include "weir/runtime.hpp"

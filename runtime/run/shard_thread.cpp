@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "run/ending.hpp"
+#include "runtime/run/ending.hpp"
 #include "weir/runtime.hpp"
 
 namespace weir {

@@ -12,7 +12,7 @@
 #include <mutex>
 #include <thread>
 
-#include "process/launch.hpp"
+#include "runtime/process/launch.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/stopping.hpp"
 

@@ -1,5 +1,5 @@
 // The handlers, what they can reach, and the thread that the signals are handed to.
-#include "run/signals.hpp"
+#include "runtime/run/signals.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -14,7 +14,7 @@
 #include <system_error>
 #include <utility>
 
-#include "process/launch.hpp"
+#include "runtime/process/launch.hpp"
 
 namespace weir::detail {
 namespace {

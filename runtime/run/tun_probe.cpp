@@ -1,6 +1,6 @@
 // Looks at what the stack's device needs: /dev/net/tun, and either a device that exists or the
 // right to make one. It makes no device: that would be seen by everybody in the network namespace.
-#include "run/tun_probe.hpp"
+#include "runtime/run/tun_probe.hpp"
 
 #include <fcntl.h>
 #include <linux/capability.h>

@@ -7,14 +7,14 @@
 #include <cassert>
 #include <deque>
 
-#include "core/task_report.hpp"
-#include "driver/virtual/virtual_driver.hpp"
-#include "observe/pcapng.hpp"
-#include "sim/sim_disk.hpp"
-#include "sim/sim_local.hpp"
-#include "sim/sim_offload.hpp"
-#include "sim/sim_stack.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/core/task_report.hpp"
+#include "runtime/driver/virtual/virtual_driver.hpp"
+#include "runtime/observe/pcapng.hpp"
+#include "runtime/sim/sim_disk.hpp"
+#include "runtime/sim/sim_local.hpp"
+#include "runtime/sim/sim_offload.hpp"
+#include "runtime/sim/sim_stack.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "weir/detail/surroundings.hpp"
 
 namespace weir::sim {

@@ -1,5 +1,5 @@
 // Sockets of a simulated host that carry datagrams: made, sent to, received from, given up.
-#include "sim/sim_datagrams.hpp"
+#include "runtime/sim/sim_datagrams.hpp"
 
 #include <algorithm>
 #include <cassert>

@@ -2,7 +2,7 @@
 // and nothing takes time; whoever sends to a full queue waits, as everywhere.
 #pragma once
 
-#include "backend/local_transport.hpp"
+#include "runtime/backend/local_transport.hpp"
 
 namespace weir::detail {
 

@@ -1,6 +1,6 @@
 // See sim_disk.hpp. A file that was removed lives as long as somebody has it open, as on a real
 // disk.
-#include "sim/sim_disk.hpp"
+#include "runtime/sim/sim_disk.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -1,12 +1,12 @@
 // See sim_local.hpp. An end's received bytes lie in one piece; what readers left moves to the front
 // when room runs out.
-#include "sim/sim_local.hpp"
+#include "runtime/sim/sim_local.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
-#include "base/parts.hpp"
+#include "stack/base/parts.hpp"
 
 namespace weir::detail {
 

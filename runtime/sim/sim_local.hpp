@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "backend/local_transport.hpp"
-#include "core/sockets/lending_pool.hpp"
-#include "sim/sim_datagrams.hpp"
+#include "runtime/backend/local_transport.hpp"
+#include "runtime/core/sockets/lending_pool.hpp"
+#include "runtime/sim/sim_datagrams.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/timer.hpp"
 

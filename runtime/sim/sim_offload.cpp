@@ -1,5 +1,5 @@
 // Functions begin in the order in which they were asked for, and end in it.
-#include "sim/sim_offload.hpp"
+#include "runtime/sim/sim_offload.hpp"
 
 #include <algorithm>
 

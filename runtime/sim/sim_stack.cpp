@@ -1,5 +1,5 @@
 // See sim_stack.hpp.
-#include "sim/sim_stack.hpp"
+#include "runtime/sim/sim_stack.hpp"
 
 #include "weir/stack/sim.hpp"
 

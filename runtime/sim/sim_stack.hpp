@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "transport/stack/stack_settings.hpp"
+#include "runtime/transport/stack/stack_settings.hpp"
 
 namespace weir::detail {
 

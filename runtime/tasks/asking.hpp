@@ -9,7 +9,7 @@
 #include <mutex>
 #include <optional>
 
-#include "core/task_report.hpp"
+#include "runtime/core/task_report.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -1,10 +1,10 @@
 // Asks the shards and waits for their answers, with a limit.
-#include "tasks/dump.hpp"
+#include "runtime/tasks/dump.hpp"
 
 #include <chrono>
 #include <condition_variable>
 
-#include "tasks/asking.hpp"
+#include "runtime/tasks/asking.hpp"
 
 namespace weir::detail {
 namespace {

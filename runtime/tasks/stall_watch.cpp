@@ -1,6 +1,6 @@
 // The watching thread. It looks at the shards' pulses twice in the limit, as long as any of them is
 // awake, and for a second longer: then it sleeps until one rings.
-#include "tasks/stall_watch.hpp"
+#include "runtime/tasks/stall_watch.hpp"
 
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -12,10 +12,10 @@
 #include <chrono>
 #include <utility>
 
-#include "base/probes.hpp"
-#include "core/flight_recorder.hpp"
-#include "core/task_report.hpp"
-#include "tasks/thread_stack.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "runtime/core/task_report.hpp"
+#include "runtime/tasks/thread_stack.hpp"
+#include "stack/base/probes.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -1,6 +1,6 @@
 // A signal's handler on that thread writes down return addresses; the names are looked up here, in
 // the symbol tables of the files that are mapped.
-#include "tasks/thread_stack.hpp"
+#include "runtime/tasks/thread_stack.hpp"
 
 #include <cxxabi.h>
 #include <dlfcn.h>

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "core/sockets/layer_core.hpp"
+#include "runtime/core/sockets/layer_core.hpp"
 #include "weir/testing.hpp"
 
 namespace weir::testing {

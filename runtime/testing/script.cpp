@@ -5,7 +5,7 @@
 #include <cassert>
 #include <cstring>
 
-#include "core/sockets/stream_core.hpp"
+#include "runtime/core/sockets/stream_core.hpp"
 #include "weir/testing.hpp"
 
 namespace weir::testing {

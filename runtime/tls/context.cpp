@@ -11,8 +11,8 @@
 #include <iterator>
 #include <utility>
 
-#include "tls/session.hpp"
-#include "tls/state.hpp"
+#include "runtime/tls/session.hpp"
+#include "runtime/tls/state.hpp"
 #include "weir/detail/shown_counts.hpp"
 #include "weir/shard.hpp"
 

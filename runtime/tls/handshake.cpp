@@ -2,7 +2,7 @@
 #include <memory>
 #include <utility>
 
-#include "tls/session.hpp"
+#include "runtime/tls/session.hpp"
 #include "weir/tls.hpp"
 
 namespace weir::detail {

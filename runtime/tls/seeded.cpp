@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <new>
 
-#include "tls/state.hpp"
+#include "runtime/tls/state.hpp"
 
 namespace weir::detail {
 

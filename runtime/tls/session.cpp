@@ -1,5 +1,5 @@
 // A session's life: handshake, decrypting, encrypting, its end.
-#include "tls/session.hpp"
+#include "runtime/tls/session.hpp"
 
 #include <openssl/err.h>
 #include <openssl/x509v3.h>

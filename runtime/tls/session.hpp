@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/sockets/layer_core.hpp"
-#include "tls/state.hpp"
+#include "runtime/core/sockets/layer_core.hpp"
+#include "runtime/tls/state.hpp"
 
 namespace weir::detail {
 

@@ -10,8 +10,8 @@
 #include <optional>
 #include <utility>
 
-#include "tls/session.hpp"
-#include "tls/state.hpp"
+#include "runtime/tls/session.hpp"
+#include "runtime/tls/state.hpp"
 
 namespace weir::detail {
 

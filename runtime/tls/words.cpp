@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include "tls/state.hpp"
+#include "runtime/tls/state.hpp"
 
 namespace weir::detail {
 

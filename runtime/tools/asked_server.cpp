@@ -1,5 +1,5 @@
 // What weir-ss and weir-ps have in common beside their question.
-#include "tools/asked_server.hpp"
+#include "runtime/tools/asked_server.hpp"
 
 #include <cstdio>
 

@@ -1,5 +1,5 @@
 // See http_get.hpp.
-#include "tools/http_get.hpp"
+#include "runtime/tools/http_get.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -13,7 +13,7 @@
 
 #include <fmt/format.h>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 namespace ss {
 namespace {

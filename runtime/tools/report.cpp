@@ -1,5 +1,5 @@
 // See report.hpp.
-#include "tools/report.hpp"
+#include "runtime/tools/report.hpp"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // See socket_tables.hpp.
-#include "tools/socket_tables.hpp"
+#include "runtime/tools/socket_tables.hpp"
 
 #include <algorithm>
 #include <map>
@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 
 namespace ss {
 namespace {

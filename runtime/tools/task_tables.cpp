@@ -1,5 +1,5 @@
 // See task_tables.hpp.
-#include "tools/task_tables.hpp"
+#include "runtime/tools/task_tables.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/log.hpp"
+#include "runtime/core/log.hpp"
 
 namespace ps {
 namespace {

@@ -22,13 +22,13 @@
 
 #include <fmt/format.h>
 
-#include "device/private_network.hpp"
-#include "device/tun_device.hpp"
-#include "run/tun_probe.hpp"
-#include "tools/report.hpp"
+#include "runtime/run/tun_probe.hpp"
+#include "runtime/tools/report.hpp"
+#include "stack/device/private_network.hpp"
+#include "stack/device/tun_device.hpp"
 #include "weir/runtime.hpp"
 #if WEIR_WITH_URING
-#include "driver/uring/uring_probe.hpp"
+#include "runtime/driver/uring/uring_probe.hpp"
 #endif
 
 namespace {

@@ -10,10 +10,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "core/log.hpp"
-#include "tools/asked_server.hpp"
-#include "tools/http_get.hpp"
-#include "tools/socket_tables.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/tools/asked_server.hpp"
+#include "runtime/tools/http_get.hpp"
+#include "runtime/tools/socket_tables.hpp"
 #include "weir/config.hpp"
 
 namespace {

@@ -1,5 +1,5 @@
 // The checks of addresses that sockets are opened with.
-#include "core/sockets/arguments.hpp"
+#include "runtime/core/sockets/arguments.hpp"
 
 #include <algorithm>
 #include <array>

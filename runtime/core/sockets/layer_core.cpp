@@ -1,5 +1,5 @@
 // What a layer asks of its inner stream, and its end.
-#include "core/sockets/layer_core.hpp"
+#include "runtime/core/sockets/layer_core.hpp"
 
 #include <algorithm>
 #include <cassert>

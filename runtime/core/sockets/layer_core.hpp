@@ -11,7 +11,7 @@
 #include <span>
 #include <system_error>
 
-#include "core/sockets/stream_core.hpp"
+#include "runtime/core/sockets/stream_core.hpp"
 #include "weir/buffers.hpp"
 #include "weir/detail/cancel.hpp"
 #include "weir/detail/timer.hpp"

@@ -1,5 +1,5 @@
 // Accepts, as on every back end.
-#include "core/sockets/listener_core.hpp"
+#include "runtime/core/sockets/listener_core.hpp"
 
 #include "weir/error.hpp"
 

@@ -1,13 +1,13 @@
 // Reads, writes and ends of streams, as on every back end.
-#include "core/sockets/stream_core.hpp"
+#include "runtime/core/sockets/stream_core.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <utility>
 
-#include "base/probes.hpp"
-#include "core/flight_recorder.hpp"
+#include "runtime/core/flight_recorder.hpp"
+#include "stack/base/probes.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
 

@@ -1,14 +1,14 @@
 // Turns, in an io_context of the driver's own or in somebody's. Handlers only note what happened
 // and complete operations; coroutines run later, from the shard's loop.
-#include "driver/asio/asio_driver.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
 
 #include <algorithm>
 #include <asio/post.hpp>
 #include <chrono>
 #include <utility>
 
-#include "backend/factories.hpp"
-#include "driver/asio/asio_packet_port.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/driver/asio/asio_packet_port.hpp"
 
 namespace weir::detail {
 

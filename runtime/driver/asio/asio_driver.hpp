@@ -17,11 +17,11 @@
 #include <memory>
 #include <optional>
 
-#include "backend/driver.hpp"
-#include "core/spin_policy.hpp"
-#include "driver/asio/asio_outer_loop.hpp"
-#include "driver/asio/handler_slot.hpp"
-#include "driver/asio/ready_set.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/core/spin_policy.hpp"
+#include "runtime/driver/asio/asio_outer_loop.hpp"
+#include "runtime/driver/asio/handler_slot.hpp"
+#include "runtime/driver/asio/ready_set.hpp"
 
 namespace weir::detail {
 

@@ -1,6 +1,6 @@
 // Turns are posted, never made from inside the handler that asks: what the reactor's last look
 // found is handed out first, and one turn serves it all.
-#include "driver/asio/asio_outer_loop.hpp"
+#include "runtime/driver/asio/asio_outer_loop.hpp"
 
 #include <asio/post.hpp>
 #include <system_error>

@@ -11,7 +11,7 @@
 #include <functional>
 #include <memory>
 
-#include "driver/asio/handler_slot.hpp"
+#include "runtime/driver/asio/handler_slot.hpp"
 #include "weir/stack/time.hpp"
 
 namespace weir::detail {

@@ -1,11 +1,11 @@
 // See asio_packet_port.hpp.
-#include "driver/asio/asio_packet_port.hpp"
+#include "runtime/driver/asio/asio_packet_port.hpp"
 
 #include <unistd.h>
 
 #include <cerrno>
 
-#include "driver/asio/asio_driver.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
 
 namespace weir::detail {
 

@@ -8,9 +8,9 @@
 #include <memory>
 #include <vector>
 
-#include "backend/driver.hpp"
-#include "driver/asio/watched_descriptor.hpp"
-#include "driver/frame_batch.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
+#include "runtime/driver/frame_batch.hpp"
 
 namespace weir::detail {
 

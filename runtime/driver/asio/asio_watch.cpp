@@ -2,9 +2,9 @@
 // are.
 #include <utility>
 
-#include "backend/watch.hpp"
-#include "driver/asio/asio_driver.hpp"
-#include "driver/asio/watched_descriptor.hpp"
+#include "runtime/backend/watch.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
 
 namespace weir::detail {
 namespace {

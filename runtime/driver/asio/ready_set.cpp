@@ -1,5 +1,5 @@
 // The set, and its wait in Asio's reactor.
-#include "driver/asio/ready_set.hpp"
+#include "runtime/driver/asio/ready_set.hpp"
 
 #include <sys/epoll.h>
 
@@ -7,9 +7,9 @@
 #include <cerrno>
 #include <utility>
 
-#include "driver/asio/asio_driver.hpp"
-#include "driver/asio/handler_slot.hpp"
-#include "driver/asio/watched_descriptor.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/driver/asio/handler_slot.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
 #include "weir/descriptor.hpp"
 
 namespace weir::detail {

@@ -1,12 +1,12 @@
 // What one descriptor waits for, and when the set has to be asked again.
-#include "driver/asio/watched_descriptor.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
 
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include <utility>
 
-#include "driver/asio/asio_driver.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
 
 namespace weir::detail {
 

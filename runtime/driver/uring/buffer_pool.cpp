@@ -1,5 +1,5 @@
 // See buffer_pool.hpp.
-#include "driver/uring/buffer_pool.hpp"
+#include "runtime/driver/uring/buffer_pool.hpp"
 
 #include <sys/mman.h>
 
@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "backend/limits.hpp"
-#include "driver/uring/uring_driver.hpp"
+#include "runtime/backend/limits.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

@@ -9,8 +9,8 @@
 #include <optional>
 #include <vector>
 
-#include "driver/uring/io_uring_constants.hpp"
-#include "driver/uring/offer_depth.hpp"
+#include "runtime/driver/uring/io_uring_constants.hpp"
+#include "runtime/driver/uring/offer_depth.hpp"
 
 namespace weir::detail {
 

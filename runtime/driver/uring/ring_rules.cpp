@@ -1,7 +1,7 @@
 // The tables of what io_uring knows since when are the kernel's include/uapi/linux/io_uring.h and
 // its history. They hold what weir uses and what it might: an operation, a flag or a registration
 // that is in none of them is refused too, and belongs into one.
-#include "driver/uring/ring_rules.hpp"
+#include "runtime/driver/uring/ring_rules.hpp"
 
 #include <time.h>
 

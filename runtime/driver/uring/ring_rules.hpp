@@ -7,8 +7,8 @@
 
 #include <string>
 
-#include "config/uring_features.hpp"
-#include "driver/uring/io_uring_constants.hpp"
+#include "runtime/config/uring_features.hpp"
+#include "runtime/driver/uring/io_uring_constants.hpp"
 #include "weir/config.hpp"
 
 namespace weir::detail {

@@ -3,7 +3,7 @@
 // Waking: a message into the ring from whichever thread, without a ring of its own where the kernel
 // offers that, else an eventfd that the ring reads. Both are sticky and async-signal-safe: what
 // arrives while nobody waits ends the next wait.
-#include "driver/uring/uring_driver.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
 
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -16,8 +16,8 @@
 #include <cstring>
 #include <utility>
 
-#include "backend/factories.hpp"
-#include "driver/uring/uring_packet_port.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/driver/uring/uring_packet_port.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

@@ -12,10 +12,10 @@
 #include <memory>
 #include <vector>
 
-#include "backend/driver.hpp"
-#include "core/log.hpp"
-#include "core/spin_policy.hpp"
-#include "driver/uring/uring_probe.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/core/spin_policy.hpp"
+#include "runtime/driver/uring/uring_probe.hpp"
 
 namespace weir::detail {
 

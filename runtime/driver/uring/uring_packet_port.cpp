@@ -1,6 +1,6 @@
 // See uring_packet_port.hpp. A device that refuses a frame (full, too long, down) costs that frame,
 // as a wire would; a device whose reads keep failing is reported once and left alone.
-#include "driver/uring/uring_packet_port.hpp"
+#include "runtime/driver/uring/uring_packet_port.hpp"
 
 #include <poll.h>
 #include <sys/uio.h>

@@ -7,9 +7,9 @@
 #include <array>
 #include <memory>
 
-#include "driver/frame_batch.hpp"
-#include "driver/uring/buffer_pool.hpp"
-#include "driver/uring/uring_driver.hpp"
+#include "runtime/driver/frame_batch.hpp"
+#include "runtime/driver/uring/buffer_pool.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
 
 namespace weir::detail {
 

@@ -1,6 +1,6 @@
 // Tries out each feature that the rules permit, in the order in which the kernel offers them, and
 // turns what stands in the way of a ring into words.
-#include "driver/uring/uring_probe.hpp"
+#include "runtime/driver/uring/uring_probe.hpp"
 
 #include <sys/mman.h>
 
@@ -12,8 +12,8 @@
 #include <cstring>
 #include <vector>
 
-#include "backend/factories.hpp"
-#include "backend/limits.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/backend/limits.hpp"
 
 namespace weir::detail {
 

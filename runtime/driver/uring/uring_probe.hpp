@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "driver/uring/ring_rules.hpp"
+#include "runtime/driver/uring/ring_rules.hpp"
 
 namespace weir::detail {
 

@@ -1,6 +1,6 @@
 // See uring_watch.hpp. A request that is under way when the watch ends is cancelled at once, since
 // it holds the file: a name or an address would else stay taken.
-#include "driver/uring/uring_watch.hpp"
+#include "runtime/driver/uring/uring_watch.hpp"
 
 #include <poll.h>
 

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "backend/watch.hpp"
-#include "driver/uring/uring_driver.hpp"
+#include "runtime/backend/watch.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
 
 namespace weir::detail {
 

@@ -1,10 +1,10 @@
 // Frames between a simulated host's interfaces and their nodes.
-#include "driver/virtual/virtual_driver.hpp"
+#include "runtime/driver/virtual/virtual_driver.hpp"
 
 #include <cassert>
 #include <cstring>
 
-#include "device/vnet_header.hpp"
+#include "stack/device/vnet_header.hpp"
 
 namespace weir::detail {
 

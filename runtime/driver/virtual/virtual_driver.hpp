@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "backend/driver.hpp"
+#include "runtime/backend/driver.hpp"
 #include "weir/stack/sim.hpp"
 
 namespace weir::detail {

@@ -7,11 +7,11 @@
 
 #include <fmt/format.h>
 
-#include "http/client/decoding.hpp"
-#include "http/client/exchange.hpp"
-#include "http/client/h1_exchange.hpp"
+#include "runtime/http/client/decoding.hpp"
+#include "runtime/http/client/exchange.hpp"
+#include "runtime/http/client/h1_exchange.hpp"
 #if WEIR_HTTP_WITH_H2
-#include "http/h2/h2_exchange.hpp"
+#include "runtime/http/h2/h2_exchange.hpp"
 #endif
 #include "weir/error.hpp"
 #include "weir/http/response.hpp"

@@ -1,5 +1,5 @@
 // Decompressing answers (decoding.hpp).
-#include "http/client/decoding.hpp"
+#include "runtime/http/client/decoding.hpp"
 
 #include "weir/error.hpp"
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 #include "weir/http/body.hpp"
 
 namespace weir::http::detail {

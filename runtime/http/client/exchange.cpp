@@ -1,10 +1,10 @@
 // What an exchange in either version does alike (exchange.hpp).
-#include "http/client/exchange.hpp"
+#include "runtime/http/client/exchange.hpp"
 
 #include <algorithm>
 #include <stdexcept>
 
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 #include "weir/error.hpp"
 
 namespace weir::http::detail {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/wire/response_parser.hpp"
+#include "runtime/http/wire/response_parser.hpp"
 #include "weir/http/client.hpp"
 #include "weir/scope.hpp"
 #include "weir/sync.hpp"

@@ -1,6 +1,6 @@
 // One request and its answer in HTTP/1 (h1_exchange.hpp).
-#include "http/client/h1_exchange.hpp"
-#include "http/coding/coding.hpp"
+#include "runtime/http/client/h1_exchange.hpp"
+#include "runtime/http/coding/coding.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "http/wire/body_decoder.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
 #include "weir/timing.hpp"
 #include "weir/when.hpp"

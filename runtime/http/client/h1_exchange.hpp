@@ -9,7 +9,7 @@
 #include <system_error>
 #include <utility>
 
-#include "http/client/exchange.hpp"
+#include "runtime/http/client/exchange.hpp"
 
 namespace weir::http::detail {
 

@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "http/client/exchange.hpp"
+#include "runtime/http/client/exchange.hpp"
 #include "weir/error.hpp"
 #if WEIR_HTTP_WITH_TLS
 #include "weir/tls.hpp"

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "http/wire/target.hpp"
+#include "runtime/http/wire/target.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http {

@@ -1,5 +1,5 @@
 // Which codings there are, and which is asked for (coding.hpp).
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 
 #include <algorithm>
 #include <array>

@@ -3,7 +3,7 @@
 
 #include <new>
 
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 
 namespace weir::http {
 namespace {

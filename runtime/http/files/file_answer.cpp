@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "http/coding/coding.hpp"
-#include "http/wire/response.hpp"
+#include "runtime/http/coding/coding.hpp"
+#include "runtime/http/wire/response.hpp"
 #include "weir/http/files.hpp"
 
 namespace weir::http {

@@ -1,5 +1,5 @@
 // Parts of files (file_block.hpp).
-#include "http/files/file_block.hpp"
+#include "runtime/http/files/file_block.hpp"
 
 #include <chrono>
 

@@ -5,9 +5,9 @@
 #include <stdexcept>
 #include <utility>
 
-#include "http/files/file_block.hpp"
-#include "http/h2/h2_callbacks.hpp"
-#include "http/h2/h2_session.hpp"
+#include "runtime/http/files/file_block.hpp"
+#include "runtime/http/h2/h2_callbacks.hpp"
+#include "runtime/http/h2/h2_session.hpp"
 #include "weir/error.hpp"
 
 namespace weir::http {

@@ -1,6 +1,6 @@
 // What nghttp2 reports of a connection, handed to its session: frames, header fields, body bytes,
 // ends of streams.
-#include "http/h2/h2_callbacks.hpp"
+#include "runtime/http/h2/h2_callbacks.hpp"
 
 #include <algorithm>
 #include <memory>

@@ -1,12 +1,12 @@
 // A request on an HTTP/2 connection, and its answer (h2_exchange.hpp).
-#include "http/h2/h2_exchange.hpp"
+#include "runtime/http/h2/h2_exchange.hpp"
 
 #include <algorithm>
 #include <charconv>
 #include <stdexcept>
 
-#include "http/coding/coding.hpp"
-#include "http/wire/body_decoder.hpp"
+#include "runtime/http/coding/coding.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
 #include "weir/when.hpp"
 

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "http/client/exchange.hpp"
-#include "http/h2/h2_link.hpp"
+#include "runtime/http/client/exchange.hpp"
+#include "runtime/http/h2/h2_link.hpp"
 
 namespace weir::http::detail {
 

@@ -1,11 +1,11 @@
 // A client's HTTP/2 connection (h2_link.hpp).
-#include "http/h2/h2_link.hpp"
+#include "runtime/http/h2/h2_link.hpp"
 
 #include <algorithm>
 #include <new>
 #include <utility>
 
-#include "http/h2/h2_exchange.hpp"
+#include "runtime/http/h2/h2_exchange.hpp"
 #include "weir/error.hpp"
 
 namespace weir::http::detail {

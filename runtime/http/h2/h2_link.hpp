@@ -13,8 +13,8 @@
 #include <string_view>
 #include <system_error>
 
-#include "http/client/exchange.hpp"
-#include "http/h2/h2_callbacks.hpp"
+#include "runtime/http/client/exchange.hpp"
+#include "runtime/http/h2/h2_callbacks.hpp"
 #include "weir/stream.hpp"
 #include "weir/sync.hpp"
 

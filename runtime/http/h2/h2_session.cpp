@@ -1,5 +1,5 @@
 // The connection: what comes, what goes, and its end (h2_session.hpp).
-#include "http/h2/h2_session.hpp"
+#include "runtime/http/h2/h2_session.hpp"
 
 #include <algorithm>
 #include <new>

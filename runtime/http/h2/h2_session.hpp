@@ -14,9 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "http/h2/h2_callbacks.hpp"
-#include "http/h2/h2_stream.hpp"
-#include "http/server/server_state.hpp"
+#include "runtime/http/h2/h2_callbacks.hpp"
+#include "runtime/http/h2/h2_stream.hpp"
+#include "runtime/http/server/server_state.hpp"
 #include "weir/buffers.hpp"
 #include "weir/http/response.hpp"
 #include "weir/scope.hpp"

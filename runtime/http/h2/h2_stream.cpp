@@ -1,14 +1,14 @@
 // A request's head and body, as HTTP/2 has them (h2_stream.hpp).
-#include "http/h2/h2_stream.hpp"
+#include "runtime/http/h2/h2_stream.hpp"
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <stdexcept>
 
-#include "http/h2/h2_session.hpp"
-#include "http/wire/body_decoder.hpp"
-#include "http/wire/target.hpp"
+#include "runtime/http/h2/h2_session.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
+#include "runtime/http/wire/target.hpp"
 #include "weir/error.hpp"
 
 namespace weir::http {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "http/h2/h2_callbacks.hpp"
+#include "runtime/http/h2/h2_callbacks.hpp"
 #include "weir/http/body.hpp"
 #include "weir/http/request.hpp"
 #include "weir/sync.hpp"

@@ -1,5 +1,5 @@
 // Compressing answers (compress.hpp).
-#include "http/server/compress.hpp"
+#include "runtime/http/server/compress.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "http/files/file_block.hpp"
+#include "runtime/http/files/file_block.hpp"
 #include "weir/error.hpp"
 #include "weir/timing.hpp"
 

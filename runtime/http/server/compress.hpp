@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <memory>
 
-#include "http/coding/coding.hpp"
+#include "runtime/http/coding/coding.hpp"
 #include "weir/http/request.hpp"
 #include "weir/http/response.hpp"
 #include "weir/http/server.hpp"

@@ -1,7 +1,7 @@
 // The server behind TLS: a handshake, and then connections like others (weir/http/server.hpp).
 #include <utility>
 
-#include "http/server/server_state.hpp"
+#include "runtime/http/server/server_state.hpp"
 #include "weir/tls.hpp"
 
 namespace weir::http {

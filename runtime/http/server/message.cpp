@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "http/wire/body_decoder.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
 #include "weir/http/body.hpp"
 #include "weir/http/request.hpp"
 #include "weir/http/response.hpp"

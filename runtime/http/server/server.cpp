@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include "http/server/server_state.hpp"
-#include "http/server/session.hpp"
+#include "runtime/http/server/server_state.hpp"
+#include "runtime/http/server/session.hpp"
 #include "weir/detail/shown_counts.hpp"
 
 namespace weir::http {

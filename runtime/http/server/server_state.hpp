@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "http/server/compress.hpp"
-#include "http/wire/response.hpp"
+#include "runtime/http/server/compress.hpp"
+#include "runtime/http/wire/response.hpp"
 #include "weir/http/server.hpp"
 
 namespace weir::http {

@@ -1,5 +1,5 @@
 // Requests in (session.hpp).
-#include "http/server/session.hpp"
+#include "runtime/http/server/session.hpp"
 
 #include <algorithm>
 #include <exception>

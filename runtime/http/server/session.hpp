@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "http/server/server_state.hpp"
-#include "http/wire/request_parser.hpp"
+#include "runtime/http/server/server_state.hpp"
+#include "runtime/http/wire/request_parser.hpp"
 #include "weir/http/body.hpp"
 #include "weir/http/response.hpp"
 #include "weir/stream.hpp"

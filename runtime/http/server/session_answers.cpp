@@ -10,9 +10,9 @@
 
 #include <fmt/format.h>
 
-#include "http/files/file_block.hpp"
-#include "http/server/session.hpp"
-#include "http/wire/body_decoder.hpp"
+#include "runtime/http/files/file_block.hpp"
+#include "runtime/http/server/session.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
 #include "weir/timing.hpp"
 

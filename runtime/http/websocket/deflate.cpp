@@ -1,5 +1,5 @@
 // permessage-deflate (deflate.hpp).
-#include "http/websocket/deflate.hpp"
+#include "runtime/http/websocket/deflate.hpp"
 
 #include <zlib.h>
 

@@ -6,10 +6,10 @@
 
 #include <fmt/format.h>
 
-#include "http/websocket/deflate.hpp"
-#include "http/websocket/sha1.hpp"
-#include "http/websocket/websocket_state.hpp"
-#include "http/wire/response_parser.hpp"
+#include "runtime/http/websocket/deflate.hpp"
+#include "runtime/http/websocket/sha1.hpp"
+#include "runtime/http/websocket/websocket_state.hpp"
+#include "runtime/http/wire/response_parser.hpp"
 #include "weir/error.hpp"
 #include "weir/http/websocket.hpp"
 

@@ -1,5 +1,5 @@
 // SHA-1 (FIPS 180-4, 6.1) and Base64 (RFC 4648, 4); see sha1.hpp for what they are good for.
-#include "http/websocket/sha1.hpp"
+#include "runtime/http/websocket/sha1.hpp"
 
 #include <bit>
 #include <cstdint>

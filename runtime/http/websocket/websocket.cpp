@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "http/websocket/deflate.hpp"
-#include "http/websocket/websocket_state.hpp"
+#include "runtime/http/websocket/deflate.hpp"
+#include "runtime/http/websocket/websocket_state.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
 

@@ -1,5 +1,5 @@
 // The body of a message (body_decoder.hpp).
-#include "http/wire/body_decoder.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
 
 #include <algorithm>
 #include <array>

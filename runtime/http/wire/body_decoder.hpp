@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "http/wire/head_splitter.hpp"
+#include "runtime/http/wire/head_splitter.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http::wire {

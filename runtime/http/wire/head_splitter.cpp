@@ -1,5 +1,5 @@
 // The head's end (head_splitter.hpp).
-#include "http/wire/head_splitter.hpp"
+#include "runtime/http/wire/head_splitter.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -1,5 +1,5 @@
 // HTTP/1 requests out of bytes (request_parser.hpp).
-#include "http/wire/request_parser.hpp"
+#include "runtime/http/wire/request_parser.hpp"
 
 #include <algorithm>
 #include <charconv>

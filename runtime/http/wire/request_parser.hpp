@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "http/wire/body_decoder.hpp"
-#include "http/wire/head_splitter.hpp"
-#include "http/wire/target.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
+#include "runtime/http/wire/head_splitter.hpp"
+#include "runtime/http/wire/target.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http::wire {

@@ -1,5 +1,5 @@
 // See response.hpp.
-#include "http/wire/response.hpp"
+#include "runtime/http/wire/response.hpp"
 
 #include <time.h>
 

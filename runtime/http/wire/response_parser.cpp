@@ -1,5 +1,5 @@
 // HTTP/1 answers out of bytes (response_parser.hpp).
-#include "http/wire/response_parser.hpp"
+#include "runtime/http/wire/response_parser.hpp"
 
 #include <algorithm>
 #include <charconv>

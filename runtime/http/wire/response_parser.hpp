@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "http/wire/body_decoder.hpp"
-#include "http/wire/head_splitter.hpp"
+#include "runtime/http/wire/body_decoder.hpp"
+#include "runtime/http/wire/head_splitter.hpp"
 #include "weir/http/message.hpp"
 
 namespace weir::http::wire {

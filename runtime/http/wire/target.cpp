@@ -1,5 +1,5 @@
 // The target of a request (target.hpp).
-#include "http/wire/target.hpp"
+#include "runtime/http/wire/target.hpp"
 
 #include <algorithm>
 #include <array>

@@ -10,8 +10,8 @@
 #include <new>
 #include <span>
 
-#include "tools/gate/gateway.hpp"
-#include "tools/gate/outside_errors.hpp"
+#include "runtime/tools/gate/gateway.hpp"
+#include "runtime/tools/gate/outside_errors.hpp"
 #include "weir/timing.hpp"
 
 namespace weir::gate {

@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include "core/log.hpp"
-#include "tools/gate/gateway.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/tools/gate/gateway.hpp"
 
 namespace weir::gate {
 namespace {

@@ -1,5 +1,5 @@
 // Lines of flows.
-#include "tools/gate/flow_log.hpp"
+#include "runtime/tools/gate/flow_log.hpp"
 
 #include <cerrno>
 #include <cstring>

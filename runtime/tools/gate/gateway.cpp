@@ -1,5 +1,5 @@
 // TCP both ways, and the listeners of it all. UDP is in datagrams.cpp.
-#include "tools/gate/gateway.hpp"
+#include "runtime/tools/gate/gateway.hpp"
 
 #include <sys/random.h>
 
@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <charconv>
 
-#include "core/log.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "weir/relay.hpp"
 #include "weir/timing.hpp"
 

@@ -12,14 +12,14 @@
 #include <utility>
 #include <vector>
 
-#include "core/two_ways.hpp"
-#include "link/ethernet_link.hpp"
-#include "tools/gate/flow_log.hpp"
-#include "tools/gate/guest.hpp"
-#include "tools/gate/published.hpp"
-#include "tools/gate/rules.hpp"
-#include "tools/gate/slirp_api.hpp"
-#include "tools/gate/upstream.hpp"
+#include "runtime/core/two_ways.hpp"
+#include "runtime/tools/gate/flow_log.hpp"
+#include "runtime/tools/gate/guest.hpp"
+#include "runtime/tools/gate/published.hpp"
+#include "runtime/tools/gate/rules.hpp"
+#include "runtime/tools/gate/slirp_api.hpp"
+#include "runtime/tools/gate/upstream.hpp"
+#include "stack/link/ethernet_link.hpp"
 #include "weir/relay.hpp"
 #include "weir/request.hpp"
 #include "weir/scope.hpp"

@@ -1,5 +1,5 @@
 // Namespaces, the device in them, and the command. namespaces(7), unix(7).
-#include "tools/gate/guest.hpp"
+#include "runtime/tools/gate/guest.hpp"
 
 #include <fcntl.h>
 #include <linux/nsfs.h>
@@ -23,8 +23,8 @@
 
 #include <fmt/format.h>
 
-#include "device/netlink.hpp"
-#include "device/private_network.hpp"
+#include "stack/device/netlink.hpp"
+#include "stack/device/private_network.hpp"
 #include "weir/config.hpp"
 #include "weir/error.hpp"
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "device/tun_device.hpp"
+#include "stack/device/tun_device.hpp"
 #include "weir/descriptor.hpp"
 
 namespace weir::gate {

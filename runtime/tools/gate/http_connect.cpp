@@ -1,6 +1,6 @@
 // The answer's head is read byte by byte: behind it is the connection, of which nothing may be
 // taken here.
-#include "tools/gate/http_connect.hpp"
+#include "runtime/tools/gate/http_connect.hpp"
 
 #include <array>
 #include <charconv>

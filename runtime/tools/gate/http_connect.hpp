@@ -2,7 +2,7 @@
 // proxy.
 #pragma once
 
-#include "tools/gate/socks5.hpp"
+#include "runtime/tools/gate/socks5.hpp"
 
 namespace weir::gate {
 

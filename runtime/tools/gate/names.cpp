@@ -6,9 +6,9 @@
 #include <span>
 #include <vector>
 
-#include "tools/gate/gateway.hpp"
+#include "runtime/tools/gate/gateway.hpp"
 #if WEIR_GATE_NAMES
-#include "resolve/message.hpp"
+#include "runtime/resolve/message.hpp"
 #endif
 
 namespace weir::gate {

@@ -1,5 +1,5 @@
 // The error queue of a connected UDP socket (ip(7), IP_RECVERR).
-#include "tools/gate/outside_errors.hpp"
+#include "runtime/tools/gate/outside_errors.hpp"
 
 #include <linux/errqueue.h>
 #include <netinet/in.h>

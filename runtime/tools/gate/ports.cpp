@@ -2,7 +2,7 @@
 #include <string_view>
 #include <utility>
 
-#include "tools/gate/gateway.hpp"
+#include "runtime/tools/gate/gateway.hpp"
 #include "weir/unix.hpp"
 
 namespace weir::gate {

@@ -1,5 +1,5 @@
 // Rules in text, and what they say of a destination.
-#include "tools/gate/rules.hpp"
+#include "runtime/tools/gate/rules.hpp"
 
 #include <algorithm>
 #include <charconv>

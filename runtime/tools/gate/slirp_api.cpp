@@ -1,5 +1,5 @@
 // Requests and answers of the API socket, as slirp4netns 1.2 spells them.
-#include "tools/gate/slirp_api.hpp"
+#include "runtime/tools/gate/slirp_api.hpp"
 
 #include <optional>
 

@@ -11,7 +11,7 @@
 #include <system_error>
 #include <vector>
 
-#include "tools/gate/published.hpp"
+#include "runtime/tools/gate/published.hpp"
 #include "weir/error.hpp"
 
 namespace weir::gate {

@@ -1,5 +1,5 @@
 // slirp4netns(1)'s options, one table.
-#include "tools/gate/slirp_words.hpp"
+#include "runtime/tools/gate/slirp_words.hpp"
 
 #include <algorithm>
 #include <optional>

@@ -1,5 +1,5 @@
 // Each answer is read to its last byte and no further: what follows is the connection's.
-#include "tools/gate/socks5.hpp"
+#include "runtime/tools/gate/socks5.hpp"
 
 #include <array>
 #include <cstring>

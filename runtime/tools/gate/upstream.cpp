@@ -1,5 +1,5 @@
 // The URL of a proxy taken apart, and the name in it looked up, once, before anything runs.
-#include "tools/gate/upstream.hpp"
+#include "runtime/tools/gate/upstream.hpp"
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <optional>
 
-#include "tools/gate/http_connect.hpp"
+#include "runtime/tools/gate/http_connect.hpp"
 
 namespace weir::gate {
 namespace {

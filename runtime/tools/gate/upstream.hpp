@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "tools/gate/socks5.hpp"
+#include "runtime/tools/gate/socks5.hpp"
 
 namespace weir::gate {
 

@@ -16,9 +16,9 @@
 
 #include <fmt/format.h>
 
-#include "core/log.hpp"
-#include "tools/gate/gateway.hpp"
-#include "tools/gate/slirp_words.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/tools/gate/gateway.hpp"
+#include "runtime/tools/gate/slirp_words.hpp"
 #include "weir/weir.hpp"
 
 namespace {

@@ -1,5 +1,5 @@
 // See asio_datagrams.hpp.
-#include "transport/asio/asio_datagrams.hpp"
+#include "runtime/transport/asio/asio_datagrams.hpp"
 
 #include <sys/socket.h>
 
@@ -8,12 +8,12 @@
 #include <optional>
 #include <utility>
 
-#include "driver/asio/asio_driver.hpp"
-#include "transport/asio/asio_transport.hpp"
-#include "transport/kernel/adopted.hpp"
-#include "transport/kernel/datagram_batch.hpp"
-#include "transport/kernel/kernel_datagram.hpp"
-#include "transport/kernel/kernel_info.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/transport/asio/asio_transport.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
+#include "runtime/transport/kernel/datagram_batch.hpp"
+#include "runtime/transport/kernel/kernel_datagram.hpp"
+#include "runtime/transport/kernel/kernel_info.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

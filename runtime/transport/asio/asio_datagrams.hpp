@@ -3,8 +3,8 @@
 // Cancelling takes an operation off its queue, and it is over.
 #pragma once
 
-#include "driver/asio/watched_descriptor.hpp"
-#include "observe/snapshot.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
+#include "runtime/observe/snapshot.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/detail/datagram.hpp"
 

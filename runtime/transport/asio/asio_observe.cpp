@@ -1,6 +1,6 @@
 // What the Asio transport shows: its counters, and of its sockets what the kernel tells.
-#include "driver/asio/asio_driver.hpp"
-#include "transport/asio/asio_transport.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/transport/asio/asio_transport.hpp"
 
 namespace weir::detail {
 

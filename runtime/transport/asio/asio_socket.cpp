@@ -1,7 +1,7 @@
 // Reads go straight into the caller's buffer; a read that got less than it asked for has emptied
 // the kernel's queue, so the next one waits first instead of asking in vain. Unless the peer's end
 // was told together with the bytes: it is not told again.
-#include "transport/asio/asio_socket.hpp"
+#include "runtime/transport/asio/asio_socket.hpp"
 
 #include <sys/socket.h>
 
@@ -9,9 +9,9 @@
 #include <cassert>
 #include <cerrno>
 
-#include "base/parts.hpp"
-#include "driver/asio/asio_driver.hpp"
-#include "transport/asio/asio_transport.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/transport/asio/asio_transport.hpp"
+#include "stack/base/parts.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

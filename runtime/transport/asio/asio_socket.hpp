@@ -8,11 +8,11 @@
 
 #include <deque>
 
-#include "core/sockets/lending_pool.hpp"
-#include "core/sockets/listener_core.hpp"
-#include "driver/asio/watched_descriptor.hpp"
-#include "observe/snapshot.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/core/sockets/lending_pool.hpp"
+#include "runtime/core/sockets/listener_core.hpp"
+#include "runtime/driver/asio/watched_descriptor.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 namespace weir::detail {
 

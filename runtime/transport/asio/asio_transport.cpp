@@ -1,5 +1,5 @@
 // The transport's sockets as a whole: made, listed, given up.
-#include "transport/asio/asio_transport.hpp"
+#include "runtime/transport/asio/asio_transport.hpp"
 
 #include <sys/socket.h>
 
@@ -8,10 +8,10 @@
 #include <cerrno>
 #include <utility>
 
-#include "backend/factories.hpp"
-#include "backend/family.hpp"
-#include "driver/asio/asio_driver.hpp"
-#include "transport/kernel/adopted.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/driver/asio/asio_driver.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
 
 namespace weir::detail {
 

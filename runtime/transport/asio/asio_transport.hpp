@@ -5,14 +5,14 @@
 #include <memory>
 #include <vector>
 
-#include "backend/adopts_sockets.hpp"
-#include "backend/transport.hpp"
-#include "observe/snapshot.hpp"
-#include "transport/asio/asio_datagrams.hpp"
-#include "transport/asio/asio_socket.hpp"
-#include "transport/kernel/end_watch.hpp"
-#include "transport/kernel/kernel_info.hpp"
-#include "transport/kernel/listener_groups.hpp"
+#include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/transport/asio/asio_datagrams.hpp"
+#include "runtime/transport/asio/asio_socket.hpp"
+#include "runtime/transport/kernel/end_watch.hpp"
+#include "runtime/transport/kernel/kernel_info.hpp"
+#include "runtime/transport/kernel/listener_groups.hpp"
 
 namespace weir {
 class shard_family;

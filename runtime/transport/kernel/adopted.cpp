@@ -1,11 +1,11 @@
 // Whether a descriptor that is handed in is what it is to become: getsockopt(2) and fcntl(2).
-#include "transport/kernel/adopted.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 namespace weir::detail::kernel {
 namespace {

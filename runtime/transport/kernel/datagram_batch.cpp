@@ -1,5 +1,5 @@
 // The headers and control messages of a batch, written and read, and the two calls that move it.
-#include "transport/kernel/datagram_batch.hpp"
+#include "runtime/transport/kernel/datagram_batch.hpp"
 
 #include <netinet/in.h>
 #include <netinet/udp.h>
@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "transport/kernel/kernel_address.hpp"
-#include "transport/kernel/kernel_datagram.hpp"
+#include "runtime/transport/kernel/kernel_address.hpp"
+#include "runtime/transport/kernel/kernel_datagram.hpp"
 #include "weir/udp.hpp"
 
 #ifndef UDP_SEGMENT

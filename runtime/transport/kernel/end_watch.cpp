@@ -1,5 +1,5 @@
 // The set of sockets whose peers may end, and what poll(2) says of one.
-#include "transport/kernel/end_watch.hpp"
+#include "runtime/transport/kernel/end_watch.hpp"
 
 #include <poll.h>
 #include <sys/epoll.h>
@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 namespace weir::detail {
 

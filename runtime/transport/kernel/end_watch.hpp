@@ -7,8 +7,8 @@
 #include <optional>
 #include <system_error>
 
-#include "backend/driver.hpp"
-#include "backend/watch.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/watch.hpp"
 #include "weir/descriptor.hpp"
 
 namespace weir::detail {

@@ -1,11 +1,11 @@
 // See kernel_datagram.hpp.
-#include "transport/kernel/kernel_datagram.hpp"
+#include "runtime/transport/kernel/kernel_datagram.hpp"
 
 #include <algorithm>
 #include <cerrno>
 #include <climits>
 
-#include "transport/kernel/datagram_batch.hpp"
+#include "runtime/transport/kernel/datagram_batch.hpp"
 
 namespace weir::detail::kernel {
 namespace {

@@ -2,8 +2,8 @@
 // options, connected, and the errors of their calls in weir's words. Waits for nothing.
 #pragma once
 
-#include "transport/kernel/kernel_address.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_address.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "weir/detail/datagram.hpp"
 
 namespace weir::detail::kernel {

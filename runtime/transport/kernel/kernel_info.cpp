@@ -1,6 +1,6 @@
 // See kernel_info.hpp. The kernel's tcp_info comes from <linux/tcp.h>, which does not go together
 // with <netinet/tcp.h>; it grows with the kernel, and how much of it was filled says what is known.
-#include "transport/kernel/kernel_info.hpp"
+#include "runtime/transport/kernel/kernel_info.hpp"
 
 #include <linux/sock_diag.h>
 #include <linux/sockios.h>
@@ -15,7 +15,7 @@
 #include <cstring>
 #include <string>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "weir/stack/info.hpp"
 
 namespace weir::detail::kernel {

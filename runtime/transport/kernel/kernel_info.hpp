@@ -3,7 +3,7 @@
 // transport/asio; a few system calls a socket, so never on a data path.
 #pragma once
 
-#include "observe/snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
 #include "weir/detail/home.hpp"
 #include "weir/options.hpp"
 

@@ -1,6 +1,6 @@
 // See kernel_socket.hpp. The order of the option calls matters: buffers before listen(2) and
 // connect(2), because the window scale is fixed by the handshake (RFC 7323 2.2).
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 #include <fcntl.h>
 #include <net/if.h>
@@ -14,7 +14,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "transport/kernel/kernel_address.hpp"
+#include "runtime/transport/kernel/kernel_address.hpp"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262

@@ -1,5 +1,5 @@
 // See listener_groups.hpp.
-#include "transport/kernel/listener_groups.hpp"
+#include "runtime/transport/kernel/listener_groups.hpp"
 
 #include <fcntl.h>
 #include <sys/socket.h>

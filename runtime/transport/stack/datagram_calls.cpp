@@ -1,5 +1,5 @@
 // Options and counters as the stack has them, and how a batch and a piece become datagrams.
-#include "transport/stack/datagram_calls.hpp"
+#include "runtime/transport/stack/datagram_calls.hpp"
 
 #include <algorithm>
 

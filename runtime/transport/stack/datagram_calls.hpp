@@ -4,7 +4,7 @@
 
 #include <system_error>
 
-#include "observe/snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
 #include "weir/detail/datagram.hpp"
 #include "weir/stack/host.hpp"
 

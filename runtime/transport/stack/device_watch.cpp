@@ -1,5 +1,5 @@
 // The watch over a TUN device, through rtnetlink.
-#include "transport/stack/device_watch.hpp"
+#include "runtime/transport/stack/device_watch.hpp"
 
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>

@@ -5,9 +5,9 @@
 
 #include <memory>
 
-#include "backend/driver.hpp"
-#include "backend/watch.hpp"
-#include "device/descriptor.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/watch.hpp"
+#include "stack/device/descriptor.hpp"
 
 namespace weir::detail {
 

@@ -5,7 +5,7 @@
 
 #include <system_error>
 
-#include "observe/snapshot.hpp"
+#include "runtime/observe/snapshot.hpp"
 #include "weir/stack/sockets.hpp"
 
 namespace weir::detail {

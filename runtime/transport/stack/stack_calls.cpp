@@ -1,10 +1,10 @@
 // Options as the stack takes them; which part of a write comes next is in the operation.
-#include "transport/stack/stack_calls.hpp"
+#include "runtime/transport/stack/stack_calls.hpp"
 
 #include <algorithm>
 
-#include "base/parts.hpp"
-#include "transport/stack/stack_settings.hpp"
+#include "runtime/transport/stack/stack_settings.hpp"
+#include "stack/base/parts.hpp"
 
 namespace weir::detail {
 

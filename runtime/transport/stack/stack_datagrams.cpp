@@ -1,12 +1,12 @@
 // See stack_datagrams.hpp.
-#include "transport/stack/stack_datagrams.hpp"
+#include "runtime/transport/stack/stack_datagrams.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <utility>
 
-#include "transport/stack/datagram_calls.hpp"
-#include "transport/stack/stack_settings.hpp"
+#include "runtime/transport/stack/datagram_calls.hpp"
+#include "runtime/transport/stack/stack_settings.hpp"
 #include "weir/options.hpp"
 #include "weir/shard.hpp"
 #include "weir/udp.hpp"

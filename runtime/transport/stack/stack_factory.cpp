@@ -13,11 +13,11 @@
 
 #include <fmt/format.h>
 
-#include "backend/factories.hpp"
-#include "backend/family.hpp"
-#include "device/tun_device.hpp"
-#include "observe/pcapng.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/observe/pcapng.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
+#include "stack/device/tun_device.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

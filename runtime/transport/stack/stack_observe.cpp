@@ -1,7 +1,7 @@
 // What the stack transport shows: everything, since the sockets are ours.
 #include <algorithm>
 
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 
 namespace weir::detail {
 namespace {

@@ -1,5 +1,5 @@
 // Options and configuration as the stack takes them.
-#include "transport/stack/stack_settings.hpp"
+#include "runtime/transport/stack/stack_settings.hpp"
 
 #include <algorithm>
 

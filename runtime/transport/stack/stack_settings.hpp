@@ -9,8 +9,8 @@
 #include <string_view>
 #include <system_error>
 
-#include "link/ethernet_link.hpp"
-#include "observe/packet_tap.hpp"
+#include "runtime/observe/packet_tap.hpp"
+#include "stack/link/ethernet_link.hpp"
 #include "weir/config.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/options.hpp"

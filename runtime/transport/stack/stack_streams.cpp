@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cassert>
 
-#include "transport/stack/stack_calls.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/stack_calls.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "weir/detail/net_awaiters.hpp"
 #include "weir/error.hpp"
 

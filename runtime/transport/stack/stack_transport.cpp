@@ -1,17 +1,17 @@
 // The stack transport's life, its packets and events, and its listeners and connections. Reading
 // and writing are in stack_streams.cpp.
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cassert>
 
-#include "base/parts.hpp"
-#include "core/log.hpp"
-#include "device/huge_pages.hpp"
-#include "device/vnet_header.hpp"
-#include "transport/stack/stack_calls.hpp"
-#include "transport/stack/write_only_port.hpp"
+#include "runtime/core/log.hpp"
+#include "runtime/transport/stack/stack_calls.hpp"
+#include "runtime/transport/stack/write_only_port.hpp"
+#include "stack/base/parts.hpp"
+#include "stack/device/huge_pages.hpp"
+#include "stack/device/vnet_header.hpp"
 #include "weir/error.hpp"
 #include "weir/shard.hpp"
 

@@ -14,16 +14,16 @@
 #include <optional>
 #include <vector>
 
-#include "backend/driver.hpp"
-#include "backend/transport.hpp"
-#include "core/sockets/socket_pool.hpp"
-#include "observe/snapshot.hpp"
-#include "transport/stack/device_watch.hpp"
-#include "transport/stack/lent_marks.hpp"
-#include "transport/stack/sockets_owner.hpp"
-#include "transport/stack/stack_datagrams.hpp"
-#include "transport/stack/stack_settings.hpp"
-#include "transport/stack/stack_watcher.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/sockets/socket_pool.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/transport/stack/device_watch.hpp"
+#include "runtime/transport/stack/lent_marks.hpp"
+#include "runtime/transport/stack/sockets_owner.hpp"
+#include "runtime/transport/stack/stack_datagrams.hpp"
+#include "runtime/transport/stack/stack_settings.hpp"
+#include "runtime/transport/stack/stack_watcher.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/stack/host.hpp"
 

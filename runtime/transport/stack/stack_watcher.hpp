@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "core/flight_recorder.hpp"
+#include "runtime/core/flight_recorder.hpp"
 #include "weir/stack/counters.hpp"
 
 namespace weir::detail {

@@ -1,5 +1,5 @@
 // See write_only_port.hpp.
-#include "transport/stack/write_only_port.hpp"
+#include "runtime/transport/stack/write_only_port.hpp"
 
 #include <sys/uio.h>
 

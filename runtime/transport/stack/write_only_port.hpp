@@ -2,7 +2,7 @@
 // shards. Writes at once to that shard's queue, which the kernel lets many threads do; never reads.
 #pragma once
 
-#include "backend/driver.hpp"
+#include "runtime/backend/driver.hpp"
 
 namespace weir::detail {
 

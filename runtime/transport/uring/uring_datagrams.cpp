@@ -1,6 +1,6 @@
 // See uring_datagrams.hpp. A cancellation may come when its request has ended and the next one has
 // not been submitted: each request remembers that it was asked to end.
-#include "transport/uring/uring_datagrams.hpp"
+#include "runtime/transport/uring/uring_datagrams.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -12,11 +12,11 @@
 #include <new>
 #include <utility>
 
-#include "transport/kernel/adopted.hpp"
-#include "transport/kernel/datagram_batch.hpp"
-#include "transport/kernel/kernel_datagram.hpp"
-#include "transport/kernel/kernel_info.hpp"
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
+#include "runtime/transport/kernel/datagram_batch.hpp"
+#include "runtime/transport/kernel/kernel_datagram.hpp"
+#include "runtime/transport/kernel/kernel_info.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
 #include "weir/udp.hpp"
 
 namespace weir::detail {

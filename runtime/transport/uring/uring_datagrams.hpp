@@ -3,8 +3,8 @@
 // call of its own. A request that cannot be carried out at once waits in the kernel.
 #pragma once
 
-#include "driver/uring/uring_driver.hpp"
-#include "observe/snapshot.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
+#include "runtime/observe/snapshot.hpp"
 #include "weir/descriptor.hpp"
 #include "weir/detail/datagram.hpp"
 

@@ -10,9 +10,9 @@
 #include <cerrno>
 #include <utility>
 
-#include "backend/family.hpp"
-#include "transport/kernel/adopted.hpp"
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

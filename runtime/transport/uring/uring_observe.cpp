@@ -1,6 +1,6 @@
 // What the uring transport shows: its counters, and of its sockets what the kernel tells, together
 // with what this process has received and not read, or accepted and not claimed.
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
 
 namespace weir::detail {
 

@@ -14,7 +14,7 @@
 #include <cstring>
 #include <utility>
 
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
 
 namespace weir::detail {
 

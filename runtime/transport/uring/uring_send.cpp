@@ -12,8 +12,8 @@
 #include <cerrno>
 #include <utility>
 
-#include "base/parts.hpp"
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
+#include "stack/base/parts.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -10,9 +10,9 @@
 #include <memory>
 #include <span>
 
-#include "core/sockets/listener_core.hpp"
-#include "driver/uring/uring_driver.hpp"
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/core/sockets/listener_core.hpp"
+#include "runtime/driver/uring/uring_driver.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 
 namespace weir::detail {
 

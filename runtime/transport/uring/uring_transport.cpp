@@ -2,7 +2,7 @@
 // connection alive, so a socket that is given up first cancels what the kernel still has, then
 // closes, and goes when the last completion is in. Descriptors with requests are closed through the
 // ring, behind them: none goes out on a number that stands for another file by then.
-#include "transport/uring/uring_transport.hpp"
+#include "runtime/transport/uring/uring_transport.hpp"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,7 +11,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "backend/factories.hpp"
+#include "runtime/backend/factories.hpp"
 #include "weir/runtime.hpp"
 #include "weir/shard.hpp"
 

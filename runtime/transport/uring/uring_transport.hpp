@@ -12,16 +12,16 @@
 #include <memory>
 #include <vector>
 
-#include "backend/adopts_sockets.hpp"
-#include "backend/transport.hpp"
-#include "core/sockets/socket_pool.hpp"
-#include "driver/uring/buffer_pool.hpp"
-#include "observe/snapshot.hpp"
-#include "transport/kernel/end_watch.hpp"
-#include "transport/kernel/kernel_info.hpp"
-#include "transport/kernel/listener_groups.hpp"
-#include "transport/uring/uring_datagrams.hpp"
-#include "transport/uring/uring_socket.hpp"
+#include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/sockets/socket_pool.hpp"
+#include "runtime/driver/uring/buffer_pool.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/transport/kernel/end_watch.hpp"
+#include "runtime/transport/kernel/kernel_info.hpp"
+#include "runtime/transport/kernel/listener_groups.hpp"
+#include "runtime/transport/uring/uring_datagrams.hpp"
+#include "runtime/transport/uring/uring_socket.hpp"
 #include "weir/config.hpp"
 
 namespace weir {

@@ -1,5 +1,5 @@
 // SCM_RIGHTS, out and in.
-#include "transport/watched/passed_descriptors.hpp"
+#include "runtime/transport/watched/passed_descriptors.hpp"
 
 #include <cstring>
 #include <utility>

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "weir/unix_endpoint.hpp"
 
 namespace weir::detail {

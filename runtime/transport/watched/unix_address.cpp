@@ -1,5 +1,5 @@
 // unix_endpoint to sockaddr_un and back, and what became of a path that a listener left behind.
-#include "transport/watched/unix_address.hpp"
+#include "runtime/transport/watched/unix_address.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 #include <string>
 #include <string_view>
 
-#include "transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
 #include "weir/descriptor.hpp"
 
 namespace weir::detail {

@@ -1,5 +1,5 @@
 // Unix datagram sockets: made, adopted, sent to, received from, given up.
-#include "transport/watched/watched_datagrams.hpp"
+#include "runtime/transport/watched/watched_datagrams.hpp"
 
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -10,11 +10,11 @@
 #include <cstring>
 #include <utility>
 
-#include "backend/watch.hpp"
-#include "transport/kernel/adopted.hpp"
-#include "transport/kernel/kernel_socket.hpp"
-#include "transport/watched/passed_descriptors.hpp"
-#include "transport/watched/unix_address.hpp"
+#include "runtime/backend/watch.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/watched/passed_descriptors.hpp"
+#include "runtime/transport/watched/unix_address.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -3,8 +3,8 @@
 // is not, nothing in the kernel tells when another's queue has room, and it tries again.
 #pragma once
 
-#include "backend/driver.hpp"
-#include "backend/local_transport.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/local_transport.hpp"
 #include "weir/detail/timer.hpp"
 
 namespace weir::detail {

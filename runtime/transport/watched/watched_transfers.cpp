@@ -10,10 +10,10 @@
 #include <array>
 #include <cerrno>
 
-#include "base/parts.hpp"
-#include "transport/kernel/kernel_socket.hpp"
-#include "transport/watched/passed_descriptors.hpp"
-#include "transport/watched/watched_transport.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/watched/passed_descriptors.hpp"
+#include "runtime/transport/watched/watched_transport.hpp"
+#include "stack/base/parts.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

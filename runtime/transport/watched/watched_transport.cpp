@@ -1,5 +1,5 @@
 // Made, accepted, connected, adopted, given up; and what becomes of the files that bind(2) makes.
-#include "transport/watched/watched_transport.hpp"
+#include "runtime/transport/watched/watched_transport.hpp"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
@@ -15,12 +15,12 @@
 #include <cstring>
 #include <utility>
 
-#include "backend/factories.hpp"
-#include "backend/family.hpp"
-#include "transport/kernel/adopted.hpp"
-#include "transport/kernel/kernel_socket.hpp"
-#include "transport/watched/shared_paths.hpp"
-#include "transport/watched/unix_address.hpp"
+#include "runtime/backend/factories.hpp"
+#include "runtime/backend/family.hpp"
+#include "runtime/transport/kernel/adopted.hpp"
+#include "runtime/transport/kernel/kernel_socket.hpp"
+#include "runtime/transport/watched/shared_paths.hpp"
+#include "runtime/transport/watched/unix_address.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

@@ -11,14 +11,14 @@
 #include <memory>
 #include <vector>
 
-#include "backend/driver.hpp"
-#include "backend/local_transport.hpp"
-#include "backend/watch.hpp"
-#include "core/sockets/lending_pool.hpp"
-#include "transport/kernel/end_watch.hpp"
-#include "transport/watched/passed_descriptors.hpp"
-#include "transport/watched/unix_address.hpp"
-#include "transport/watched/watched_datagrams.hpp"
+#include "runtime/backend/driver.hpp"
+#include "runtime/backend/local_transport.hpp"
+#include "runtime/backend/watch.hpp"
+#include "runtime/core/sockets/lending_pool.hpp"
+#include "runtime/transport/kernel/end_watch.hpp"
+#include "runtime/transport/watched/passed_descriptors.hpp"
+#include "runtime/transport/watched/unix_address.hpp"
+#include "runtime/transport/watched/watched_datagrams.hpp"
 #include "weir/config.hpp"
 #include "weir/detail/timer.hpp"
 

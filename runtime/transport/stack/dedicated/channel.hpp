@@ -19,8 +19,8 @@
 #include <system_error>
 #include <type_traits>
 
-#include "core/sockets/lending_pool.hpp"
-#include "transport/stack/dedicated/spsc_ring.hpp"
+#include "runtime/core/sockets/lending_pool.hpp"
+#include "runtime/transport/stack/dedicated/spsc_ring.hpp"
 #include "weir/detail/mailbox.hpp"
 #include "weir/shard.hpp"
 #include "weir/stack/sockets.hpp"

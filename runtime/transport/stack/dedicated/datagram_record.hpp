@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <system_error>
 
-#include "transport/stack/dedicated/channel.hpp"
+#include "runtime/transport/stack/dedicated/channel.hpp"
 #include "weir/detail/datagram.hpp"
 #include "weir/stack/host.hpp"
 

@@ -1,11 +1,11 @@
 // The stack's side of UDP sockets on a dedicated stack.
-#include "transport/stack/dedicated/datagram_service.hpp"
+#include "runtime/transport/stack/dedicated/datagram_service.hpp"
 
 #include <cassert>
 #include <utility>
 
-#include "transport/stack/datagram_calls.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/datagram_calls.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 
 namespace weir::detail {
 

@@ -5,8 +5,8 @@
 
 #include <system_error>
 
-#include "observe/snapshot.hpp"
-#include "transport/stack/dedicated/datagram_record.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/transport/stack/dedicated/datagram_record.hpp"
 
 namespace weir::detail {
 

@@ -1,14 +1,14 @@
 // The shard's side of UDP sockets on a dedicated stack.
-#include "transport/stack/dedicated/dedicated_datagrams.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_datagrams.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <utility>
 
-#include "transport/stack/datagram_calls.hpp"
-#include "transport/stack/dedicated/dedicated_transport.hpp"
-#include "transport/stack/dedicated/stack_service.hpp"
+#include "runtime/transport/stack/datagram_calls.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_transport.hpp"
+#include "runtime/transport/stack/dedicated/stack_service.hpp"
 #include "weir/error.hpp"
 #include "weir/udp.hpp"
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "transport/stack/dedicated/datagram_record.hpp"
+#include "runtime/transport/stack/dedicated/datagram_record.hpp"
 
 namespace weir::detail {
 

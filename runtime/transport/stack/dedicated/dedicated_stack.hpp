@@ -7,7 +7,7 @@
 #include <mutex>
 #include <optional>
 
-#include "transport/stack/dedicated/stack_service.hpp"
+#include "runtime/transport/stack/dedicated/stack_service.hpp"
 #include "weir/shard.hpp"
 
 namespace weir::detail {

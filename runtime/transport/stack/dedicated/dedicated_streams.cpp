@@ -6,7 +6,7 @@
 #include <cstring>
 #include <utility>
 
-#include "transport/stack/dedicated/dedicated_transport.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_transport.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

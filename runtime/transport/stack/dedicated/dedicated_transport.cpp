@@ -1,14 +1,14 @@
 // The shard's side of a dedicated stack: its notes both ways, listeners, connections and their
 // ends. Reading and writing are in dedicated_streams.cpp.
-#include "transport/stack/dedicated/dedicated_transport.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_transport.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <utility>
 
-#include "transport/stack/dedicated/dedicated_stack.hpp"
-#include "transport/stack/dedicated/stack_service.hpp"
-#include "transport/stack/stack_settings.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_stack.hpp"
+#include "runtime/transport/stack/dedicated/stack_service.hpp"
+#include "runtime/transport/stack/stack_settings.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

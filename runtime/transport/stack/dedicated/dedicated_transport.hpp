@@ -13,11 +13,11 @@
 #include <optional>
 #include <vector>
 
-#include "backend/transport.hpp"
-#include "core/sockets/socket_pool.hpp"
-#include "observe/snapshot.hpp"
-#include "transport/stack/dedicated/channel.hpp"
-#include "transport/stack/dedicated/dedicated_datagrams.hpp"
+#include "runtime/backend/transport.hpp"
+#include "runtime/core/sockets/socket_pool.hpp"
+#include "runtime/observe/snapshot.hpp"
+#include "runtime/transport/stack/dedicated/channel.hpp"
+#include "runtime/transport/stack/dedicated/dedicated_datagrams.hpp"
 #include "weir/config.hpp"
 
 namespace weir::detail {

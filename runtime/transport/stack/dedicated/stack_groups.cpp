@@ -6,9 +6,9 @@
 #include <cstring>
 #include <utility>
 
-#include "base/flow_key.hpp"
-#include "transport/stack/dedicated/stack_service.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/dedicated/stack_service.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
+#include "stack/base/flow_key.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

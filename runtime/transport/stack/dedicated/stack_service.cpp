@@ -1,13 +1,13 @@
 // See stack_service.hpp. Listeners are in stack_groups.cpp.
-#include "transport/stack/dedicated/stack_service.hpp"
+#include "runtime/transport/stack/dedicated/stack_service.hpp"
 
 #include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <utility>
 
-#include "transport/stack/stack_calls.hpp"
-#include "transport/stack/stack_transport.hpp"
+#include "runtime/transport/stack/stack_calls.hpp"
+#include "runtime/transport/stack/stack_transport.hpp"
 #include "weir/error.hpp"
 
 namespace weir::detail {

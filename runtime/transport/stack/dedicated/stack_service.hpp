@@ -12,10 +12,10 @@
 #include <system_error>
 #include <vector>
 
-#include "base/siphash.hpp"
-#include "transport/stack/dedicated/channel.hpp"
-#include "transport/stack/dedicated/datagram_service.hpp"
-#include "transport/stack/sockets_owner.hpp"
+#include "runtime/transport/stack/dedicated/channel.hpp"
+#include "runtime/transport/stack/dedicated/datagram_service.hpp"
+#include "runtime/transport/stack/sockets_owner.hpp"
+#include "stack/base/siphash.hpp"
 #include "weir/options.hpp"
 #include "weir/stack/host.hpp"
 
