@@ -108,6 +108,39 @@ struct what_was_received_is_dropped_when_reading_is_shut {
 };
 CONFORMANCE(what_was_received_is_dropped_when_reading_is_shut);
 
+/// The first piece has just been read to its end, and the second waits behind it.
+struct reading_is_shut_between_two_pieces {
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    std::array<std::byte, 5> buffer;
+    co_await stream.read_exactly(std::span(buffer).first(1));
+    s.signal(1);
+    co_await s.wait(2);
+    co_await sleep_for(2ms);
+    s.signal(3);
+    co_await s.wait(4);
+    co_await sleep_for(2ms);
+    co_await stream.read_exactly(buffer);
+    CHECK(text_of(buffer) == "first");
+    stream.shutdown_receive();
+    auto n = co_await stream.read_some(buffer);
+    CHECK(n == 0);
+    s.signal(5);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await stream.write_all("-");
+    co_await s.wait(1);
+    co_await stream.write_all("first");
+    s.signal(2);
+    co_await s.wait(3);
+    co_await stream.write_all("second");
+    s.signal(4);
+    co_await s.wait(5);
+  }
+};
+CONFORMANCE(reading_is_shut_between_two_pieces);
+
 struct reading_of_a_connection_that_broke_cannot_be_shut {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

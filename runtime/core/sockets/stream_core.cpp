@@ -114,11 +114,12 @@ void stream_core::cancel_read(read_operation& op) noexcept {
   end_read(op, canceled_error());
 }
 
+/// Also what waits behind a chunk that was read to its end in this turn.
 void stream_core::drop_received(socket_base& s) {
-  while (s.rx_size != 0) {
+  do {
     s.rx_data += std::exchange(s.rx_size, 0u);
     settle(s);
-  }
+  } while (s.rx_size != 0);
 }
 
 std::error_code stream_core::shutdown_receive(socket_base& s) noexcept {
