@@ -3,6 +3,9 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
+#include <thread>
+
 #include "weir/stack/address.hpp"
 
 namespace observe_test {
@@ -67,6 +70,7 @@ json observed::sockets(const std::string& target) {
 }
 
 std::string observed::metrics() {
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
   auto got = get("/metrics");
   REQUIRE(got.status == 200);
   return got.body;

@@ -37,6 +37,7 @@ class observed {
   /// GET with Connection: close; "Host: " is the endpoint's own.
   reply get(const std::string& target);
   json sockets(const std::string& target = "/sockets");
+  /// Of now: what was written for somebody else is given again for 50 ms.
   std::string metrics();
   /// Asks until `found` says so of /sockets, which it returns; fails the test after a long time.
   template <class Found>
