@@ -214,7 +214,7 @@ function makeTiles(state) {
 
 // --- Is it well?
 function judge(state) {
-  const recent = past(10), minute = past(60), all = samples, limit = state.stall_limit_us || 20000, trouble = [], span = 'in ' + time(Math.max(1, all.length ? Date.now() - all[0].at : 0) * 1000);
+  const recent = past(10), minute = past(60), all = samples, limit = state.stall_limit_us || 20000, trouble = [], span = 'in ' + time(Math.max(1000, all.length ? Date.now() - all[0].at : 0) * 1000);
   const longest = most(recent, s => s.longest), lag = longest >= limit ? 'bad' : longest >= limit / 4 ? 'watch' : 'good';
   tiles.lag.set(lag, longest ? '\u2264 ' + time(longest) : 'none', 'in 10 s; 99 of 100 turns \u2264 ' + time(most(recent, s => s.p99)) + '; longest ' + span + ' \u2264 ' + time(most(all, s => s.longest)));
   if (lag !== 'good') trouble.push([lag, 'turns take up to ' + time(longest)]);

@@ -15,7 +15,8 @@ function showTraffic(state) {
   tiles.bytes.keys([['in', bytes(mean('received')) + '/s'], ['out', bytes(mean('sent')) + '/s']]);
   if (!tiles.bytes.note.dataset.held) put(tiles.bytes.note, bytes(moved(state, 'received')) + ' in, ' + bytes(moved(state, 'sent')) + ' out' + (state.shards.some(s => s.stack) ? ', headers included' : ''));
   tiles.accepts.set('', perSecond(mean('accepts')), number(sum(state.listeners, l => l.accepted)) + ' since the start');
-  tiles.connections.set('', number(sum(state.shards, s => s.connections)), 'at most ' + number(most(samples, s => s.connections)) + ' while this page looked');
+  const open = sum(state.shards, s => s.connections);
+  tiles.connections.set('', number(open), 'at most ' + number(Math.max(open, most(samples, s => s.connections))) + ' while this page looked');
 }
 function showDrops(state) {
   const recent = past(5), seconds = sum(recent, s => s.seconds);
