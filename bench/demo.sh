@@ -14,7 +14,7 @@ fail() {
   exit 1
 }
 
-for program in weir-bench services http_server; do
+for program in weir-bench-demo services http_server; do
   [ -x "$bin/$program" ] || fail "$bin/$program is missing: build it first (./dev build)"
 done
 command -v curl >/dev/null || fail "curl is missing (./dev setup installs it)"
@@ -25,7 +25,7 @@ if [ $inside = no ]; then
   { [ -r /dev/net/tun ] && [ -w /dev/net/tun ]; } ||
     fail "/dev/net/tun is not accessible to $(id -un) ($(stat -c %A /dev/net/tun)): run as root, or chmod 0666 /dev/net/tun" \
       "(the mode that udev gives it: a namespace's own rights still decide what may be done with it)"
-  exec "$bin/weir-bench" private-net -- bash "$PWD/bench/demo.sh" --inside "$bin"
+  exec "$bin/weir-bench-demo" private-net -- bash "$PWD/bench/demo.sh" --inside "$bin"
 fi
 
 work=$(mktemp -d)
@@ -58,7 +58,7 @@ server=
 
 printf '\n== demo, 3 of 3: '
 echo "the same server on three back ends, driven by kernel sockets from another core:"
-"$bin/weir-bench" --servers uring,asio,stack --connections 64 --size 64 --rounds 3 --duration 1 --warmup 0.3 \
+"$bin/weir-bench-demo" --servers uring,asio,stack --connections 64 --size 64 --rounds 3 --duration 1 --warmup 0.3 \
   --no-syscalls --private-net no --strict --brief --save-markdown "$work/table.md" ||
   fail "not every back end served (the line under the table says why)"
 echo "The same as Markdown:"

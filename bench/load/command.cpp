@@ -3,8 +3,10 @@
 
 #include <fmt/core.h>
 
+#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 
 #include "bench/private_net.hpp"
 #include "load/agent.hpp"

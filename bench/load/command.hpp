@@ -1,9 +1,11 @@
 // `weir-bench load`: its command line.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
-#include <memory>
+
+namespace CLI {
+class App;
+}
 
 namespace weir::load {
 
