@@ -60,6 +60,8 @@ bool passive_opens::postpone(instant now, std::span<const std::byte> packet) {
   if (!read_syn(packet, syn)) return false;
   auto& l = listeners_[pressed_];
   if (syn.flow.local != l.local || !l.syn_full() || l.accept_full()) return false;
+  // Another listener may have its place by now.
+  if (l.group != nullptr || l.options.ask) return false;
   if (pressure_.answers(now, syn.flow, syn.sequence)) {
     answer_it_ = true;
     return false;

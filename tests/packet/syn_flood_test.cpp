@@ -350,6 +350,25 @@ TEST_CASE("in a flood of three times what the core can answer every client is se
   CHECK(world.server().info_listener(l)->accept_overflows == 0);
 }
 
+TEST_CASE("a listener in the place of one that was flooded keeps its own rules") {
+  script t;
+  t.listen(80, {.syn_backlog = 1});
+  std::uint32_t n = 0;
+  while (t.count(counter::syn_cookies_postponed) == 0 && n < 2 * syn_pressure::burst)
+    t.in_raw(spoofed_syn(t, n++));
+  REQUIRE(t.count(counter::syn_cookies_postponed) == 1);
+  const auto before = t.count(counter::syn_queue_overflow);
+  // In the same turn, so that SYNs are still rationed.
+  t.h().close(t.now(), t.listener);
+  t.listen(80, {.syn_backlog = 1, .ask = true});
+  for (int i = 0; i < 3; ++i) t.in_raw(spoofed_syn(t, n++));
+  CHECK(t.count(counter::syn_asked) == 1);
+  CHECK(t.count(counter::syn_asked_overflow) == 2);
+  CHECK(t.count(counter::syn_queue_overflow) == before);
+  CHECK(t.count(counter::syn_cookies_postponed) == 1);
+  t.skip();
+}
+
 TEST_CASE("a SYN beyond what a turn may answer is answered when it comes again") {
   const flow_key flow{{"10.0.0.1", 80}, {"10.0.0.2", 4000}};
   auto other = flow;
