@@ -353,6 +353,23 @@ TEST_CASE("listen_multicast_broadcast_and_unspecified_sources_are_ignored") {
   }
 }
 
+// A segment without options of its own takes the short way through IP (wire/plain.hpp).
+// covers: MUST-63, b16
+TEST_CASE("listen_plain_segments_from_what_is_no_source_are_not_answered") {
+  for (const char* source :
+       {"224.0.0.5", "255.255.255.255", "10.0.0.255", "0.0.0.0", "127.0.0.1"}) {
+    CAPTURE(source);
+    script t;
+    t.listen();
+    t.in(". 1 ack 1");
+    t.out("R 1 win 0");  // to a host that there can be
+    t.them = *ip_address::parse(source);
+    t.in(". 1 ack 1");
+    t.quiet();
+    CHECK(t.count(counter::drop_ip_bad_source) == 1);
+  }
+}
+
 // covers: MUST-63, b16
 TEST_CASE("listen_multicast_unspecified_and_loopback_sources_are_ignored_in_ipv6_too") {
   for (const char* source : {"ff02::1", "ff0e::5", "::", "::1"}) {

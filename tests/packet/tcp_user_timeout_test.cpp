@@ -62,6 +62,19 @@ TEST_CASE("user_timeout_option_is_sent_only_where_enabled_on_the_syn_and_once_mo
   CHECK_FALSE(t.h().set_options(t.now(), t.socket, with_option(400s)));
   CHECK(t.send(10u).value() == 10);
   CHECK(t.take().options.user_timeout == 400);
+  // Another option is nothing new; this one switched off and on again is.
+  auto other = with_option(400s);
+  other.keep_alive = true;
+  CHECK_FALSE(t.h().set_options(t.now(), t.socket, other));
+  CHECK(t.send(10u).value() == 10);
+  CHECK_FALSE(t.take().options.user_timeout);
+  other.user_timeout_option = false;
+  CHECK_FALSE(t.h().set_options(t.now(), t.socket, other));
+  CHECK(t.send(10u).value() == 10);
+  CHECK_FALSE(t.take().options.user_timeout);
+  CHECK_FALSE(t.h().set_options(t.now(), t.socket, with_option(400s)));
+  CHECK(t.send(10u).value() == 10);
+  CHECK(t.take().options.user_timeout == 400);
 }
 
 // covers: 5482-1

@@ -50,6 +50,17 @@ TEST_CASE("addresses_source_is_chosen_by_subnet_and_scope") {
   CHECK(!make({"10.0.0.1/8"}).source_for(addr("2001:db8::1")));
 }
 
+TEST_CASE("addresses_of_others_are_taken_within_the_given_networks_only") {
+  auto set = make({"198.18.0.2/24", "2001:db8::2/64"});
+  CHECK(set.take_also(*ip_prefix::parse("203.0.113.0/24")));
+  CHECK(set.take_also(*ip_prefix::parse("2001:db8:7::/48")));
+  for (auto taken : {"203.0.113.0", "203.0.113.255", "2001:db8:7::1", "2001:db8:7:ffff::1"})
+    CHECK_MESSAGE(set.is_ours(addr(taken)), taken);
+  for (auto foreign :
+       {"203.0.112.255", "203.0.114.0", "9.9.9.9", "2001:db8:8::", "2001:db8:6::1", "fe80::1"})
+    CHECK_MESSAGE(!set.is_ours(addr(foreign)), foreign);
+}
+
 TEST_CASE("addresses_groups_that_every_ipv6_node_is_in") {
   auto set = make({"2001:db8::12:3456/64"});
   for (auto joined : {"ff01::1", "ff02::1", "ff02::1:ff12:3456"})

@@ -184,12 +184,17 @@ TEST_CASE("signals_that_every_thread_blocks_still_reach_run") {
 }
 
 TEST_CASE("a_program_that_a_shard_starts_gets_the_signals_as_they_were") {
+  // A job that a script put into the background has it ignored, which no foreign spawn can keep.
+  struct sigaction usual{}, inherited{};
+  usual.sa_handler = SIG_DFL;
+  ::sigaction(SIGQUIT, &usual, &inherited);
   const auto before = signals_of_a_child();
   CHECK(run(settings_with(2), [&](shard&) -> task<> {
           CHECK(signals_of_a_child() == before);
           co_return;
         }) == 0);
   CHECK(signals_of_a_child() == before);
+  ::sigaction(SIGQUIT, &inherited, nullptr);
 }
 
 TEST_CASE("masks_and_handlers_are_as_before_when_run_has_ended") {

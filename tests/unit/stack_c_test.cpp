@@ -78,6 +78,16 @@ struct gateway_and_guest {
 
 }  // namespace
 
+TEST_CASE("stack_c_address_is_printed_into_what_it_fills_exactly") {
+  const std::string text = "[2001:db8:1:2:3:4:5:6]:65535";
+  const auto address = at(text.c_str());
+  std::string out(text.size() + 2, '#');
+  CHECK(weir_address_print(&address, out.data(), text.size()) == -ENOSPC);
+  CHECK(out == std::string(text.size() + 2, '#'));
+  CHECK(weir_address_print(&address, out.data(), text.size() + 1) == 0);
+  CHECK(out == text + std::string("\0#", 2));
+}
+
 TEST_CASE("stack_c_listener_for_others_addresses_is_told_which_one_was_meant") {
   gateway_and_guest both;
   const auto network = at("203.0.113.0:0");
