@@ -101,7 +101,7 @@ function makeTables() {
       {name: 'Shard', of: s => String(s.shard), always: true}, {name: 'Back end', of: s => s.backend + (s.backend === s.driver ? '' : ' on ' + s.driver)},
       {name: 'CPU', kind: 'right', of: s => s.seen ? percent(s.cpu) : '', style: s => s.cpu >= 0.9 ? 'alarm' : ''},
       {name: 'Turns/s', kind: 'right', of: s => s.seen ? number(s.perTurns) : ''}, {name: 'Longest turn', kind: 'right', of: s => s.seen && s.longest ? '\u2264 ' + time(s.longest) : ''},
-      {name: 'Resumed/s', kind: 'right', of: s => s.seen ? number(s.perResumed) : ''}, {name: 'Tasks', kind: 'right', of: s => plain(s.counts.shard_tasks)},
+      {name: 'Resumed/s', kind: 'right', of: s => s.seen ? number(s.perResumed) : ''}, {name: 'Root tasks', kind: 'right', of: s => plain(s.counts.shard_tasks)},
       {name: 'Connections', kind: 'right', of: s => number(s.connections)}, {name: 'Half open', kind: 'right', of: s => plain(s.counts.stack_half_open), style: dim(s => s.counts.stack_half_open)},
       {name: 'TIME_WAIT', kind: 'right', of: s => plain(s.counts.stack_time_wait), style: dim(s => s.counts.stack_time_wait)},
       {name: 'Memory of the stack', kind: 'right', of: s => known(s.counts.stack_memory) ? bytes(s.counts.stack_memory) + ' of ' + bytes(s.counts.stack_memory_limit) : ''}],
