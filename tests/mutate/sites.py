@@ -79,13 +79,48 @@ def is_statement(code):
     return bool(STATEMENT.match(code)) and balanced(code)
 
 
+# Statements that set something by name and do nothing else that is seen.
+ASSIGNMENT = re.compile(r"^([\w.\[\]]+)(?:->\w+)* [+\-|&^]?= (.*);$")
+STEP = re.compile(r"^(?:\+\+|--)([\w.\[\]]+)();$")
+COUNT = re.compile(r"^([\w.]*\bcounters_?)\.add\((.*)\);$")
+WIRE_WRITE = re.compile(r"^put(8|16|32|64)\(([\w.]+(?:\(\))?)(?: \+ (\d+))?, (.*)\);$")
+NAME = re.compile(r"[A-Za-z_]\w*(?:\[[\w.]+\])?(?:\.\w+)*")
+
+
+def set_by(code):
+    """(the names that it sets, bytes or None for all, names read), or None when it may do more."""
+    code = code.strip()
+    if match := WIRE_WRITE.match(code):
+        bits, target, at, value = match.groups()
+        return [target], range(int(at or 0), int(at or 0) + int(bits) // 8), NAME.findall(value)
+    match = ASSIGNMENT.match(code) or STEP.match(code) or COUNT.match(code)
+    if not match:
+        return None
+    *more, value = match[2].split(" = ")
+    read = NAME.findall(re.sub(r"&[a-z_]\w*", "", value))  # an address is not what stands there
+    targets = [match[1], *more]
+    return targets, None, read + [i for target in targets for i in re.findall(r"\[(.*?)\]", target)]
+
+
+def overlap(one, other):
+    """The one may be the other, or a part of it."""
+    def same(a, b):
+        return a == b or a[0] == b[0] == "[" and not (a[1:].isdigit() and b[1:].isdigit())
+    parts = [name.replace("[", ".[").replace("]", "").split(".") for name in (one, other)]
+    return all(same(a, b) for a, b in zip(*parts))
+
+
 def independent(one, other):
-    """Two assignments of which neither names what the other sets: their order is nobody's concern."""
-    sides = [re.match(r"^\s*([\w.\[\]]+)(?:->[\w]+)* [+\-|&^]?= (.*)", code) for code in (one, other)]
-    if not all(sides):
+    """Neither names what the other sets: their order is nobody's concern."""
+    if not (set_by(one) and set_by(other)):
         return False
-    (a, of_a), (b, of_b) = (side.groups() for side in sides)
-    return a != b and a not in of_b and b not in of_a
+    (set_a, bytes_a, read_a), (set_b, bytes_b, read_b) = set_by(one), set_by(other)
+    if any(overlap(a, b) for a in set_a for b in read_b) or \
+       any(overlap(a, b) for a in read_a for b in set_b):
+        return False
+    if bytes_a and bytes_b:  # of two buffers, the one may be a part of the other
+        return set_a == set_b and not set(bytes_a) & set(bytes_b)
+    return not any(overlap(a, b) for a in set_a for b in set_b)
 
 
 def negated(line, code, match):
