@@ -54,6 +54,9 @@ EDITS = [(kind, re.compile(pattern), replacement) for kind, pattern, replacement
     ("arithmetic", r"(?<=[ (])\+\+(?=[a-z_])", "--"),
 ]]
 
+# A difference that is 0 where there is none: at the edge both ways give 0.
+DIFFERENCE = re.compile(r"([\w.]+(?:\(\))?)( [<>] )([\w.]+(?:\(\))?) \? (?:\1 - \3|\3 - \1) : 0\b")
+
 # A whole statement on a line of its own: a call or an assignment, not a declaration.
 STATEMENT = re.compile(
     r"^\s+(?!return\b|co_return\b|co_yield\b|break\b|continue\b|using\b|static_assert\b|assert\b|"
@@ -83,16 +86,18 @@ def is_statement(code):
 ASSIGNMENT = re.compile(r"^([\w.\[\]]+)(?:->\w+)* [+\-|&^]?= (.*);$")
 STEP = re.compile(r"^(?:\+\+|--)([\w.\[\]]+)();$")
 COUNT = re.compile(r"^([\w.]*\bcounters_?)\.add\((.*)\);$")
-WIRE_WRITE = re.compile(r"^put(8|16|32|64)\(([\w.]+(?:\(\))?)(?: \+ (\d+))?, (.*)\);$")
+WIRE_WRITE = re.compile(r"^put(8|16|32|64)\(([\w.]+(?:\(\))?)(?: \+ (\w+))?, (.*)\);$")
+COUNT_ONE = re.compile(r"^[\w.]*\bcounters_?\.add\(\w+::\w+\);$")
 NAME = re.compile(r"[A-Za-z_]\w*(?:\[[\w.]+\])?(?:\.\w+)*")
 
 
 def set_by(code):
     """(the names that it sets, bytes or None for all, names read), or None when it may do more."""
-    code = code.strip()
     if match := WIRE_WRITE.match(code):
         bits, target, at, value = match.groups()
-        return [target], range(int(at or 0), int(at or 0) + int(bits) // 8), NAME.findall(value)
+        known = at is None or at.isdigit()
+        bytes_set = range(int(at or 0), int(at or 0) + int(bits) // 8) if known else range(1 << 16)
+        return [target], bytes_set, NAME.findall(value)
     match = ASSIGNMENT.match(code) or STEP.match(code) or COUNT.match(code)
     if not match:
         return None
@@ -112,6 +117,9 @@ def overlap(one, other):
 
 def independent(one, other):
     """Neither names what the other sets: their order is nobody's concern."""
+    one, other = one.strip(), other.strip()
+    if COUNT_ONE.match(one) or COUNT_ONE.match(other):  # nothing below the user reads a counter
+        return "co_await" not in one + other
     if not (set_by(one) and set_by(other)):
         return False
     (set_a, bytes_a, read_a), (set_b, bytes_b, read_b) = set_by(one), set_by(other)
@@ -145,6 +153,8 @@ def of_line(file, number, lines):
         if kind == "arithmetic" and ('"' in code or code.lstrip().startswith("for (")):
             continue  # sums of strings do not compile; loops that never end tell nothing
         for match in pattern.finditer(code):
+            if any(d.span(2) == match.span() for d in DIFFERENCE.finditer(code)):
+                continue
             if replacement == "if (!":
                 changed = negated(line, code, re.compile(r"\bif \(").match(code, match.start()))
             else:
