@@ -2,6 +2,7 @@
 // counted together.
 #include <doctest/doctest.h>
 
+#include "stack/buffer/chunk_pool.hpp"
 #include "support/allocations.hpp"
 #include "weir/stack/host.hpp"
 
@@ -108,4 +109,34 @@ TEST_CASE("tcp_request_and_reply_allocate_nothing_in_steady_state") { steady_sta
 
 TEST_CASE("what_is_lent_and_sent_on_allocates_nothing_in_steady_state") {
   steady_state(echo::sent_on);
+}
+
+TEST_CASE("memory_that_the_system_refuses_is_not_charged") {
+  buffer::chunk_pool pool(1u << 30);
+  auto* const keeper = pool.take(2048);
+  REQUIRE(keeper != nullptr);
+  const auto before = pool.account().used();
+  const auto refused = [&](std::size_t bytes, const auto& take) {
+    weir::test::refuse_allocation(bytes);
+    CHECK(take() == nullptr);
+    CHECK(pool.account().used() == before);
+    auto* const second = take();  // the next time it goes well
+    REQUIRE(second != nullptr);
+    CHECK(pool.account().used() > before);
+    pool.give(second);
+    CHECK(pool.account().used() == before);
+  };
+  for (const auto capacity : {480u, 16384u, 65536u})
+    refused(buffer::chunk_pool::cost(capacity), [&] { return pool.take(capacity); });
+  const auto small = buffer::chunk_capacities.back() + sizeof(buffer::chunk);
+  refused(small, [&] { return pool.take_view(*keeper, nullptr); });
+  pool.give(keeper);
+  CHECK(pool.account().used() == 0);
+}
+
+TEST_CASE("foreign_memory_for_which_the_system_refuses_a_record_is_not_charged") {
+  buffer::chunk_pool pool(1u << 30);
+  weir::test::refuse_allocation(buffer::chunk_capacities.back() + sizeof(buffer::chunk));
+  CHECK(pool.take_foreign(5000, [](void*) noexcept {}, nullptr) == nullptr);
+  CHECK(pool.account().used() == 0);
 }

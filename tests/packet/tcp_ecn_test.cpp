@@ -445,3 +445,25 @@ TEST_CASE("ecn_no_kind_of_retransmission_is_marked_as_capable") {
     CHECK(t.take().ecn == 2);
   }
 }
+
+// covers: 3168-5
+TEST_CASE("ecn_reduction_counts_what_duplicates_told_of_once") {
+  // Without SACK each duplicate says that a segment has arrived; the acknowledgement that follows
+  // names the same segments. Too few duplicates for a loss: the network only changed their order.
+  for (const int duplicates : {0, 1, 2}) {
+    CAPTURE(duplicates);
+    host_options o;
+    o.tcp.congestion = congestion_algorithm::reno;
+    script t(o);
+    establish_ecn(t, "<mss 1000>");
+    CHECK(t.send(10'000u).value() == 10'000);
+    t.in("E. 1 ack 1001");
+    REQUIRE(t.count(counter::ecn_reductions) == 1);
+    for (int i = 0; i < duplicates; ++i) t.in(". 1 ack 1001");
+    t.in(". 1 ack 4001");
+    CHECK(t.info().congestion_window == 6000 + 3000 / 2);  // for two that arrive, one leaves
+    t.in(". 1 ack 7001");
+    CHECK(t.info().congestion_window == 5000);
+    CHECK(t.info().fast_retransmits == 0);
+  }
+}

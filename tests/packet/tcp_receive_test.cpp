@@ -394,6 +394,31 @@ TEST_CASE("the window grows for a reader that takes it in a round trip, not for 
   }
 }
 
+TEST_CASE("a_read_that_lets_the_window_grow_tells_of_all_of_it_at_once") {
+  for (const std::string way : {"copy", "look", "lend"}) {
+    CAPTURE(way);
+    script t;
+    t.establish("<mss 1460,wscale 7>");
+    t.in(data(1, 40'001));  // in one chunk: it is read at once in each way
+    t.after(100ms);
+    t.skip();
+    if (way == "copy") {
+      CHECK(t.read_some(40'000) == 40'000);
+    } else if (way == "look") {
+      REQUIRE(t.h().peek(t.socket).size() == 40'000);
+      t.h().consume(t.now(), t.socket, 40'000);
+    } else {
+      const auto held = t.h().lend(t.now(), t.socket).value();
+      CHECK(held.size == 40'000);
+      t.h().release(t.now(), held);
+    }
+    const auto limit = t.info().receive_limit;
+    CHECK(limit > 80'000);
+    CHECK(t.take().window == limit >> 7);
+    t.quiet();
+  }
+}
+
 // covers: MUST-40
 TEST_CASE(
     "the delayed acknowledgement is due 40 ms after the data, whatever is asked of us meanwhile") {

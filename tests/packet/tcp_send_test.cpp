@@ -447,3 +447,20 @@ TEST_CASE("send_that_found_the_memory_full_is_told_when_to_try_again") {
   t.after(11ms);
   CHECK(any(t.events(), ready::writable));
 }
+
+TEST_CASE("segments_sent_counts_each_segment_of_a_burst_whoever_cuts_it") {
+  for (const bool offload : {false, true})
+    for (const std::uint32_t n : {1u, 999u, 1000u, 1001u, 1999u, 2000u, 2001u, 9999u, 10'000u}) {
+      CAPTURE(offload);
+      CAPTURE(n);
+      host_options o;
+      o.transmit_segmentation_offload = offload;
+      script t(o);
+      t.establish("<mss 1000>");
+      const auto before = t.info().segments_sent;
+      CHECK(t.send(n).value() == n);
+      const auto segments = (n + 999) / 1000;
+      CHECK(t.sent() == segments);
+      CHECK(t.info().segments_sent - before == segments);
+    }
+}

@@ -447,3 +447,26 @@ TEST_CASE("bytes_in_order_take_as_few_chunks_as_hold_them") {
   }
   CHECK(pieces == 4);  // also where a segment fills up what the one before it left
 }
+
+TEST_CASE("what_does_not_fit_in_order_is_taken_in_part_in_the_next_smaller_chunk") {
+  // The limit leaves room for a chunk of that class, and for none of the wanted one.
+  for (const auto [had, more, part] : {std::array{16'384u, 2'000u, 480u},
+                                       {65'536u, 2'000u, 480u},
+                                       {65'536u, 10'000u, 2'048u},
+                                       {65'536u, 40'000u, 16'384u}}) {
+    CAPTURE(had);
+    CAPTURE(more);
+    chunk_pool pool(1u << 20);
+    receive_queue q;
+    const auto first = pattern(0, had), next = pattern(had, more);
+    REQUIRE(q.insert(pool, 0, as_bytes(first), 1u << 20) == receive_queue::status::stored);
+    const auto before = q.charged();
+    REQUIRE(before == chunk_pool::cost(had));
+    const auto room = chunk_pool::cost(part);
+    CHECK(q.insert(pool, had, as_bytes(next), before + room) == receive_queue::status::no_memory);
+    CHECK(q.readable() == had + part);
+    CHECK(q.charged() == before + room);
+    q.clear(pool);
+    CHECK(pool.account().used() == 0);
+  }
+}

@@ -3,6 +3,7 @@
 // and counts as skipped.
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
+#include <linux/if_link.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <string>
@@ -290,6 +292,24 @@ TEST_CASE("tap_device_is_made_with_addresses_and_offloads") {
     if (d.kind() != device_kind::ethernet) return "no Ethernet";
     return expect(d.created() && d.checksum_offload() && d.segmentation_offload(), "no offloads");
   }));
+}
+
+TEST_CASE("tun_device_gets_no_ipv6_address_that_the_kernel_makes_up") {
+  for (const auto kind : {device_kind::ip, device_kind::ethernet}) {
+    auto o = some_options();
+    o.kind = kind;
+    judge(with_device(o, [&](tun_device&) -> std::string {
+      const auto mode_of = [](const std::string& device) {
+        int mode = -1;
+        std::ifstream("/proc/sys/net/ipv6/conf/" + device + "/addr_gen_mode") >> mode;
+        return mode;
+      };
+      if (mode_of("t0") < 0) return std::string(skip_mark) + "no addr_gen_mode here";
+      // On Ethernet neighbour discovery needs one: it is left as it is.
+      const auto wanted = kind == device_kind::ip ? IN6_ADDR_GEN_MODE_NONE : mode_of("default");
+      return expect(mode_of("t0") == wanted, "addresses are made in another way");
+    }));
+  }
 }
 
 TEST_CASE("device_that_exists_is_joined_as_what_it_is") {
