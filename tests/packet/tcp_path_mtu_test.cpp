@@ -181,6 +181,29 @@ TEST_CASE("every_segment_has_df_set") {
 }
 
 // covers: 8201-3
+TEST_CASE("path_mtu_that_is_known_is_where_a_connection_begins_that_a_cookie_made") {
+  script t;
+  t.listen(80, {.syn_backlog = 0});
+  const auto open = [&] {
+    t.in("S 0 <mss 1460>");
+    t.out("S. 0 ack 1");
+    t.in(". 1 ack 1");
+    REQUIRE(t.accept());
+  };
+  open();
+  CHECK(t.info().path_mtu == 1500);
+  CHECK(t.send(1460u).value() == 1460);
+  too_big(t, t.take(), 1200);
+  t.skip();
+  ++t.peer_port;
+  open();
+  CHECK(t.count(counter::syn_cookies_accepted) == 2);
+  CHECK(t.info().path_mtu == 1200);
+  CHECK(t.send(1460u).value() == 1460);
+  CHECK(t.take().payload.size() == 1160);
+}
+
+// covers: 8201-3
 TEST_CASE("path_mtu_that_one_connection_learnt_reaches_the_others_of_the_path") {
   script t;
   t.establish("<mss 1460>");

@@ -140,6 +140,36 @@ TEST_CASE("out_of_window_data_gets_an_ack") {
   CHECK(t.count(counter::drop_tcp_out_of_window) == 1);
 }
 
+TEST_CASE("unacceptable_data_is_a_duplicate_only_where_all_of_it_came_before") {
+  host_options o;
+  o.tcp.receive_buffer = 4000;
+  struct arriving {
+    std::uint32_t from, to;
+    bool old;
+  };
+  // The window is closed at 4001.
+  for (const auto [from, to, old] : {arriving{1, 1001, true},
+                                     {3001, 4001, true},
+                                     {4000, 4001, true},
+                                     {4001, 4002, false},
+                                     {4001, 5001, false},
+                                     {4501, 5501, false}}) {
+    CAPTURE(from);
+    CAPTURE(to);
+    script t(o);
+    t.establish("<mss 1000,sackOK>");
+    for (std::uint32_t at = 1; at < 4001; at += 1000) t.in(data(at, at + 1000));
+    t.skip();
+    REQUIRE(t.info().receive_window == 0);
+    t.in(data(from, to));
+    CHECK(t.count(counter::drop_tcp_old_duplicate) == (old ? 1 : 0));
+    CHECK(t.count(counter::drop_tcp_out_of_window) == (old ? 0 : 1));
+    const auto answer = t.take();
+    CHECK(answer.options.sack_count == (old ? 1 : 0));
+    t.quiet();
+  }
+}
+
 // covers: b30, b31
 TEST_CASE("an end that the window cuts off is no end yet") {
   for (const bool first : {true, false}) {

@@ -168,6 +168,7 @@ TEST_CASE("pool_recycles_last_in_first_out_and_stops_allocating") {
     out.consume(pool, out.size());
   }
   CHECK(pool.allocations() == before);
+  CHECK(before == 2);
   CHECK(pool.account().used() == 0);
 }
 

@@ -356,6 +356,8 @@ TEST_CASE("dhcpv6_that_is_malformed_or_forged_is_dropped_by_its_reason") {
   drops(raw({1, 1, 2, 3}) + option(1, raw({0, 4})));  // identifiers: too short,
   drops(raw({1, 1, 2, 3}) + option(1, bytes(131)));   // too long
   drops(raw({1, 1, 2, 3}));                           // and none
+  drops(raw({3, 1, 2, 3}) + option(1, id_of(1)) + option(2, raw({0, 4})));  // of the server
+  drops(raw({3, 1, 2, 3}) + option(1, id_of(1)) + option(2, bytes(131)));
   CHECK(b.sent.empty());
   CHECK(ask(b, query(solicit).with(99, bytes(400)).wants()));  // what is unknown is skipped
   b.sent.clear();
@@ -372,6 +374,24 @@ TEST_CASE("dhcpv6_that_is_malformed_or_forged_is_dropped_by_its_reason") {
   CHECK(b.sent.empty());
   b.receive(broken, {.checksum_good = true, .gso_size = 0});  // never crossed a wire
   CHECK(b.sent.size() == 1);
+}
+
+TEST_CASE("dhcpv6_identifiers_may_be_as_short_and_as_long_as_can_be") {
+  for (const std::size_t size : {3u, 4u, 129u, 130u}) {
+    CAPTURE(size);
+    const auto id = raw({0, 4}) + pattern(size - 2);
+    auto client = query(solicit);
+    client.options = option(1, id);
+    link_bench b(serving());
+    const auto offer = ask(b, client.wants());
+    REQUIRE(offer);
+    CHECK(offer->type == advertise);
+    CHECK(offer->option(1) == id);
+    // A server's of such a size is another's.
+    CHECK_FALSE(ask(b, query(request).with(2, id).wants()));
+    CHECK(b.count(link_counter::drop_dhcp_not_for_us) == 1);
+    CHECK(b.count(link_counter::drop_dhcp_malformed) == 0);
+  }
 }
 
 TEST_CASE("dhcpv6_is_spoken_of_by_router_advertisements_where_it_is_there") {

@@ -132,3 +132,33 @@ TEST_CASE("stack_c_listener_for_others_addresses_refuses_what_makes_no_sense") {
   CHECK(listen(&v4, 0, 15, 25) == -EADDRINUSE);
   CHECK(listen(&v6, 128, 1, 65535) == 0);
 }
+
+TEST_CASE("stack_c_packet_is_taken_unless_the_caller_says_0") {
+  struct wire {
+    int says = 1;
+    std::size_t packets = 0;
+  };
+  const auto carry = [](void* context, const std::uint8_t*, std::size_t) {
+    auto& to = *static_cast<wire*>(context);
+    ++to.packets;
+    return to.says;
+  };
+  for (const int says : {1, 2, -1, 0}) {
+    CAPTURE(says);
+    wire to;
+    const char* address = "10.0.0.1/24";
+    const std::uint8_t secret[32] = {7};
+    const weir_host_options options = {sizeof options, &address, 1, secret, carry, &to, 0, 0, 0};
+    int error = 0;
+    auto* host = weir_host_new(&options, &error);
+    REQUIRE(host != nullptr);
+    to.says = says;
+    const auto local = at("10.0.0.1:0"), remote = at("10.0.0.2:53");
+    weir_socket socket = 0;
+    REQUIRE(weir_udp_bind(host, &local, &socket) == 0);
+    CHECK(weir_udp_send(host, 1'000'000'000, socket, &remote, "hello", 5) ==
+          (says != 0 ? 5 : -ENOBUFS));
+    CHECK(to.packets == 1);
+    weir_host_free(host);
+  }
+}
