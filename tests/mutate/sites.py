@@ -86,7 +86,7 @@ def is_statement(code):
 ASSIGNMENT = re.compile(r"^([\w.\[\]]+)(?:->\w+)* [+\-|&^]?= (.*);$")
 STEP = re.compile(r"^(?:\+\+|--)([\w.\[\]]+)();$")
 COUNT = re.compile(r"^([\w.]*\bcounters_?)\.add\((.*)\);$")
-WIRE_WRITE = re.compile(r"^put(8|16|32|64)\(([\w.]+(?:\(\))?)(?: \+ (\w+))?, (.*)\);$")
+WIRE_WRITE = re.compile(r"^(?:wire::)?put(8|16|32|64)\(([\w.]+(?:\(\))?)(?: \+ (\w+))?, (.*)\);$")
 COUNT_ONE = re.compile(r"^[\w.]*\bcounters_?\.add\(\w+::\w+\);$")
 NAME = re.compile(r"[A-Za-z_]\w*(?:\[[\w.]+\])?(?:\.\w+)*")
 

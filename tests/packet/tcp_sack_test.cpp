@@ -54,6 +54,30 @@ TEST_CASE("every segment that leaves while a gap is open reports what lies beyon
   t.out("F. 11 ack 1 <sack 101:601>");
 }
 
+// covers: 2018-5, MUST-16
+TEST_CASE("blocks leave room for data in the shortest segments") {
+  for (const std::uint32_t mss : {64u, 66u, 67u, 68u, 75u, 76u, 1460u}) {
+    CAPTURE(mss);
+    script t;
+    t.establish("<mss " + std::to_string(mss) + ",sackOK>");
+    for (const auto from : {101u, 301u, 501u, 701u, 901u}) t.in(data(from, from + 100));
+    t.skip();
+    CHECK(t.send(3 * mss).value() == 3 * mss);
+    // Two bytes of padding, the head and the blocks, and 32 bytes of data beside them at least.
+    const std::uint32_t blocks = mss < 68 ? 3 : 4;
+    for (std::uint32_t sent = 0; sent < 3 * mss;) {
+      const auto s = t.take();
+      CHECK(s.options.sack_count == blocks);
+      const auto n = static_cast<std::uint32_t>(s.payload.size());
+      CHECK(n == std::min(3 * mss - sent, mss - 4 - 8 * blocks));
+      sent += n;
+    }
+    t.quiet();
+    t.in(data(1101, 1201));
+    CHECK(t.take().options.sack_count == 4);  // without data there is room for all
+  }
+}
+
 // covers: 2018-4, 2018-5
 TEST_CASE("the newest block first, then those reported before it, as many as fit") {
   for (const bool timestamps : {false, true}) {

@@ -129,6 +129,38 @@ TEST_CASE("receive_queue_matches_a_map_of_bytes") {
   }
 }
 
+TEST_CASE("receive_queue_keeps_of_each_byte_what_came_first") {
+  for (unsigned seed = 1; seed <= 20; ++seed) {
+    CAPTURE(seed);
+    chunk_pool pool(1u << 30);
+    std::mt19937 random(seed);
+    receive_queue q;
+    std::string model(4000, '\0');
+    const auto insert = [&](std::size_t at, const std::string& text) {
+      const auto before = model;
+      for (std::size_t k = 0; k < text.size(); ++k)
+        if (model[at + k] == '\0') model[at + k] = text[k];
+      // What is in order already is the caller's to cut off.
+      const auto done =
+          std::min<std::size_t>(q.next_offset() - std::min(q.next_offset(), at), text.size());
+      if (done == text.size()) return;
+      const auto rest = as_bytes(text).subspan(done);
+      REQUIRE(q.insert(pool, at + done, rest, 1u << 20) ==
+              (before == model ? receive_queue::status::duplicate : receive_queue::status::stored));
+    };
+    for (char letter = 1; letter < 100; ++letter) {
+      const auto at = random() % model.size();
+      const auto n = 1 + random() % std::min<std::size_t>(model.size() - at, 400);
+      insert(at, std::string(n, letter));
+    }
+    insert(0, std::string(model.size(), 'z'));
+    std::string read(model.size() + 1, '\0');
+    read.resize(q.read(pool, std::as_writable_bytes(std::span(read))));
+    CHECK(read == model);
+    CHECK(pool.account().used() == 0);
+  }
+}
+
 TEST_CASE("receive_queue_bounds_ranges_and_memory") {
   chunk_pool pool(1u << 30);
   receive_queue q;

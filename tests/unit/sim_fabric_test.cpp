@@ -236,6 +236,36 @@ TEST_CASE("equal_seeds_give_equal_traces_and_others_do_not") {
   CHECK(trace(7) != trace(8));
 }
 
+TEST_CASE("trace_tells_who_sent_what_when_and_when_it_arrived") {
+  struct run {
+    duration sent_at, delay;
+    std::uint32_t number;
+    std::size_t size, from;
+  };
+  const auto trace = [](const run& what) {
+    sim::fabric net(1);
+    const std::array senders{net.add_node("a", {left_address}, [](auto) {}),
+                             net.add_node("b", {ip_address::v4(0x0a000003)}, [](auto) {})};
+    const auto target = net.add_node("c", {right_address}, [](auto) {});
+    for (const auto each : senders) net.join(each, target, {.delay = what.delay});
+    net.advance_to(instant() + what.sent_at);
+    const auto packet = packet_to(right_address, what.number, what.size);
+    const std::span<const std::byte> part(packet);
+    net.send(senders[what.from], std::span(&part, 1));
+    net.advance_to(instant() + 1h);
+    return net.trace();
+  };
+  const std::vector<run> runs = {{0us, 1000us, 1, 100, 0}, {1us, 999us, 1, 100, 0},
+                                 {0us, 1001us, 1, 100, 0}, {0us, 1000us, 2, 100, 0},
+                                 {0us, 1000us, 1, 101, 0}, {0us, 1000us, 1, 100, 1}};
+  for (std::size_t i = 0; i < runs.size(); ++i)
+    for (std::size_t k = 0; k < runs.size(); ++k) {
+      CAPTURE(i);
+      CAPTURE(k);
+      CHECK((trace(runs[i]) == trace(runs[k])) == (i == k));
+    }
+}
+
 TEST_CASE("one_direction_can_be_worse_than_the_other") {
   pair two({.delay = 1ms});
   two.link->set_options(1, {.delay = 1ms, .loss = 1});
