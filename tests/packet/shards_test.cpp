@@ -380,6 +380,47 @@ TEST_CASE("the balance of short and of long connections over the shards") {
   }
 }
 
+TEST_CASE("least_loaded takes the first that has least, and begins at another each time") {
+  for (const unsigned count : {1u, 2u, 3u, 5u, 6u}) {
+    CAPTURE(count);
+    // Every second shard listens, and the last joined first.
+    share::table groups(2 * count, secret_of(7), 1024);
+    for (unsigned i = count; i-- > 0;)
+      REQUIRE(!groups.join(2 * i, service_at, sharded(sharding_policy::least_loaded)));
+    std::uint64_t version = 0;
+    const auto all = groups.current(version);
+    const auto& where = *all->match(service_at);
+    for (std::uint32_t turn = 0; turn < 2 * count; ++turn)
+      for (unsigned loads = 0; loads < 1u << count; ++loads) {
+        CAPTURE(turn);
+        CAPTURE(loads);
+        const auto busy = [&](unsigned i) { return (loads >> i % count & 1) != 0; };
+        for (unsigned i = 0; i < count; ++i) groups.publish(where.members[i], busy(i) ? 8 : 7, 0);
+        where.of->turn = turn;
+        auto wanted = turn;
+        for (unsigned i = 0; i < count && busy(wanted); ++i) ++wanted;
+        CHECK(groups.pick(where, 0) == where.members[wanted % count]);
+      }
+  }
+}
+
+TEST_CASE("least_loaded weighs what waits for accept, and what it chose since the shard spoke") {
+  share::table groups(2, secret_of(7), 1024);
+  for (unsigned i = 0; i < 2; ++i)
+    REQUIRE(!groups.join(i, service_at, sharded(sharding_policy::least_loaded)));
+  std::uint64_t version = 0;
+  const auto all = groups.current(version);
+  // One that waits weighs sixteen.
+  groups.publish(0, 1, 1);
+  groups.publish(1, 15, 0);
+  std::vector<unsigned> chosen;
+  for (int i = 0; i < 5; ++i) {
+    all->match(service_at)->of->turn = 0;
+    chosen.push_back(groups.pick(*all->match(service_at), 0));
+  }
+  CHECK(chosen == std::vector<unsigned>{1, 1, 0, 1, 0});
+}
+
 TEST_CASE("least_loaded does not feed a shard that is busy") {
   SUBCASE("it accepts nothing: its queue is looked at") {
     world w;
