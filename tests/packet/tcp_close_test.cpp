@@ -301,6 +301,31 @@ TEST_CASE("close_with_a_blocked_send_queue_ends_in_bounded_time") {
   CHECK(total < 1800s);
 }
 
+TEST_CASE("orphan_that_nobody_answers_is_given_up_after_fewer_attempts_than_others") {
+  for (const bool orphan : {false, true})
+    for (const auto user_timeout : {0s, 7200s}) {
+      if (!orphan && user_timeout > 0s) continue;  // it counts no attempts
+      CAPTURE(orphan);
+      CAPTURE(user_timeout.count());
+      host_options o;
+      o.tcp.orphan_timeout = 7200s;
+      o.tcp.user_timeout = user_timeout;
+      script t(o);
+      t.establish();
+      CHECK(t.send(100u).value() == 100);
+      if (orphan)
+        t.close();
+      else
+        t.shutdown();
+      while (t.until_sent(600s) < 600s) t.skip();
+      CHECK(t.count(counter::timeouts) == (orphan ? 8 : 15));
+      CHECK(t.count(counter::orphans_reaped) == (orphan ? 1 : 0));
+      CHECK(t.count(counter::user_timeouts) == 0);
+      if (!orphan) CHECK(t.error() == std::errc::timed_out);
+      CHECK(t.h().memory_in_use() == 0);
+    }
+}
+
 TEST_CASE("orphan_in_fin_wait_2_is_reaped") {
   script t;
   t.establish();

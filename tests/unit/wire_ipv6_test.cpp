@@ -72,6 +72,27 @@ TEST_CASE("ipv6_extension_headers_are_walked_in_any_order_and_number") {
   CHECK(h.payload.size() == 20);
 }
 
+TEST_CASE("ipv6_packet_may_end_with_an_extension_header") {
+  constexpr std::uint8_t nothing = 59;  // RFC 8200 4.7
+  const std::pair<std::uint8_t, bytes> headers[] = {{0, options_header(nothing, 1)},
+                                                    {60, options_header(nothing, 1)},
+                                                    {43, raw({nothing, 0, 0, 0, 0, 0, 0, 0})},
+                                                    {44, fragment(nothing, 0, false)}};
+  for (const auto& [kind, header] : headers) {
+    CAPTURE(static_cast<int>(kind));
+    const auto h = parse(kind, header);
+    CHECK(h.status == ip_status::ok);
+    CHECK(h.protocol == nothing);
+    CHECK(h.next_header_at == 40);
+    CHECK(h.header_length == 48);
+    CHECK(h.payload.empty());
+    // As the first fragment of more: with all headers that it names.
+    const auto first = parse(44, fragment(kind, 0, true) + header);
+    CHECK(first.status == ip_status::ok);
+    CHECK(first.is_fragment);
+  }
+}
+
 // covers: 8200-3
 TEST_CASE("ipv6_hop_by_hop_elsewhere_is_an_unrecognized_next_header") {
   auto h = parse(60, options_header(0, 1) + options_header(6, 1) + tcp20());
