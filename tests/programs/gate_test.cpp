@@ -818,6 +818,20 @@ print(net.wait())
   CHECK(done.out == "attached\nb'hello' 1000\nConnection refused 0\n0\n");
 }
 
+TEST_CASE("gate_is_the_network_of_an_ordinary_users_podman_container") {
+  if (!world()) return;
+  const auto done = run({WEIR_PODMAN, WEIR_GATE, host_v4});
+  if (done.code == 77) {
+    std::printf("%s", done.out.c_str());
+    return;
+  }
+  CAPTURE(done.err);
+  CHECK(done.code == 0);
+  CHECK(done.out ==
+        "the host's page\nby rootlesskit: the container's page\n"
+        "by slirp4netns: the container's page\n");
+}
+
 TEST_CASE("gate_publishes_ports_of_its_guest") {
   if (!world()) return;
   process p(gate({"-p", "8081:80", "-p", "[::1]:8082:81", "-p", "8083:82/udp"}, python(R"(
