@@ -59,6 +59,28 @@ TEST_CASE("info_adds_a_line_of_what_is_known") {
   CHECK(listeners.find("\t longest_wait_ms:1.5\n") != std::string::npos);
 }
 
+TEST_CASE("info_has_one_order_whatever_is_known") {
+  auto all = sockets();
+  all["listeners"] = json::parse(R"([{"local":"127.0.0.1:7","shard":0,"accepted_ahead":1,
+      "accepted_ahead_limit":16,"deferred":11,"defer_accept_us":30000000.0,"owner_key":true,
+      "policy":"hash","sharing":"sharded","members":4,"accept_wait_longest_us":1500.0,
+      "accept_wait_us":500.0,"cookies_accepted":5,"syn_expired":6,"syn_overflows":7,
+      "syn_queue_peak":8,"accept_queue_peak":9}])");
+  CHECK(ss::to_tables(all, {.listening = true, .info = true})
+            .ends_with("\n\t peak:9 syn_peak:8 syn_overflows:7 syn_expired:6 cookies_accepted:5 "
+                       "wait_ms:0.5 longest_wait_ms:1.5 members:4 sharing:sharded/hash key:given "
+                       "defer_ms:30000 deferred:11 ahead:1/16\n"));
+  all["connections"] = json::parse(R"([{"local":"127.0.0.1:7","remote":"127.0.0.1:9","shard":2,
+      "state":"established","write_waits":true,"read_waits":true,"receive_limit":3,"send_limit":4,
+      "bytes_received":5,"bytes_retransmitted":6,"bytes_sent":7,"receive_mss":8,"send_mss":9,
+      "rtt_us":2000.0,"rtt_variance_us":1000.0,"rto_us":200000.0,"send_window_shift":1,
+      "receive_window_shift":2,"congestion":"cubic","sack":true,"timestamps":true}])");
+  CHECK(ss::to_tables(all, {.info = true})
+            .ends_with("\n\t ts sack cubic wscale:1,2 rto:200 rtt:2/1 mss:9 rcvmss:8 bytes_sent:7 "
+                       "bytes_retrans:6 bytes_received:5 snd_buf:4 rcv_buf:3 shard:2 read_waits "
+                       "write_waits\n"));
+}
+
 TEST_CASE("all_shows_both_tables_and_processes_who_holds_them") {
   const auto text = ss::to_tables(sockets(), {.all = true, .processes = true, .header = false});
   CHECK(text.find("LISTEN") < text.find("ESTAB"));

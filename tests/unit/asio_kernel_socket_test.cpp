@@ -6,7 +6,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <string>
+
 #include "runtime/core/sockets/arguments.hpp"
+#include "runtime/transport/kernel/kernel_info.hpp"
 #include "runtime/transport/kernel/kernel_socket.hpp"
 #include "runtime/transport/kernel/listener_groups.hpp"
 
@@ -200,6 +203,31 @@ TEST_CASE("a_shared_listener_is_an_ordinary_socket_with_one_shard_and_with_sever
   config several;  // the shards of a family then have descriptors of that one socket
   several.shards = 2;
   CHECK(!listen_error(any_port, shared, several));
+}
+
+TEST_CASE("who_shares_a_kernel_listener_is_told_with_the_policy_that_the_kernel_has") {
+  const auto told = [](weir::sharing how, std::size_t members) {
+    weir::detail::listener_snapshot into;
+    describe_sharing(how, members, into);
+    return std::string(into.sharing) + "/" + std::string(into.policy) + "/" +
+           std::to_string(into.members.value_or(0));
+  };
+  CHECK(told(weir::sharing::exclusive, 0) == "exclusive//1");
+  CHECK(told(weir::sharing::shared, 3) == "shared//3");
+  CHECK(told(weir::sharing::sharded, 2) == "sharded/hash/2");
+}
+
+TEST_CASE("what_a_kernel_transport_counts_is_shown_under_its_name") {
+  weir::detail::shard_snapshot into;
+  show({.accepted = 1, .connected = 2, .accept_exhausted = 3, .bytes_received = 4, .bytes_sent = 5},
+       into);
+  std::string all;
+  for (const auto& one : into.counts)
+    all += std::string(one.group) + "." + std::string(one.name) + "=" + std::to_string(one.value) +
+           " ";
+  CHECK(all ==
+        "transport.accepted=1 transport.connected=2 transport.bytes_received=4 "
+        "transport.bytes_sent=5 transport.accept_exhausted=3 ");
 }
 
 TEST_CASE("an_address_that_is_not_ours_is_named") {

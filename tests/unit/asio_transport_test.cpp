@@ -198,6 +198,11 @@ TEST_CASE("ten_mebibytes_pass_both_ways_at_once_byte_for_byte") {
     CHECK(got_at_client == total);
   });
   CHECK(w.transport().lending().lent() == 0);
+  const auto& counted = w.transport().counters();
+  CHECK(counted.connected == 1);
+  CHECK(counted.accepted == 1);
+  CHECK(counted.bytes_sent == 20 << 20);
+  CHECK(counted.bytes_received == 20 << 20);
 }
 
 TEST_CASE("gathered_write_of_many_parts_is_one_write") {

@@ -438,6 +438,16 @@ TEST_CASE("a_file_that_cannot_be_read_or_is_too_long_is_an_error") {
   CHECK(error_of({"--config", "/dev/zero"}) == "/dev/zero: longer than 1048576 bytes");
 }
 
+TEST_CASE("a_file_of_the_greatest_length_is_read_and_one_byte_more_is_not") {
+  const std::string setting = "shards = 3\n#";
+  const auto file_of = [&](std::size_t size) {
+    return setting + std::string(size - setting.size(), 'x');
+  };
+  temporary_file longest(file_of(1048576));
+  CHECK(parse({"--config", longest.path}).shards == 3);
+  CHECK(error_of_file(file_of(1048577)) == "FILE: longer than 1048576 bytes");
+}
+
 TEST_CASE("an_option_without_its_value_is_an_error") {
   CHECK(error_of({"--shards"}) == "command line: --shards needs a value");
   CHECK(error_of({"--observe.pcap="}) == "command line: --observe.pcap needs a value");

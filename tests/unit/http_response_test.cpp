@@ -83,6 +83,28 @@ TEST_CASE("a_batch_is_few_parts_and_a_large_body_is_not_copied") {
   CHECK(writer.empty());
 }
 
+TEST_CASE("answers_of_a_batch_leave_in_order_whole_and_once") {
+  date_cache date;
+  response_writer writer(date), alone(date);
+  const std::string large(5000, 'x'), larger(7000, 'y');
+  std::string one_by_one;
+  const auto add = [&](std::string_view body) {
+    response what;
+    what.body = body;
+    writer.add(what, some_time);
+    alone.clear();
+    alone.add(what, some_time);
+    one_by_one += joined(alone);
+  };
+  for (const std::string_view body : {"first", "second"}) add(body);
+  for (const std::string_view body :
+       {std::string_view(large), std::string_view("between"), std::string_view("large ones"),
+        std::string_view(larger), std::string_view(large), std::string_view("last")})
+    add(body);
+  CHECK(writer.parts().size() == 7);  // text and large bodies by turns
+  CHECK((joined(writer) == one_by_one));
+}
+
 TEST_CASE("a_batch_is_full_at_a_bound") {
   date_cache date;
   response_writer writer(date);

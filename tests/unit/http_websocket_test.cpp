@@ -724,6 +724,25 @@ TEST_CASE("codes_that_stand_in_no_frame_are_refused_where_they_are_given") {
   }
 }
 
+// covers: 6455-54
+TEST_CASE("who_has_sent_its_closing_ends_its_direction_and_waits_for_the_peer_s") {
+  world w;
+  weir::duration held{};
+  w.run([&](tcp_stream& peer) -> task<> {
+    const auto all = handshake + "\r\n" + frame(0x88, "");
+    co_await peer.write_all(all);
+    co_await receive_head(peer);
+    const auto begun = w.net.now();
+    auto said = co_await receive(peer, 3);  // to the end, while ours is still open
+    CHECK(said == std::string("\x88\0", 2));
+    CHECK(w.net.now() - begun < w.settings.close_timeout / 2);
+    co_await weir::sleep_for(1s);
+    peer.shutdown_send();
+    held = w.net.now() - begun;
+  });
+  CHECK(held >= 1s);
+}
+
 TEST_CASE("what_comes_behind_a_breach_is_dropped_until_the_end_on_both_sides") {
   const std::string block(100'000, 'x');
   const auto flood = [&block](tcp_stream& peer, heap_peak& heap) -> task<> {

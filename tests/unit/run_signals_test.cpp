@@ -8,13 +8,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <latch>
 #include <string>
+#include <string_view>
 #include <thread>
 
+#include "weir/descriptor.hpp"
+#include "weir/reader.hpp"
 #include "weir/weir.hpp"
 
 using namespace weir;
@@ -181,6 +185,32 @@ TEST_CASE("signals_that_every_thread_blocks_still_reach_run") {
           co_await until_stop(s);
         }) == 0);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+TEST_CASE("the_dump_is_shown_though_every_thread_blocks_its_signal") {
+  const int status = status_of([] {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0 || ::dup2(ends[1], STDERR_FILENO) < 0) ::_exit(2);
+    sigset_t quit;
+    sigemptyset(&quit);
+    sigaddset(&quit, SIGQUIT);
+    pthread_sigmask(SIG_BLOCK, &quit, nullptr);
+    bool shown = false;
+    run(settings_with(), [&](shard& s) -> task<> {
+      auto said = adopt_pipe(s, unique_fd(ends[0]));
+      std::array<std::byte, 4096> storage;
+      buffered_reader lines(said, storage);
+      ::kill(::getpid(), SIGQUIT);
+      while (!shown) {
+        const auto line = co_await lines.read_until("\n").timeout(20s).nothrow();
+        if (!line) break;
+        const std::string_view text(reinterpret_cast<const char*>(line->data()), line->size());
+        shown = text.find("SIGQUIT: what the coroutines wait for:") != text.npos;
+      }
+    });
+    ::_exit(shown ? 0 : 1);
+  });
+  CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
 }
 
 TEST_CASE("a_program_that_a_shard_starts_gets_the_signals_as_they_were") {

@@ -98,6 +98,12 @@ TEST_CASE("descriptors_without_names_are_unknown_and_those_of_others_are_left") 
           auto manager = service_manager::of_environment();
           return manager.descriptors().empty() && ::fcntl(3, F_GETFD) >= 0 ? 0 : 1;
         }) == 0);
+  CHECK(in_a_process([] {  // who it is for is not said: not for whoever asks
+          give(1, "web", ::getpid());
+          ::unsetenv("LISTEN_PID");
+          auto manager = service_manager::of_environment();
+          return manager.descriptors().empty() && ::fcntl(3, F_GETFD) >= 0 ? 0 : 1;
+        }) == 0);
   for (const char* count : {"", "-1", "x", "1025", "99999999999999999999"}) {
     CAPTURE(count);
     CHECK(in_a_process([&] {
@@ -123,6 +129,24 @@ TEST_CASE("the_manager_is_told_in_one_datagram") {
           const auto error = service_manager::of_environment().notify("READY=1");
           return error == std::errc::no_such_file_or_directory ? 0 : 1;
         }) == 0);
+}
+
+TEST_CASE("a_watchdog_is_the_process_s_that_it_names_or_whose_ever_it_is") {
+  const auto with = [](const std::string& pid) {
+    return in_a_process([&] {
+      ::setenv("WATCHDOG_USEC", "1000", 1);
+      if (pid.empty())
+        ::unsetenv("WATCHDOG_PID");
+      else
+        ::setenv("WATCHDOG_PID", pid == "ours" ? std::to_string(::getpid()).c_str() : pid.c_str(),
+                 1);
+      return service_manager::of_environment().watchdog() == 1ms ? 1 : 0;
+    });
+  };
+  CHECK(with("") == 1);
+  CHECK(with("ours") == 1);
+  CHECK(with(std::to_string(::getpid())) == 0);
+  CHECK(with("x") == 0);
 }
 
 #if WEIR_WITH_SIM

@@ -50,6 +50,30 @@ std::vector<block> blocks_of(std::span<const std::byte> file) {
   return out;
 }
 
+struct option {
+  unsigned code;
+  std::string value;
+  bool operator==(const option&) const = default;
+};
+
+// Walks the options at the end of a block's body, which has to end with the one that says so.
+std::vector<option> options_of(std::span<const std::byte> at) {
+  std::vector<option> out;
+  for (;;) {
+    REQUIRE(at.size() >= 4);
+    const auto head = word(at, 0);
+    const unsigned code = head & 0xffff, length = head >> 16, padded = (length + 3) & ~3u;
+    REQUIRE(at.size() >= 4 + padded);
+    if (code == 0) {
+      CHECK(length == 0);
+      CHECK(at.size() == 4);
+      return out;
+    }
+    out.push_back({code, std::string(reinterpret_cast<const char*>(at.data()) + 4, length)});
+    at = at.subspan(4 + padded);
+  }
+}
+
 std::string temporary_path() {
   char name[] = "/tmp/weir-pcapng-XXXXXX";
   int fd = ::mkstemp(name);
@@ -80,8 +104,15 @@ TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
   REQUIRE(blocks.size() == 3);
   CHECK(blocks[0].type == 0x0a0d0d0a);
   CHECK(word(blocks[0].body, 0) == 0x1a2b3c4d);
+  CHECK(word(blocks[0].body, 4) == 1);  // version 1.0
+  CHECK(word(blocks[0].body, 8) == 0xffffffff);
+  CHECK(word(blocks[0].body, 12) == 0xffffffff);
+  CHECK((options_of(blocks[0].body.subspan(16)) == std::vector<option>{{4, "weir"}}));
   CHECK(blocks[1].type == 1);
   CHECK((word(blocks[1].body, 0) & 0xffff) == 0);  // LINKTYPE_NULL
+  CHECK(word(blocks[1].body, 4) == 0);             // packets are not cut
+  CHECK((options_of(blocks[1].body.subspan(8)) ==
+         std::vector<option>{{2, "10.0.0.1"}, {9, "\x09"}}));  // nanoseconds
   CHECK(blocks[2].type == 6);
   CHECK(word(blocks[2].body, 0) == 0);
   CHECK(word(blocks[2].body, 4) == 0x11223344);
@@ -93,6 +124,7 @@ TEST_CASE("the_blocks_of_a_capture_are_as_the_format_says") {
   CHECK(std::to_integer<int>(blocks[2].body[29]) == 0);  // padding
   CHECK(word(blocks[2].body, 32) == (4u << 16 | 2u));    // epb_flags, 4 bytes
   CHECK(word(blocks[2].body, 36) == 2);                  // outbound
+  CHECK(options_of(blocks[2].body.subspan(32)).size() == 1);
 }
 
 TEST_CASE("a_capture_is_for_its_owner_only") {

@@ -1,5 +1,6 @@
 // The watch over shards that do not turn: it says so while it lasts, and sleeps when they sleep.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -7,6 +8,7 @@
 #include <thread>
 
 #include "runtime/tasks/stall_watch.hpp"
+#include "runtime/tasks/thread_stack.hpp"
 #include "weir/weir.hpp"
 
 using namespace std::chrono_literals;
@@ -27,7 +29,52 @@ bool reached(Reached r) {
   return r();
 }
 
+struct released {};
+
+[[noreturn, gnu::noinline]] void waits_to_be_released(std::atomic<bool>& go) {
+  go.wait(false);
+  throw released();
+}
+
+/// Its last instruction is the call: what it would return to lies behind it.
+[[gnu::noinline]] void ends_with_a_call(std::atomic<bool>& go) { waits_to_be_released(go); }
+
+[[gnu::noinline]] int calls_in_its_middle(std::atomic<bool>& go) {
+  try {
+    ends_with_a_call(go);
+  } catch (const released&) {
+    return 1;
+  }
+  return 0;
+}
+
 }  // namespace
+
+TEST_CASE("stack_of_a_thread_names_functions_even_where_they_end_with_the_call") {
+  std::atomic<int> id = 0, ended = 0;
+  std::atomic<bool> go = false;
+  std::thread waiting([&] {
+    id = ::gettid();
+    ended = calls_in_its_middle(go);
+  });
+  weir::detail::stack_taker taker;
+  std::string names;
+  const auto shown = [&](const char* function) {
+    return names.find(std::string(function) + '(') != std::string::npos;
+  };
+  CHECK(reached([&] {
+    names.clear();
+    for (void* at : taker.take(id)) names += taker.name(at) + '\n';
+    return shown("waits_to_be_released");
+  }));
+  INFO(names);
+  CHECK(shown("ends_with_a_call"));
+  CHECK(shown("calls_in_its_middle"));
+  go = true;
+  go.notify_all();
+  waiting.join();
+  CHECK(ended == 1);
+}
 
 TEST_CASE("shard_that_does_not_turn_is_reported_while_it_does_not_and_counted") {
   weir::shard_thread thread(settings());

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <string>
+#include <vector>
 
 #include "core_world.hpp"
 #include "weir/reader.hpp"
@@ -212,6 +213,33 @@ TEST_CASE("a_lent_buffer_outlives_the_layer_that_lent_it") {
     co_await weir::sleep_for(1ms);
     CHECK(peer.closed());
     CHECK(text_of(lent.bytes()) == "ke");
+  });
+}
+
+TEST_CASE("a_layer_lends_a_long_piece_bit_by_bit_in_its_order") {
+  world w;
+  w.run([](shard& s) -> task<> {
+    std::string all;
+    while (all.size() < 50'000) all += std::to_string(all.size()) + ' ';
+    script peer(s, {gives(all), ends()});
+    weir::testing::cut at{1'000'000};  // nowhere: all in one piece
+    auto stream = weir::testing::cutting(peer.stream(), at);
+    std::array<std::byte, 100> buffer;
+    auto n = co_await stream.read_some(buffer);
+    auto seen = text_of(std::span(buffer).first(n));
+    std::vector<weir::lent_buffer> kept;
+    for (;;) {
+      auto lent = co_await stream.receive();
+      if (!lent) break;
+      CHECK(lent.size() <= 16 * 1024);
+      seen += text_of(lent.bytes());
+      kept.push_back(std::move(lent));
+    }
+    CHECK(kept.size() == 4);
+    CHECK((seen == all));
+    seen.resize(100);
+    for (const auto& lent : kept) seen += text_of(lent.bytes());  // still as they were
+    CHECK((seen == all));
   });
 }
 

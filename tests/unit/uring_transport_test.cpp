@@ -156,6 +156,11 @@ TEST_CASE("megabytes_pass_both_ways_byte_for_byte_in_every_shape") {
     CHECK(w.transport().open_sockets() == 0);
     CHECK(w.transport().buffers().spares() + w.transport().buffers().offered() ==
           w.transport().buffers().count());
+    const auto& counted = w.transport().counters();
+    CHECK(counted.connected == 2);
+    CHECK(counted.accepted == 2);
+    CHECK(counted.bytes_sent == 3 * (4 << 20));
+    CHECK(counted.bytes_received == 3 * (4 << 20));
   }
 }
 
