@@ -221,6 +221,12 @@ TEST_CASE("many_tasks_are_counted_in_pieces_and_listed_up_to_a_bound") {
   CHECK(tasks["tasks_left_out"] == 99'992);
   CHECK(tasks["groups"][0]["count"] == 100'000);
   CHECK(tasks["groups"][0]["belongs"]["name"] == "crowd");
+  const auto few = run({WEIR_PS, "--most", "10", server.address});
+  CHECK(few.code == 0);
+  CHECK(few.err == "weir-ps: 99992 more are not shown; --group counts them all\n");
+  const auto counted = run({WEIR_PS, "--most", "10", "--group", server.address});
+  CHECK(counted.code == 0);
+  CHECK(counted.err == "");
 }
 
 TEST_CASE("bad_questions_are_refused_and_a_server_without_tasks_is_no_error") {
@@ -228,6 +234,7 @@ TEST_CASE("bad_questions_are_refused_and_a_server_without_tasks_is_no_error") {
   CHECK(server.get("/tasks?listed=100001").status == 400);
   CHECK(server.get("/tasks?stuck_ms=x").status == 400);
   CHECK(server.get("/tasks?listed=1&stuck_ms=5").status == 200);
+  CHECK(run({WEIR_PS, server.address}).err == "");  // all are shown
   const auto wrong = run({WEIR_PS, "--stuck", "5 days", server.address});
   CHECK(wrong.code == 2);
   says(wrong.err, "must be a time: 10s, 200ms, 5m");

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <string>
+#include <utility>
 
 #include "runtime/core/sockets/arguments.hpp"
 #include "runtime/transport/kernel/kernel_info.hpp"
@@ -259,15 +260,18 @@ TEST_CASE("accepted_sockets_inherit_what_the_configuration_says") {
 }
 
 TEST_CASE("the_accept_queue_holds_as_many_as_the_backlog_says") {
-  listen_options options;
-  options.backlog = 3;
-  auto listener = open_listener(any_port, options, {}, mode::non_blocking);
-  REQUIRE(listener.has_value());
-  tcp_info info{};
-  socklen_t size = sizeof info;
-  REQUIRE(::getsockopt(listener->get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
-  CHECK(info.tcpi_sacked ==
-        2);  // of a listener: the limit, which the kernel lets its queue exceed by one
+  for (const auto& [backlog, limit] : {std::pair(0u, 0u), {1u, 0u}, {2u, 1u}, {3u, 2u}}) {
+    CAPTURE(backlog);
+    listen_options options;
+    options.backlog = backlog;
+    auto listener = open_listener(any_port, options, {}, mode::non_blocking);
+    REQUIRE(listener.has_value());
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    REQUIRE(::getsockopt(listener->get(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
+    // Of a listener: the limit, which the kernel lets its queue exceed by one.
+    CHECK(info.tcpi_sacked == limit);
+  }
 }
 
 TEST_CASE("errors_equal_their_std_errc") {

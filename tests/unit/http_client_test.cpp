@@ -662,6 +662,38 @@ TEST_CASE("a_program_s_keys_set_its_client") {
   }
 }
 
+TEST_CASE("a_client_s_keys_take_what_lies_within_their_bounds_and_nothing_else") {
+  struct bounds {
+    std::string key;
+    std::uint64_t least, most;
+    std::uint64_t (*of)(const client_settings&);
+  };
+  const bounds all[] = {
+      {"max_redirects", 0, 100, [](auto& s) -> std::uint64_t { return s.max_redirects; }},
+      {"max_head", 256, 1 << 20, [](auto& s) -> std::uint64_t { return s.max_head; }},
+      {"max_connections_per_origin", 1, 100'000,
+       [](auto& s) -> std::uint64_t { return s.max_connections_per_origin; }},
+      {"max_idle_connections", 0, 100'000,
+       [](auto& s) -> std::uint64_t { return s.max_idle_connections; }},
+      {"most_expansion", 1, 1'000'000, [](auto& s) -> std::uint64_t { return s.most_expansion; }},
+  };
+  for (const auto& [key, least, most, of] : all) {
+    CAPTURE(key);
+    client_settings made;
+    weir::config_parser parser("test", "A test.");
+    add_client_keys(parser, made);
+    const auto given = [&](std::uint64_t value) {
+      return "--client." + key + "=" + std::to_string(value);
+    };
+    for (const auto value : {least, most}) {
+      (void)parser.parse({given(value)}, {});
+      CHECK(of(made) == value);
+    }
+    CHECK_THROWS_AS((void)parser.parse({given(most + 1)}, {}), weir::config_error);
+    if (least != 0) CHECK_THROWS_AS((void)parser.parse({given(least - 1)}, {}), weir::config_error);
+  }
+}
+
 TEST_CASE("a_client_that_keeps_no_connection_opens_one_for_each_request") {
   world w;
   w.settings.max_idle_connections = 0;

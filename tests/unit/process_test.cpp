@@ -168,6 +168,8 @@ TEST_CASE("environment_and_directory_are_the_childs") {
 TEST_CASE("a_child_has_the_signals_as_they_were_before_run") {
   const auto interrupts = ::signal(SIGINT, SIG_IGN), hangups = ::signal(SIGHUP, SIG_IGN);
   const auto own = ::signal(SIGUSR1, [](int) {});
+  // A job that a script put into the background has it ignored.
+  const auto quits = ::signal(SIGQUIT, SIG_DFL);
   sigset_t blocked, before;
   sigemptyset(&blocked);
   sigaddset(&blocked, SIGUSR2);
@@ -184,6 +186,7 @@ TEST_CASE("a_child_has_the_signals_as_they_were_before_run") {
   ::signal(SIGINT, interrupts);
   ::signal(SIGHUP, hangups);
   ::signal(SIGUSR1, own);
+  ::signal(SIGQUIT, quits);
   REQUIRE(code == 0);
   const auto ignored = signals_in(status, "SigIgn");
   CHECK((ignored & bit(SIGINT)) != 0);
