@@ -32,11 +32,13 @@ dedicated_thread::dedicated_thread(const config& settings, driver_factory make_d
       make_driver_(make_driver),
       core_(core),
       index_(settings.shard_count()) {
-  std::promise<void> made;
+  std::promise<parts> made;
   auto ready = made.get_future();
   thread_ = std::thread([this, p = std::move(made)]() mutable { main(std::move(p)); });
   try {
-    ready.get();
+    const auto got = ready.get();
+    shard_ = got.shard;
+    service_ = got.service;
   } catch (...) {
     thread_.join();
     throw;
@@ -48,7 +50,7 @@ dedicated_thread::~dedicated_thread() {
   thread_.join();
 }
 
-void dedicated_thread::main(std::promise<void> made) {
+void dedicated_thread::main(std::promise<parts> made) {
   pthread_setname_np(pthread_self(), "weir-stack");
   broken_pipes_are_errors tolerated;
   std::unique_ptr<stack_service> side;
@@ -65,9 +67,7 @@ void dedicated_thread::main(std::promise<void> made) {
     made.set_exception(std::current_exception());
     return;
   }
-  shard_ = mine.get();
-  service_ = side.get();
-  made.set_value();
+  made.set_value({mine.get(), side.get()});
   ending end(*mine);
   mine->run_until([&] { return asked_to_end_ && end.reached(); });
 }

@@ -27,7 +27,11 @@ class dedicated_thread final : public dedicated_stack {
   dedicated_thread& operator=(const dedicated_thread&) = delete;
 
  private:
-  void main(std::promise<void> made);
+  struct parts {
+    weir::shard* shard;
+    stack_service* service;
+  };
+  void main(std::promise<parts> made);
 
   config settings_;
   driver_factory make_driver_;
