@@ -724,7 +724,7 @@ TEST_CASE("codes_that_stand_in_no_frame_are_refused_where_they_are_given") {
   }
 }
 
-// covers: 6455-54
+// covers: 6455-53
 TEST_CASE("who_has_sent_its_closing_ends_its_direction_and_waits_for_the_peer_s") {
   world w;
   weir::duration held{};
