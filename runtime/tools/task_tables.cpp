@@ -120,7 +120,7 @@ std::string as_groups(const json& all, bool header) {
                     words(group, "function")];
     to.count += group.at("count").get<std::uint64_t>();
     const auto waited = group.at("waited_us").get<std::int64_t>();
-    if (to.sample == nullptr || waited > to.longest) to.sample = &group;
+    to.sample = &group;  // what is shown is the same in all, or there is one task only
     to.longest = std::max(to.longest, waited);
   }
   std::vector<sum> sorted;

@@ -114,6 +114,38 @@ struct accept_timeout_is_timed_out {
 };
 CONFORMANCE(accept_timeout_is_timed_out);
 
+struct accept_that_times_out_or_is_cancelled_at_once_ends {
+  static task<bool> accepts(tcp_listener& listener) {
+    auto stream = co_await listener.accept();
+    co_return stream.has_value();
+  }
+  static task<> subject(side& s) {
+    auto listener = s.listen();
+    // Before whoever accepts elsewhere (a kernel, another thread) was asked.
+    for (int i = 0; i < 3; ++i) {
+      auto none = co_await listener.accept().timeout(0ms).nothrow();
+      REQUIRE_FALSE(none.has_value());
+      CHECK(none.error() == std::errc::timed_out);
+      auto raced = co_await weir::when_any(accepts(listener), []() -> task<> { co_return; }());
+      CHECK(raced.index() == 1);
+      raced =
+          co_await weir::when_any(accepts(listener), []() -> task<> { co_await weir::yield(); }());
+      CHECK(raced.index() == 1);
+    }
+    s.signal(1);
+    auto stream = co_await listener.accept();  // nobody before it is waiting still
+    REQUIRE(stream.has_value());
+    CHECK(co_await read_text(*stream) == "late");
+  }
+  static task<> peer(side& s) {
+    auto to = co_await s.target();
+    co_await s.wait(1);
+    auto stream = co_await weir::connect(to);
+    co_await stream.write_all("late");
+  }
+};
+CONFORMANCE(accept_that_times_out_or_is_cancelled_at_once_ends);
+
 struct accept_that_timed_out_loses_no_connection {
   static task<> subject(side& s) {
     auto listener = s.listen();

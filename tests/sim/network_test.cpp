@@ -347,6 +347,29 @@ TEST_CASE("run_until_idle_ends_when_nothing_is_left_to_happen") {
   world.net.run();
 }
 
+TEST_CASE("a_network_in_which_nothing_is_to_be_done_is_run_and_run_again") {
+  weir::sim::network empty;
+  for (int i = 0; i < 2; ++i) {
+    empty.run();
+    CHECK(empty.run_until_idle());
+    empty.run_for(1s);
+  }
+  CHECK(empty.now() == weir::instant() + 2s);
+  echo_world world({.delay = 1ms});
+  world.net.start(world.client,
+                  [&](shard& s) -> task<> { co_await exchange(s, world.where(), 1, 1000); });
+  CHECK(world.net.run_until_idle());
+  const auto idle_since = world.net.now();
+  CHECK(world.net.run_until_idle());
+  CHECK_FALSE(world.net.run_until([] { return false; }));
+  CHECK(world.net.now() == idle_since);
+  world.net.run_for(1s);
+  CHECK(world.net.now() == idle_since + 1s);
+  world.stop();
+  world.net.run();
+  world.net.run();
+}
+
 TEST_CASE("hosts_without_a_link_do_not_reach_each_other") {
   weir::sim::network net;
   auto& a = net.add_host("10.0.0.1/24");

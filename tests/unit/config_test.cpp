@@ -384,6 +384,20 @@ TEST_CASE("every_number_is_bounded_and_the_error_names_the_bounds") {
   CHECK(seen >= 9);
 }
 
+TEST_CASE("numbers_that_may_be_0_are_these") {
+  // 0 has a meaning of its own in each: none, no limit, all, as many as there are cores.
+  const std::set<std::string> expected = {
+      "busy_poll_us",  "http.body_timeout_ms",  "http.compress_least",
+      "http.drain_ms", "http.head_timeout_ms",  "http.idle_timeout_ms",
+      "http.max_body", "http.write_timeout_ms", "resolve.cache",
+      "shards",        "stop.linger_ms"};
+  std::set<std::string> seen;
+  for (auto& k : detail::keys())
+    if (k.kind == detail::key_kind::number && error_of({k.option() + "=0"}) == "no error")
+      seen.insert(k.name);
+  CHECK(seen == expected);
+}
+
 TEST_CASE("a_bad_value_is_told_its_place_and_what_is_allowed") {
   CHECK(error_of({"--listen.backlog", "0"}) ==
         "command line: listen.backlog = '0': must be a number from 1 to 65535");
@@ -496,6 +510,20 @@ TEST_CASE("what_is_printed_reads_back_as_the_same") {
   CHECK(parse({"--config", file.path}).to_toml() == c.to_toml());
   temporary_file defaults(config{}.to_toml());
   CHECK(parse({"--config", defaults.path}).to_toml() == config{}.to_toml());
+}
+
+TEST_CASE("what_is_printed_says_which_of_a_programs_own_options_are_not_set") {
+  const auto option = [](std::string name, std::string value) {
+    detail::key out{std::move(name), detail::key_kind::plain, "X", "", "", {}, {}};
+    out.show = [value = std::move(value)](const config&) { return strings{value}; };
+    return out;
+  };
+  const std::vector<detail::key> own = {option("web.title", ""), option("root", ""),
+                                        option("size", "100"), option("drain", "0.5"),
+                                        option("web.page", "index")};
+  CHECK(detail::to_toml(own, {}) ==
+        "# root is not set\nsize = 100\ndrain = \"0.5\"\n"
+        "\n[web]\n# title is not set\npage = \"index\"\n");
 }
 
 namespace {

@@ -1,6 +1,7 @@
 // run(), the registry of back ends and shard_thread, on kernel sockets.
 #include <doctest/doctest.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <atomic>
 #include <latch>
@@ -8,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "runtime/backend/limits.hpp"
 #include "weir/weir.hpp"
 
 using namespace weir;
@@ -139,6 +141,36 @@ TEST_CASE("errors_about_back_ends_say_what_to_do") {
   auto on_lo = probe_backend("stack", settings);
   CHECK_FALSE(on_lo.usable);
   CHECK_FALSE(on_lo.reason.empty());
+}
+
+namespace {
+
+/// What `says` when the limit is this.
+std::string with_limit(__rlimit_resource_t which, rlim_t current, std::string (*says)()) {
+  rlimit before{};
+  REQUIRE(::getrlimit(which, &before) == 0);
+  const rlimit now{current, before.rlim_max};
+  REQUIRE(::setrlimit(which, &now) == 0);
+  auto said = says();
+  REQUIRE(::setrlimit(which, &before) == 0);
+  return said;
+}
+
+}  // namespace
+
+TEST_CASE("limits_that_stop_a_program_are_said_as_ulimit_shows_them") {
+  const auto files = with_limit(RLIMIT_NOFILE, 61, &detail::limit_on_open_files);
+  CHECK(files.find("(RLIMIT_NOFILE) is 61: raise it with ulimit -n") != files.npos);
+  const auto memory = with_limit(RLIMIT_MEMLOCK, 61 * 1024 + 1023, &detail::limit_on_locked_memory);
+  CHECK(memory.find(" is 61 KiB: raise it with ulimit -l") != memory.npos);
+  const auto threads = with_limit(RLIMIT_NPROC, 61, &detail::limit_on_threads);
+  CHECK(threads.find("(RLIMIT_NPROC) is 61: raise it with ulimit -u") != threads.npos);
+  rlimit most{};
+  ::getrlimit(RLIMIT_NPROC, &most);
+  if (most.rlim_max == RLIM_INFINITY) {
+    const auto none = with_limit(RLIMIT_NPROC, RLIM_INFINITY, &detail::limit_on_threads);
+    CHECK(none.find(" is not set: ") != none.npos);
+  }
 }
 
 TEST_CASE("an_admin_endpoint_that_cannot_listen_is_a_configuration_that_cannot_be_used") {

@@ -4,8 +4,10 @@
 
 #include <fcntl.h>
 #include <pty.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/fsuid.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -102,6 +104,24 @@ two terminal() {
   ::tcsetattr(slave, TCSANOW, &raw);
   return {unique_fd(master), unique_fd(slave)};
 }
+
+/// Files of this program grow to so many bytes, and the call that would go beyond fails.
+class short_files {
+ public:
+  explicit short_files(rlim_t bytes) : on_excess_(::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit now{bytes, before_.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &now) == 0);
+  }
+  ~short_files() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, on_excess_);
+  }
+
+ private:
+  sighandler_t on_excess_;
+  rlimit before_{};
+};
 
 task<> hold_a_thread(std::latch& opened) {
   co_await weir::offload([&] { opened.wait(); });
@@ -242,6 +262,53 @@ TEST_CASE("standard_streams_that_are_files_are_read_and_written_where_they_stand
     auto empty = weir::standard_input(s);
     auto rest = co_await read_all(empty);
     CHECK(rest.empty());
+  });
+}
+
+TEST_CASE("what_a_file_took_is_counted_in_however_many_parts_it_comes") {
+  on_kernel_back_ends([](shard& s) -> task<> {
+    auto out = temporary_file("");
+    standing_in errors(STDERR_FILENO, out.get());
+    auto writer = weir::standard_error(s);
+    auto one = co_await writer.write_all("one,").nothrow();
+    CHECK_FALSE(one.ec);
+    CHECK(one.n == 4);
+    auto some = co_await writer.write_some(std::as_bytes(std::span("some,", 5)));
+    CHECK(some == 5);
+    std::string text;  // in more parts than one call to the kernel takes, empty ones between them
+    for (char c = ' '; text.size() < 500; c = c == '~' ? ' ' : static_cast<char>(c + 1)) text += c;
+    std::vector<std::span<const std::byte>> parts;
+    for (std::size_t at = 0; at < text.size(); at += 2) {
+      parts.push_back(std::as_bytes(std::span(text).subspan(at, 2)));
+      parts.emplace_back();
+    }
+    auto many = co_await writer.write_all(parts).nothrow();
+    CHECK_FALSE(many.ec);
+    CHECK(many.n == text.size());
+    auto nothing = co_await writer.write_all("").nothrow();
+    CHECK_FALSE(nothing.ec);
+    CHECK(nothing.n == 0);
+    CHECK(contents_of(out.get()) == "one,some," + text);
+  });
+}
+
+TEST_CASE("a_file_that_may_not_grow_says_how_much_it_took_and_takes_no_more") {
+  on_kernel_back_ends([](shard& s) -> task<> {
+    auto out = temporary_file("");
+    standing_in errors(STDERR_FILENO, out.get());
+    auto writer = weir::standard_error(s);
+    const std::string much(8000, 'x');
+    weir::transfer cut, next;
+    {
+      short_files limited(3000);
+      cut = co_await writer.write_all(much).nothrow();
+      next = co_await writer.write_all("x").nothrow();
+    }
+    CHECK(cut.ec == std::errc::file_too_large);
+    CHECK(cut.n == 3000);
+    CHECK(next.ec == std::errc::file_too_large);
+    CHECK(next.n == 0);
+    CHECK(contents_of(out.get()) == much.substr(0, 3000));
   });
 }
 
