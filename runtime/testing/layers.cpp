@@ -58,7 +58,6 @@ class passing : public detail::layer_core {
     s.rx_size = static_cast<std::uint32_t>(n);
     taken_ += n;
     in_ += n;
-    if (taken_ < chunk_.size()) return;
   }
 
   void take_out(socket_base& s) final {

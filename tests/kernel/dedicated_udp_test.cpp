@@ -241,7 +241,8 @@ TEST_CASE("dedicated: sockets come and go under traffic") {
         auto socket = s.bind_udp({address, 7});
         auto got = co_await socket.receive_batch(room).timeout(i % 2 == 0 ? 0ms : 2ms).nothrow();
         came += got.n;
-        if (got.n != 0) (void)co_await socket.send_to("x", room[0].from).nothrow();
+        // Some in the very turn in which they received.
+        if (got.n != 0 && i % 3 == 0) (void)co_await socket.send_to("x", room[0].from).nothrow();
         // With others in its queue, shown and not.
       }
       over = true;

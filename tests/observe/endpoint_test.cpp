@@ -287,6 +287,7 @@ TEST_CASE("what_is_no_request_for_a_page_gets_its_status") {
       {get("/sockets") + "\r\n", 400},
       {get("/sockets") + host + "Host: evil.example\r\n" + close, 400},
       {"POST /metrics HTTP/1.1\r\n" + host + "Content-Length: 2\r\n" + close + "hi", 405},
+      {"POST / HTTP/1.1\r\n" + host + "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", 405},
       {"DELETE / HTTP/1.1\r\n" + host + close, 405},
       {"OPTIONS * HTTP/1.1\r\n" + host + close, 405},
       {"POST / HTTP/1.1\r\n" + host + "Content-Length: 100000\r\n\r\n", 413},

@@ -563,6 +563,45 @@ TEST_CASE("kernel_udp_sockets_and_listeners_show_what_the_kernel_tells_of_them")
   }
 }
 
+TEST_CASE("payload_that_kernel_sockets_took_and_brought_is_counted") {
+  for (const std::string backend : {"uring", "asio"}) {
+    weir::config settings;
+    settings.backend = backend;
+    if (auto probed = weir::probe_backend(backend, settings); !probed.usable) continue;
+    CAPTURE(backend);
+    weir::shard_thread other(settings, 0);
+    run_on(other.shard(), [&]() -> task<> {
+      auto& mine = other.shard();
+      const auto count = [&](std::string_view name) {
+        std::uint64_t out = 0;
+        for (const auto& one : take_snapshot(mine, {}).counts)
+          if (one.group == "transport" && one.name == name) out += one.value;
+        return out;
+      };
+      auto listener = mine.listen({"127.0.0.1", 0});
+      auto client = co_await weir::connect(listener.local_endpoint());
+      auto server = co_await listener.accept();
+      REQUIRE(server.has_value());
+      const std::vector<std::byte> small(7), large(300'000);
+      const std::span<const std::byte> parts[] = {small, large, small};
+      std::vector<std::byte> into(large.size() + 3 * small.size());
+      co_await client.write_all(small);
+      weir::scope writing(mine);
+      writing.spawn([](auto& to, auto these) -> task<> {
+        co_await to.write_all(these);
+      }(client, std::span<const std::span<const std::byte>>(parts)));
+      co_await server->read_exactly(into);
+      co_await writing.join();
+      CHECK(count("bytes_sent") == into.size());
+      CHECK(count("bytes_received") == into.size());
+      co_await server->write_all(small);
+      co_await client.read_exactly(std::span(into).first(small.size()));
+      CHECK(count("bytes_sent") == into.size() + small.size());
+      CHECK(count("bytes_received") == into.size() + small.size());
+    });
+  }
+}
+
 TEST_CASE("connections_that_the_ring_took_before_anybody_asked_for_them_are_shown") {
   weir::config settings;
   settings.backend = "uring";

@@ -450,6 +450,10 @@ TEST_CASE("a_file_that_cannot_be_read_or_is_too_long_is_an_error") {
         "/nowhere/server.toml: cannot be read: No such file or directory");
   CHECK(error_of({"--config", "/tmp"}) == "/tmp: cannot be read: Is a directory");
   CHECK(error_of({"--config", "/dev/zero"}) == "/dev/zero: longer than 1048576 bytes");
+  const std::string longest = "shards = 2\n#" + std::string((1 << 20) - 12, 'x');
+  REQUIRE(longest.size() == 1 << 20);
+  CHECK(error_of_file(longest) == "no error");
+  CHECK(error_of_file(longest + "x") == "FILE: longer than 1048576 bytes");
 }
 
 TEST_CASE("a_file_of_the_greatest_length_is_read_and_one_byte_more_is_not") {

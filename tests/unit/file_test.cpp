@@ -3,10 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -20,6 +25,29 @@ using namespace std::chrono_literals;
 using weir::file_type;
 using weir::shard;
 using weir::task;
+
+// Instead of the C library's: calls that carry out a part, and calls that a signal interrupts, as
+// on a disk of another machine.
+namespace {
+std::atomic<std::size_t> most_per_call = SIZE_MAX;
+std::atomic<unsigned> calls = 0;
+bool interrupted() {
+  if (most_per_call == SIZE_MAX || ++calls % 3 != 0) return false;
+  errno = EINTR;
+  return true;
+}
+}  // namespace
+
+extern "C" ssize_t pwrite(int fd, const void* from, std::size_t size, off_t at) {
+  if (interrupted()) return -1;
+  return ::syscall(SYS_pwrite64, fd, from, std::min(size, most_per_call.load()), at);
+}
+extern "C" ssize_t pwritev2(int fd, const iovec* from, int count, off_t at, int flags) {
+  if (interrupted()) return -1;
+  if (count != 1) return errno = EINVAL, -1;
+  const iovec some{from->iov_base, std::min(from->iov_len, most_per_call.load())};
+  return ::syscall(SYS_pwritev2, fd, &some, 1, at, 0, flags);
+}
 
 namespace {
 
@@ -133,6 +161,27 @@ TEST_CASE("files_on_a_real_disk") {
     temporary_directory here;
     co_await files_are_as_they_should(here.path);
   });
+}
+
+TEST_CASE("what_a_file_takes_in_parts_and_after_interruptions_is_all_there") {
+  back_ends::on_kernel_back_ends([](shard&) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/parts";
+    std::string text;
+    for (int i = 0; i < 100; ++i) text += std::to_string(i);
+    std::vector<std::byte> came(2 * text.size() + 10);
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    most_per_call = 7;
+    auto n = co_await file.write_at(text, 10);
+    CHECK(n == text.size());
+    n = co_await file.append(text);
+    CHECK(n == text.size());
+    most_per_call = SIZE_MAX;
+    n = co_await file.read_at(came, 0);
+    CHECK(text_of(std::span(came).first(n)) == std::string(10, '\0') + text + text);
+    co_await weir::remove_file(path);
+  });
+  most_per_call = SIZE_MAX;
 }
 
 TEST_CASE("what_is_no_file_is_not_opened_as_one") {

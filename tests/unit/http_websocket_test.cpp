@@ -331,6 +331,36 @@ TEST_CASE("the_stop_says_going_away") {
   });
 }
 
+// RFC 6455 7.1.1: a client waits for the server's end.
+TEST_CASE("a_server_that_closed_ends_its_sending_and_waits_for_the_peers_end") {
+  world w;
+  weir::duration until_its_end{}, until_closed{};
+  w.session = [&](websocket& peer) -> task<> {
+    const auto begun = w.net.now();
+    co_await peer.close(1000, "bye");
+    until_closed = w.net.now() - begun;
+  };
+  w.run([&](tcp_stream& peer) -> task<> {
+    const auto all = handshake + "\r\n";
+    co_await peer.write_all(all);
+    co_await receive_head(peer);
+    const auto begun = w.net.now();
+    auto said = co_await receive(peer, 7);
+    CHECK(said ==
+          "\x88\x05\x03\xe8"
+          "bye");
+    const auto goodbye = frame(0x88, "\x03\xe8");
+    co_await peer.write_all(goodbye);
+    auto end = co_await receive(peer, 1);
+    CHECK(end.empty());
+    until_its_end = w.net.now() - begun;
+    co_await weir::sleep_for(100ms);
+  });
+  CHECK(until_its_end < 50ms);
+  CHECK(until_closed >= 100ms);
+  CHECK(until_closed < 150ms);
+}
+
 TEST_CASE("a_reader_that_stops_does_not_hold_its_sender_for_ever") {
   world w;
   w.settings.write_timeout = 10s;

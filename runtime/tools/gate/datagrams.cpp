@@ -263,10 +263,9 @@ task<> end_idle(shard& here, inward_flows& flows, duration idle) {
         continue;
       }
       auto flow = std::move(each->second);
-      each = flows.erase(each);
+      each = flows.erase(each);  // nobody else erases, so it stays good during the wait
       flow->parts.cancel();
       co_await flow->parts.join();
-      each = flows.begin();
     }
   }
 }

@@ -77,6 +77,7 @@ void dedicated_datagrams::close(datagram_socket& of_user) noexcept {
   if (channel_ == nullptr) return remove(s);
   withdraw(*channel_, s);
   s.unread = 0;
+  assert(!s.queued && "the stack hears of nothing behind the close");
   call(channel_, [&] { channel_->service.datagrams().close(s); });
 }
 
