@@ -226,6 +226,30 @@ TEST_CASE(
   });
 }
 
+TEST_CASE("dedicated: a socket that closes gives back what its shard was shown and did not read") {
+  run_in_private_network([]() -> std::string {
+    world w(1);
+    const auto before = w.count(w.stack(), "memory");
+    constexpr unsigned some = weir::detail::dedicated_datagram_socket::window + 8;
+    for (int round = 0; round < 3; ++round) {
+      auto socket = call_on(w.shard(0), [&] { return w.shard(0).bind_udp({address, 7}); });
+      auto client = udp_to(address, 7);
+      for (unsigned i = 0; i < some; ++i)
+        if (!say(client.get(), "x")) return "not sent";
+      if (!comes([&] { return *shown(w).received == some; })) return "did not come";
+      const auto charged = w.count(w.stack(), "memory");
+      call_on(w.shard(0), [&] {
+        socket.close();
+        return 0;
+      });
+      if (charged <= before) return "nothing was charged";
+      if (const auto left = w.count(w.stack(), "memory"); left != before)
+        return std::to_string(left - before) + " bytes are charged still";
+    }
+    return "";
+  });
+}
+
 TEST_CASE("dedicated: sockets come and go under traffic") {
   run_in_private_network([]() -> std::string {
     world w(1);
