@@ -12,6 +12,18 @@
 
 namespace weir::detail {
 
+namespace {
+/// Of a call to the kernel, made again where a signal interrupted it.
+template <class Call>
+ssize_t result_of(Call&& call, int& error) {
+  ssize_t n = -1;
+  do n = call();
+  while (n < 0 && errno == EINTR);
+  error = n < 0 ? errno : 0;
+  return n;
+}
+}  // namespace
+
 any_stream file_stream::make(shard& here, unique_fd fd) {
   auto* made = new file_stream(std::move(fd));
   made->set_owner(here);
@@ -61,9 +73,7 @@ task<> file_stream::read_on() {
     ssize_t n = -1;
     int error = ECANCELED;
     auto read = [&] {
-      do n = ::read(fd_.get(), room.data(), room.size());
-      while (n < 0 && errno == EINTR);
-      error = n < 0 ? errno : 0;
+      n = result_of([&] { return ::read(fd_.get(), room.data(), room.size()); }, error);
     };
     const auto refused = co_await offload(read).nothrow();
     reading_ = false;
@@ -109,9 +119,8 @@ task<> file_stream::write_on() {
     ssize_t n = 0;
     int error = 0;
     auto write = [&] {
-      do n = ::writev(fd_.get(), vectors.data(), static_cast<int>(some.parts));
-      while (n < 0 && errno == EINTR);
-      error = n < 0 ? errno : 0;
+      const auto parts_of = static_cast<int>(some.parts);
+      n = result_of([&] { return ::writev(fd_.get(), vectors.data(), parts_of); }, error);
     };
     const auto refused = co_await offload(write).nothrow();
     writing_ = false;

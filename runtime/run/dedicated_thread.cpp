@@ -63,6 +63,8 @@ void dedicated_thread::main(std::promise<parts> made) {
     side = std::make_unique<stack_service>(stack);
     mine =
         std::make_unique<weir::shard>(index_, settings_, std::move(driver), std::move(transport));
+    service_ = side.get();
+    shard_ = mine.get();
   } catch (...) {
     made.set_exception(std::current_exception());
     return;

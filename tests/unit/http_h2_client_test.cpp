@@ -570,6 +570,28 @@ TEST_CASE("a_body_of_said_length_is_exactly_so_long_over_http_2_too") {
   }
 }
 
+TEST_CASE("of_a_piece_that_makes_a_body_longer_than_was_said_nothing_goes") {
+  own o;
+  bool refused = false;
+  std::string said;
+  o.run([&](client& web) -> task<> {
+    client_request asked(method::post, "http://10.0.0.1/echo");
+    asked.body(
+        [&](body_writer& to) -> task<> {
+          co_await to.write("xxx");
+          try {
+            co_await to.write("yyyyyy");
+          } catch (const std::logic_error&) {
+            refused = true;  // and what went is a whole body
+          }
+        },
+        3);
+    said = co_await send(web, asked);
+  });
+  CHECK(refused);
+  CHECK(said == "200 3");
+}
+
 TEST_CASE("a_server_that_takes_a_byte_now_and_then_is_given_up") {
   raw w;
   w.settings.write_timeout = 10s;

@@ -13,6 +13,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <latch>
 #include <string>
 #include <vector>
@@ -310,6 +311,24 @@ TEST_CASE("a_file_that_may_not_grow_says_how_much_it_took_and_takes_no_more") {
     CHECK(next.n == 0);
     CHECK(contents_of(out.get()) == much.substr(0, 3000));
   });
+}
+
+TEST_CASE("a_files_end_is_no_interruption") {
+  weir::config settings;
+  settings.offload.threads = 1;
+  on_kernel_back_ends(
+      [](shard& s) -> task<> {
+        auto in = temporary_file("");
+        standing_in input(STDIN_FILENO, in.get());
+        auto reader = weir::standard_input(s);
+        // Of an earlier call on the thread that reads.
+        co_await weir::offload([] { errno = EINTR; });
+        std::array<std::byte, 1> byte;
+        auto end = co_await reader.read_some(byte).timeout(30s).nothrow();
+        CHECK_FALSE(end.ec);
+        CHECK(end.n == 0);
+      },
+      settings);
 }
 
 TEST_CASE("a_file_says_its_errors_and_a_full_pool_is_no_end_of_it") {
