@@ -126,26 +126,6 @@ TEST_CASE("info_of_a_listener_says_who_shares_it_and_whether_it_has_a_key_but_no
       std::string::npos);
 }
 
-TEST_CASE("info_of_a_listener_says_all_that_is_known_in_one_order") {
-  auto all = sockets();
-  auto& l = all["listeners"][0];
-  l["accept_queue_peak"] = 4;
-  l["syn_queue_peak"] = 5;
-  l["syn_overflows"] = 6;
-  l["syn_expired"] = 7;
-  l["cookies_accepted"] = 8;
-  l["accept_wait_us"] = 9500.0;
-  l["accept_wait_longest_us"] = 11'000.0;
-  l["members"] = 2;
-  l["owner_key"] = false;
-  l["accepted_ahead"] = 3;
-  l["accepted_ahead_limit"] = 64;
-  CHECK(ss::to_tables(all, {.listening = true, .info = true})
-            .find("\t peak:4 syn_peak:5 syn_overflows:6 syn_expired:7 cookies_accepted:8 "
-                  "wait_ms:9.5 longest_wait_ms:11 members:2 key:none ahead:3/64\n") !=
-        std::string::npos);
-}
-
 TEST_CASE("nothing_there_is_a_line_of_titles") {
   auto none = sockets();
   none["connections"] = json::array();

@@ -312,16 +312,3 @@ TEST_CASE("a_shared_socket_whose_listener_does_not_come_about_listens_no_more") 
   }
   CHECK(!listen_error(where, {}));  // else: address_in_use, and clients wait in a dead queue
 }
-
-TEST_CASE("how_a_listener_is_shared_is_told_in_the_configurations_words") {
-  using weir::sharing;
-  const auto told = [](sharing how, std::size_t members) {
-    weir::detail::listener_snapshot out;
-    describe_sharing(how, members, out);
-    return std::string(out.sharing) + " " + std::string(out.policy) + " " +
-           std::to_string(*out.members);
-  };
-  CHECK(told(sharing::exclusive, 0) == "exclusive  1");
-  CHECK(told(sharing::shared, 2) == "shared  2");
-  CHECK(told(sharing::sharded, 3) == "sharded hash 3");
-}
