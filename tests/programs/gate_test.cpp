@@ -832,6 +832,162 @@ TEST_CASE("gate_is_the_network_of_an_ordinary_users_podman_container") {
         "by slirp4netns: the container's page\n");
 }
 
+namespace {
+
+/// A virtual machine's network device: a TAP device of a network namespace of the calling thread's
+/// own, whose frames go over a stream.
+constexpr const char* machine = R"(
+import ctypes, fcntl, subprocess, tempfile
+gate, path, host, port, udp_port = sys.argv[1:6]
+def attach(*options, **more):
+    net = subprocess.Popen([gate, 'attach', '--stop.linger_ms', '100', *options],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    net.stdout.readline()
+    return net
+def device(flags):
+    if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) != 0: sys.exit('no namespace')
+    tap = os.open('/dev/net/tun', os.O_RDWR)
+    fcntl.ioctl(tap, 0x400454ca, struct.pack('16sH22x', b'vm0', flags))
+    for words in ('link set lo up', 'link set vm0 up'): subprocess.check_call(['ip', *words.split()])
+    return tap
+def plug(s):
+    tap = device(0x1002)  # IFF_TAP, IFF_NO_PI
+    def out():
+        while True:
+            frame = os.read(tap, 70000)
+            s.sendall(struct.pack('!I', len(frame)) + frame)
+    def into():
+        frames = s.makefile('rb')
+        while head := frames.read(4): os.write(tap, frames.read(*struct.unpack('!I', head)))
+    for way in (out, into): threading.Thread(target=way, daemon=True).start()
+def address():
+    for words in ('address add 10.0.2.100/24 dev vm0', 'route add default via 10.0.2.2'):
+        subprocess.check_call(['ip', *words.split()])
+def talk():
+    s = tcp(host, port)
+    sent = bytes_of(300000)[:300000]
+    got = []
+    reader = threading.Thread(target=lambda: got.append(read_all(s)))
+    reader.start()
+    s.sendall(sent)
+    s.shutdown(socket.SHUT_WR)
+    reader.join()
+    u = udp(host, int(udp_port))
+    u.send(b'datagram')
+    print(got[0] == sent, u.recv(100), why(lambda: tcp(host, 9)))
+mac = bytes.fromhex('020000000001')
+def asks_who_has_the_gateway():
+    return struct.pack('!I', 42) + b'\xff' * 6 + mac + struct.pack('!HHHBBH', 0x806, 1, 0x800, 6, 4, 1) + mac + bytes(
+        [10, 0, 2, 100]) + bytes(6) + bytes([10, 0, 2, 2])
+def frame_of(frames):
+    return frames.read(*struct.unpack('!I', frames.read(4)))
+)";
+
+}  // namespace
+
+TEST_CASE("gate_is_the_network_of_virtual_machines_that_connect_to_its_socket") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto done = run(python(std::string(machine) + R"(
+net = attach('--socket', path)
+def connect():
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(60)
+    while True:
+        try: s.connect(path); return s
+        except (FileNotFoundError, ConnectionRefusedError): time.sleep(0.02)
+# What can be no frame ends its connection, and the next one is served.
+for bad in (bytes(4), struct.pack('!I', 13), struct.pack('!I', 1519), b'GET / HTTP/1.1\r\n\r\n'):
+    s = connect(); s.sendall(bad); read_all(s)
+s = connect(); s.sendall(struct.pack('!I', 60) + bytes(20)); s.shutdown(socket.SHUT_WR); read_all(s)
+# One that reads nothing: some answers are dropped, and it is served when it reads again.
+s = connect()
+asked = 60000
+for i in range(asked // 100): s.sendall(asks_who_has_the_gateway() * 100)
+s.sendall(struct.pack('!I', 1518) + bytes(1518))  # the longest, and of no protocol
+s.shutdown(socket.SHUT_WR)
+answers = read_all(s).count(b'\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02')
+print(1000 < answers < asked)
+s = connect()
+plug(s)
+script = tempfile.NamedTemporaryFile('w', delete=False)
+script.write('#!/bin/sh\n[ "$1" = bound ] && ip address add $ip/$mask dev vm0 && ip route add default via $router\n')
+script.close()
+os.chmod(script.name, 0o700)
+if subprocess.call(['which', 'busybox'], stdout=subprocess.DEVNULL) == 0:
+    subprocess.run(['busybox', 'udhcpc', '-i', 'vm0', '-n', '-q', '-f', '-s', script.name], stderr=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL)
+else:
+    address()
+os.unlink(script.name)
+talk()
+net.terminate()
+said = net.stderr.read()
+print(net.wait(), said.count('the machine is gone: a frame of'), said.count('ended within a frame'), os.path.exists(path))
+)",
+                               {WEIR_GATE, "/tmp/weir-gate-machine-" + std::to_string(::getpid()),
+                                host_v4, server.tcp_port, server.udp_port}));
+  CAPTURE(done.err);
+  CHECK(done.out == "True\nTrue b'datagram' ECONNREFUSED\n0 4 1 False\n");
+}
+
+TEST_CASE("gate_takes_a_stream_or_a_device_that_is_handed_in") {
+  if (!world()) return;
+  echo_server server(host_v4);
+  const auto done = run(python(std::string(machine) + R"(
+# Its machine's end is its own.
+ours, theirs = socket.socketpair()
+net = attach('--fd', str(theirs.fileno()), pass_fds=[theirs.fileno()])
+theirs.close()
+ours.sendall(asks_who_has_the_gateway())
+frames = ours.makefile('rb')
+while b'\x08\x06' != frame_of(frames)[12:14]: pass
+ours.close()
+frames.close()
+print(net.wait())
+# What it is not is said.
+tcp_one = socket.create_server(('127.0.0.1', 0))
+alone = socket.socket(socket.AF_UNIX)
+r, w = os.pipe()
+for fd in (r, tcp_one.fileno(), alone.fileno()):
+    refused = subprocess.run([gate, 'attach', '--fd', str(fd)], pass_fds=[fd], capture_output=True, text=True)
+    print(refused.returncode, refused.stderr.split(';')[0].removeprefix('weir-gate: '))
+def with_a_device(flags, use):
+    # A thread has its own namespace; programs that the others start stay in ours.
+    made, go, taps = threading.Event(), threading.Event(), []
+    def guest():
+        taps.append(device(flags))
+        made.set()
+        go.wait()
+        use()
+    one = threading.Thread(target=guest)
+    one.start()
+    made.wait()
+    net = attach('--fd', str(taps[0]), pass_fds=taps)
+    go.set()
+    one.join()
+    os.close(taps[0])
+    return net
+for kind in (0x1, 0x2):  # IFF_TUN, IFF_TAP, with IFF_NO_PI and IFF_VNET_HDR
+    net = with_a_device(0x5000 | kind, lambda: (address() if kind == 2 else subprocess.check_call(
+        'ip address add 10.0.2.100/24 dev vm0; ip route add default dev vm0', shell=True), talk()))
+    net.terminate()
+    print(net.wait())
+net = with_a_device(0x1002, lambda: None)
+print(net.wait(), net.stderr.read().split(';')[0].removeprefix('weir-gate: '))
+)",
+                               {WEIR_GATE, "", host_v4, server.tcp_port, server.udp_port}));
+  CAPTURE(done.err);
+  CHECK(done.out ==
+        "0\n"
+        "2 --fd: it is neither\n"
+        "2 --fd: it is a socket of another kind\n"
+        "2 --fd: the socket is not connected\n"
+        "True b'datagram' ECONNREFUSED\n0\n"
+        "True b'datagram' ECONNREFUSED\n0\n"
+        "2 --fd: the device lacks one of these flags\n");
+}
+
 TEST_CASE("gate_publishes_ports_of_its_guest") {
   if (!world()) return;
   process p(gate({"-p", "8081:80", "-p", "[::1]:8082:81", "-p", "8083:82/udp"}, python(R"(

@@ -93,6 +93,7 @@ void gateway::offer_network(guest_device device) {
     how.link = guest_link(device.mtu);
     how.link->addresses = host.addresses;
   }
+  how.open_port = std::move(device.open_port);
   how.device = device.fd.get();
   how.device_owner = std::make_shared<unique_fd>(std::move(device.fd));
   auto kept = std::make_shared<detail::stack_settings>(std::move(how));

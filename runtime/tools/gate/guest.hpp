@@ -6,11 +6,13 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "runtime/backend/driver.hpp"
 #include "stack/device/tun_device.hpp"
 #include "weir/descriptor.hpp"
 
@@ -33,9 +35,10 @@ struct guest_network {
   std::vector<ip_address> dns;
 };
 
-/// The device as the gateway gets it.
+/// The device as the gateway gets it: a descriptor, or what stands for one.
 struct guest_device {
   unique_fd fd;
+  std::function<std::unique_ptr<detail::packet_port>(detail::packet_receiver&)> open_port;
   std::uint16_t mtu = 0;
   bool checksum_offload = false, segmentation_offload = false;
 };

@@ -17,7 +17,9 @@
 #include <fmt/format.h>
 
 #include "runtime/core/log.hpp"
+#include "runtime/tools/gate/frame_stream.hpp"
 #include "runtime/tools/gate/gateway.hpp"
+#include "runtime/tools/gate/handed_in.hpp"
 #include "runtime/tools/gate/slirp_words.hpp"
 #include "weir/weir.hpp"
 
@@ -32,11 +34,12 @@ constexpr duration after_stop = 5s;  // that the command has once it was asked t
 
 constexpr const char* usage =
     "usage: weir-gate run [OPTIONS] -- COMMAND [ARGUMENTS]\n"
-    "       weir-gate attach [OPTIONS] --pid N | --netns PATH\n"
+    "       weir-gate attach [OPTIONS] --pid N | --netns PATH | --socket PATH | --fd FD\n"
     "\n"
     "run     COMMAND in a user and network namespace of its own, connected through this host's\n"
     "        sockets: TCP, UDP, DNS, IPv4 and IPv6. Ends with COMMAND's exit status.\n"
-    "attach  the same for a network namespace that exists, until a signal.\n"
+    "attach  the same for a network namespace that exists, or for a virtual machine, until a\n"
+    "        signal.\n"
     "\n"
     "examples:\n"
     "  weir-gate run -- curl https://example.org\n"
@@ -44,6 +47,8 @@ constexpr const char* usage =
     "  weir-gate run --allow 198.51.100.7:443 --deny '*' --log - -- ./update\n"
     "  weir-gate run --upstream socks5://127.0.0.1:1080 --resolve.servers 9.9.9.9 -- firefox\n"
     "  weir-gate attach --pid 4711 --observe.listen 127.0.0.1:9100\n"
+    "  weir-gate attach --socket vm.sock &\n"
+    "  qemu-system-x86_64 -nic stream,addr.type=unix,addr.path=vm.sock ...\n"
     "\n"
     "weir-gate run --help lists the options.\n";
 
@@ -54,7 +59,9 @@ struct asked {
   gateway_options gateway;
   std::string log;
   std::string pid;
-  int ready_fd = -1, exit_fd = -1;
+  std::string socket;  // where a virtual machine connects
+  handed_in handed;
+  int ready_fd = -1, exit_fd = -1, handed_fd = -1;
   bool keeps_resolv_conf = false;
 };
 
@@ -116,6 +123,18 @@ void declare(config_parser& parser, asked& into) {
   if (into.attaches) {
     parser.value("--pid", "N", "the process whose network namespace it is", into.pid);
     parser.value("--netns", "PATH", "the file of the network namespace", into.place.path);
+    const auto path = [&](const char* option, const char* help, std::string& to) {
+      parser.value(option, "PATH", help, "", [&to](std::string_view text) -> std::string {
+        if (text.empty() || text.size() > unix_endpoint::max_size || text[0] == '@')
+          return "must be a path of at most 107 bytes";
+        to = text;
+        return {};
+      });
+    };
+    path("--socket",
+         "a Unix socket, to which a virtual machine connects: Ethernet frames as QEMU's \"stream\" "
+         "and passt have them; it asks by DHCP",
+         into.socket);
     const auto descriptor = [&](const char* option, const char* help, int& number) {
       parser.value(option, "FD", help, "", [&number](std::string_view text) -> std::string {
         const std::string digits(text);
@@ -125,14 +144,12 @@ void declare(config_parser& parser, asked& into) {
         return "must be the number of a descriptor that is open";
       });
     };
-    parser.value("--api-socket", "PATH",
-                 "a Unix socket, on which ports are published as slirp4netns's API has it", "",
-                 [&into](std::string_view text) -> std::string {
-                   if (text.empty() || text.size() > unix_endpoint::max_size || text[0] == '@')
-                     return "must be a path of at most 107 bytes";
-                   into.gateway.api_socket = text;
-                   return {};
-                 });
+    path("--api-socket", "a Unix socket, on which ports are published as slirp4netns's API has it",
+         into.gateway.api_socket);
+    descriptor("--fd",
+               "a descriptor behind which the guest is: a Unix stream of such frames, or a TUN or "
+               "TAP device with IFF_NO_PI, IFF_VNET_HDR and --stack.mtu",
+               into.handed_fd);
     descriptor("--ready-fd", "\"1\" is written to it once the network is there", into.ready_fd);
     descriptor("--exit-fd", "a pipe whose other end, once closed, ends this", into.exit_fd);
   } else {
@@ -159,8 +176,11 @@ std::vector<std::string> spelled_out(int argc, char** argv, int end) {
 
 guest_network usual_network(const config& settings, const asked& what) {
   guest_network out;
-  out.ethernet = what.ethernet || what.dhcp || settings.stack.link == device_link::ethernet;
-  out.asks = what.dhcp;
+  const bool is_handed_in = what.handed_fd >= 0 || !what.socket.empty();
+  out.ethernet = is_handed_in
+                     ? what.handed.ethernet
+                     : what.ethernet || what.dhcp || settings.stack.link == device_link::ethernet;
+  out.asks = what.dhcp || (is_handed_in && out.ethernet);
   out.device = settings.stack.device;
   out.mtu = settings.stack.mtu;
   out.offload = settings.stack.offload;
@@ -244,6 +264,25 @@ task<> stop_with(shard& here, unique_fd pipe) {
   here.request_stop();
 }
 
+/// One virtual machine after the other.
+task<> serve_machines(shard& here, const asked& what, std::shared_ptr<frame_stream> frames) {
+  auto listener = here.listen(unix_endpoint(what.socket), {.mode = 0600});
+  for (;;) {
+    auto machine = co_await listener.accept();
+    if (!machine) break;
+    const auto why = co_await frames->carry(*machine);
+    if (!why.empty()) weir::detail::log_line("the machine is gone: " + why);
+  }
+}
+
+/// The machine at the other end of a descriptor: its end is ours.
+task<> serve_machine(shard& here, unique_fd fd, std::shared_ptr<frame_stream> frames) {
+  auto machine = adopt_unix(here, std::move(fd));
+  const auto why = co_await frames->carry(machine);
+  if (!why.empty()) weir::detail::log_line("the machine is gone: " + why);
+  here.request_stop();
+}
+
 /// Until a signal, or the end of who asked for it.
 task<> stay_attached(shard& here, const asked& what, scope& others) {
   std::puts("attached");
@@ -257,20 +296,38 @@ task<> stay_attached(shard& here, const asked& what, scope& others) {
   co_await stop_requested();
 }
 
-task<> serve(shard& here, const asked& what, guest& other, flow_log& log, int& status) {
-  gateway gate(here, what.gateway, other.take_device(), log);
+/// Whose frames come by a stream: a device that `frames` stands for. Else the guest's own, or the
+/// one that was handed in.
+guest_device device_of(asked& what, guest* other, const std::shared_ptr<frame_stream>& frames) {
+  if (other != nullptr) return other->take_device();
+  if (frames == nullptr) return std::move(what.handed.device);
+  guest_device out;
+  out.mtu = what.gateway.network.mtu;
+  out.open_port = [frames](auto& receiver) { return frames->open_port(receiver); };
+  return out;
+}
+
+/// `other` is null where the guest is behind a descriptor.
+task<> serve(shard& here, asked& what, guest* other, flow_log& log, int& status) {
+  std::shared_ptr<frame_stream> frames;
+  if (!what.socket.empty() || what.handed.stream)
+    frames = std::make_shared<frame_stream>(here, what.gateway.network.mtu);
+  gateway gate(here, what.gateway, device_of(what, other, frames), log);
   signal_watch children(here, {SIGCHLD});
   scope ending(here);
   std::exception_ptr failure;
   try {
     gate.open();
+    if (!what.socket.empty()) ending.spawn(serve_machines(here, what, frames));
+    if (what.handed.stream)
+      ending.spawn(serve_machine(here, std::move(what.handed.stream), frames));
     if (what.attaches) {
       co_await stay_attached(here, what, ending);
       status = 0;
     } else {
-      other.go();
-      ending.spawn(end_command_on_stop(other));
-      co_await wait_for(other, children, status);
+      other->go();
+      ending.spawn(end_command_on_stop(*other));
+      co_await wait_for(*other, children, status);
     }
   } catch (...) {
     failure = std::current_exception();
@@ -317,8 +374,9 @@ void check(asked& what) {
       throw config_error("which command? weir-gate run [OPTIONS] -- COMMAND [ARGUMENTS]");
     return;
   }
-  if (what.pid.empty() == what.place.path.empty())
-    throw config_error("give --pid N or --netns PATH");
+  const int ways = (what.pid.empty() ? 0 : 1) + (what.place.path.empty() ? 0 : 1) +
+                   (what.socket.empty() ? 0 : 1) + (what.handed_fd < 0 ? 0 : 1);
+  if (ways != 1) throw config_error("give one of --pid N, --netns PATH, --socket PATH and --fd FD");
   if (what.pid.empty()) return;
   what.place.of_process = std::atoi(what.pid.c_str());
   if (what.place.of_process <= 0) throw config_error("--pid: must be a process's number");
@@ -369,6 +427,7 @@ int gate_main(int argc, char** argv) {
   check(what);
   what.place.resolv_conf = !what.keeps_resolv_conf;
   auto& gateway = what.gateway;
+  if (what.handed_fd >= 0) what.handed = take_in(what.handed_fd, settings.stack.mtu);
   gateway.network = usual_network(settings, what);
   for (const auto& each : gateway.network.gateway) gateway.policy.gateway.push_back(each.address);
   gateway.policy.dns = gateway.network.dns;
@@ -378,14 +437,16 @@ int gate_main(int argc, char** argv) {
     weir::detail::log_line("names: none, unless --resolve.servers says whom to ask by the proxy");
   }
   flow_log log(what.log);
-  guest other(what.place, gateway.network);
+  std::optional<guest> other;
+  if (what.handed_fd < 0 && what.socket.empty()) other.emplace(what.place, gateway.network);
   rlimit before{};
   const auto most = std::min(raise_descriptors(before), 65536u);
   gateway.max_flows = gateway.max_flows == 0 ? most : std::min(gateway.max_flows, most);
   if (!what.attaches) leave_terminal_signals_to_the_command();
   int status = -1;
-  const int outcome =
-      weir::run(settings, [&](shard& here) { return serve(here, what, other, log, status); });
+  const int outcome = weir::run(settings, [&](shard& here) {
+    return serve(here, what, other ? &*other : nullptr, log, status);
+  });
   return status < 0 ? std::max(outcome, 1) : status;
 }
 

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
 #include <system_error>
 
+#include "runtime/backend/driver.hpp"
 #include "runtime/observe/packet_tap.hpp"
 #include "stack/link/ethernet_link.hpp"
 #include "weir/config.hpp"
@@ -26,8 +28,10 @@ struct stack_settings {
   stack::host_options host;
   std::optional<stack::link_options> link = {};  ///< where the device carries Ethernet frames
   config::listen_section listen;                 ///< defaults of listen options that are not set
-  int device = -1;                               ///< for driver::open_packet_port()
-  std::shared_ptr<void> device_owner;            ///< kept as long as the transport lives
+  int device = -1;                               ///< for driver::open_packet_port(), unless:
+  /// Where the packets pass through something else. The receiver outlives the port.
+  std::function<std::unique_ptr<packet_port>(packet_receiver&)> open_port = nullptr;
+  std::shared_ptr<void> device_owner;  ///< kept as long as the transport lives
   std::size_t frame_limit = max_frame;
   std::string_view name = "stack";  ///< "stack" or "sim"
   std::unique_ptr<packet_tap> tap;  ///< or none

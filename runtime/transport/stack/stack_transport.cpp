@@ -29,6 +29,10 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
     port_ = std::make_unique<write_only_port>(settings_.device);
     return;
   }
+  if (settings_.open_port) {
+    port_ = settings_.open_port(*this);
+    return;
+  }
   const auto longest = settings_.frame_limit + (link_ ? stack::wire::ethernet_header : 0);
   auto port = driver_.open_packet_port(settings_.device, longest, *this);
   if (!port) throw io_error(port.error(), "opening the packet device");
