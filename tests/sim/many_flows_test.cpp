@@ -11,6 +11,7 @@
 #include <string>
 
 #include "sim/servers.hpp"
+#include "support/networks.hpp"
 
 using namespace std::chrono_literals;
 using namespace sim_test;
@@ -37,8 +38,8 @@ task<> echo_small(weir::tcp_stream peer) {
   }
 }
 
-task<> serve_small(shard& here, std::uint16_t port) {
-  auto listener = here.listen({"10.0.0.1", port}, {.backlog = 65535});
+task<> serve_small(shard& here, endpoint where) {
+  auto listener = here.listen(where, {.backlog = 65535});
   weir::scope sessions(here);
   for (;;) {
     auto peer = co_await listener.accept();
@@ -53,9 +54,9 @@ struct flow_counts {
   unsigned open = 0, answered = 0;
 };
 
-task<> one_flow(std::uint16_t port, weir::event& all_open, weir::event& over, flow_counts& counts,
+task<> one_flow(endpoint to, weir::event& all_open, weir::event& over, flow_counts& counts,
                 unsigned wanted) {
-  auto peer = co_await weir::connect(endpoint("10.0.0.1", port));
+  auto peer = co_await weir::connect(to);
   if (++counts.open == wanted) all_open.set();
   co_await all_open.wait();
   const auto said = std::to_string(counts.answered);
@@ -66,31 +67,37 @@ task<> one_flow(std::uint16_t port, weir::event& all_open, weir::event& over, fl
   co_await over.wait();
 }
 
-}  // namespace
-
-TEST_CASE("very_many_flows_between_two_stacks_are_open_at_once") {
+unsigned how_many() {
   const auto* full = std::getenv("WEIR_FULL");
-  const unsigned flows = full != nullptr && *full == '1' ? 100'000 : 5'000;
-  weir::sim::network net({.seed = 9});
+  return full != nullptr && *full == '1' ? 100'000 : 5'000;
+}
+
+endpoint one_of(const char* address, unsigned number) {
+  return {address, static_cast<std::uint16_t>(7000 + number % ports)};
+}
+
+constexpr weir::sim::link_options roomy = {.delay = 1ms, .queue = 64u << 20};
+
+weir::sim::host_options room_for(unsigned flows) {
   weir::sim::host_options how;
   how.limits.connections = flows + 1000;
   how.limits.memory = std::size_t{1} << 30;
   how.settings.listen.syn_backlog = 65536;
-  auto& server = net.add_host("10.0.0.1/24", how);
-  auto& client = net.add_host("10.0.0.2/24", how);
-  net.link(server, client, {.delay = 1ms, .queue = 64u << 20});
+  return how;
+}
+
+/// Opens so many flows from `client` to the ports of `to`, has each answered while all are open,
+/// and gives what memory one took, everything included.
+std::size_t open_all(weir::sim::network& net, weir::sim::host& client, const char* to,
+                     unsigned flows) {
   auto& all_open = net.keep(std::make_unique<weir::event>());
   auto& over = net.keep(std::make_unique<weir::event>());
   auto& counts = net.keep(flow_counts());
-  for (unsigned p = 0; p < ports; ++p)
-    net.serve(server,
-              [p](shard& s) { return serve_small(s, static_cast<std::uint16_t>(7000 + p)); });
   const auto before = resident();
-  net.start(client, [&](shard& s) -> task<> {
+  net.start(client, [&all_open, &over, &counts, to, flows](shard& s) -> task<> {
     weir::scope all(s);
     for (unsigned i = 0; i < flows; ++i) {
-      all.spawn(
-          one_flow(static_cast<std::uint16_t>(7000 + i % ports), *all_open, *over, counts, flows));
+      all.spawn(one_flow(one_of(to, i), *all_open, *over, counts, flows));
       if (i % 256 == 255) co_await weir::sleep_for(1ms);  // backlogs are bounded
     }
     co_await all.join();
@@ -98,9 +105,46 @@ TEST_CASE("very_many_flows_between_two_stacks_are_open_at_once") {
   CHECK(net.run_until([&] { return counts.answered == flows; }, 10min));
   net.run_for(5s);
   const auto each = (resident() - before) / flows;
-  std::printf("%u flows, both ends and their coroutines: %zu bytes each\n", flows, each);
   CHECK(counts.open == flows);
   over->set();
   net.run();
   CHECK(client.stack().counters()[weir::stack::counter::active_opens] == flows);
+  return each;
+}
+
+}  // namespace
+
+TEST_CASE("very_many_flows_between_two_stacks_are_open_at_once") {
+  const auto flows = how_many();
+  weir::sim::network net({.seed = 9});
+  auto& server = net.add_host("10.0.0.1/24", room_for(flows));
+  auto& client = net.add_host("10.0.0.2/24", room_for(flows));
+  net.link(server, client, roomy);
+  for (unsigned p = 0; p < ports; ++p)
+    net.serve(server, [p](shard& s) { return serve_small(s, one_of("10.0.0.1", p)); });
+  const auto each = open_all(net, client, "10.0.0.1", flows);
+  std::printf("%u flows, both ends and their coroutines: %zu bytes each\n", flows, each);
+}
+
+TEST_CASE("very_many_relays_between_two_stacks_of_one_shard_are_open_at_once") {
+  const auto flows = how_many();
+  weir::sim::network net({.seed = 10});
+  auto& server = net.add_host("10.8.0.1/24", room_for(flows));
+  auto& client = net.add_host("10.7.0.1/24", room_for(flows));
+  auto& gate = net.add_host("10.6.0.1/24");
+  auto& lan = net.add_network(gate, "lan", "10.7.0.2/24", room_for(flows));
+  auto& wan = net.add_network(gate, "wan", "10.8.0.2/24", room_for(flows));
+  net.link(client, lan, roomy);
+  net.link(wan, server, roomy);
+  for (unsigned p = 0; p < ports; ++p) {
+    net.serve(server, [p](shard& s) { return serve_small(s, one_of("10.8.0.1", p)); });
+    net.serve(gate, [p](shard& s) {
+      return networks_test::serve_relay(
+          s.listen(one_of("10.7.0.2", p), {.backlog = 65535, .network = "lan"}),
+          one_of("10.8.0.1", p), "wan");
+    });
+  }
+  const auto each = open_all(net, client, "10.7.0.2", flows);
+  std::printf("%u relays, their four ends and all coroutines: %zu bytes each\n", flows, each);
+  CHECK(wan.stack().counters()[weir::stack::counter::active_opens] == flows);
 }
