@@ -43,9 +43,9 @@ if(WEIR_SANITIZE)
   add_compile_options(-fsanitize=${weir_sanitize_list} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${weir_sanitize_list})
-  if("undefined" IN_LIST WEIR_SANITIZE AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    # clang's check of dynamic types opens a pipe to look at memory: where a test has used up every descriptor
-    # it takes sound objects for broken ones.
+  if("undefined" IN_LIST WEIR_SANITIZE)
+    # The check of dynamic types opens a pipe to look at memory: where a test has used up every descriptor it takes sound
+    # objects for broken ones.
     add_compile_options(-fno-sanitize=vptr)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
