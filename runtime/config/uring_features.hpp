@@ -13,6 +13,7 @@ namespace weir::detail {
 constexpr unsigned linux_release(unsigned major, unsigned minor) { return major * 100 + minor; }
 
 struct uring_features {
+  bool bounded_workers = false;    ///< the kernel's own threads for files can be bounded
   bool cqe_skip = false;           ///< a request may leave no completion when all went well
   bool submit_all = false;         ///< a request that is refused does not hold up the others
   bool registered_ring = false;    ///< the ring's descriptor needs no lookup in each call
@@ -37,6 +38,8 @@ struct uring_feature {
 
 // In the order of release.
 inline constexpr auto uring_feature_table = std::to_array<uring_feature>({
+    {"bounded_workers", &uring_features::bounded_workers, linux_release(5, 15),
+     "the kernel has up to four threads for each core to wait for a ring's files"},
     {"cqe_skip", &uring_features::cqe_skip, linux_release(5, 17),
      "a completion for each cancellation and close"},
     {"submit_all", &uring_features::submit_all, linux_release(5, 18),

@@ -55,17 +55,24 @@ class functions_out : private cancel_node, private timer_node {
 
 }  // namespace
 
-void offload_operation::begin(offload_operation& op) noexcept {
+void offload_operation::begin(offload_operation& op, const file_call* call) noexcept {
   auto& owner = op.owner();
   owner.local<functions_out>().add(op);
   op.entered = true;
+  auto* const caller = owner.around().file_calls;
+  if (call != nullptr && call->fd >= 0 && caller != nullptr && caller->start(op, *call)) {
+    op.caller = caller;
+    return;
+  }
   auto& pool = owner.around().pool;
   if (pool == nullptr) return op.complete(std::make_error_code(std::errc::operation_not_supported));
   pool->start(op);
 }
 
 void offload_operation::request_cancel(operation& op) noexcept {
-  op.owner().around().pool->cancel(static_cast<offload_operation&>(op));
+  auto& of = static_cast<offload_operation&>(op);
+  if (of.caller != nullptr) return of.caller->cancel(of);
+  op.owner().around().pool->cancel(of);
 }
 
 /// The coroutine goes on.

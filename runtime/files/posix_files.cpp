@@ -39,7 +39,7 @@ file_status status_from(const struct stat& s) {
 
 class posix_file final : public file_handle {
  public:
-  explicit posix_file(unique_fd fd) : fd_(std::move(fd)) {}
+  posix_file(unique_fd fd, bool regular) : fd_(std::move(fd)), regular_(regular) {}
 
   std::error_code read_at(std::span<std::byte> into, std::uint64_t offset,
                           std::size_t& n) override {
@@ -92,9 +92,11 @@ class posix_file final : public file_handle {
     return {};
   }
   int native_handle() const noexcept override { return fd_.get(); }
+  int callable() const noexcept override { return regular_ ? fd_.get() : -1; }
 
  private:
   unique_fd fd_;
+  bool regular_;
 };
 
 class posix_files final : public file_system {
@@ -116,7 +118,10 @@ class posix_files final : public file_system {
     if (S_ISDIR(s.st_mode)) return std::make_error_code(std::errc::is_a_directory);
     if (S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode))
       return std::make_error_code(std::errc::invalid_seek);  // a stream: weir::adopt_pipe()
-    out = std::make_shared<posix_file>(std::move(fd));
+    const bool regular = S_ISREG(s.st_mode);
+    // io_uring would give up instead of waiting for a disk.
+    if (regular && ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) return last_error();
+    out = std::make_shared<posix_file>(std::move(fd), regular);
     return {};
   }
   std::error_code status(const std::string& path, file_status& out) override {

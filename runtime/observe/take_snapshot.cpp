@@ -106,6 +106,20 @@ void add_names(shard_snapshot& out, admin_pages& of) {
            std::any_of(out.udp_sockets.begin(), out.udp_sockets.end(), here);
   });
 }
+void add_file_calls(shard_snapshot& out, driver& of) {
+  const auto* files = of.file_calls();
+  if (files == nullptr) return;
+  const auto counts = files->counts();
+  auto& c = out.counts;
+  c.push_back(
+      {"driver", "file_calls", "reads, writes and syncs of files by the ring", counts.done});
+  c.push_back({"driver", "file_calls_refused",
+               "calls that found as many under way as the ring takes", counts.refused});
+  c.push_back(
+      {"driver", "file_calls_under_way", "calls that the kernel has", counts.under_way, true});
+  c.push_back({"driver", "file_calls_peak", "the most calls under way at once", counts.peak, true});
+}
+
 }  // namespace
 
 shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
@@ -138,6 +152,7 @@ shard_snapshot take_snapshot(shard& of, const snapshot_bounds& bounds) {
   c.push_back(
       {"shard", "offload_queued", "offloaded functions that wait for a thread", pool.queued, true});
   c.push_back({"shard", "offload_running", "offloaded functions that run", pool.running, true});
+  add_file_calls(out, of.driver());
   const of_network first(of.settings().default_network, out);
   if (auto* shows = dynamic_cast<observable*>(&of.transport())) shows->observe(out, bounds);
   first.mark(out);

@@ -331,6 +331,7 @@ std::unique_ptr<shard> assemble(std::string_view name, unsigned index, const con
   made->around().locals = std::move(locals);
 #endif
   made->around().files = detail::make_posix_files();
+  made->around().file_calls = made->driver().file_calls();
   made->around().pool = family->inside().part<detail::program_pool>().of(settings);
   return made;
 }

@@ -2,6 +2,8 @@
 // is slow, full or broken as the test wants it.
 #include <doctest/doctest.h>
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -16,6 +18,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/backend/driver.hpp"
+#include "runtime/observe/take_snapshot.hpp"
 #include "unit/back_ends.hpp"
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"
@@ -182,6 +186,102 @@ TEST_CASE("what_a_file_takes_in_parts_and_after_interruptions_is_all_there") {
     co_await weir::remove_file(path);
   });
   most_per_call = SIZE_MAX;
+}
+
+namespace {
+
+std::uint64_t count_of(shard& s, std::string_view name) {
+  for (const auto& one : weir::detail::take_snapshot(s, {}).counts)
+    if (one.name == name) return one.value;
+  return 0;
+}
+
+task<> write_one(weir::file& file, unsigned number) {
+  const auto text = std::to_string(number % 10);
+  auto n = co_await file.write_at(text, number);
+  CHECK(n == 1);
+}
+
+}  // namespace
+
+TEST_CASE("a_ring_writes_and_syncs_itself_and_asks_the_pool_for_what_it_has_no_room_for") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    const bool by_ring = s.driver().name() == "uring";
+    temporary_directory here;
+    const auto path = here.path + "/many";
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    const auto before = count_of(s, "offload_done");
+    constexpr unsigned most = 64, writes = 150;  // uring_file_calls::most
+    {
+      weir::scope all(s);
+      for (unsigned i = 0; i < writes; ++i) all.spawn(write_one(file, i));
+      co_await all.join();
+    }
+    auto n = co_await file.append("end");
+    CHECK(n == 3);
+    co_await file.sync();
+    CHECK(count_of(s, "offload_done") - before == (by_ring ? writes - most : writes + 2));
+    if (by_ring) {
+      CHECK(count_of(s, "file_calls") == most + 2);
+      CHECK(count_of(s, "file_calls_refused") == writes - most);
+      CHECK(count_of(s, "file_calls_under_way") == 0);
+      CHECK(count_of(s, "file_calls_peak") == most);
+    }
+    std::array<std::byte, writes + 10> bytes;
+    n = co_await file.read_at(bytes, 0);
+    std::string expected;
+    for (unsigned i = 0; i < writes; ++i) expected += std::to_string(i % 10);
+    CHECK(text_of(std::span(bytes).first(n)) == expected + "end");
+    co_await weir::remove_file(path);
+  });
+}
+
+TEST_CASE("a_write_that_is_cut_short_goes_on_and_says_what_stops_it") {
+  auto* const before = ::signal(SIGXFSZ, SIG_IGN);
+  rlimit usual{};
+  ::getrlimit(RLIMIT_FSIZE, &usual);
+  const rlimit short_one{5000, usual.rlim_max};
+  back_ends::on_kernel_back_ends([&](shard&) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/short";
+    const std::string text(8000, 'x');
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    ::setrlimit(RLIMIT_FSIZE, &short_one);
+    auto n = co_await file.write_at(text, 0).nothrow();  // 5,000, and then none
+    CHECK(n.error() == std::errc::file_too_large);
+    auto more = co_await file.append(text).nothrow();
+    CHECK(more.error() == std::errc::file_too_large);
+    ::setrlimit(RLIMIT_FSIZE, &usual);
+    auto about = co_await file.status();
+    CHECK(about.size == 5000);
+    co_await weir::remove_file(path);
+  });
+  ::setrlimit(RLIMIT_FSIZE, &usual);
+  ::signal(SIGXFSZ, before);
+}
+
+TEST_CASE("calls_that_are_given_up_end_and_leave_their_buffers_alone") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/given-up";
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    const std::string text(100'000, 'y');
+    for (int i = 0; i < 20; ++i) {
+      weir::scope all(s);
+      for (int k = 0; k < 10; ++k)
+        all.spawn([](weir::file& to, const std::string& bytes) -> task<> {
+          (void)co_await to.write_at(bytes, 0).nothrow();
+          (void)co_await to.sync().timeout(0ms).nothrow();
+        }(file, text));
+      if (i % 2 == 0) co_await weir::yield();
+      all.cancel();
+      co_await all.join();
+    }
+    CHECK(count_of(s, "file_calls_under_way") == 0);
+    auto n = co_await file.write_at("again", 0);
+    CHECK(n == 5);
+    co_await weir::remove_file(path);
+  });
 }
 
 TEST_CASE("what_is_no_file_is_not_opened_as_one") {

@@ -47,6 +47,7 @@ constexpr use registrations[] = {
     {IORING_REGISTER_PBUF_RING, linux_release(5, 19), &f::buffer_rings},
     {IORING_UNREGISTER_PBUF_RING, linux_release(5, 19), &f::buffer_rings},
     {IORING_REGISTER_SYNC_CANCEL, linux_release(6, 0)},
+    {IORING_REGISTER_IOWQ_MAX_WORKERS, linux_release(5, 15), &f::bounded_workers},
     {uring::register_send_msg_ring, linux_release(6, 13), &f::send_msg_ring},
 };
 
@@ -69,6 +70,7 @@ constexpr use operations[] = {
     {IORING_OP_SEND, always},
     {IORING_OP_RECV, always},
     {IORING_OP_SHUTDOWN, always},
+    {IORING_OP_FSYNC, always},
     {uring::op_msg_ring, linux_release(5, 18)},
     {uring::op_socket, linux_release(5, 19)},
     {uring::op_send_zc, linux_release(6, 0)},

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "runtime/backend/factories.hpp"
+#include "runtime/driver/uring/uring_file_calls.hpp"
 #include "runtime/driver/uring/uring_packet_port.hpp"
 #include "weir/error.hpp"
 
@@ -61,7 +62,10 @@ uring_driver::uring_driver(const options& wanted)
   }
   now();
   arm_event();
+  files_ = std::make_unique<uring_file_calls>(*this, wanted.file_workers);
 }
+
+file_caller* uring_driver::file_calls() noexcept { return files_.get(); }
 
 uring_driver::~uring_driver() {
   // The pending read targets this object's memory: it must be over before that goes. It may have
@@ -317,6 +321,7 @@ result<std::unique_ptr<packet_port>> uring_driver::open_packet_port(int device,
 std::unique_ptr<driver> make_uring_driver(const config& settings) {
   uring_driver::options wanted;
   wanted.busy_poll_us = settings.busy_poll_us;
+  wanted.file_workers = settings.offload.threads;
   wanted.rules = ring_rules(settings.uring);
   return std::make_unique<uring_driver>(wanted);
 }

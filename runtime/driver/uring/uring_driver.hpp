@@ -32,6 +32,8 @@ struct alignas(16) ring_client {
   handler completed;
 };
 
+class uring_file_calls;
+
 struct uring_counters {
   std::uint64_t enters = 0;     ///< io_uring_enter(2)
   std::uint64_t submitted = 0;  ///< requests
@@ -52,7 +54,8 @@ class uring_driver final : public driver {
     unsigned sq_entries = 1024;
     unsigned cq_entries = 8192;
     std::uint32_t busy_poll_us = 0;
-    ring_rules rules;  ///< what may be used of what the kernel has
+    unsigned file_workers = 4;  ///< threads of the kernel's that may wait for files
+    ring_rules rules;           ///< what may be used of what the kernel has
   };
 
   /// Throws io_error with the reason and the remedy.
@@ -77,6 +80,7 @@ class uring_driver final : public driver {
   bool descriptor_tells() override;
   void descriptor_rests() override;
   void leave_loop() override;
+  file_caller* file_calls() noexcept override;
 
   // --- For its clients.
 
@@ -149,6 +153,7 @@ class uring_driver final : public driver {
   std::uint64_t system_calls_ = 0;
   unsigned enter_flags_ = 0;
   unsigned next_group_ = 1;
+  std::unique_ptr<uring_file_calls> files_;
   spin_policy spin_;
   instant last_now_;
   std::uint64_t following_ = 0;

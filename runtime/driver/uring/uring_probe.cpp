@@ -132,6 +132,10 @@ int open_ring(io_uring& ring, unsigned sq_entries, unsigned cq_entries, const ri
         rules.allow(&f::cqe_skip) && (parameters.features & IORING_FEAT_CQE_SKIP) != 0;
     detect_operations(ring, rules, features);
     features.buffer_rings = takes_buffer_ring(ring, rules);
+    std::array<std::uint32_t, 2> as_they_are = {0, 0};
+    features.bounded_workers =
+        rules.allow(&f::bounded_workers) &&
+        rules.register_with(ring, IORING_REGISTER_IOWQ_MAX_WORKERS, as_they_are.data(), 2) == 0;
     features.multishot_receive &= features.buffer_rings;
     features.multishot_read &= features.buffer_rings;
     features.send_msg_ring = takes_message_by_call(ring, rules);

@@ -1,18 +1,20 @@
-// Files, without holding the shard up: every call runs on the pool of offload(), in a simulation on
-// a simulated disk in virtual time.
+// Files, without holding the shard up: on io_uring the ring reads, writes and syncs; every other
+// call, and on Asio each, runs on the pool of offload(); in a simulation on a simulated disk in
+// virtual time.
 //
 //   auto log = co_await weir::open_file("app.log", {.write = true, .create = true});
 //   co_await log.append("started\n");
 //   co_await log.sync();
 //
 // Every operation throws io_error, with std::errc's own words for what the system says;
-// .nothrow() gives a result<T> or an error_code; .timeout(d) bounds the wait for a thread. An
-// operation that runs is waited for, as with offload(); its buffers and paths are in use until
-// then. resource_unavailable_try_again: offload.queue is full. operation_not_supported: a shard
-// without files.
+// .nothrow() gives a result<T> or an error_code; .timeout(d) bounds the wait for a thread, or for
+// the kernel to begin. An operation that runs is waited for, as with offload(); its buffers and
+// paths are in use until then. resource_unavailable_try_again: offload.queue is full.
+// operation_not_supported: a shard without files.
 #pragma once
 
 #include <cassert>
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <span>
@@ -61,7 +63,13 @@ class [[nodiscard]] file_awaiter : public offload_operation {
         return complete(std::make_error_code(std::errc::operation_not_supported));
       if constexpr (requires { call_.at_once(owner(), value_); })
         if (call_.at_once(owner(), value_)) return complete();
-      begin(*this);
+      if constexpr (requires { call_.as_file_call(); }) {
+        auto call = call_.as_file_call();
+        call.came = &file_awaiter::came;
+        begin(*this, &call);
+      } else {
+        begin(*this);
+      }
     });
   }
   value await_resume() {
@@ -88,6 +96,13 @@ class [[nodiscard]] file_awaiter : public offload_operation {
       self.failed_ = std::make_error_code(std::errc::not_enough_memory);
     }
   }
+  static bool came(offload_operation& op, std::int32_t result, file_call& call) noexcept {
+    auto& self = static_cast<file_awaiter&>(op);
+    if (result >= 0) return self.call_.came(result, self.value_, call);
+    if (result == -EINTR) return true;
+    self.failed_ = {-result, std::generic_category()};
+    return false;
+  }
   std::error_code ended() {
     end(*this);
     const auto error = final_error();
@@ -103,6 +118,16 @@ class [[nodiscard]] file_awaiter : public offload_operation {
 /// What a call without a result gives.
 struct done {};
 
+/// Some bytes were written; true: the rest is to be.
+inline bool go_on(std::int32_t result, std::size_t& n, file_call& call) noexcept {
+  const auto put = static_cast<std::size_t>(result);
+  n += put;
+  call.bytes += put;
+  call.size -= put;
+  call.offset += put;
+  return call.size != 0 && put != 0;
+}
+
 struct read_file_call {
   using value = std::size_t;
   static constexpr const char* name = "read_at";
@@ -116,6 +141,13 @@ struct read_file_call {
     here.spend_budget_on(n);
     return true;
   }
+  file_call as_file_call() const {
+    return {file_call::kind::read, file->callable(), into.data(), into.size(), offset};
+  }
+  static bool came(std::int32_t result, value& n, file_call&) noexcept {
+    n = static_cast<std::size_t>(result);
+    return false;
+  }
 };
 struct write_file_call {
   using value = std::size_t;
@@ -124,6 +156,13 @@ struct write_file_call {
   std::span<const std::byte> bytes;
   std::uint64_t offset;
   std::error_code operator()(file_system&, value& n) { return file->write_at(bytes, offset, n); }
+  file_call as_file_call() const {
+    return {file_call::kind::write, file->callable(), const_cast<std::byte*>(bytes.data()),
+            bytes.size(), offset};
+  }
+  static bool came(std::int32_t result, value& n, file_call& call) noexcept {
+    return go_on(result, n, call);
+  }
 };
 struct append_file_call {
   using value = std::size_t;
@@ -131,12 +170,21 @@ struct append_file_call {
   file_handle* file;
   std::span<const std::byte> bytes;
   std::error_code operator()(file_system&, value& n) { return file->append(bytes, n); }
+  file_call as_file_call() const {
+    return {file_call::kind::append, file->callable(), const_cast<std::byte*>(bytes.data()),
+            bytes.size()};
+  }
+  static bool came(std::int32_t result, value& n, file_call& call) noexcept {
+    return go_on(result, n, call);
+  }
 };
 struct sync_file_call {
   using value = done;
   static constexpr const char* name = "sync";
   file_handle* file;
   std::error_code operator()(file_system&, value&) { return file->sync(); }
+  file_call as_file_call() const { return {file_call::kind::sync, file->callable()}; }
+  static bool came(std::int32_t, value&, file_call&) noexcept { return false; }
 };
 struct resize_file_call {
   using value = done;

@@ -62,6 +62,8 @@ class file_handle {
   virtual std::error_code resize(std::uint64_t size) = 0;
   /// -1 where there is none.
   virtual int native_handle() const noexcept { return -1; }
+  /// What a driver may read and write itself (file_caller): a regular file's descriptor, else -1.
+  virtual int callable() const noexcept { return -1; }
 };
 
 class file_system {

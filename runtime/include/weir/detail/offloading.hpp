@@ -1,7 +1,9 @@
 // What stands behind offload(): the operation, which lives in the awaiting coroutine's frame, and
-// the pool that carries it out (threads of run/, or the simulator's virtual ones).
+// who carries it out: the pool (threads of run/, or the simulator's virtual ones), or the shard's
+// driver, where it can read and write files itself.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "weir/detail/mailbox.hpp"
@@ -22,6 +24,22 @@ struct offload_counters {
 
 namespace detail {
 
+class file_caller;
+struct offload_operation;
+
+/// One call on an open file that a driver may make.
+struct file_call {
+  enum class kind : std::uint8_t { read, write, append, sync };
+  kind what;
+  int fd;
+  std::byte* bytes = nullptr;
+  std::size_t size = 0;
+  std::uint64_t offset = 0;
+  /// What it gave: as many bytes, or a negative errno. True: `call` has become another one, which
+  /// follows; false: the operation has its outcome.
+  bool (*came)(offload_operation& op, std::int32_t result, file_call& call) noexcept = nullptr;
+};
+
 struct offload_operation : operation, stack::queue_link<>, stack::list_link<> {
   using work = void (*)(offload_operation&) noexcept;
 
@@ -30,20 +48,42 @@ struct offload_operation : operation, stack::queue_link<>, stack::list_link<> {
 
   /// The function: on a thread of the pool. Its result, or what it threw, stays in the operation.
   const work run;
-  bool waits = false;    // for a thread; the pool's, under its lock
-  bool entered = false;  // begin() saw it
+  bool waits = false;             // for a thread; the pool's, under its lock
+  bool entered = false;           // begin() saw it
+  file_caller* caller = nullptr;  // who carries it out in the pool's place
+  std::uint32_t place = 0;        // the caller's
   struct note : message {
     note(void (*f)(message&) noexcept, offload_operation& o) : message(f), of(&o) {}
     offload_operation* of;
   } returned;  // to the shard, when the function has ended
 
-  /// Of runtime/core/offload.cpp.
-  static void begin(offload_operation& op) noexcept;
+  /// Of runtime/core/offload.cpp. By the shard's driver where it can and has room, else by the
+  /// pool.
+  static void begin(offload_operation& op, const file_call* call = nullptr) noexcept;
   static void request_cancel(operation& op) noexcept;
   static void end(offload_operation& op) noexcept;
 
  private:
   static void back(message& m) noexcept { static_cast<note&>(m).of->complete(); }
+};
+
+/// Carries out calls of one shard without a thread of the pool. Shard-local.
+class file_caller {
+ public:
+  struct counters {
+    std::uint64_t done = 0;       ///< calls
+    std::uint64_t refused = 0;    ///< found as many under way as it takes: the pool's then
+    std::uint64_t under_way = 0;  ///< now
+    std::uint64_t peak = 0;       ///< the most at once
+  };
+  /// False: as many as it takes are under way.
+  virtual bool start(offload_operation& op, const file_call& call) noexcept = 0;
+  /// It ends with operation_canceled where the system lets go of it, else as it would.
+  virtual void cancel(offload_operation& op) noexcept = 0;
+  virtual counters counts() const noexcept = 0;
+
+ protected:
+  ~file_caller() = default;
 };
 
 /// A bounded number of threads, real or virtual, and a bounded queue before them. One for all

@@ -13,12 +13,14 @@ class shard;
 
 namespace weir::detail {
 
+class file_caller;
 class file_system;
 class local_transport;
 
 struct surroundings {
   std::shared_ptr<offloader> pool;
   std::shared_ptr<file_system> files;
+  file_caller* file_calls = nullptr;        ///< the driver's
   std::shared_ptr<local_transport> locals;  ///< Unix sockets, pipes
   std::vector<shard*> siblings;             ///< of one run(), by index; alone at first
 };
