@@ -60,11 +60,16 @@ void offload_operation::begin(offload_operation& op, const file_call* call) noex
   owner.local<functions_out>().add(op);
   op.entered = true;
   auto* const caller = owner.around().file_calls;
-  if (call != nullptr && call->fd >= 0 && caller != nullptr && caller->start(op, *call)) {
+  if (call != nullptr && call->fd >= 0 && caller != nullptr) {
     op.caller = caller;
-    return;
+    if (caller->start(op, *call)) return;
   }
-  auto& pool = owner.around().pool;
+  hand_to_pool(op);
+}
+
+void offload_operation::hand_to_pool(offload_operation& op) noexcept {
+  op.caller = nullptr;
+  auto& pool = op.owner().around().pool;
   if (pool == nullptr) return op.complete(std::make_error_code(std::errc::operation_not_supported));
   pool->start(op);
 }

@@ -113,8 +113,8 @@ void add_file_calls(shard_snapshot& out, driver& of) {
   auto& c = out.counts;
   c.push_back(
       {"driver", "file_calls", "reads, writes and syncs of files by the ring", counts.done});
-  c.push_back({"driver", "file_calls_refused",
-               "calls that found as many under way as the ring takes", counts.refused});
+  c.push_back({"driver", "file_calls_refused", "calls that the ring left to the pool of offload()",
+               counts.refused});
   c.push_back(
       {"driver", "file_calls_under_way", "calls that the kernel has", counts.under_way, true});
   c.push_back({"driver", "file_calls_peak", "the most calls under way at once", counts.peak, true});

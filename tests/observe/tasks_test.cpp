@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <regex>
 #include <string>
 #include <thread>
 
@@ -203,6 +204,12 @@ TEST_CASE("readiness_ends_when_draining_begins_and_health_does_not") {
   server.place();
   CHECK(server.get("/healthz").status == 200);
   CHECK(server.get("/readyz").status == 200);
+  // Before a thread has it, the drain would take it back.
+  const auto begun = std::regex(R"(offload_running\{[^}]*\} 1\n)");
+  const auto until_begun = std::chrono::steady_clock::now() + patience;
+  while (!std::regex_search(server.get("/metrics").body, begun) &&
+         std::chrono::steady_clock::now() < until_begun) {
+  }
   server.program.signal(SIGTERM);
   server.program.wait_error_line("weir: SIGTERM: no more connections are accepted");
   const auto until = std::chrono::steady_clock::now() + patience;

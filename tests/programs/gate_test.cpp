@@ -150,7 +150,11 @@ TEST_CASE("gate_says_what_is_wrong_with_its_command_line") {
              "10.7.0.1/24", "--", "true"},
             "[network.guest]: weir-gate's own network"},
         row{{"run", "--tap", "--stack.link", "ip", "--", "true"}, "--tap and --dhcp need Ethernet"},
-        row{{"attach"}, "--pid N or --netns"}, row{{"attach", "--pid", "0"}, "process's number"},
+        row{{"attach"}, "one of --pid N, --netns"},
+        row{{"attach", "--pid", "1", "--socket", "/tmp/x"}, "one of --pid N, --netns"},
+        row{{"attach", "--socket", ""}, "path of at most 107 bytes"},
+        row{{"attach", "--fd", "99"}, "descriptor that is open"},
+        row{{"attach", "--pid", "0"}, "process's number"},
         row{{"attach", "--netns", "/no/such/file"}, "/no/such/file"}}) {
     std::vector<std::string> command = {WEIR_GATE};
     command.insert(command.end(), words.begin(), words.end());

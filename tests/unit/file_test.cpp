@@ -16,11 +16,13 @@
 #include <cstdint>
 #include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/backend/driver.hpp"
 #include "runtime/observe/take_snapshot.hpp"
 #include "unit/back_ends.hpp"
+#include "weir/detail/surroundings.hpp"
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"
 #endif
@@ -232,6 +234,41 @@ TEST_CASE("a_ring_writes_and_syncs_itself_and_asks_the_pool_for_what_it_has_no_r
     std::string expected;
     for (unsigned i = 0; i < writes; ++i) expected += std::to_string(i % 10);
     CHECK(text_of(std::span(bytes).first(n)) == expected + "end");
+    co_await weir::remove_file(path);
+  });
+}
+
+namespace {
+
+/// A driver that finds out only when it has begun that it may not wait for the file.
+struct timid_driver final : weir::detail::file_caller {
+  bool start(weir::detail::offload_operation& op,
+             const weir::detail::file_call&) noexcept override {
+    ++begun;
+    weir::detail::offload_operation::hand_to_pool(op);
+    return true;
+  }
+  void cancel(weir::detail::offload_operation&) noexcept override {}
+  counters counts() const noexcept override { return {}; }
+  int begun = 0;
+};
+
+}  // namespace
+
+TEST_CASE("what_a_driver_may_not_wait_for_is_the_pools") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/timid";
+    timid_driver driver;
+    auto* const usual = std::exchange(s.around().file_calls, &driver);
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    const auto before = count_of(s, "offload_done");
+    auto n = co_await file.write_at("by a thread", 0);
+    CHECK(n == 11);
+    co_await file.sync();
+    CHECK(driver.begun == 2);
+    CHECK(count_of(s, "offload_done") - before == 2);
+    s.around().file_calls = usual;
     co_await weir::remove_file(path);
   });
 }

@@ -30,6 +30,7 @@ bool uring_file_calls::start(offload_operation& op, const file_call& call) noexc
   free_ = s->next;
   s->op = &op;
   s->call = call;
+  s->begun = false;
   op.place = static_cast<std::uint32_t>(s - slots_.data());
   counters_.peak = std::max(counters_.peak, ++counters_.under_way);
   submit(*s);
@@ -67,11 +68,20 @@ void uring_file_calls::on_completed(ring_client& client, unsigned, std::int32_t 
 void uring_file_calls::over(slot& s, std::int32_t result) noexcept {
   auto& op = *s.op;
   const bool canceled = result == -ECANCELED;
-  if (!canceled && s.call.came(op, result, s.call)) return submit(s);
+  // A file that is open without waiting, on a file system that cannot tell when it would have to.
+  const bool refused = result == -EAGAIN && !s.begun;
+  if (!canceled && !refused && s.call.came(op, result, s.call)) {
+    s.begun = true;
+    return submit(s);
+  }
   s.op = nullptr;
   s.next = free_;
   free_ = &s;
   --counters_.under_way;
+  if (refused) {
+    ++counters_.refused;
+    return offload_operation::hand_to_pool(op);
+  }
   ++counters_.done;
   if (canceled)
     op.complete(std::make_error_code(std::errc::operation_canceled));

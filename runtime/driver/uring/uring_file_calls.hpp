@@ -29,6 +29,7 @@ class uring_file_calls final : public file_caller {
     uring_file_calls* owner = nullptr;
     offload_operation* op = nullptr;
     file_call call{};
+    bool begun = false;  // some of it was carried out
     slot* next = nullptr;
   };
 

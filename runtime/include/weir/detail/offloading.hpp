@@ -60,6 +60,8 @@ struct offload_operation : operation, stack::queue_link<>, stack::list_link<> {
   /// Of runtime/core/offload.cpp. By the shard's driver where it can and has room, else by the
   /// pool.
   static void begin(offload_operation& op, const file_call* call = nullptr) noexcept;
+  /// The pool after all: whoever began it could not.
+  static void hand_to_pool(offload_operation& op) noexcept;
   static void request_cancel(operation& op) noexcept;
   static void end(offload_operation& op) noexcept;
 
@@ -72,7 +74,7 @@ class file_caller {
  public:
   struct counters {
     std::uint64_t done = 0;       ///< calls
-    std::uint64_t refused = 0;    ///< found as many under way as it takes: the pool's then
+    std::uint64_t refused = 0;    ///< left to the pool: too many at once, or it may not wait
     std::uint64_t under_way = 0;  ///< now
     std::uint64_t peak = 0;       ///< the most at once
   };
