@@ -32,7 +32,7 @@ bool reached(Reached r) {
 struct released {};
 
 [[noreturn, gnu::noinline]] void waits_to_be_released(std::atomic<bool>& go) {
-  go.wait(false);
+  while (!go) ::usleep(1000);  // where the thread sanitizer lets a signal in
   throw released();
 }
 
@@ -71,7 +71,6 @@ TEST_CASE("stack_of_a_thread_names_functions_even_where_they_end_with_the_call")
   CHECK(shown("ends_with_a_call"));
   CHECK(shown("calls_in_its_middle"));
   go = true;
-  go.notify_all();
   waiting.join();
   CHECK(ended == 1);
 }
