@@ -893,6 +893,8 @@ TEST_CASE("gate_is_the_network_of_virtual_machines_that_connect_to_its_socket") 
   if (!world()) return;
   echo_server server(host_v4);
   const auto done = run(python(std::string(machine) + R"(
+nowhere = subprocess.run([gate, 'attach', '--socket', '/no/such/folder/x'], capture_output=True, text=True)
+print(nowhere.returncode, '/no/such/folder/x: No such file' in nowhere.stderr)
 net = attach('--socket', path)
 def connect():
     s = socket.socket(socket.AF_UNIX)
@@ -932,7 +934,7 @@ print(net.wait(), said.count('the machine is gone: a frame of'), said.count('end
                                {WEIR_GATE, "/tmp/weir-gate-machine-" + std::to_string(::getpid()),
                                 host_v4, server.tcp_port, server.udp_port}));
   CAPTURE(done.err);
-  CHECK(done.out == "True\nTrue b'datagram' ECONNREFUSED\n0 4 1 False\n");
+  CHECK(done.out == "1 True\nTrue\nTrue b'datagram' ECONNREFUSED\n0 4 1 False\n");
 }
 
 TEST_CASE("gate_takes_a_stream_or_a_device_that_is_handed_in") {

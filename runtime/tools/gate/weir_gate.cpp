@@ -265,8 +265,7 @@ task<> stop_with(shard& here, unique_fd pipe) {
 }
 
 /// One virtual machine after the other.
-task<> serve_machines(shard& here, const asked& what, std::shared_ptr<frame_stream> frames) {
-  auto listener = here.listen(unix_endpoint(what.socket), {.mode = 0600});
+task<> serve_machines(unix_listener listener, std::shared_ptr<frame_stream> frames) {
   for (;;) {
     auto machine = co_await listener.accept();
     if (!machine) break;
@@ -276,8 +275,7 @@ task<> serve_machines(shard& here, const asked& what, std::shared_ptr<frame_stre
 }
 
 /// The machine at the other end of a descriptor: its end is ours.
-task<> serve_machine(shard& here, unique_fd fd, std::shared_ptr<frame_stream> frames) {
-  auto machine = adopt_unix(here, std::move(fd));
+task<> serve_machine(shard& here, unix_stream machine, std::shared_ptr<frame_stream> frames) {
   const auto why = co_await frames->carry(machine);
   if (!why.empty()) weir::detail::log_line("the machine is gone: " + why);
   here.request_stop();
@@ -318,9 +316,10 @@ task<> serve(shard& here, asked& what, guest* other, flow_log& log, int& status)
   std::exception_ptr failure;
   try {
     gate.open();
-    if (!what.socket.empty()) ending.spawn(serve_machines(here, what, frames));
+    if (!what.socket.empty())
+      ending.spawn(serve_machines(here.listen(unix_endpoint(what.socket), {.mode = 0600}), frames));
     if (what.handed.stream)
-      ending.spawn(serve_machine(here, std::move(what.handed.stream), frames));
+      ending.spawn(serve_machine(here, adopt_unix(here, std::move(what.handed.stream)), frames));
     if (what.attaches) {
       co_await stay_attached(here, what, ending);
       status = 0;
