@@ -1,4 +1,4 @@
-// See uring_file_calls.hpp.
+// The slots of calls that are under way, their requests, and what a completion means for each.
 #include "runtime/driver/uring/uring_file_calls.hpp"
 
 #include <sys/uio.h>

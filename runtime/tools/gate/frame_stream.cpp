@@ -1,4 +1,4 @@
-// See frame_stream.hpp.
+// Cutting the stream into frames, and the queue of those that leave.
 #include "runtime/tools/gate/frame_stream.hpp"
 
 #include <algorithm>

@@ -19,8 +19,8 @@ namespace weir::gate {
 
 class frame_stream : public std::enable_shared_from_this<frame_stream> {
  public:
-  /// Bytes that wait for a machine that does not read. Frames beyond are dropped, as a device's
-  /// queue drops them; the stack sends them again.
+  /// Bytes that wait for a machine that does not read, behind a write of as many that is under way.
+  /// Frames beyond are dropped, as a device's queue drops them; the stack sends them again.
   static constexpr std::size_t most_waiting = std::size_t{1} << 20;
 
   frame_stream(shard& here, std::uint16_t mtu);

@@ -1,4 +1,4 @@
-// See handed_in.hpp. unix(7), Linux's Documentation/networking/tuntap.rst.
+// Asking a descriptor what it is: unix(7), Linux's Documentation/networking/tuntap.rst.
 #include "runtime/tools/gate/handed_in.hpp"
 
 #include <fcntl.h>
