@@ -32,13 +32,11 @@ dedicated_thread::dedicated_thread(const config& settings, driver_factory make_d
       make_driver_(make_driver),
       core_(core),
       index_(settings.shard_count()) {
-  std::promise<parts> made;
+  std::promise<void> made;
   auto ready = made.get_future();
   thread_ = std::thread([this, p = std::move(made)]() mutable { main(std::move(p)); });
   try {
-    const auto got = ready.get();
-    shard_ = got.shard;
-    service_ = got.service;
+    ready.get();
   } catch (...) {
     thread_.join();
     throw;
@@ -50,7 +48,7 @@ dedicated_thread::~dedicated_thread() {
   thread_.join();
 }
 
-void dedicated_thread::main(std::promise<parts> made) {
+void dedicated_thread::main(std::promise<void> made) {
   pthread_setname_np(pthread_self(), "weir-stack");
   broken_pipes_are_errors tolerated;
   std::unique_ptr<stack_service> side;
@@ -69,7 +67,7 @@ void dedicated_thread::main(std::promise<parts> made) {
     made.set_exception(std::current_exception());
     return;
   }
-  made.set_value({mine.get(), side.get()});
+  made.set_value();
   ending end(*mine);
   mine->run_until([&] { return asked_to_end_ && end.reached(); });
 }

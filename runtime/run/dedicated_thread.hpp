@@ -27,11 +27,7 @@ class dedicated_thread final : public dedicated_stack {
   dedicated_thread& operator=(const dedicated_thread&) = delete;
 
  private:
-  struct parts {
-    weir::shard* shard;
-    stack_service* service;
-  };
-  void main(std::promise<parts> made);
+  void main(std::promise<void> made);
 
   config settings_;
   driver_factory make_driver_;
