@@ -10,6 +10,7 @@
 
 #include "bench/private_net.hpp"
 #include "load/agent.hpp"
+#include "load/cold_files.hpp"
 #include "load/doctor.hpp"
 #include "load/machine.hpp"
 #include "load/noise.hpp"
@@ -215,6 +216,30 @@ int run(const options& o, const search_options& s) {
   return status == exit_status::stands && worse ? exit_status::worse_than_base : status;
 }
 
+void describe_files(CLI::App& app, std::function<int()>& chosen) {
+  auto f = std::make_shared<files_settings>();
+  auto* files = app.add_subcommand(
+      "files", "an echo's p99 beside a file server on its shard, from memory and from the disk");
+  files->add_option("--backend", f->backend, "uring or asio")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"uring", "asio"}));
+  files->add_option("--folder", f->folder, "of a disk: files of 64 MiB in all are made there")
+      ->capture_default_str();
+  files->add_option("--rounds", f->rounds, "rounds; the ways take turns in each")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1000));
+  files->add_option("--duration", f->seconds, "seconds of each measured window")
+      ->capture_default_str()
+      ->check(CLI::Range(0.01, 600.0));
+  files->add_option("--rate", f->rate, "echoes a second")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1e6));
+  files->add_option("--files", f->files_per_s, "files a second, of 1 MiB")
+      ->capture_default_str()
+      ->check(CLI::Range(1.0, 1e4));
+  files->callback([f, &chosen] { chosen = [f] { return run_files(*f); }; });
+}
+
 }  // namespace
 
 void describe_load(CLI::App& app, std::function<int()>& chosen) {
@@ -236,6 +261,7 @@ void describe_load(CLI::App& app, std::function<int()>& chosen) {
       "Ends with 0; 1: it was not measured; 3: the figures do not stand; 4: worse than the "
       "baseline (docs/benchmarks.md).");
   load->callback([o, s, &chosen] { chosen = [o, s] { return run(*o, *s); }; });
+  describe_files(app, chosen);
   auto n = std::make_shared<noise_settings>();
   auto* noise = app.add_subcommand("noise", "what the load itself adds to a latency");
   noise->add_option("--rate", n->rate, "requests a second")
