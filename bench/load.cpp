@@ -67,6 +67,7 @@ struct connection {
   std::uint64_t received = 0;  // stream offset of the next byte to arrive
   std::size_t partial = 0;     // bytes of the answer that is arriving
   std::size_t in_flight = 0;   // requests started and not answered; the first so many of `asked`
+  std::uint64_t served = 0;    // requests answered inside the window
   instant_queue
       asked;  // intended instants of requests in flight, then of those that wait for their turn
 };
@@ -232,7 +233,7 @@ class generator {
     c.asked.pop();
     --c.in_flight;
     --backlog_;
-    if (measuring_) ++result_.requests;
+    if (measuring_) ++result_.requests, ++c.served;
     const bool counts =
         settings_.mode == load_mode::closed ? measuring_ : intended >= begin_ && intended < end_;
     if (counts) result_.latency.record(now > intended ? now - intended : 0);
@@ -319,12 +320,22 @@ class generator {
            now >= end_ + long_window_limit_ns;
   }
 
+  double slowest_of_median() const {
+    std::vector<std::uint64_t> served;
+    served.reserve(connections_.size());
+    for (const auto& c : connections_) served.push_back(c.served);
+    std::ranges::sort(served);
+    const auto median = served[served.size() / 2];
+    return median == 0 ? 0 : static_cast<double>(served.front()) / static_cast<double>(median);
+  }
+
   void close_window() {
     hooks_.window_ends();
     const std::uint64_t now = now_ns();
     measuring_ = false;
     closed_ = true;
     result_.bytes = 2 * result_.requests * settings_.size;
+    result_.slowest = slowest_of_median();
     result_.seconds = static_cast<double>(now - opened_) / 1e9;
     result_.busy =
         static_cast<double>(thread_cpu_ns() - cpu_at_open_) / static_cast<double>(now - opened_);

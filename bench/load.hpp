@@ -40,6 +40,8 @@ struct load_result {
   latency_histogram latency;
   std::uint64_t unfinished = 0;  // open loop: meant for the window, never answered
   std::uint64_t failed_connections = 0;
+  /// Requests of the connection that had fewest, over the median connection's. Of echoes alone.
+  double slowest = 0;
   double busy = 0;    // share of the window in which the load's own thread was on a core
   std::string error;  // empty when every connection was served and every byte was right
 };

@@ -32,9 +32,10 @@ enum class metric {
   load_busy,
   megabytes_per_s,
   cpu_s_per_gigabyte,
-  workers
+  workers,
+  slowest
 };
-inline constexpr std::size_t metric_count = 16;
+inline constexpr std::size_t metric_count = 17;
 
 struct metric_description {
   std::string_view name;  // in JSON
@@ -57,6 +58,7 @@ inline constexpr std::array<metric_description, metric_count> metric_description
     {"megabytes_per_s", true},
     {"server_cpu_s_per_gigabyte", false},
     {"io_worker_threads", false},
+    {"slowest_connection_over_median", true},
 }};
 
 struct measurement {

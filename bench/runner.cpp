@@ -251,6 +251,7 @@ measurement figures_of(const load_result& result, const edge& before, const edge
   m[metric::megabytes_per_s] = bytes / 1e6 / result.seconds;
   m[metric::cpu_s_per_gigabyte] = bytes == 0 ? 0 : cpu_ns / bytes;
   m[metric::workers] = after.workers;
+  m[metric::slowest] = result.slowest;
   return m;
 }
 

@@ -17,6 +17,8 @@ namespace weir::bench {
 namespace {
 
 constexpr unsigned short_lives_at_a_time = 64;
+constexpr unsigned many_flows = 64;
+constexpr double fair = 0.8;  // of the median connection's requests, for the slowest
 constexpr const char* spinning = ":busy_poll_us=100000";
 
 using row = std::vector<std::string>;
@@ -32,6 +34,7 @@ class plan {
     run.quiet = settings.quiet;
     run.bin_dir = settings.bin_dir;
     kernel_echo();
+    many_clients();
     latency();
     stack_echo();
     bulk();
@@ -42,6 +45,11 @@ class plan {
   run_settings run;
   std::vector<target> targets;
   std::size_t steady_uring = 0, steady_stack = 0, lives = 0;
+  struct counted_row {
+    std::size_t cell;
+    std::string of;
+  };
+  std::vector<counted_row> slowest;  // whose slowest connection is shown
 
  private:
   std::size_t cell_with(const cell& what, const std::vector<std::string>& servers) {
@@ -51,9 +59,9 @@ class plan {
     return run.cells.size() - 1;
   }
   void kernel_echo() {
-    const auto c64 = cell_with({.connections = 64}, {"uring", "raw-uring", "asio-epoll"});
+    const auto c64 = cell_with({.connections = 64}, {"uring", "raw-uring", "asio", "asio-epoll"});
     const auto c512 =
-        cell_with({.connections = 512}, {"uring", "raw-uring", "asio-epoll", "libuv"});
+        cell_with({.connections = 512}, {"uring", "raw-uring", "asio", "asio-epoll", "libuv"});
     const auto large =
         cell_with({.connections = 16, .size = 16384},
                   {"uring", "raw-epoll", "raw-uring", "raw-uring:buffer_bytes=16384"});
@@ -66,9 +74,23 @@ class plan {
         metric::cpu_us, true, 0.80);
     add("uring echo 64 B, 512 connections: CPU per request", c512, "uring", {"asio-epoll", "libuv"},
         metric::cpu_us, true, 0.95);
+    add("asio echo 64 B, 64 connections: CPU per request", c64, "asio", {"asio-epoll"},
+        metric::cpu_us, true, 1.05);
+    add("asio echo 64 B, 512 connections: CPU per request", c512, "asio", {"asio-epoll"},
+        metric::cpu_us, true, 1.05);
+    slowest.push_back({c64, "uring"});
+    slowest.push_back({c64, "asio"});
     add("uring echo 16 KiB, 16 connections: requests/s", large, "uring",
         {"raw-epoll", "raw-uring", "raw-uring:buffer_bytes=16384"}, metric::requests_per_s, false,
         1.0);
+  }
+  /// Most of them idle at any instant, as a server's clients are.
+  void many_clients() {
+    const auto c = cell_with({.connections = 10'000, .mode = load_mode::open, .rate = 20'000},
+                             {"uring", "asio", "asio-epoll", "raw-epoll"});
+    for (const char* of : {"uring", "asio"})
+      add(fmt::format("{} echo 64 B, 10,000 connections, 20,000 a second: CPU per request", of), c,
+          of, {"asio-epoll"}, metric::cpu_us, true, 1.0);
   }
   void latency() {
     const std::string uring = std::string("uring") + spinning,
@@ -80,13 +102,15 @@ class plan {
   }
   void stack_echo() {
     for (const unsigned connections : {64u, 512u}) {
-      const auto c =
-          cell_with({.connections = connections}, {"stack", "veth-epoll", "tun-reflector"});
+      const auto c = cell_with({.connections = connections},
+                               {"stack", "veth-epoll", "tun-reflector", "uring"});
       if (connections == 64) steady_stack = c;
       const auto title = fmt::format("stack echo 64 B, {} connections: requests/s", connections);
       add(title, c, "stack", {"veth-epoll"}, metric::requests_per_s, false, 1.3);
       add(title, c, "stack", {"tun-reflector"}, metric::requests_per_s, false, 0.85);
+      add(title, c, "stack", {"uring"}, metric::requests_per_s, false, 1.0);
     }
+    slowest.push_back({steady_stack, "stack"});
     const auto large = cell_with({.connections = 16, .size = 16384}, {"stack", "veth-epoll"});
     add("stack echo 16 KiB, 16 connections: requests/s", large, "stack", {"veth-epoll"},
         metric::requests_per_s, false, 1.0);
@@ -100,6 +124,10 @@ class plan {
           metric::megabytes_per_s, false, 1.0);
       add(fmt::format("stack bulk {}, offloads on: MB/s", where), c, "stack", {plain},
           metric::megabytes_per_s, false, 4.0);
+      const auto many =
+          cell_with({.kind = kind, .connections = many_flows}, {"stack", "veth-epoll"});
+      add(fmt::format("stack bulk {}, {} flows: MB/s", where, many_flows), many, "stack",
+          {"veth-epoll"}, metric::megabytes_per_s, false, 1.0);
     }
   }
   void add(std::string title, std::size_t c, std::string of, std::vector<std::string> to,
@@ -167,6 +195,15 @@ void add_zero_rows(std::vector<row>& rows, const plan& p, const run_outcome& out
   }
 }
 
+void add_fairness_rows(std::vector<row>& rows, const plan& p, const run_outcome& out) {
+  for (const auto& one : p.slowest) {
+    const auto& c = out.cells[one.cell];
+    rows.push_back(target_row(fmt::format("{} echo 64 B, {} connections: the slowest's requests",
+                                          one.of, c.what.connections),
+                              "median", find(c, one.of)->of(metric::slowest), false, fair, "x"));
+  }
+}
+
 std::string render(const plan& p, const run_outcome& out, const wire_rounds& wire, bool markdown,
                    bool& complete) {
   std::vector<row> rows{target_header()};
@@ -176,6 +213,7 @@ std::string render(const plan& p, const run_outcome& out, const wire_rounds& wir
     rows.push_back(
         target_row(t.title, best.empty() ? t.compared_with : best, s, t.at_most, t.wanted, "x"));
   }
+  add_fairness_rows(rows, p, out);
   add_wire_rows(rows, p, out, wire);
   add_zero_rows(rows, p, out);
   for (const auto& r : rows) complete = complete && r.back() != text_of(standing::no_figure);

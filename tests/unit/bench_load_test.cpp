@@ -19,7 +19,7 @@ using namespace weir::bench;
 
 namespace {
 
-enum class manner { honest, flips_a_bit, swallows, closes_early, says_too_much };
+enum class manner { honest, flips_a_bit, swallows, closes_early, says_too_much, favours };
 
 /// A small echo server on a thread of its own; `stall_ns` is slept once, when the first bytes have
 /// come.
@@ -68,6 +68,7 @@ class small_server {
       stall_ns_ = 0;
     }
     if (how_ == manner::swallows) return true;
+    if (how_ == manner::favours && neglected(fd)) return true;
     if (how_ == manner::flips_a_bit) buffer[0] = static_cast<char>(buffer[0] ^ 1);
     const auto length = static_cast<std::size_t>(n) + (how_ == manner::says_too_much ? 1 : 0);
     for (std::size_t at = 0; at < length;) {
@@ -78,7 +79,17 @@ class small_server {
     return true;
   }
 
+  /// The first one to ask, from its second request on.
+  bool neglected(int fd) {
+    if (first_ < 0) {
+      first_ = fd;
+      return false;
+    }
+    return fd == first_;
+  }
+
   manner how_;
+  int first_ = -1;
   std::uint64_t stall_ns_;
   int listener_ = -1;
   endpoint where_;
@@ -112,6 +123,18 @@ TEST_CASE("a_closed_loop_counts_requests_and_latencies_alike") {
   CHECK(result.seconds >= 0.05);
   CHECK(begun == 1);
   CHECK(ended == 1);
+}
+
+TEST_CASE("the_slowest_connection_is_seen_beside_the_median") {
+  small_server honest(manner::honest), favouring(manner::favours);
+  load_settings load = brief_load(honest.where());
+  load.connections = 1;
+  CHECK(run_load(load, {}).slowest == 1);  // it is the median
+  load = brief_load(favouring.where());
+  const load_result result = run_load(load, {});
+  CHECK(result.error == "");
+  CHECK(result.requests > 0);
+  CHECK(result.slowest == 0);
 }
 
 TEST_CASE("messages_larger_than_the_socket_buffers_come_back_whole") {
