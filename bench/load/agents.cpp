@@ -215,7 +215,7 @@ void agents::run_window(std::vector<part>& parts, const plan& of, const run_sett
     sum.clocks_within_ns = std::max(sum.clocks_within_ns, one.clock.within_ns);
     one.by->say({{"do", "begin"}, {"at_ns", begin + one.clock.ahead_ns}});
   }
-  server_watch watch(how);
+  server_watch watch(how, of.server);
   std::this_thread::sleep_for(duration(begin - now_ns()));
   watch.begin();
   std::this_thread::sleep_for(duration(begin - now_ns()) + of.window);

@@ -120,8 +120,12 @@ void describe_running(CLI::App& app, options& o) {
   app.add_option("--rounds", o.rounds, "rounds; the targets take turns in each")
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000));
-  auto* pid = app.add_option("--pid", o.pid, "the server's process, whose CPU is read");
-  app.add_option("--cgroup", o.cgroup, "the same of a control group, below /sys/fs/cgroup")
+  auto* pid = app.add_option("--pid", o.pids,
+                             "the server's process, whose CPU is read; one for all URLs, or for "
+                             "each one of them, in their order")
+                  ->allow_extra_args(false);
+  app.add_option("--cgroup", o.cgroups, "the same of a control group, below /sys/fs/cgroup")
+      ->allow_extra_args(false)
       ->excludes(pid);
   app.add_option("--agent", o.agents,
                  "a command that runs `weir-bench agent` on another machine, which loads in this "
@@ -192,8 +196,7 @@ int status_of(const std::vector<series>& all) {
 }
 
 int run(const options& o, const search_options& s) {
-  std::vector<plan> plans;
-  for (const auto& url : o.urls) plans.push_back(plan_of(o, url));
+  const auto plans = plans_of(o);
   bench::raise_file_limit();
   auto how = settings_of(o);
   if (how.config.shard_count() > o.connections) how.config.shards = o.connections;

@@ -11,15 +11,9 @@
 #include <vector>
 
 #include "load/outcome.hpp"
+#include "load/plan.hpp"
 
 namespace weir::load {
-
-/// Whose CPU and memory are read: a process with all its threads, or a cgroup (version 2).
-struct watched_server {
-  pid_t pid = 0;       ///< 0: none
-  std::string cgroup;  ///< its path below /sys/fs/cgroup
-  bool any() const { return pid > 0 || !cgroup.empty(); }
-};
 
 class machine {
  public:

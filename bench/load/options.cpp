@@ -171,6 +171,23 @@ plan plan_of(const options& o, const std::string& url) {
   return out;
 }
 
+std::vector<plan> plans_of(const options& o) {
+  const auto check = [&](const char* name, std::size_t count) {
+    if (count > 1 && count != o.urls.size())
+      throw std::invalid_argument(
+          fmt::format("{}: one for all targets, or one for each of the {}", name, o.urls.size()));
+  };
+  check("--pid", o.pids.size());
+  check("--cgroup", o.cgroups.size());
+  std::vector<plan> out;
+  for (std::size_t i = 0; i < o.urls.size(); ++i) {
+    auto& one = out.emplace_back(plan_of(o, o.urls[i]));
+    if (!o.pids.empty()) one.server.pid = o.pids[o.pids.size() == 1 ? 0 : i];
+    if (!o.cgroups.empty()) one.server.cgroup = o.cgroups[o.cgroups.size() == 1 ? 0 : i];
+  }
+  return out;
+}
+
 run_settings settings_from(std::vector<std::string> words) {
   config_parser parser("weir-bench load", "");
   run_settings out;
@@ -189,7 +206,6 @@ run_settings settings_of(const options& o) {
     words.push_back("--" + key);
   }
   auto out = settings_from(std::move(words));
-  out.server = {o.pid, o.cgroup};
   out.live = o.live && !o.quiet;
   if (!o.agents.empty() || !o.server_agent.empty())
     out.others = std::make_shared<agents>(o.agents, o.server_agent);

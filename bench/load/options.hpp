@@ -45,8 +45,8 @@ struct options {
   bool spin = false;
   std::vector<std::string> keys;  // KEY=VALUE of weir's configuration
   unsigned rounds = 1;
-  int pid = 0;
-  std::string cgroup;
+  std::vector<int> pids;             // one for all targets, or one for each
+  std::vector<std::string> cgroups;  // the same
   std::vector<std::string> agents;
   std::string server_agent;
   std::uint64_t seed = 1;
@@ -59,6 +59,8 @@ struct options {
 
 /// Throws std::invalid_argument for what cannot be.
 plan plan_of(const options& o, const std::string& url);
+/// Of each URL, with the server that is watched beside it.
+std::vector<plan> plans_of(const options& o);
 run_settings settings_of(const options& o);
 /// From words of weir's configuration, as run_settings has them.
 run_settings settings_from(std::vector<std::string> words);

@@ -2,6 +2,8 @@
 // data; the command line fills it, the engine follows it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -24,6 +26,13 @@ struct request {
   std::vector<std::string> headers;  ///< HTTP: "Name: value"
   std::string body;                  ///< HTTP: content; else what is sent
   std::string command = "PING";      ///< redis: words; one in quotes may hold blanks
+};
+
+/// Whose CPU and memory are read: a process with all its threads, or a cgroup (version 2).
+struct watched_server {
+  pid_t pid = 0;       ///< 0: none
+  std::string cgroup;  ///< its path below /sys/fs/cgroup
+  bool any() const { return pid > 0 || !cgroup.empty(); }
 };
 
 enum class loop : std::uint8_t { closed, open };
@@ -58,6 +67,7 @@ struct plan {
   std::function<task<any_stream>(shard&)> connect = {};
   bool verify = true;  ///< TLS: chain and name
   std::string authorities;
+  watched_server server = {};  ///< whose CPU is read
 
   /// Whether a request may be written by the one who reads the answers: all that can be in flight
   /// fits into a socket's buffers, so that the server never waits for us to read first.

@@ -27,7 +27,7 @@ std::string line_of(const slice& mine, double rate, std::uint64_t errors) {
 /// A server on another machine is looked at by threads of their own: the load does not wait.
 class far_watch {
  public:
-  explicit far_watch(const run_settings& how) : watch_(how) {}
+  far_watch(const run_settings& how, const watched_server& of) : watch_(how, of) {}
   ~far_watch() { settle(); }
   void begin() {
     work_ = std::thread([this] { watch_.begin(); });
@@ -58,9 +58,9 @@ task<> load_shard(run_context& run, shard& here, outcome& into) {
 }  // namespace
 
 process_figures server_watch::look() const {
-  if (!how_.others || !how_.others->watch()) return machine().figures(how_.server);
+  if (!how_.others || !how_.others->watch()) return machine().figures(of_);
   try {
-    return how_.others->usage(how_.server);
+    return how_.others->usage(of_);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return {};
@@ -82,8 +82,8 @@ outcome measure_here(const plan& of, const run_settings& how, const together& wi
     run_context run(of, shards);
     const machine here;
     const bool far = how.others && how.others->watch();
-    machine_watch watch(here, far ? watched_server() : how.server);
-    far_watch far_off(how);
+    machine_watch watch(here, far ? watched_server() : of.server);
+    far_watch far_off(how, of.server);
     std::uint64_t answers_before = 0;
     run.hooks.agreed_begin = with.agreed_begin;
     run.hooks.begins = [&] {

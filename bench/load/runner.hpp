@@ -22,7 +22,6 @@ class agents;
 struct run_settings {
   weir::config config;             ///< back end, shards, spinning
   std::vector<std::string> words;  ///< the same as a command line, for agents
-  watched_server server;           ///< whose CPU is read
   bool live = false;               ///< a line for each slice, on stderr
   std::shared_ptr<agents> others;  ///< who loads, or looks at the server, on other machines
 };
@@ -41,7 +40,7 @@ outcome measure_here(const plan& of, const run_settings& how, const together& wi
 /// What a server uses of its machine, ours or another's.
 class server_watch {
  public:
-  explicit server_watch(const run_settings& how) : how_(how) {}
+  server_watch(const run_settings& how, const watched_server& of) : how_(how), of_(of) {}
   void begin() { begin_ = look(); }
   void end() { seen_ = used_between(begin_, look()); }
   const process_figures& seen() const { return seen_; }
@@ -49,6 +48,7 @@ class server_watch {
  private:
   process_figures look() const;
   const run_settings& how_;
+  const watched_server& of_;
   process_figures begin_, seen_;
 };
 

@@ -145,6 +145,20 @@ TEST_CASE("a run is compared with one that was saved; two targets with each othe
   CHECK(first.out.find(other + " against " + one) != std::string::npos);
   const auto second = load({one, "--rounds", "2", "--baseline", here.file("a.json")});
   CHECK(measured(second));
+  process idle({WEIR_HTTP_SERVER, "--backend", kernel_backend, "--http", "127.0.0.1:0"});
+  idle.wait_line("listening http");
+  const auto busy_pid = std::to_string(server.pid()), idle_pid = std::to_string(idle.pid());
+  REQUIRE(measured(load({one, other, "--pid", busy_pid, "--pid", idle_pid, "--anyway", "--json",
+                         here.file("b.json")})));
+  const auto watched = json::parse(read_file(here.file("b.json")))["targets"];
+  const auto cpu = [&](int i) {
+    return watched[i]["rounds"][0]["figures"]["server_cpu_us_per_request"].get<double>();
+  };
+  CHECK(cpu(1) < cpu(0) / 2);
+  const auto too_few = load({one, other, one, "--pid", busy_pid, "--pid", idle_pid});
+  CHECK(too_few.code == 1);
+  CHECK(too_few.err.find("--pid: one for all targets, or one for each of the 3") !=
+        std::string::npos);
   std::ofstream(here.file("c.json")) << "{}";
   const auto foreign = load({one, "--baseline", here.file("c.json")});
   CHECK(foreign.code == 1);
