@@ -269,6 +269,37 @@ TEST_CASE("right_window_edge_never_moves_left_by_scaling_either") {
   }
 }
 
+// covers: SHLD-14, b33
+TEST_CASE("right_window_edge_does_not_move_at_all_by_scaling_while_there_is_room") {
+  // Shifts of 1, 4, 7 and 10: a window that is no multiple of the unit is rounded up, not down.
+  for (const std::uint32_t buffer : {100'000u, 1'000'000u, 8'000'000u, 60'000'000u}) {
+    for (const std::uint32_t size : {1u, 3u, 127u, 128u, 137u, 1000u}) {
+      CAPTURE(buffer);
+      CAPTURE(size);
+      host_options o;
+      o.limits.memory = 1u << 30;
+      o.tcp.receive_buffer = buffer;
+      script t(o);
+      t.establish("<mss 1460,wscale 0>");
+      const auto shift = t.info().receive_window_shift;
+      REQUIRE(shift >= 1);
+      std::uint32_t edge = 0, at = 1;
+      for (int i = 0; i < 40; ++i) {
+        t.in(data(at, at + size));
+        at += size;
+        if (i % 7 == 0) (void)t.read_some(size / 2 + 1);
+        t.after(50ms);
+        while (t.sent() > 0) {
+          const auto s = t.take();
+          const auto right = s.acknowledgment - t.peer_isn + (std::uint32_t{s.window} << shift);
+          CHECK(right >= edge);
+          edge = right;
+        }
+      }
+    }
+  }
+}
+
 // covers: b34
 TEST_CASE("each_way_of_reading_opens_a_closed_window_with_one_update") {
   for (const std::string way : {"copy", "look", "lend"})
@@ -485,6 +516,27 @@ TEST_CASE("ack_at_least_every_second_mss") {
   t.quiet();
   t.in(data(at + 1460, at + 2920));
   t.out(". 1 ack " + std::to_string(at + 2920));
+}
+
+TEST_CASE("a segment larger than any before is one full segment, not two") {
+  // The second time with a flag that the short cut does not take.
+  for (const std::string flags : {"P. ", "PU. "}) {
+    CAPTURE(flags);
+    script t;
+    t.establish("<mss 536>");  // what the peer takes; it sends as much as we take
+    const auto at = drain_quick(t);
+    const auto segment = [&](std::uint32_t from, std::uint32_t to) {
+      return flags + std::to_string(from) + ":" + std::to_string(to) + " ack 1";
+    };
+    t.in(segment(at, at + 1460));
+    t.quiet();
+    t.in(segment(at + 1460, at + 1461));
+    t.out(". 1 ack " + std::to_string(at + 1461));
+    t.in(segment(at + 1461, at + 2461));  // from now on less than a full one
+    t.quiet();
+    t.after(50ms);
+    t.out(". 1 ack " + std::to_string(at + 2461));
+  }
 }
 
 // covers: b36

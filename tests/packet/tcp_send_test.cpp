@@ -224,6 +224,33 @@ TEST_CASE("zero_window_probes_without_an_answer_end_the_connection") {
   CHECK(t.info().zero_window_probes == 15);
 }
 
+TEST_CASE("an answer gives a connection all of its attempts again") {
+  // The peer answers a few times in the way that is named, then never again.
+  for (const std::string how : {"probe", "window", "data"}) {
+    CAPTURE(how);
+    script t;
+    t.establish("<mss 1000>", how == "data" ? 10000 : 1000);
+    CHECK(t.send(3000u).value() == 3000);
+    if (how != "data") t.in(". 1 ack 1001 win 0");
+    t.skip();
+    for (int i = 0; i < 4; ++i) {
+      (void)t.until_sent();
+      t.skip();
+    }
+    if (how == "probe") t.in(". 1 ack 1001 win 0");
+    if (how == "window") t.in(". 1 ack 1001 win 1000");
+    if (how == "data") t.in(". 1 ack 1001 win 10000");
+    t.skip();
+    const auto before = t.info();
+    CHECK(before.zero_window_probes + before.timeouts >= 4);
+    t.after(3600s);
+    CHECK(t.error() == std::errc::timed_out);
+    const auto after = t.info();
+    CHECK(after.zero_window_probes - before.zero_window_probes == (how == "probe" ? 15 : 0));
+    CHECK(after.timeouts - before.timeouts == (how == "probe" ? 0 : 15));
+  }
+}
+
 // covers: MUST-34, SHLD-15, SHLD-16, b45
 TEST_CASE("peer_shrinks_its_window") {
   script t;

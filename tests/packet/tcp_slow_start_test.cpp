@@ -198,6 +198,39 @@ TEST_CASE("window_that_was_full_in_a_round_trip_counts_every_acknowledgement_of_
   }
 }
 
+// covers: 7661-1
+TEST_CASE("what was out in a round trip that is over counts for no later one") {
+  host_options o;
+  o.tcp.congestion = congestion_algorithm::reno;
+  script t(o);
+  t.establish("<mss 1000,sackOK>");
+  CHECK(t.send(12'000u).value() == 12'000);
+  t.skip();
+  t.after(100ms);
+  t.in(". 1 ack 1 <sack 1001:10001>");
+  t.in(". 1 ack 12001");
+  t.skip();
+  const auto window = t.info().congestion_window;
+  REQUIRE(t.info().slow_start_threshold == window);
+  // Congestion avoidance. Nearly the whole window once: what is acknowledged counts, and is not
+  // enough to grow. Then little at a time, much more than would have been enough.
+  std::uint32_t at = 12001;
+  const auto round = [&](std::uint32_t bytes) {
+    CHECK(t.send(bytes).value() == bytes);
+    t.skip();
+    t.after(100ms);
+    t.in(". 1 ack " + std::to_string(at += bytes));
+    t.skip();
+  };
+  round(window - 500);
+  CHECK(t.info().congestion_window == window);
+  for (int i = 0; i < 20; ++i) round(500);
+  CHECK(t.info().congestion_window == window);
+  // And what the whole window would have brought, it brings now.
+  round(window - 500);
+  CHECK(t.info().congestion_window == window + 1000);
+}
+
 // covers: 9438-10, b51
 TEST_CASE("recovery_whose_every_retransmission_was_a_duplicate_is_taken_back") {
   for (const bool during : {true, false}) {
