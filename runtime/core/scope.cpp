@@ -149,7 +149,6 @@ void drain_awaiter::give_up() noexcept {
   }
   outcome_.in_time = false;
   gave_up_ = true;
-  timer_node::disarm();
   state_->owner->arm(*this, state_->owner->now() + patience_);
   state_->cancel.request();
 }

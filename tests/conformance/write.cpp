@@ -234,6 +234,35 @@ struct blocked_write_can_be_cancelled {
 };
 CONFORMANCE(blocked_write_can_be_cancelled);
 
+/// Before whoever sends elsewhere (a kernel, another thread) was asked; nor is he asked later.
+struct write_that_is_cancelled_in_its_first_turn_sends_what_it_says {
+  static task<> writes(tcp_stream& stream, std::span<const std::byte> bytes, std::uint64_t& sent) {
+    const auto wrote = co_await stream.write_all(bytes).nothrow();
+    CHECK(wrote.ec == std::errc::operation_canceled);
+    sent += wrote.n;
+  }
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    const auto bytes = pattern(64 << 20);
+    std::uint64_t sent = 0;
+    auto raced =
+        co_await weir::when_any(writes(stream, bytes, sent), []() -> task<> { co_return; }());
+    CHECK(raced.index() == 1);
+    co_await sleep_for(1ms);  // and nothing that is written now hides it
+    co_await stream.write_all(pattern(1000, sent));
+    stream.shutdown_send();
+    s.signal(1, sent + 1000);
+    co_await s.wait(2);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    const auto came = co_await read_pattern(stream);
+    CHECK(came == co_await s.wait(1));
+    s.signal(2);
+  }
+};
+CONFORMANCE(write_that_is_cancelled_in_its_first_turn_sends_what_it_says);
+
 struct write_goes_on_when_the_reader_reads_again {
   static task<> subject(side& s) {
     auto stream = co_await s.accept_one();

@@ -291,6 +291,17 @@ TEST_CASE("dedicated: a full ring to a shard delays notes, is counted, and loses
   });
 }
 
+TEST_CASE("dedicated: a stack that has nothing to tell has told nothing") {
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    if (w.count(w.stack(), "shards_served") != 2) return "not every shard is served";
+    for (const char* name :
+         {"shard_rings_notes", "shard_rings_depth", "shard_rings_peak", "shard_rings_full"})
+      if (w.count(w.stack(), name) != 0) return name;
+    return {};
+  });
+}
+
 TEST_CASE("dedicated: a full ring to the stack delays notes, is counted, and loses nothing") {
   run_in_private_network([]() -> std::string {
     world w(1, crowded());

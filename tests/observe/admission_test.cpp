@@ -102,3 +102,29 @@ TEST_CASE("metrics_are_written_once_for_each_answer_of_the_shards") {
   });
   done.wait();
 }
+
+TEST_CASE("a_client_too_many_takes_the_place_of_who_has_waited_longest_and_came_first") {
+  weir::shard_thread home(on_kernel_sockets());
+  std::latch done(1);
+  home.shard().post([&] {
+    admin_site site(home.shard(), {&home.shard()});
+    const auto at = [](int seconds) { return weir::instant() + std::chrono::seconds(seconds); };
+    admin_waiter late{at(9), {}}, first{at(3), {}}, second{at(3), {}}, next{at(4), {}};
+    CHECK(site.make_room());  // there is some
+    site.clients = admin_site::most_clients;
+    CHECK_FALSE(site.make_room());  // and nobody waits
+    site.waiting = {&late, &first, &second, &next};
+    for (auto* leaves : {&first, &second, &next, &late}) {
+      site.clients = admin_site::most_clients;
+      CHECK(site.make_room());
+      CHECK(site.clients == admin_site::most_clients - 1);
+      CHECK(leaves->leave.is_set());
+      std::size_t asked = 0;
+      for (const auto* one : {&late, &first, &second, &next}) asked += one->leave.is_set();
+      CHECK(asked + site.waiting.size() == 4);
+      CHECK(site.facts.displaced_clients == asked);
+    }
+    done.count_down();
+  });
+  done.wait();
+}

@@ -30,9 +30,9 @@ namespace {
 
 const weir::endpoint loopback("127.0.0.1", 0);
 
-unique_fd bound(int type, bool listens) {
-  unique_fd fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0));
-  weir::detail::kernel::socket_address address(loopback);
+unique_fd bound(int type, bool listens, const weir::endpoint& at = loopback) {
+  unique_fd fd(::socket(at.address.is_v4() ? AF_INET : AF_INET6, type | SOCK_CLOEXEC, 0));
+  weir::detail::kernel::socket_address address(at);
   REQUIRE(::bind(fd.get(), address.data(), address.size) == 0);
   if (listens) REQUIRE(::listen(fd.get(), 8) == 0);
   return fd;
@@ -151,6 +151,32 @@ TEST_CASE("udp_sockets_that_somebody_else_opened_go_on_as_they_were") {
     auto got = co_await server.receive_from(buffer);
     CHECK(got.n == 10);
     CHECK(got.from == client.local_endpoint());
+  });
+}
+
+TEST_CASE("an_adopted_udp_socket_of_either_family_tells_marks_and_destinations") {
+  on_kernel_back_ends([](shard& s) -> task<> {
+    for (const weir::endpoint at : {weir::endpoint("127.0.0.1", 0), weir::endpoint("::1", 0)}) {
+      CAPTURE(at.to_string());
+      auto server = weir::adopt_udp(s, bound(SOCK_DGRAM, false, at));
+      CHECK(server.local_endpoint().address == at.address);
+      auto client = weir::adopt_udp(s, bound(SOCK_DGRAM, false, at));
+      const auto bytes = std::as_bytes(std::span("marked", 6));
+      const std::array<weir::outgoing_datagram, 1> out{{{.bytes = bytes,
+                                                         .to = server.local_endpoint(),
+                                                         .from = {.address = at.address},
+                                                         .mark = weir::ecn_mark::capable_0}}};
+      const auto sent = co_await client.send_batch(out);
+      CHECK(sent == 1);
+      std::array<std::byte, 64> buffer;
+      std::array<weir::incoming_datagram, 1> in{{{.buffer = buffer}}};
+      const auto came = co_await server.receive_batch(in);
+      REQUIRE(came == 1);
+      CHECK(in[0].n == bytes.size());
+      CHECK(in[0].from == client.local_endpoint());
+      CHECK(in[0].to.address == at.address);
+      CHECK(in[0].mark == weir::ecn_mark::capable_0);
+    }
   });
 }
 

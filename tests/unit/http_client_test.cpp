@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "unit/pieces_of_bodies.hpp"
 #include "weir/http.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"
@@ -524,8 +525,9 @@ TEST_CASE("urls_are_taken_apart_and_references_resolved") {
 }
 
 TEST_CASE("a_request_s_body_of_said_length_is_exactly_so_long") {
-  for (const int written : {4, 5, 6}) {
-    CAPTURE(written);
+  for (const auto& pieces : weir::test::pieces_of_about_five) {
+    CAPTURE(pieces.first);
+    CAPTURE(pieces.second);
     world w;
     w.site.post("/", [](request& r) -> task<response> {
       auto body = co_await r.body().read_all();
@@ -534,8 +536,7 @@ TEST_CASE("a_request_s_body_of_said_length_is_exactly_so_long") {
     bool refused = false;
     w.run([&](client& web) -> task<> {
       client_request asked(method::post, base);
-      asked.body([&](body_writer& to) -> task<> { co_await to.write(std::string(written, 'x')); },
-                 5);
+      asked.body(pieces.writer(), 5);
       try {
         auto got = co_await web.send(asked);
         auto body = co_await got.body().read_all();
@@ -546,7 +547,7 @@ TEST_CASE("a_request_s_body_of_said_length_is_exactly_so_long") {
       auto next = co_await web.get(base);
       CHECK(next.status() == 405);
     });
-    CHECK(refused == (written != 5));
+    CHECK(refused != pieces.as_said());
   }
 }
 

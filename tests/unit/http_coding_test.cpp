@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/http/coding/coding.hpp"
+#include "unit/pieces_of_bodies.hpp"
 #include "weir/http.hpp"
 #include "weir/sim.hpp"
 #include "weir/weir.hpp"
@@ -253,6 +254,29 @@ TEST_CASE("each_piece_of_a_streamed_answer_reaches_the_client_compressed") {
     REQUIRE(pieces.size() == 2);
     CHECK(pieces[0] == "the first piece");
     CHECK(pieces[1] == ", and the second");
+  }
+}
+
+TEST_CASE("a_streamed_answer_of_said_length_is_exactly_so_long_before_it_is_compressed") {
+  for (const auto version : {http2_use::never, http2_use::always}) {
+    for (const auto& pieces : weir::test::pieces_of_about_five) {
+      CAPTURE(pieces.first);
+      CAPTURE(pieces.second);
+      world w;
+      w.asking.http2 = version;
+      w.serving.compress_least = 1;
+      w.site.get("/", [&](request&) -> task<response> {
+        response out;
+        out.field("Content-Type", "text/plain").body(pieces.writer(), 5);
+        co_return out;
+      });
+      w.run([&](client& web) -> task<> {
+        const auto said = co_await outcome(web);
+        CHECK((said == "5") == pieces.as_said());
+      });
+      CHECK(w.served.compressed == 1);
+      CHECK(w.served.failures == (pieces.as_said() ? 0 : 1));
+    }
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "h2_world.hpp"
+#include "unit/pieces_of_bodies.hpp"
 
 using namespace h2;
 using weir::shard;
@@ -548,15 +549,15 @@ TEST_CASE("a_client_answers_pings_while_it_waits_and_passes_over_what_it_does_no
 }
 
 TEST_CASE("a_body_of_said_length_is_exactly_so_long_over_http_2_too") {
-  for (const int written : {4, 5, 6}) {
-    CAPTURE(written);
+  for (const auto& pieces : weir::test::pieces_of_about_five) {
+    CAPTURE(pieces.first);
+    CAPTURE(pieces.second);
     own o;
     bool refused = false;
     std::string said;
     o.run([&](client& web) -> task<> {
       client_request asked(method::post, "http://10.0.0.1/echo");
-      asked.body([&](body_writer& to) -> task<> { co_await to.write(std::string(written, 'x')); },
-                 5);
+      asked.body(pieces.writer(), 5);
       try {
         said = co_await send(web, asked);
       } catch (const std::logic_error&) {
@@ -565,8 +566,8 @@ TEST_CASE("a_body_of_said_length_is_exactly_so_long_over_http_2_too") {
       auto next = co_await fetch(web, "http://10.0.0.1/hello/next");
       CHECK(next == "200 hello next");
     });
-    CHECK(refused == (written != 5));
-    CHECK(said == (written == 5 ? "200 5" : ""));
+    CHECK(refused != pieces.as_said());
+    CHECK(said == (pieces.as_said() ? "200 5" : ""));
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "h2_world.hpp"
+#include "unit/pieces_of_bodies.hpp"
 
 using namespace h2;
 using weir::shard;
@@ -46,6 +47,26 @@ TEST_CASE("streamed_answers_have_trailers_and_broken_ones_are_reset") {
     CHECK(heard.reset(3) == NGHTTP2_INTERNAL_ERROR);
   });
   CHECK(w.counters.failures == 1);
+}
+
+TEST_CASE("an_answer_of_said_length_is_exactly_so_long_or_its_stream_is_reset") {
+  for (const auto& pieces : weir::test::pieces_of_about_five) {
+    CAPTURE(pieces.first);
+    CAPTURE(pieces.second);
+    world w;
+    w.site.get("/said", [&](request&) -> task<response> {
+      response out;
+      out.body(pieces.writer(), 5);
+      co_return out;
+    });
+    w.run([&](weir::tcp_stream& peer, listener& heard) -> task<> {
+      co_await peer.write_all(hello + get(1, "/said"));
+      (void)co_await hear(peer, heard);
+      CHECK(heard.said == (pieces.as_said() ? "1: 200 xxxxx. " : ""));
+      CHECK(heard.reset(1) == (pieces.as_said() ? ~0u : unsigned{NGHTTP2_INTERNAL_ERROR}));
+    });
+    CHECK(w.counters.failures == (pieces.as_said() ? 0 : 1));
+  }
 }
 
 // covers: 9113-70, 9113-76

@@ -4,9 +4,11 @@
 
 #include <array>
 #include <functional>
+#include <initializer_list>
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "runtime/http/websocket/deflate.hpp"
@@ -291,6 +293,44 @@ TEST_CASE("a_compressed_message_is_bounded_and_checked_after_it_was_inflated") {
     CHECK(out == closed_with(code));
     CHECK(w.received.empty());
   }
+}
+
+TEST_CASE("utf_8_is_what_encodes_a_code_point_and_in_one_way_only") {  // RFC 3629 3 and 4
+  using weir::http::detail::is_utf8;
+  // Every sequence of the first two bytes, with the longest tail that either bound allows.
+  const auto range_of_second = [](unsigned first) -> std::pair<unsigned, unsigned> {
+    if (first == 0xe0) return {0xa0, 0xbf};
+    if (first == 0xed) return {0x80, 0x9f};
+    if (first == 0xf0) return {0x90, 0xbf};
+    if (first == 0xf4) return {0x80, 0x8f};
+    if (first >= 0xc2 && first <= 0xf4) return {0x80, 0xbf};
+    return {1, 0};  // nothing begins so
+  };
+  const auto text_of = [](std::initializer_list<unsigned> bytes) {
+    std::string out = "a";
+    for (const auto b : bytes) out += static_cast<char>(b);
+    return out;
+  };
+  for (unsigned first = 0x80; first <= 0xff; ++first) {
+    const auto [least, most] = range_of_second(first);
+    const std::size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+    for (unsigned second = 0; second <= 0xff; ++second) {
+      CAPTURE(first);
+      CAPTURE(second);
+      const bool good = least <= second && second <= most;
+      for (const unsigned tail : {0x7f, 0x80, 0xbf, 0xc0}) {
+        auto text = text_of({first, second});
+        for (std::size_t i = 1; i < more; ++i) text += static_cast<char>(tail);
+        const bool tail_good = more == 1 || (0x80 <= tail && tail <= 0xbf);
+        REQUIRE(is_utf8(text) == (good && tail_good));
+        REQUIRE(is_utf8(text + "z") == (good && tail_good));
+        text.pop_back();  // cut short; what is left of two bytes is one that begins
+        REQUIRE_FALSE(is_utf8(text));
+      }
+    }
+  }
+  CHECK(is_utf8(""));
+  CHECK(is_utf8(std::string("\0\x7f", 2)));
 }
 
 TEST_CASE("silence_is_broken_by_a_ping_and_a_peer_that_does_not_answer_is_given_up") {

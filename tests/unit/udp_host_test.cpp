@@ -1,7 +1,9 @@
 // UDP sockets of the stack: binding, receiving, sending, bounds. RFC 768, RFC 1122 4.1, RFC 8085.
 #include <algorithm>
 #include <set>
+#include <vector>
 
+#include "stack/udp/udp_sockets.hpp"
 #include "unit/udp_support.hpp"
 
 using namespace weir;
@@ -456,4 +458,24 @@ TEST_CASE("tcp_calls_on_a_udp_socket_are_refused") {
   REQUIRE(listener);
   CHECK_FALSE(stack::is_udp(*listener));
   CHECK(b.host.udp_receive(*listener, buffer).error() == std::errc::bad_file_descriptor);
+}
+
+TEST_CASE("sockets_that_go_with_their_host_give_back_what_waits_in_each_of_them") {
+  stack::buffer::chunk_pool pool(1 << 20);
+  {
+    stack::udp_sockets all({1, 2}, pool);
+    std::vector<std::uint32_t> sockets;
+    for (std::uint16_t port = 1; port <= 3; ++port)
+      sockets.push_back(all.add(own_at(false, port), {}));
+    const auto others = all.add_any(any_destination::v4(), {});
+    for (std::uint16_t port = 1; port <= 3; ++port)
+      sockets.push_back(all.add_flow(others, at_ms(1), own_at(false, 53), peer_at(false, port)));
+    for (const auto i : sockets)
+      for (const std::size_t size : {0, 100, 5000})
+        REQUIRE(all.push(i, {peer_at(false, 9), own(false), 0}, pattern(size)) ==
+                stack::udp_sockets::admission::queued);
+    all.remove(sockets[1]);  // a place that nobody has
+    CHECK(pool.account().used() > 5 * 5000);
+  }
+  CHECK(pool.account().used() == 0);
 }

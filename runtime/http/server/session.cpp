@@ -127,7 +127,6 @@ task<session::next> session::one_request() {
   body_received_ = 0;
   body_waited_ = {};
   request_over_ = false;
-  head_sent_ = false;
   may_continue_ = head.expects_continue && head.has_body();
   keep_alive_ = head.keep_alive && !here_.owner.stop_requested();
   ++here_.counters.requests;

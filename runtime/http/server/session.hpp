@@ -81,7 +81,6 @@ class session final : private detail::body_source, private detail::body_sink {
   bool answered_ = false;                   // a request, at least
   bool request_over_ = false;               // the request's last byte was taken
   bool may_continue_ = false;               // the client waits for 100 before it sends
-  bool head_sent_ = false;                  // of this answer: another one cannot be given
   bool keep_alive_ = true;
   bool chunked_ = false;
   std::optional<int> below_;  // unknown so far

@@ -80,7 +80,6 @@ void session::write_head(response& with, std::optional<std::uint64_t> length, bo
   if (keep_alive_ && head.minor_version == 0) to << "Connection: keep-alive\r\n";
   to << "\r\n";
   out_.resize(static_cast<std::size_t>(to.end() - out_.data()));
-  head_sent_ = true;
   body_left_ = by_length ? length : std::nullopt;
   body_sent_ = 0;
   trailers_.clear();

@@ -57,7 +57,6 @@ std::error_code connect_datagram(int fd, const endpoint& remote) {
 }
 
 void fill_adopted(int fd, datagram_socket& socket) {
-  socket.local = local_endpoint_of(fd);
   socket.family = socket.local.address.family();
   socket.remote = remote_endpoint_of(fd);
   socket.connected = socket.remote != endpoint();

@@ -17,7 +17,7 @@ result<unique_fd> open_datagram(const endpoint& local, const endpoint* remote,
 /// invalid_argument for a broadcast address, network_unreachable.
 std::error_code connect_datagram(int fd, const endpoint& remote);
 
-/// What a socket that was adopted knows of itself.
+/// What a socket that was adopted knows of itself beside its local endpoint.
 void fill_adopted(int fd, datagram_socket& socket);
 
 /// error_from() for send and connect: the kernel answers EACCES where a broadcast address would
