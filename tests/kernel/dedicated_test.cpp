@@ -302,6 +302,27 @@ TEST_CASE("dedicated: a stack that has nothing to tell has told nothing") {
   });
 }
 
+TEST_CASE("dedicated: a shard that goes is forgotten once, and with all that it had") {
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    std::latch listening(1);
+    std::atomic<int> accepted{};
+    w.start(1, [&](weir::shard& s) { return serve(s, 7, {}, accepted, listening); });
+    listening.wait();
+    w.end(1);
+    if (w.count(w.stack(), "shards_served") != 1) return "it is served still";
+    if (w.refusal(0, 7, {})) return "its address is taken still";
+    return {};
+  });
+  run_in_private_network([]() -> std::string {
+    world w(2);
+    const auto before = w.count(w.stack(), "messages");
+    w.end(1);
+    const auto told = w.count(w.stack(), "messages") - before - 1;  // less the question itself
+    return told == 1 ? "" : "it was told of " + std::to_string(told) + " times";
+  });
+}
+
 TEST_CASE("dedicated: a full ring to the stack delays notes, is counted, and loses nothing") {
   run_in_private_network([]() -> std::string {
     world w(1, crowded());

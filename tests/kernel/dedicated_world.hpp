@@ -79,6 +79,8 @@ class world {
       shard(i).start(run(shard(i), what), [](std::exception_ptr) {});
     });
   }
+  /// Ends a shard, and its thread.
+  void end(std::size_t i) { threads_[i].reset(); }
   std::error_code refusal(std::size_t i, std::uint16_t port, const weir::listen_options& how) {
     return call_on(shard(i), [&] {
       auto listener = shard(i).try_listen({address, port}, how);
