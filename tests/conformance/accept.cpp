@@ -406,6 +406,46 @@ struct connect_into_a_full_accept_queue_can_time_out {
 };
 CONFORMANCE(connect_into_a_full_accept_queue_can_time_out);
 
+/// Before whoever connects elsewhere (a kernel, another thread) was asked, and soon after.
+struct connect_that_is_cancelled_at_once_ends {
+  static task<> connects(endpoint to, std::error_code& seen) {
+    const auto stream = co_await weir::connect(to).nothrow();
+    seen = stream.error();
+  }
+  static task<> subject(side& s) {
+    const auto to = co_await s.target();
+    const auto given_up_after = [&](task<> moment) -> task<> {
+      std::error_code seen;
+      co_await weir::when_any(connects(to, seen), std::move(moment));
+      // One that was made by then was made.
+      CHECK((!seen || seen == std::errc::operation_canceled));
+    };
+    for (int i = 0; i < 3; ++i) {
+      co_await given_up_after([]() -> task<> { co_return; }());
+      co_await given_up_after([]() -> task<> { co_await weir::yield(); }());
+      co_await sleep_for(1ms);
+    }
+    auto stream = co_await weir::connect(to);
+    co_await stream.write_all("late");
+  }
+  static task<> peer(side& s) {
+    auto listener = s.listen();
+    for (std::string text; text != "late";) {
+      auto stream = co_await listener.accept();
+      REQUIRE(stream.has_value());
+      text.clear();
+      std::array<std::byte, 8> buffer;
+      for (;;) {  // one that was given up may end by a reset
+        const auto got = co_await stream->read_some(buffer).nothrow();
+        if (got.ec || got.n == 0) break;
+        text += text_of(std::span(buffer).first(got.n));
+      }
+      CHECK((text.empty() || text == "late"));
+    }
+  }
+};
+CONFORMANCE(connect_that_is_cancelled_at_once_ends);
+
 struct many_connections_at_once {
   static constexpr std::size_t count = 64;
   static task<> one(endpoint to, std::size_t number) {

@@ -793,6 +793,40 @@ struct udp_a_thousand_questions_get_their_answers {
 };
 CONFORMANCE(udp_a_thousand_questions_get_their_answers);
 
+/// Before whoever sends elsewhere (a kernel, another thread) was asked: beside one that goes on,
+/// and alone.
+struct udp_send_that_is_cancelled_at_once_sends_nothing {
+  static task<> sends(udp_socket& socket, const char* text, endpoint to, std::string& said) {
+    const auto sent = co_await socket.send_to(text, to).nothrow();
+    CHECK((!sent.ec || sent.ec == std::errc::operation_canceled));
+    if (!sent.ec) said += text;
+  }
+  static task<> gives_up(udp_socket& socket, const char* text, endpoint to, std::string& said) {
+    co_await weir::when_any(sends(socket, text, to, said), []() -> task<> { co_return; }());
+  }
+  static task<> subject(side& s) {
+    const auto to = co_await s.target();
+    auto socket = s.here.bind_udp({s.address, 0});
+    std::string said;
+    co_await weir::when_all(sends(socket, "a", to, said), gives_up(socket, "b", to, said));
+    co_await gives_up(socket, "c", to, said);
+    co_await sleep_for(1ms);
+    co_await sends(socket, "d", to, said);
+    CHECK(said.find('a') != std::string::npos);
+    CHECK(said.back() == 'd');
+    s.signal(1, static_cast<std::uint64_t>(said.size()));
+    co_await s.wait(2);
+  }
+  static task<> peer(side& s) {
+    auto socket = bind(s);
+    std::string came;
+    while (!came.ends_with('d')) came += co_await receive_text(socket);
+    CHECK(came.size() == co_await s.wait(1));
+    s.signal(2);
+  }
+};
+CONFORMANCE(udp_send_that_is_cancelled_at_once_sends_nothing);
+
 struct udp_both_directions_of_one_socket_work_at_once {
   static constexpr int count = 200;
   static task<> sends(udp_socket& socket, const char* text) {
