@@ -224,6 +224,33 @@ TEST_CASE("zero_window_probes_without_an_answer_end_the_connection") {
   CHECK(t.info().zero_window_probes == 15);
 }
 
+TEST_CASE("attempts before a peer's answer are none of those behind it") {
+  for (const bool crossing : {false, true}) {
+    CAPTURE(crossing);
+    script t;
+    t.connect();
+    t.out("S 0");
+    for (int i = 0; i < 4; ++i) {
+      (void)t.until_sent();
+      t.out("S 0");
+    }
+    int attempts = 0;
+    const char* what = crossing ? "S. 0 ack 1" : "P. 1:501 ack 1";
+    if (crossing) {
+      t.in("S 0 <mss 1000>");
+      t.out(what);
+    } else {
+      t.in("S. 0 ack 1 win 10000 <mss 1000>");
+      t.out(". 1 ack 1");
+      CHECK(t.send(500u).value() == 500);
+      t.out(what);
+    }
+    for (; t.until_sent(200s) < 200s; ++attempts) t.out(what);
+    CHECK(t.error() == std::errc::timed_out);
+    CHECK(attempts == (crossing ? 7 : 15));
+  }
+}
+
 TEST_CASE("an answer gives a connection all of its attempts again") {
   // The peer answers a few times in the way that is named, then never again.
   for (const std::string how : {"probe", "window", "data"}) {
