@@ -313,6 +313,24 @@ TEST_CASE("shrunken_to_zero_with_data_out_does_not_time_out_while_the_peer_answe
   CHECK(t.info().send_queued == 0);
 }
 
+TEST_CASE("shrunken_to_zero_with_data_out_times_out_once_the_peer_is_silent") {
+  script t;
+  t.establish("<mss 1000>", 5000);
+  CHECK(t.send(3000u).value() == 3000);
+  t.skip();
+  for (int i = 0; i < 30; ++i) {
+    t.in(". 1 ack 1001 win 0");
+    t.skip();
+    (void)t.until_sent(300s);
+    t.skip();
+  }
+  // An answer came within two timeouts of that one, which thus was the first of 15.
+  const auto before = t.info().timeouts;
+  t.after(3600s);
+  CHECK(t.error() == std::errc::timed_out);
+  CHECK(t.info().timeouts - before == 14);
+}
+
 // covers: MUST-34, b45
 TEST_CASE("what_carries_nothing_stays_within_a_window_that_was_shrunk") {
   // SND.NXT is beyond the window then: the peer would drop the acknowledgement, or the reset.
