@@ -1,5 +1,5 @@
-// weir/descriptor.hpp and weir/unix.hpp: which part of the shard carries a call out, and what is
-// refused where there is none.
+// weir/descriptor.hpp, weir/unix.hpp and weir/detach.hpp: which part of the shard carries a call
+// out, and what is refused where there is none.
 #include <unistd.h>
 
 #include <cassert>
@@ -8,6 +8,7 @@
 
 #include "runtime/backend/adopts_sockets.hpp"
 #include "runtime/backend/local_transport.hpp"
+#include "runtime/backend/moves_streams.hpp"
 #include "weir/detail/surroundings.hpp"
 #include "weir/unix.hpp"
 
@@ -106,6 +107,64 @@ unix_stream adopt_unix(shard& here, unique_fd&& fd) {
 unix_listener adopt_unix_listener(shard& here, unique_fd&& fd) {
   return or_throw(try_adopt_unix_listener(here, fd), "adopt_unix_listener");
 }
+
+// --- Moving.
+
+namespace detail {
+
+void close_detached::operator()(detached_socket* s) const noexcept { delete s; }
+
+void detach_operation::begin(any_stream& from) noexcept {
+  held = std::move(from);
+  auto& s = socket();
+  assert(&owner() == &s.at->owner() && "a stream is used on the shard that owns it");
+  auto* by = dynamic_cast<moves_streams*>(s.at);
+  if (by == nullptr) return complete(not_supported());
+  if (s.reader != nullptr || !s.writers.empty() || s.end_awaited)
+    return complete(std::make_error_code(std::errc::device_or_resource_busy));
+  owner().forget_spent(s);
+  s.at->settle(s);
+  by->start_detach(*this);
+}
+
+void detach_operation::succeed(detached_ptr without_home) noexcept {
+  note_detached(*std::exchange(held.socket_, nullptr));
+  taken = std::move(without_home);
+  complete();
+}
+
+void detach_operation::tell(const detail::cancel_node& node, wait_told& out) noexcept {
+  const auto& self = static_cast<const detach_operation&>(told(node, out));
+  out.stream = &self.socket();
+  out.operation = "detach";
+}
+
+namespace {
+
+/// Where such a connection lives here. The stack's shards have kernel sockets beside it.
+moves_streams* mover_of(shard& here, bool unix_socket) {
+  if (unix_socket) return dynamic_cast<moves_streams*>(locals_of(here));
+  if (auto* by = dynamic_cast<moves_streams*>(&here.transport())) return by;
+  const auto kernel = here.network("kernel");
+  return kernel ? dynamic_cast<moves_streams*>(*kernel) : nullptr;
+}
+
+}  // namespace
+
+result<socket_base*> attach_to(shard& here, detached_ptr& moved) {
+  assert(moved != nullptr && "what is to be attached was moved from");
+  assert(here.on_this_thread());
+  if (here.stop_requested() && &here != moved->from) return canceled_error();
+  auto* by = mover_of(here, moved->local);
+  if (by == nullptr) return not_supported();
+  auto got = by->attach_stream(*moved);
+  if (!got) return got.error();
+  moved.reset();
+  note_attached(**got);
+  return got;
+}
+
+}  // namespace detail
 
 // --- Names.
 

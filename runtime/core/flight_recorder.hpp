@@ -36,6 +36,8 @@ enum class flight_about : std::uint8_t {
   X(connect_failed, "connect failed", nothing)                \
   X(closed, "close", socket)                                  \
   X(aborted, "abort", socket)                                 \
+  X(detached, "detach", socket)                               \
+  X(attached, "attach", socket)                               \
   X(broke, "connection broke", socket)                        \
   X(timed_out, "timeout of an operation", place)              \
   X(stalled, "stall", place)                                  \

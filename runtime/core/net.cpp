@@ -193,6 +193,28 @@ void note_closed(const socket_base& s, bool reset) noexcept {
 }
 }  // namespace
 
+void note_detached(const socket_base& s) noexcept {
+  const auto& on = s.at->owner();
+  probe::detach(on.index(), &s);
+  if (on.recorder())
+    on.recorder()->add({.at = on.now(),
+                        .about = &s,
+                        .peer = s.at->remote_endpoint(s),
+                        .what = flight_event::kind::detached});
+}
+
+void note_attached(const socket_base& s) noexcept {
+  const auto& on = s.at->owner();
+  const auto port = s.at->local_endpoint(s).port;
+  probe::attach(on.index(), &s, port);
+  if (on.recorder())
+    on.recorder()->add({.at = on.now(),
+                        .about = &s,
+                        .peer = s.at->remote_endpoint(s),
+                        .port = port,
+                        .what = flight_event::kind::attached});
+}
+
 }  // namespace detail
 
 void connection_request::refuse(std::error_code why) noexcept {

@@ -47,6 +47,15 @@ inline void close([[maybe_unused]] unsigned shard, [[maybe_unused]] const void* 
                   [[maybe_unused]] int reset) noexcept {
   WEIR_PROBE(3, close, shard, socket, reset);
 }
+/// A stream left its shard for another one.
+inline void detach([[maybe_unused]] unsigned shard, [[maybe_unused]] const void* socket) noexcept {
+  WEIR_PROBE(2, detach, shard, socket);
+}
+/// It is a stream again, by another address. `port`: the local one.
+inline void attach([[maybe_unused]] unsigned shard, [[maybe_unused]] const void* socket,
+                   [[maybe_unused]] unsigned port) noexcept {
+  WEIR_PROBE(3, attach, shard, socket, port);
+}
 /// The stack turned something away, `count` times. `reason`: the counter's name, as in /metrics.
 inline void drop([[maybe_unused]] const char* reason,
                  [[maybe_unused]] std::uint64_t count) noexcept {

@@ -152,8 +152,8 @@ TEST_CASE("recorder_that_is_off_leaves_signals_alone_and_shows_nothing") {
 TEST_CASE("program_has_each_probe_with_its_arguments") {
   const auto found = probes_of(services());
   const std::map<std::string, std::size_t> documented = {
-      {"accept", 4}, {"connect", 4}, {"read", 4},           {"write", 4},
-      {"close", 3},  {"drop", 2},    {"retransmission", 5}, {"stall", 3}};
+      {"accept", 4}, {"connect", 4}, {"read", 4}, {"write", 4},          {"close", 3},
+      {"detach", 2}, {"attach", 3},  {"drop", 2}, {"retransmission", 5}, {"stall", 3}};
   for (const auto& [name, arguments] : found) INFO(name, ": ", arguments);
   CHECK(found == documented);
 }

@@ -34,6 +34,14 @@ std::error_code stream_core::failure_of(const socket_base& s) {
   return {s.failure, std::generic_category()};
 }
 
+void stream_core::take_ends(socket_base& to, const socket_base& from) noexcept {
+  to.failure = from.failure;
+  to.received_all = from.received_all;
+  to.clean_end = from.clean_end;
+  to.send_closed = from.send_closed;
+  to.receive_shut = from.receive_shut;
+}
+
 /// The first reason stays.
 void stream_core::note_failure(socket_base& s, std::error_code why) noexcept {
   if (s.failure != 0 || !why) return;

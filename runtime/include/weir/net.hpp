@@ -90,6 +90,8 @@ namespace detail {
 /// Of runtime/core/net.cpp: for tracers, and the shard's recorder.
 void note_accepted(const accept_operation& op, std::error_code error, bool stopped) noexcept;
 void note_connected(const connect_operation& op, std::error_code error) noexcept;
+void note_detached(const socket_base& s) noexcept;
+void note_attached(const socket_base& s) noexcept;
 
 inline result<std::optional<tcp_stream>> accept_awaiter::outcome() {
   note_accepted(*this, final_error(), stopped_);

@@ -20,6 +20,10 @@
 
 namespace weir {
 
+namespace detail {
+struct detach_operation;
+}
+
 /// Bytes that were read, as text: std::as_bytes() the other way.
 inline std::string_view as_text(std::span<const std::byte> bytes) noexcept {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -133,6 +137,7 @@ class any_stream {
   static detail::request<detail::write_awaiter> write(const detail::write_awaiter::arguments& of) {
     return detail::request<detail::write_awaiter>(of);
   }
+  friend detail::detach_operation;
   detail::socket_base* socket_ = nullptr;
 };
 

@@ -3,6 +3,7 @@
 
 #include "weir/config.hpp"
 #include "weir/descriptor.hpp"
+#include "weir/detach.hpp"
 #include "weir/error.hpp"
 #include "weir/file.hpp"
 #include "weir/handover.hpp"

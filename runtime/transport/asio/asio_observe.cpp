@@ -32,6 +32,7 @@ void asio_stream::observe(shard_snapshot& into, const snapshot_bounds& bounds) c
   if (into.connections.size() >= bounds.connections) return;
   auto& out = into.connections.emplace_back();
   for (auto n = kernel::observe_connection(fd(), *this, out); n > 0; --n) count_system_call();
+  if (out.receive_queued) *out.receive_queued += rx_size;
 }
 
 }  // namespace weir::detail

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <deque>
+#include <memory>
 
 #include "runtime/core/sockets/lending_pool.hpp"
 #include "runtime/core/sockets/listener_core.hpp"
@@ -56,6 +57,9 @@ class asio_stream final : public lending_socket, public asio_socket {
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) const override;
 
   endpoint local_end, remote_end;
+  /// What another shard had received, and nobody read: before all that the kernel has. rx_data
+  /// shows what of it is left.
+  std::unique_ptr<std::byte[]> brought;
 
  private:
   void readable() override;

@@ -50,20 +50,6 @@ result<listener_socket*> asio_transport::adopt_listener(kernel::unique_fd& liste
   return add_listener(listening, sharing::exclusive);
 }
 
-result<socket_base*> asio_transport::adopt_stream(kernel::unique_fd& connected) {
-  if (auto error = kernel::check_adopted(connected.get(), kernel::adopted::tcp_stream))
-    return error;
-  if (auto error = kernel::set_mode(connected.get(), kernel::mode::non_blocking)) return error;
-  auto* stream = new asio_stream(*this);
-  if (auto error = stream->assign(connected.get())) {
-    stream->drop();
-    return error;
-  }
-  stream->local_end = kernel::local_endpoint_of(connected.get());
-  stream->remote_end = kernel::remote_endpoint_of(connected.release());
-  return static_cast<socket_base*>(stream);
-}
-
 int asio_transport::native_handle(const socket_base& stream) const noexcept {
   return static_cast<const asio_stream&>(stream).fd();
 }
@@ -131,7 +117,9 @@ std::error_code asio_transport::stop_receiving(socket_base& s) noexcept {
 
 void asio_transport::give_up(socket_base& s, bool reset) noexcept {
   auto& stream = stream_of(s);
-  if (reset) {
+  // What was brought and nobody read would have made the kernel's own close a reset (RFC
+  // 2525 2.17).
+  if (reset || s.rx_size != 0) {
     driver_->count_system_call();
     kernel::reset_on_close(stream.fd());
   }

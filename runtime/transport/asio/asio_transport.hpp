@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/moves_streams.hpp"
 #include "runtime/backend/transport.hpp"
 #include "runtime/observe/snapshot.hpp"
 #include "runtime/transport/asio/asio_datagrams.hpp"
@@ -24,6 +25,7 @@ class asio_driver;
 
 class asio_transport final : public transport,
                              public adopts_sockets,
+                             public moves_streams,
                              public observable,
                              private end_watch::client {
  public:
@@ -41,7 +43,7 @@ class asio_transport final : public transport,
   void start_connect(connect_operation& op) override;
   void cancel_connect(connect_operation& op) noexcept override;
   void release(lent_bytes& lent) noexcept override;
-  void settle(socket_base&) noexcept override {}  // nothing is ever queued in front of a reader
+  void settle(socket_base& socket) noexcept override;
   endpoint local_endpoint(const socket_base& socket) const override;
   endpoint remote_endpoint(const socket_base& socket) const override;
   std::error_code set_options(socket_base& socket, const stream_options& options) override;
@@ -55,6 +57,8 @@ class asio_transport final : public transport,
   result<datagram_socket*> adopt_datagrams(kernel::unique_fd& bound) override {
     return datagrams_.adopt(bound);
   }
+  void start_detach(detach_operation& op) override;
+  result<socket_base*> attach_stream(detached_socket& moved) override;
   int native_handle(const socket_base& stream) const noexcept override;
   bool leave_to_others(listener_socket& listener) noexcept override {
     static_cast<asio_listener&>(listener).leave_to_others();
@@ -99,8 +103,10 @@ class asio_transport final : public transport,
   static constexpr std::size_t lending_limit = 64;
 
   result<listener_socket*> add_listener(kernel::unique_fd& listening, sharing how);
+  result<asio_stream*> take_in(kernel::unique_fd& connected, const endpoint& local,
+                               const endpoint& remote);
   void bring_in(socket_base& s) override;
-  bool lend(socket_base&, lent_bytes&) override { return false; }  // read_operation::lent is filled
+  bool lend(socket_base& s, lent_bytes& lent) override;
   void forget_lending(socket_base& s) noexcept override;
   void take_out(socket_base& s) override;
   std::error_code send_fin(socket_base& s) noexcept override;

@@ -142,6 +142,10 @@ void show(const tcp_counters& counters, shard_snapshot& into) {
   c.push_back({"transport", "accepted", "connections accepted", counters.accepted});
   c.push_back({"transport", "connected", "connections opened", counters.connected});
   c.push_back(
+      {"transport", "detached", "connections that left for another shard", counters.detached});
+  c.push_back(
+      {"transport", "attached", "connections that came from another shard", counters.attached});
+  c.push_back(
       {"transport", "bytes_received", "payload that TCP sockets brought", counters.bytes_received});
   c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters.bytes_sent});
   c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",

@@ -13,6 +13,8 @@ namespace weir::detail::kernel {
 struct tcp_counters {
   std::uint64_t accepted = 0;
   std::uint64_t connected = 0;
+  std::uint64_t detached = 0;
+  std::uint64_t attached = 0;
   std::uint64_t accept_exhausted =
       0;  ///< times a listener had to wait for a descriptor or for memory
   std::uint64_t bytes_received = 0;

@@ -42,17 +42,6 @@ result<listener_socket*> uring_transport::adopt_listener(kernel::unique_fd& list
   return &l;
 }
 
-result<socket_base*> uring_transport::adopt_stream(kernel::unique_fd& connected) {
-  if (auto error = kernel::check_adopted(connected.get(), kernel::adopted::tcp_stream))
-    return error;
-  if (auto error = kernel::set_mode(connected.get(), kernel::mode::blocking)) return error;
-  driver_.count_system_calls(9);
-  auto& s = new_stream(connected.release());
-  s.local = kernel::local_endpoint_of(s.fd);
-  s.remote = kernel::remote_endpoint_of(s.fd);
-  return static_cast<socket_base*>(&s);
-}
-
 uring_listener& uring_transport::add_listener(kernel::unique_fd listening, std::uint32_t backlog,
                                               sharing how) {
   auto& l = at_home(*listeners_.emplace_back(

@@ -68,23 +68,33 @@ void uring_transport::drop_chunks(uring_stream& s) noexcept {
   }
 }
 
-/// Moves all that is unread into memory of the socket's own. Bounded: the receive was withdrawn, or
-/// is now.
-void uring_transport::stash_unread(uring_stream& s) noexcept {
-  std::size_t size = s.rx_size;
+/// All that is unread, copied out of its buffers, which go back. Null where there is no memory:
+/// then nothing has changed.
+std::unique_ptr<std::byte[]> uring_transport::copy_unread(uring_stream& s,
+                                                          std::uint32_t& size) noexcept {
+  size = s.rx_size;
   const auto first = s.stash != nullptr ? s.head : chunks_[s.head].next;
   for (auto i = first; i != uring_stream::none; i = chunks_[i].next) size += chunks_[i].size;
   std::unique_ptr<std::byte[]> all(new (std::nothrow) std::byte[size]);
-  if (all == nullptr) return;
+  if (all == nullptr) return all;
   std::size_t filled = 0;
   while (s.rx_size != 0) {
     std::memcpy(all.get() + filled, s.rx_data, s.rx_size);
     filled += std::exchange(s.rx_size, 0);
     next_chunk(s);
   }
+  return all;
+}
+
+/// Moves all that is unread into memory of the socket's own. Bounded: the receive was withdrawn, or
+/// is now.
+void uring_transport::stash_unread(uring_stream& s) noexcept {
+  std::uint32_t size;
+  auto all = copy_unread(s, size);
+  if (all == nullptr) return;
   s.stash = std::move(all);
   s.rx_data = s.stash.get();
-  s.rx_size = static_cast<std::uint32_t>(size);
+  s.rx_size = size;
   ++counters_.stashed;
 }
 
@@ -229,8 +239,12 @@ void uring_transport::on_multishot(uring_stream& s, std::int32_t result,
     const bool gone = s.closing && s.in_flight == 1;
     request_ended(s);  // frees the socket, when it was closing and this was the last
     if (gone || s.closing) return;
-  } else if (s.closing) {
+  } else if (s.closing || s.detaching != nullptr) {
     return cancel_all(s);  // it went on after the cancellation
+  }
+  if (s.detaching != nullptr) {
+    result <= 0 ? receive_ended(s, result) : bytes_came(s);
+    return finish_detach(s);
   }
   if (result <= 0) return receive_ended(s, result);
   if (!s.reads_large || result < static_cast<std::int32_t>(buffers_.size())) {

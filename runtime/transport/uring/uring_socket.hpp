@@ -16,6 +16,8 @@
 
 namespace weir::detail {
 
+struct detach_operation;
+
 /// Which request of the socket a completion belongs to.
 enum uring_tag : unsigned {
   multishot_tag,  // receives into the pool until it ends
@@ -74,6 +76,7 @@ struct uring_stream final : socket_base, ring_client, stack::queue_link<>, stack
   bool aborted = false;
   send_batch* batch = nullptr;
 
+  detach_operation* detaching = nullptr;  // waits for the last completion
   connect_operation* connecting = nullptr;
   std::unique_ptr<kernel::socket_address> connecting_to;
   uring_stream* next_free = nullptr;

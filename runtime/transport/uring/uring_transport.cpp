@@ -40,9 +40,10 @@ void uring_transport::stream_completed(ring_client& c, unsigned tag, std::int32_
     case connect_tag: return self.on_connect(s, result);
     default: break;
   }
-  // A cancellation that came too early or too late. The socket may be another by now, which then is
-  // not closing, or has nothing to cancel.
-  if (result < 0 && s.closing && s.in_flight != 0) self.cancel_all(s);
+  // A cancellation that came too early or too late. The socket may be another by now, which then
+  // goes on, or has nothing to cancel.
+  const bool goes = s.closing || s.detaching != nullptr;
+  if (result < 0 && goes && s.in_flight != 0) self.cancel_all(s);
 }
 
 // --- The pool of streams and the list of what is open.

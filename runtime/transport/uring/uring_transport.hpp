@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "runtime/backend/adopts_sockets.hpp"
+#include "runtime/backend/moves_streams.hpp"
 #include "runtime/backend/transport.hpp"
 #include "runtime/core/sockets/socket_pool.hpp"
 #include "runtime/driver/uring/buffer_pool.hpp"
@@ -44,6 +45,7 @@ struct uring_transport_counters : kernel::tcp_counters {
 
 class uring_transport final : public transport,
                               public adopts_sockets,
+                              public moves_streams,
                               public observable,
                               private end_watch::client {
  public:
@@ -84,6 +86,8 @@ class uring_transport final : public transport,
   result<datagram_socket*> adopt_datagrams(kernel::unique_fd& bound) override {
     return datagrams_.adopt(bound);
   }
+  void start_detach(detach_operation& op) override;
+  result<socket_base*> attach_stream(detached_socket& moved) override;
   int native_handle(const socket_base& stream) const noexcept override {
     return static_cast<const uring_stream&>(stream).fd;
   }
@@ -129,6 +133,11 @@ class uring_transport final : public transport,
   std::error_code send_fin(socket_base& s) noexcept override;
   std::error_code stop_receiving(socket_base& s) noexcept override;
 
+  // uring_moving.cpp
+  void finish_detach(uring_stream& s) noexcept;
+  result<uring_stream*> take_in(kernel::unique_fd& connected, const endpoint& local,
+                                const endpoint& remote);
+
   // uring_listen.cpp
   kernel::listener_groups& groups() const;
   void accept_wanted(listener_socket& socket, accept_operation& op) override;
@@ -166,6 +175,7 @@ class uring_transport final : public transport,
   void append_chunk(uring_stream& s, unsigned id, std::uint32_t size) noexcept;
   void next_chunk(uring_stream& s) noexcept;
   void drop_chunks(uring_stream& s) noexcept;
+  std::unique_ptr<std::byte[]> copy_unread(uring_stream& s, std::uint32_t& size) noexcept;
   void stash_unread(uring_stream& s) noexcept;
   void wait_for_buffer(uring_stream& s) noexcept;
   void serve_buffer_queue() noexcept;

@@ -18,6 +18,7 @@
 #include "runtime/backend/factories.hpp"
 #include "runtime/backend/family.hpp"
 #include "runtime/transport/kernel/adopted.hpp"
+#include "runtime/transport/kernel/detached.hpp"
 #include "runtime/transport/kernel/kernel_socket.hpp"
 #include "runtime/transport/watched/shared_paths.hpp"
 #include "runtime/transport/watched/unix_address.hpp"
@@ -48,6 +49,13 @@ bool is_terminal_master(int fd) {
 }
 
 watched_listener& listener_of(listener_socket& l) { return static_cast<watched_listener&>(l); }
+
+struct detached_unix final : kernel::detached_stream {
+  explicit detached_unix(const weir::shard& left) : detached_stream(left, true) {}
+
+  unix_endpoint local, remote;
+  passed_descriptors passed;
+};
 }  // namespace
 
 watched_stream::watched_stream(watched_transport& home) { home.at_home(*this); }
@@ -138,6 +146,31 @@ result<socket_base*> watched_transport::adopt_pipe(unique_fd& pipe) {
   auto added = add_stream(own, watched_stream::kind::pipe, {}, {});
   if (added) pipe.reset();
   return added;
+}
+
+// --- To another shard and from there. Nothing is ever queued in front of a reader.
+
+void watched_transport::start_detach(detach_operation& op) {
+  auto& s = stream_of(op.socket());
+  std::unique_ptr<detached_unix> made(new (std::nothrow) detached_unix(owner()));
+  if (made == nullptr) return op.complete(std::make_error_code(std::errc::not_enough_memory));
+  s.waits.reset();
+  made->fd = std::move(s.fd);
+  made->local = s.local;
+  made->remote = s.remote;
+  made->passed = std::move(s.passed);
+  take_ends(*made, s);
+  op.succeed(detached_ptr(made.release()));
+  give_up(s, false);
+}
+
+result<socket_base*> watched_transport::attach_stream(detached_socket& moved) {
+  auto& from = static_cast<detached_unix&>(moved);
+  auto got = add_stream(from.fd, watched_stream::kind::socket, from.local, from.remote);
+  if (!got) return got.error();
+  stream_of(**got).passed = std::move(from.passed);
+  take_ends(**got, from);
+  return got;
 }
 
 // --- Connecting.

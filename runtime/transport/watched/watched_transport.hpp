@@ -13,6 +13,7 @@
 
 #include "runtime/backend/driver.hpp"
 #include "runtime/backend/local_transport.hpp"
+#include "runtime/backend/moves_streams.hpp"
 #include "runtime/backend/watch.hpp"
 #include "runtime/core/sockets/lending_pool.hpp"
 #include "runtime/transport/kernel/end_watch.hpp"
@@ -60,7 +61,9 @@ struct watched_listener final : listener_socket, watch_client, stack::list_link<
   instant last_logged;
 };
 
-class watched_transport final : public local_transport, private end_watch::client {
+class watched_transport final : public local_transport,
+                                public moves_streams,
+                                private end_watch::client {
  public:
   watched_transport(driver& completions, const config& settings,
                     std::shared_ptr<shard_family> family);
@@ -88,6 +91,9 @@ class watched_transport final : public local_transport, private end_watch::clien
   result<socket_base*> adopt_stream(unique_fd& connected) override;
   result<socket_base*> adopt_pipe(unique_fd& pipe) override;
   result<socket_base*> adopt_shared_socket(unique_fd& connected) override;
+
+  void start_detach(detach_operation& op) override;
+  result<socket_base*> attach_stream(detached_socket& moved) override;
 
   void release(lent_bytes& lent) noexcept override;
   void settle(socket_base&) noexcept override {}  // nothing is ever queued in front of a reader
