@@ -7,11 +7,11 @@ namespace soak {
 
 std::string counts::text() const {
   const std::pair<const char*, std::uint64_t> all[] = {
-      {"bytes", bytes},       {"connects", connects}, {"accepts", accepts},
-      {"listens", listens},   {"lent", lent},         {"owned", owned},
-      {"gathered", gathered}, {"timeouts", timeouts}, {"cancels", cancels},
-      {"aborts", aborts},     {"submits", submits},   {"datagrams", datagrams},
-      {"children", children}};
+      {"bytes", bytes},         {"connects", connects}, {"accepts", accepts},
+      {"listens", listens},     {"lent", lent},         {"owned", owned},
+      {"gathered", gathered},   {"timeouts", timeouts}, {"cancels", cancels},
+      {"aborts", aborts},       {"submits", submits},   {"moves", moves},
+      {"datagrams", datagrams}, {"children", children}};
   std::string out;
   for (const auto& [name, value] : all) {
     if (!out.empty()) out += ", ";
@@ -22,7 +22,7 @@ std::string counts::text() const {
 
 std::uint64_t counts::sum() const {
   return bytes + connects + accepts + listens + lent + owned + gathered + timeouts + cancels +
-         aborts + submits + datagrams + children;
+         aborts + submits + moves + datagrams + children;
 }
 
 void life::fault(const std::string& what) {
@@ -73,8 +73,8 @@ task<> inhabit(life& l, shard& s, endpoint own, std::vector<shard*> others, unsi
   auto plan = l.actor(number);
   const auto base = 1000 * (number + 1);
   for (unsigned i = 0; i < life::ports; ++i)
-    actors.spawn(
-        listeners(l, s, endpoint{own.address, static_cast<std::uint16_t>(own.port + i)}, base + i));
+    actors.spawn(listeners(l, s, endpoint{own.address, static_cast<std::uint16_t>(own.port + i)},
+                           others, base + i));
   for (unsigned i = 0; i < 4 + plan.below(4); ++i) actors.spawn(clients(l, s, base + 100 + i));
   for (unsigned i = 0; i < 2; ++i) actors.spawn(exact_pairs(l, s, own.address, base + 200 + i));
   if (!others.empty())

@@ -27,7 +27,8 @@ using weir::task;
 /// What happened, for the line at the end: a life in which nothing happened proves nothing.
 struct counts {
   std::atomic<std::uint64_t> bytes{0}, connects{0}, accepts{0}, listens{0}, lent{0}, owned{0},
-      gathered{0}, timeouts{0}, cancels{0}, aborts{0}, submits{0}, datagrams{0}, children{0};
+      gathered{0}, timeouts{0}, cancels{0}, aborts{0}, submits{0}, moves{0}, datagrams{0},
+      children{0};
   std::string text() const;
   std::uint64_t sum() const;
 };
@@ -109,8 +110,9 @@ task<> pace(const life& l, dice& d);
 
 /// Connections from this address to itself: what was written is read, to the byte.
 task<> exact_pairs(life& l, shard& s, weir::ip_address own, unsigned number);
-/// Opens and closes listeners on one port of the servers' in every sharing mode, and echoes.
-task<> listeners(life& l, shard& s, endpoint at, unsigned number);
+/// Opens and closes listeners on one port of the servers' in every sharing mode, and echoes; the
+/// connections go on to others now and then.
+task<> listeners(life& l, shard& s, endpoint at, std::vector<shard*> others, unsigned number);
 /// Connects to one of the servers, sends, compares what is echoed, and leaves in some way.
 task<> clients(life& l, shard& s, unsigned number);
 /// Sends tasks to other shards, and gives up on some.

@@ -59,29 +59,53 @@ task<std::optional<std::size_t>> relay_lent(life& l, tcp_stream& peer, dice& d, 
   co_return size;
 }
 
-/// Echoes one connection until it ends, or until it has had enough.
-task<> session(life& l, shard& s, tcp_stream peer, std::uint64_t seed) {
-  dice d(seed, 0);
-  header first;
-  auto head = co_await peer.read_exactly(first).timeout(d.up_to_us(200'000)).nothrow();
-  if (head.ec) co_return;
-  const auto key = key_of(first);
-  std::uint64_t read = 0, echoed = 0;
+using shards = std::vector<shard*>;
+
+/// What a session knows of its connection, whichever shard has it.
+struct echoing {
+  std::uint64_t key = 0, read = 0, echoed = 0, limit = 0;
+};
+
+task<> session_there(life& l, const shards& others, weir::detached<tcp_stream> moving, dice d,
+                     echoing at);
+
+/// Takes the connection to another shard, which goes on with it, or loses it on the way. False: it
+/// stays.
+task<bool> moved_on(life& l, const shards& others, tcp_stream& peer, dice& d, const echoing& at) {
+  auto moving = co_await weir::detach(std::move(peer)).nothrow();
+  if (!moving) {
+    const auto why = moving.error();
+    if (why != std::errc::operation_not_supported && why != std::errc::operation_canceled)
+      l.fault("detach: " + why.message());
+    co_return false;
+  }
+  ++l.count.moves;
+  if (d.one_in(10)) co_return true;
+  auto& there = *others[d.below(others.size())];
+  co_await weir::submit_to(there, session_there(l, others, std::move(*moving), d, at));
+  co_return true;
+}
+
+/// Echoes one connection until it ends, or until it has had enough, or has gone elsewhere.
+task<> echo(life& l, shard& s, const shards& others, tcp_stream peer, dice d, echoing at) {
   std::vector<std::byte> memory(5000);
-  const auto bytes_limit = d.one_in(4) ? d.below(20'000) : 1u << 20;
-  while (l.going(s) && read < bytes_limit) {
+  while (l.going(s) && at.read < at.limit) {
     co_await pace(l, d);
-    if (echoed == read && d.one_in(4)) {
-      auto went = co_await relay_lent(l, peer, d, key, read);
+    if (!others.empty() && d.one_in(16)) {
+      const bool gone = co_await moved_on(l, others, peer, d, at);
+      if (gone) co_return;
+    }
+    if (at.echoed == at.read && d.one_in(4)) {
+      auto went = co_await relay_lent(l, peer, d, at.key, at.read);
       if (!went) co_return;
-      read += *went;
-      echoed += *went;
+      at.read += *went;
+      at.echoed += *went;
       continue;
     }
     std::span<std::byte> into(memory.data(), d.size(memory.size()));
     auto r = co_await peer.read_some(into).timeout(d.up_to_us(20'000)).until_stop().nothrow();
-    if (!check(l, "session's read", key, read, into.first(r.n))) co_return;
-    read += r.n;
+    if (!check(l, "session's read", at.key, at.read, into.first(r.n))) co_return;
+    at.read += r.n;
     const bool timed_out = r.ec == std::errc::timed_out;
     if (timed_out && d.one_in(8)) break;
     if (r.ec && !timed_out) {
@@ -89,7 +113,7 @@ task<> session(life& l, shard& s, tcp_stream peer, std::uint64_t seed) {
       co_return;
     }
     if (!r.ec && r.n == 0) break;  // the client has sent all
-    const bool more = co_await echo_due(l, peer, d, key, read, echoed);
+    const bool more = co_await echo_due(l, peer, d, at.key, at.read, at.echoed);
     if (!more) break;
   }
   if (d.one_in(8)) {
@@ -98,8 +122,30 @@ task<> session(life& l, shard& s, tcp_stream peer, std::uint64_t seed) {
   }
 }
 
+task<> session_there(life& l, const shards& others, weir::detached<tcp_stream> moving, dice d,
+                     echoing at) {
+  auto& here = co_await weir::this_shard();
+  auto peer = weir::try_attach(here, moving);
+  if (!peer) {
+    if (peer.error() != std::errc::operation_canceled) l.fault("attach: " + peer.error().message());
+    co_return;  // the shard stops
+  }
+  co_await echo(l, here, others, std::move(*peer), d, at);
+}
+
+task<> session(life& l, shard& s, const shards& others, tcp_stream peer, std::uint64_t seed) {
+  dice d(seed, 0);
+  header first;
+  auto head = co_await peer.read_exactly(first).timeout(d.up_to_us(200'000)).nothrow();
+  if (head.ec) co_return;
+  echoing at{.key = key_of(first)};
+  at.limit = d.one_in(4) ? d.below(20'000) : 1u << 20;
+  co_await echo(l, s, others, std::move(peer), d, at);
+}
+
 /// One of those who wait on a listener, until it is closed.
-task<> acceptor(life& l, shard& s, weir::tcp_listener& from, weir::scope& sessions, dice d) {
+task<> acceptor(life& l, shard& s, const shards& others, weir::tcp_listener& from,
+                weir::scope& sessions, dice d) {
   while (from) {
     auto peer = co_await from.accept().timeout(d.up_to_us(3000)).nothrow();
     if (!peer) {
@@ -109,7 +155,7 @@ task<> acceptor(life& l, shard& s, weir::tcp_listener& from, weir::scope& sessio
     }
     if (!*peer) co_return;  // asked to stop
     ++l.count.accepts;
-    if (!d.one_in(20)) sessions.spawn(session(l, s, std::move(**peer), d.next()));
+    if (!d.one_in(20)) sessions.spawn(session(l, s, others, std::move(**peer), d.next()));
   }
 }
 
@@ -217,7 +263,7 @@ task<bool> one_client(life& l, dice& d) {
 
 }  // namespace
 
-task<> listeners(life& l, shard& s, endpoint at, unsigned number) {
+task<> listeners(life& l, shard& s, endpoint at, std::vector<shard*> others, unsigned number) {
   auto d = l.actor(number);
   weir::scope sessions(s, {.max = 200});
   while (l.going(s)) {
@@ -236,7 +282,7 @@ task<> listeners(life& l, shard& s, endpoint at, unsigned number) {
     weir::tcp_listener listener = std::move(*made);
     weir::scope waiting(s);
     for (auto n = 1 + d.below(3); n > 0; --n)
-      waiting.spawn(acceptor(l, s, listener, sessions, dice(d.next(), 0)));
+      waiting.spawn(acceptor(l, s, others, listener, sessions, dice(d.next(), 0)));
     const bool slept = co_await nap(d.up_to_us(30'000));
     listener.close();
     co_await waiting.join();
