@@ -508,6 +508,40 @@ struct connection_moves_or_says_that_it_cannot_and_stays_usable {
 };
 CONFORMANCE(connection_moves_or_says_that_it_cannot_and_stays_usable);
 
+/// Beside the stack a shard has the machine's own sockets, and these move: here to one of Asio's
+/// and back.
+struct connection_of_the_network_kernel_moves_from_beside_the_stack {
+  static task<> subject(side& s) {
+    weir::config settings;
+    settings.backend = "asio";
+    weir::shard_thread other(settings, 1);
+    auto listener = s.here.listen({weir::ip_address::loopback_v4(), 0}, {.network = "kernel"});
+    auto client = co_await weir::connect(listener.local_endpoint(), {.network = "kernel"});
+    auto peer = co_await listener.accept();
+    REQUIRE(peer.has_value());
+    tcp_stream server = std::move(*peer);
+    co_await client.write_all("there");
+    client.shutdown_send();
+    auto moving = co_await weir::detach(std::move(server));
+    moving = co_await weir::submit_to(other.shard(), echo_there(std::move(moving)));
+    server = weir::attach(s.here, std::move(moving));
+    co_await server.write_all(" and back");
+    server.close();
+    CHECK(co_await read_text(client) == "there and back");
+  }
+  static task<detached<tcp_stream>> echo_there(detached<tcp_stream> moving) {
+    auto& here = co_await weir::this_shard();
+    auto stream = weir::attach(here, std::move(moving));
+    auto text = co_await read_text(stream);
+    co_await stream.write_all(text);
+    auto back = co_await weir::detach(std::move(stream));
+    co_return back;
+  }
+  static task<> peer(side&) { co_return; }
+};
+CONFORMANCE_VARIANT("stack", connection_of_the_network_kernel_moves_from_beside_the_stack)
+CONFORMANCE_VARIANT("dedicated", connection_of_the_network_kernel_moves_from_beside_the_stack)
+
 // --- Unix sockets, whose other shard is one of Asio's: they are the same everywhere.
 
 namespace {
