@@ -83,7 +83,7 @@ class driver {
   virtual result<std::unique_ptr<watch>> watch_descriptor(int fd, watch_client& client);
   /// The same, and the open file's flags stay as they are: others have it too.
   virtual result<std::unique_ptr<watch>> watch_shared(int fd, watch_client& client);
-  /// Reads and writes files, where it can without holding the shard up; else null.
+  /// Calls on files, where it can without holding the shard up; else null.
   virtual file_caller* file_calls() noexcept { return nullptr; }
   /// 64 bits that nobody can foretell; of the simulator, of its seed, and so the same in each run.
   virtual std::uint64_t draw_seed();

@@ -14,6 +14,7 @@ constexpr unsigned linux_release(unsigned major, unsigned minor) { return major 
 
 struct uring_features {
   bool bounded_workers = false;    ///< the kernel's own threads for files can be bounded
+  bool make_directory = false;     ///< directories are made by the ring
   bool cqe_skip = false;           ///< a request may leave no completion when all went well
   bool submit_all = false;         ///< a request that is refused does not hold up the others
   bool registered_ring = false;    ///< the ring's descriptor needs no lookup in each call
@@ -25,6 +26,7 @@ struct uring_features {
   bool single_issuer = false;      ///< the kernel knows that one thread submits
   bool defer_taskrun = false;      ///< completions are found only when the shard asks for them
   bool multishot_read = false;     ///< one request brings many frames of a device
+  bool resize_file = false;        ///< files are cut and filled up by the ring
   bool send_msg_ring = false;      ///< a wake-up from a thread without a ring
   bool no_iowait = false;          ///< waiting is not accounted as waiting for a disk
 };
@@ -40,6 +42,8 @@ struct uring_feature {
 inline constexpr auto uring_feature_table = std::to_array<uring_feature>({
     {"bounded_workers", &uring_features::bounded_workers, linux_release(5, 15),
      "the kernel has up to four threads for each core to wait for a ring's files"},
+    {"make_directory", &uring_features::make_directory, linux_release(5, 15),
+     "directories are made by the pool of offload()"},
     {"cqe_skip", &uring_features::cqe_skip, linux_release(5, 17),
      "a completion for each cancellation and close"},
     {"submit_all", &uring_features::submit_all, linux_release(5, 18),
@@ -62,6 +66,8 @@ inline constexpr auto uring_feature_table = std::to_array<uring_feature>({
      "completions are handled when the kernel likes"},
     {"multishot_read", &uring_features::multishot_read, linux_release(6, 7),
      "a poll, then a system call for each packet of a TUN device"},
+    {"resize_file", &uring_features::resize_file, linux_release(6, 9),
+     "files are resized by the pool of offload()"},
     {"send_msg_ring", &uring_features::send_msg_ring, linux_release(6, 13),
      "shards are woken by an eventfd"},
     {"no_iowait", &uring_features::no_iowait, linux_release(6, 15), "waiting counts as I/O load"},

@@ -60,7 +60,7 @@ void offload_operation::begin(offload_operation& op, const file_call* call) noex
   owner.local<functions_out>().add(op);
   op.entered = true;
   auto* const caller = owner.around().file_calls;
-  if (call != nullptr && call->fd >= 0 && caller != nullptr) {
+  if (call != nullptr && caller != nullptr) {
     op.caller = caller;
     if (caller->start(op, *call)) return;
   }

@@ -1,13 +1,16 @@
-// The machine's files: system calls that block, for the pool's threads.
+// The machine's files: system calls that block, for the pool's threads, and what a driver that
+// makes such calls itself has to know of them: the flags to open with, the words of statx(2).
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 
 #include "runtime/backend/factories.hpp"
 #include "weir/descriptor.hpp"
@@ -26,15 +29,16 @@ file_type type_of(mode_t mode) {
   return S_ISLNK(mode) ? file_type::link : file_type::other;
 }
 
-file_status status_from(const struct stat& s) {
-  file_status out;
-  out.type = type_of(s.st_mode);
-  out.size = static_cast<std::uint64_t>(s.st_size);
-  out.modified_ns = std::int64_t{s.st_mtim.tv_sec} * 1'000'000'000 + s.st_mtim.tv_nsec;
-  out.mode = s.st_mode & 07777;
-  out.device = s.st_dev;
-  out.number = s.st_ino;
-  return out;
+struct statx& as_statx(status_memory& memory) noexcept {
+  static_assert(sizeof(struct statx) <= sizeof memory &&
+                alignof(struct statx) <= alignof(status_memory));
+  return reinterpret_cast<struct statx&>(memory);
+}
+std::error_code status_at(int fd, const char* path, int flags, file_status& out) {
+  status_memory said;
+  if (::statx(fd, path, flags, STATX_BASIC_STATS, &as_statx(said)) != 0) return last_error();
+  out = status_from(said);
+  return {};
 }
 
 class posix_file final : public file_handle {
@@ -86,10 +90,7 @@ class posix_file final : public file_handle {
     return outcome(::ftruncate(fd_.get(), static_cast<off_t>(size)));
   }
   std::error_code status(file_status& out) override {
-    struct stat s;
-    if (::fstat(fd_.get(), &s) != 0) return last_error();
-    out = status_from(s);
-    return {};
+    return status_at(fd_.get(), "", AT_EMPTY_PATH, out);
   }
   int native_handle() const noexcept override { return fd_.get(); }
   int callable() const noexcept override { return regular_ ? fd_.get() : -1; }
@@ -103,32 +104,39 @@ class posix_files final : public file_system {
  public:
   std::error_code open(const std::string& path, const open_options& how,
                        std::shared_ptr<file_handle>& out) override {
-    if (!how.read && !how.write) return std::make_error_code(std::errc::invalid_argument);
-    if ((how.create || how.truncate) && !how.write)
-      return std::make_error_code(std::errc::invalid_argument);
-    int flags = O_CLOEXEC | (how.read && how.write ? O_RDWR : how.write ? O_WRONLY : O_RDONLY);
+    const auto flags = open_flags(how);
+    if (!flags) return std::make_error_code(std::errc::invalid_argument);
+    const int fd = ::open(path.c_str(), *flags, static_cast<mode_t>(how.mode));
+    return fd < 0 ? last_error() : opened(fd, out);
+  }
+  std::optional<int> open_flags(const open_options& how) const noexcept override {
+    if (!how.read && !how.write) return {};
+    if ((how.create || how.truncate) && !how.write) return {};
+    // Or a FIFO would wait for its other end.
+    int flags = O_CLOEXEC | O_NONBLOCK;
+    flags |= how.read && how.write ? O_RDWR : how.write ? O_WRONLY : O_RDONLY;
     if (how.create) flags |= O_CREAT;
     if (how.create && how.exclusive) flags |= O_EXCL;
     if (how.truncate) flags |= O_TRUNC;
-    // A FIFO would wait for its other end.
-    unique_fd fd(::open(path.c_str(), flags | O_NONBLOCK, static_cast<mode_t>(how.mode)));
-    if (!fd) return last_error();
-    struct stat s;
-    if (::fstat(fd.get(), &s) != 0) return last_error();
-    if (S_ISDIR(s.st_mode)) return std::make_error_code(std::errc::is_a_directory);
-    if (S_ISFIFO(s.st_mode) || S_ISSOCK(s.st_mode))
+    return flags;
+  }
+  std::error_code opened(int descriptor, std::shared_ptr<file_handle>& out) override {
+    unique_fd fd(descriptor);
+    // What it is never changes: no file server has to be asked.
+    struct statx s;
+    if (::statx(fd.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &s) != 0)
+      return last_error();
+    if (S_ISDIR(s.stx_mode)) return std::make_error_code(std::errc::is_a_directory);
+    if (S_ISFIFO(s.stx_mode) || S_ISSOCK(s.stx_mode))
       return std::make_error_code(std::errc::invalid_seek);  // a stream: weir::adopt_pipe()
-    const bool regular = S_ISREG(s.st_mode);
+    const bool regular = S_ISREG(s.stx_mode);
     // io_uring would give up instead of waiting for a disk.
-    if (regular && ::fcntl(fd.get(), F_SETFL, flags & ~O_NONBLOCK) != 0) return last_error();
+    if (regular && ::fcntl(fd.get(), F_SETFL, 0) != 0) return last_error();
     out = std::make_shared<posix_file>(std::move(fd), regular);
     return {};
   }
   std::error_code status(const std::string& path, file_status& out) override {
-    struct stat s;
-    if (::stat(path.c_str(), &s) != 0) return last_error();
-    out = status_from(s);
-    return {};
+    return status_at(AT_FDCWD, path.c_str(), 0, out);
   }
   std::error_code rename(const std::string& from, const std::string& to) override {
     return outcome(::rename(from.c_str(), to.c_str()));
@@ -138,7 +146,7 @@ class posix_files final : public file_system {
     return errno == EISDIR ? outcome(::rmdir(path.c_str())) : last_error();
   }
   std::error_code make_directory(const std::string& path) override {
-    return outcome(::mkdir(path.c_str(), 0777));
+    return outcome(::mkdir(path.c_str(), mode_of_directories));
   }
   std::error_code list(const std::string& path, std::size_t most,
                        std::vector<directory_entry>& out) override {
@@ -174,6 +182,18 @@ class posix_files final : public file_system {
 };
 
 }  // namespace
+
+file_status status_from(const status_memory& said) noexcept {
+  const auto& s = reinterpret_cast<const struct statx&>(said);
+  file_status out;
+  out.type = type_of(s.stx_mode);
+  out.size = s.stx_size;
+  out.modified_ns = s.stx_mtime.tv_sec * 1'000'000'000 + s.stx_mtime.tv_nsec;
+  out.mode = s.stx_mode & 07777;
+  out.device = ::makedev(s.stx_dev_major, s.stx_dev_minor);
+  out.number = s.stx_ino;
+  return out;
+}
 
 std::shared_ptr<file_system> make_posix_files() { return std::make_shared<posix_files>(); }
 

@@ -111,8 +111,7 @@ void add_file_calls(shard_snapshot& out, driver& of) {
   if (files == nullptr) return;
   const auto counts = files->counts();
   auto& c = out.counts;
-  c.push_back(
-      {"driver", "file_calls", "reads, writes and syncs of files by the ring", counts.done});
+  c.push_back({"driver", "file_calls", "calls on files by the ring", counts.done});
   c.push_back({"driver", "file_calls_refused", "calls that the ring left to the pool of offload()",
                counts.refused});
   c.push_back(

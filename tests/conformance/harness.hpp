@@ -105,6 +105,12 @@ void run_alone(std::string_view variant, lonely_coroutine body);
   TEST_CASE("sim: " #name) { conformance::run_alone("sim", &name); }               \
   static_assert(true, "")
 
+/// The same for files, where the releases differ in what a ring has operations for.
+#define FILE_CONFORMANCE(name)                                                   \
+  TEST_CASE("uring 6.1: " #name) { conformance::run_alone("uring 6.1", &name); } \
+  TEST_CASE("uring 6.6: " #name) { conformance::run_alone("uring 6.6", &name); } \
+  UNIX_CONFORMANCE(name)
+
 /// Registers struct `name` { static task<> subject(side&); static task<> peer(side&); } for every
 /// back end, and for io_uring as older kernels have it.
 #define CONFORMANCE(name)                    \

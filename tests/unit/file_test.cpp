@@ -1,7 +1,9 @@
-// Files: on the machine's disk through the pool, on every back end; and on a simulated one, which
-// is slow, full or broken as the test wants it.
+// Files: on the machine's disk, through the ring and through the pool; and on a simulated one,
+// which is slow, full or broken as the test wants it. What is alike on all is in
+// conformance/files.cpp.
 #include <doctest/doctest.h>
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -23,6 +25,9 @@
 #include "runtime/observe/take_snapshot.hpp"
 #include "unit/back_ends.hpp"
 #include "weir/detail/surroundings.hpp"
+#if WEIR_WITH_URING
+#include "runtime/driver/uring/uring_driver.hpp"
+#endif
 #if WEIR_WITH_SIM
 #include "weir/sim.hpp"
 #endif
@@ -61,75 +66,6 @@ std::string text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// What every disk does alike, below an empty directory.
-task<> files_are_as_they_should(const std::string& below) {
-  const auto path = below + "/a.txt";
-  const auto missing = co_await weir::open_file(path).nothrow();
-  CHECK(missing.error() == std::errc::no_such_file_or_directory);
-  auto file = co_await weir::open_file(path, {.write = true, .create = true, .exclusive = true});
-  const auto again =
-      co_await weir::open_file(path, {.write = true, .create = true, .exclusive = true}).nothrow();
-  CHECK(again.error() == std::errc::file_exists);
-  auto n = co_await file.write_at("0123456789", 0);
-  CHECK(n == 10);
-  n = co_await file.write_at("xyz", 4);
-  CHECK(n == 3);
-  n = co_await file.append("the end");
-  CHECK(n == 7);
-  co_await file.sync();
-  std::array<std::byte, 64> buffer;
-  n = co_await file.read_at(buffer, 2);
-  CHECK(text_of(std::span(buffer).first(n)) == "23xyz789the end");
-  n = co_await file.read_at(buffer, 17);
-  CHECK(n == 0);
-  n = co_await file.read_at(buffer, 1000);
-  CHECK(n == 0);
-  auto about = co_await file.status();
-  CHECK(about.size == 17);
-  CHECK(about.type == file_type::regular);
-  co_await file.resize(3);
-  about = co_await weir::status_of(path);
-  CHECK(about.size == 3);
-  auto hole = co_await file.write_at("z", 9);
-  CHECK(hole == 1);
-  n = co_await file.read_at(buffer, 0);
-  CHECK(text_of(std::span(buffer).first(n)) == std::string("012\0\0\0\0\0\0z", 10));
-  file.close();
-
-  auto only_read = co_await weir::open_file(path);
-  const auto refused = co_await only_read.write_at("no", 0).nothrow();
-  CHECK(refused.error() == std::errc::bad_file_descriptor);
-  const auto neither = co_await weir::open_file(path, {.read = false}).nothrow();
-  CHECK(neither.error() == std::errc::invalid_argument);
-  const auto folder = co_await weir::open_file(below).nothrow();
-  CHECK(folder.error() == std::errc::is_a_directory);
-
-  co_await weir::make_directory(below + "/sub");
-  co_await weir::rename_file(path, below + "/sub/b.txt");
-  auto moved = co_await weir::open_file(path).nothrow();
-  CHECK(moved.error() == std::errc::no_such_file_or_directory);
-  auto entries = co_await weir::list_directory(below);
-  REQUIRE(entries.size() == 1);
-  CHECK(entries[0].name == "sub");
-  CHECK(entries[0].type == file_type::directory);
-  auto none = co_await weir::open_file(below + "/c", {.write = true, .create = true});
-  auto other = co_await weir::open_file(below + "/d", {.write = true, .create = true});
-  entries = co_await weir::list_directory(below);
-  CHECK(entries.size() == 3);
-  const auto many = co_await weir::list_directory(below, 2).nothrow();
-  CHECK(many.error() == weir::error::limit_exceeded);
-  const auto full = co_await weir::remove_file(below + "/sub").nothrow();
-  CHECK(full.error() == std::errc::directory_not_empty);
-  co_await weir::remove_file(below + "/sub/b.txt");
-  co_await weir::remove_file(below + "/sub");
-  n = co_await only_read.read_at(buffer, 0);  // open still
-  CHECK(n == 10);
-  co_await weir::remove_file(below + "/c");
-  co_await weir::remove_file(below + "/d");
-  const auto gone = co_await weir::status_of(below + "/d").nothrow();
-  CHECK(gone.error() == std::errc::no_such_file_or_directory);
-}
-
 task<> receive_all(weir::any_stream& from, std::string& into) {
   std::array<std::byte, 4096> buffer;
   for (;;) {
@@ -161,13 +97,6 @@ struct temporary_directory {
 };
 
 }  // namespace
-
-TEST_CASE("files_on_a_real_disk") {
-  back_ends::on_kernel_back_ends([](shard&) -> task<> {
-    temporary_directory here;
-    co_await files_are_as_they_should(here.path);
-  });
-}
 
 TEST_CASE("what_a_file_takes_in_parts_and_after_interruptions_is_all_there") {
   back_ends::on_kernel_back_ends([](shard&) -> task<> {
@@ -212,7 +141,7 @@ TEST_CASE("a_ring_writes_and_syncs_itself_and_asks_the_pool_for_what_it_has_no_r
     temporary_directory here;
     const auto path = here.path + "/many";
     auto file = co_await weir::open_file(path, {.write = true, .create = true});
-    const auto before = count_of(s, "offload_done");
+    const auto before = count_of(s, "offload_done"), opened = count_of(s, "file_calls");
     constexpr unsigned most = 64, writes = 150;  // uring_file_calls::most
     {
       weir::scope all(s);
@@ -224,7 +153,7 @@ TEST_CASE("a_ring_writes_and_syncs_itself_and_asks_the_pool_for_what_it_has_no_r
     co_await file.sync();
     CHECK(count_of(s, "offload_done") - before == (by_ring ? writes - most : writes + 2));
     if (by_ring) {
-      CHECK(count_of(s, "file_calls") == most + 2);
+      CHECK(count_of(s, "file_calls") - opened == most + 2);
       CHECK(count_of(s, "file_calls_refused") == writes - most);
       CHECK(count_of(s, "file_calls_under_way") == 0);
       CHECK(count_of(s, "file_calls_peak") == most);
@@ -266,7 +195,7 @@ TEST_CASE("what_a_driver_may_not_wait_for_is_the_pools") {
     auto n = co_await file.write_at("by a thread", 0);
     CHECK(n == 11);
     co_await file.sync();
-    CHECK(driver.begun == 2);
+    CHECK(driver.begun == 3);
     CHECK(count_of(s, "offload_done") - before == 2);
     s.around().file_calls = usual;
     co_await weir::remove_file(path);
@@ -321,16 +250,199 @@ TEST_CASE("calls_that_are_given_up_end_and_leave_their_buffers_alone") {
   });
 }
 
+namespace {
+
+/// One of each call that is not on an open file alone.
+task<> call_on_paths(std::string below) {
+  auto file = co_await weir::open_file(below + "/a", {.write = true, .create = true});
+  (void)co_await file.status();
+  co_await file.resize(10);
+  co_await weir::rename_file(below + "/a", below + "/b");
+  (void)co_await weir::status_of(below + "/b");
+  co_await weir::remove_file(below + "/b");
+  co_await weir::make_directory(below + "/c");
+  co_await weir::remove_file(below + "/c");
+}
+constexpr unsigned calls_on_paths = 8;
+
+/// How many of them the pool was asked for, with that configuration of the ring.
+void check_calls_of_the_pool(const weir::config& settings, unsigned of_the_ring_too) {
+  back_ends::on_kernel_back_ends(
+      [&](shard& s) -> task<> {
+        temporary_directory here;
+        co_await call_on_paths(here.path);
+        const bool by_ring = s.driver().name() == "uring";
+        CHECK(count_of(s, "offload_done") == (by_ring ? of_the_ring_too : calls_on_paths));
+        if (!by_ring) co_return;
+        CHECK(count_of(s, "file_calls") == calls_on_paths - of_the_ring_too);
+        CHECK(count_of(s, "file_calls_refused") == of_the_ring_too);
+        (void)co_await weir::list_directory(here.path);  // no ring has an operation for this
+        CHECK(count_of(s, "offload_done") == of_the_ring_too + 1);
+      },
+      settings);
+}
+
+}  // namespace
+
+TEST_CASE("a_ring_carries_calls_on_paths_out_as_far_as_it_has_operations_for_them") {
+  weir::config settings;
+  for (const auto* release : {"5.19", "6.1", "6.6"}) {
+    CAPTURE(release);
+    settings.uring.profile = release;
+    check_calls_of_the_pool(settings, 1);  // resize
+  }
+  settings.uring.hide = {"make_directory"};
+  check_calls_of_the_pool(settings, 2);
+  settings = {};
+#if WEIR_WITH_URING
+  settings.backend = "uring";
+  if (weir::probe_backend("uring", settings).usable) {
+    auto s = weir::make_shard(0, settings);
+    const auto& has = static_cast<weir::detail::uring_driver&>(s->driver()).features();
+    check_calls_of_the_pool(settings, !has.make_directory + !has.resize_file);
+  }
+#endif
+}
+
+TEST_CASE("a_path_is_refused_for_the_systems_reason") {
+  back_ends::on_kernel_back_ends([](shard&) -> task<> {
+    temporary_directory here;
+    const auto in = [&](std::string_view name) { return here.path + "/" + std::string(name); };
+    {
+      auto file = co_await weir::open_file(in("file"), {.write = true, .create = true});
+    }
+    REQUIRE(::symlink("loop", in("loop").c_str()) == 0);
+    const std::pair<std::string, std::errc> cases[] = {
+        {in("none"), std::errc::no_such_file_or_directory},
+        {"", std::errc::no_such_file_or_directory},
+        {in("file/x"), std::errc::not_a_directory},
+        {in("loop"), std::errc::too_many_symbolic_link_levels},
+        {in(std::string(300, 'x')), std::errc::filename_too_long},
+    };
+    for (const auto& [path, why] : cases) {
+      CAPTURE(path);
+      const auto opened = co_await weir::open_file(path).nothrow();
+      CHECK(opened.error() == why);
+      const auto told = co_await weir::status_of(path).nothrow();
+      CHECK(told.error() == why);
+      if (why == std::errc::too_many_symbolic_link_levels) continue;  // of the link itself
+      const auto renamed = co_await weir::rename_file(path, in("y")).nothrow();
+      CHECK(renamed.error() == why);
+      const auto removed = co_await weir::remove_file(path).nothrow();
+      CHECK(removed.error() == why);
+      const auto below = path.empty() ? path : path + "/y";
+      const auto made = co_await weir::make_directory(below).nothrow();
+      CHECK(made.error() == why);
+    }
+    auto file = co_await weir::open_file(in("file"), {.write = true});
+    const auto negative = co_await file.resize(UINT64_MAX).nothrow();
+    CHECK(negative.error() == std::errc::invalid_argument);
+    co_await weir::remove_file(in("loop"));
+    co_await weir::remove_file(in("file"));
+  });
+}
+
+TEST_CASE("paths_begin_where_the_program_is_and_what_is_made_heeds_its_umask") {
+  back_ends::on_kernel_back_ends([](shard&) -> task<> {
+    temporary_directory here;
+    const weir::unique_fd before(::open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    REQUIRE(::chdir(here.path.c_str()) == 0);
+    const auto usual = ::umask(027);
+    auto file =
+        co_await weir::open_file("file", {.write = true, .create = true, .mode = 0666}).nothrow();
+    const auto made = co_await weir::make_directory("folder").nothrow();
+    ::umask(usual);
+    const auto of_file = co_await weir::status_of("file").nothrow();
+    const auto of_folder = co_await weir::status_of("folder").nothrow();
+    (void)co_await weir::rename_file("file", "folder/file").nothrow();
+    const auto removed = co_await weir::remove_file("folder/file").nothrow();
+    (void)co_await weir::remove_file("folder").nothrow();
+    REQUIRE(::fchdir(before.get()) == 0);
+    REQUIRE(file);
+    CHECK((::fcntl(file->native_handle(), F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK((::fcntl(file->native_handle(), F_GETFL) & O_NONBLOCK) == 0);
+    CHECK(made);
+    CHECK(removed);
+    REQUIRE(of_file);
+    CHECK(of_file->mode == 0640);
+    REQUIRE(of_folder);
+    CHECK(of_folder->mode == 0750);
+  });
+}
+
+TEST_CASE("an_open_that_would_wait_for_somebodys_lease_says_so") {
+  auto* const usual = ::signal(SIGIO, SIG_IGN);  // the holder is told
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/leased";
+    {
+      const weir::unique_fd holder(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+      REQUIRE(::fcntl(holder.get(), F_SETLEASE, F_WRLCK) == 0);
+      const auto pools = count_of(s, "offload_done");
+      const auto got = co_await weir::open_file(path).nothrow();
+      CHECK(got.error() == std::errc::resource_unavailable_try_again);
+      CHECK(count_of(s, "offload_done") == pools + 1);  // who has the last word
+    }
+    co_await weir::remove_file(path);
+  });
+  ::signal(SIGIO, usual);
+}
+
+namespace {
+
+std::size_t open_descriptors() {
+  std::size_t n = 0;
+  for (int fd = 0; fd < 1000; ++fd) n += ::fcntl(fd, F_GETFD) >= 0 ? 1 : 0;
+  return n;
+}
+
+}  // namespace
+
+TEST_CASE("calls_on_paths_that_are_given_up_end_and_leave_nothing_open") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/given-up";
+    const auto before = open_descriptors();
+    for (int i = 0; i < 20; ++i) {
+      weir::scope all(s);
+      for (int k = 0; k < 10; ++k)
+        all.spawn([](std::string of) -> task<> {
+          (void)co_await weir::open_file(of, {.write = true, .create = true}).nothrow();
+          (void)co_await weir::status_of(of).timeout(0ms).nothrow();
+          (void)co_await weir::open_file(of).timeout(0ms).nothrow();
+        }(path));
+      if (i % 2 == 0) co_await weir::yield();
+      all.cancel();
+      co_await all.join();
+    }
+    CHECK(count_of(s, "file_calls_under_way") == 0);
+    CHECK(open_descriptors() == before);
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    co_await weir::remove_file(path);
+  });
+}
+
 TEST_CASE("what_is_no_file_is_not_opened_as_one") {
   back_ends::on_kernel_back_ends([](shard&) -> task<> {
     temporary_directory here;
     const auto fifo = here.path + "/fifo";
     REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
-    const auto got = co_await weir::open_file(fifo).nothrow();  // and nobody waits for its writer
+    const auto before = open_descriptors();
+    auto got = co_await weir::open_file(fifo).nothrow();  // and nobody waits for its writer
     CHECK(got.error() == std::errc::invalid_seek);
+    got = co_await weir::open_file(fifo, {.write = true}).nothrow();
+    CHECK(got.error() == std::errc::invalid_seek);
+    got = co_await weir::open_file(fifo, {.read = false, .write = true}).nothrow();
+    CHECK(got.error() == std::errc::no_such_device_or_address);  // nor for its reader
+    CHECK(open_descriptors() == before);
     ::unlink(fifo.c_str());
     auto file = co_await weir::open_file("/proc/self/exe");
     CHECK(file.native_handle() >= 0);
+    auto device = co_await weir::open_file("/dev/null", {.write = true});
+    auto n = co_await device.append("gone");
+    CHECK(n == 4);
+    auto about = co_await device.status();
+    CHECK(about.type == file_type::other);
   });
 }
 
@@ -355,10 +467,9 @@ TEST_CASE("a_file_is_sent_to_a_stream") {
 TEST_CASE("files_on_a_simulated_disk") {
   weir::sim::network net;
   auto& host = net.add_host("10.0.0.1/24");
-  host.disk().put("/data/here/x", "");
+  host.disk().put("/data/x", "");
   net.start(host, [](shard& s) -> task<> {
-    co_await weir::remove_file("/data/here/x");
-    co_await files_are_as_they_should("/data/here");
+    co_await weir::remove_file("/data/x");
     auto file = co_await weir::open_file("/data/y", {.write = true, .create = true});
     co_await file.append("through a stream");
     co_await send_a_part(s, "/data/y", "a stream", 8, 100);
@@ -366,7 +477,8 @@ TEST_CASE("files_on_a_simulated_disk") {
   });
   net.run();
   CHECK(*host.disk().contents("data/y") == "through a stream");
-  CHECK(host.disk().contents("/data/here") == nullptr);
+  CHECK(host.disk().contents("/data/x") == nullptr);
+  CHECK(host.disk().contents("/data") == nullptr);  // a directory
 }
 
 TEST_CASE("a_simulated_disk_is_slow_and_the_shard_is_not") {

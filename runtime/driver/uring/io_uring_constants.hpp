@@ -26,6 +26,7 @@ inline constexpr unsigned op_msg_ring = 40;             // IORING_OP_MSG_RING, L
 inline constexpr unsigned op_send_zc = 47;              // IORING_OP_SEND_ZC, Linux 6.0
 inline constexpr unsigned op_socket = 45;               // IORING_OP_SOCKET, Linux 5.19
 inline constexpr unsigned op_read_multishot = 49;       // IORING_OP_READ_MULTISHOT, Linux 6.7
+inline constexpr unsigned op_ftruncate = 55;            // IORING_OP_FTRUNCATE, Linux 6.9
 inline constexpr unsigned register_send_msg_ring = 31;  // IORING_REGISTER_SEND_MSG_RING, Linux 6.13
 inline constexpr unsigned msg_data = 0;                 // IORING_MSG_DATA
 

@@ -71,10 +71,16 @@ constexpr use operations[] = {
     {IORING_OP_RECV, always},
     {IORING_OP_SHUTDOWN, always},
     {IORING_OP_FSYNC, always},
+    {IORING_OP_OPENAT, always},
+    {IORING_OP_STATX, always},
+    {IORING_OP_RENAMEAT, always},
+    {IORING_OP_UNLINKAT, always},
+    {IORING_OP_MKDIRAT, linux_release(5, 15), &f::make_directory},
     {uring::op_msg_ring, linux_release(5, 18)},
     {uring::op_socket, linux_release(5, 19)},
     {uring::op_send_zc, linux_release(6, 0)},
     {uring::op_read_multishot, linux_release(6, 7), &f::multishot_read},
+    {uring::op_ftruncate, linux_release(6, 9), &f::resize_file},
 };
 
 constexpr use entry_flags[] = {

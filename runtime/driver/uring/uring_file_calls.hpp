@@ -1,6 +1,7 @@
-// Files through the ring: reads, writes and syncs of open files. What lies in the page cache the
-// kernel does at once; the rest it waits for itself where the file system can, else it hands it to
-// workers of its own, which are bounded here.
+// Files through the ring: calls on open files and on paths. What lies in the page cache the kernel
+// does at once; the rest it waits for itself where the file system can, else, and for most calls on
+// paths, it hands it to workers of its own, which are bounded here. What this kernel's ring has no
+// operation for is the pool's.
 #pragma once
 
 #include <array>
@@ -33,6 +34,7 @@ class uring_file_calls final : public file_caller {
     slot* next = nullptr;
   };
 
+  bool has_operation_for(const file_call& call) const noexcept;
   void submit(slot& s) noexcept;
   static void on_completed(ring_client& client, unsigned tag, std::int32_t result,
                            std::uint32_t flags) noexcept;

@@ -33,6 +33,8 @@ void detect_operations(io_uring& ring, const ring_rules& rules, uring_features& 
   features.multishot_accept = knows(&f::multishot_accept, uring::op_socket);
   features.multishot_receive = knows(&f::multishot_receive, uring::op_send_zc);
   features.multishot_read = knows(&f::multishot_read, uring::op_read_multishot);
+  features.make_directory = knows(&f::make_directory, IORING_OP_MKDIRAT);
+  features.resize_file = knows(&f::resize_file, uring::op_ftruncate);
 }
 
 /// Registers and unregisters a small ring of buffers.

@@ -21,13 +21,12 @@ struct block_call {
     n = file->read_at(offset, into);
     return {};
   }
-  weir::detail::file_call as_file_call() const {
-    return {weir::detail::file_call::kind::read, file->descriptor(), into.data(), into.size(),
-            offset};
+  std::optional<weir::detail::file_call::any> as_file_call(weir::detail::file_system&) const {
+    return weir::detail::file_call::read{file->descriptor(), into, offset};
   }
-  static bool came(std::int32_t result, value& n, weir::detail::file_call&) noexcept {
+  static std::error_code gave(weir::detail::file_system&, std::int32_t result, value& n) noexcept {
     n = static_cast<std::size_t>(result);
-    return false;
+    return {};
   }
 };
 

@@ -1,6 +1,6 @@
-// Files, without holding the shard up: on io_uring the ring reads, writes and syncs; every other
-// call, and on Asio each, runs on the pool of offload(); in a simulation on a simulated disk in
-// virtual time.
+// Files, without holding the shard up: on io_uring the ring carries the calls out, as far as the
+// kernel has operations for them; every other call, and on Asio each, runs on the pool of
+// offload(); in a simulation on a simulated disk in virtual time.
 //
 //   auto log = co_await weir::open_file("app.log", {.write = true, .create = true});
 //   co_await log.append("started\n");
@@ -16,6 +16,7 @@
 #include <cassert>
 #include <cerrno>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,7 +41,11 @@ namespace detail {
 /// Of runtime/files/calls.cpp: null where the shard has none.
 file_system* files_of(shard& here) noexcept;
 
-/// One call. `Call` has `value`, `name` and std::error_code operator()(file_system&, value&).
+/// One call. `Call` has `value`, `name` and std::error_code operator()(file_system&, value&). Where
+/// a driver may carry it out, it also has
+///   std::optional<file_call::any> as_file_call(file_system&); nothing: this one it may not,
+///   std::error_code gave(file_system&, std::int32_t result, value&) where that has a value, and
+///   bool follows(std::int32_t result, file_call::any&) where one call may not be all.
 template <class Call>
 class [[nodiscard]] file_awaiter : public offload_operation {
  public:
@@ -63,13 +68,12 @@ class [[nodiscard]] file_awaiter : public offload_operation {
         return complete(std::make_error_code(std::errc::operation_not_supported));
       if constexpr (requires { call_.at_once(owner(), value_); })
         if (call_.at_once(owner(), value_)) return complete();
-      if constexpr (requires { call_.as_file_call(); }) {
-        auto call = call_.as_file_call();
-        call.came = &file_awaiter::came;
-        begin(*this, &call);
-      } else {
-        begin(*this);
-      }
+      if constexpr (requires { call_.as_file_call(*files_); })
+        if (auto what = call_.as_file_call(*files_)) {
+          const file_call call{*what, &file_awaiter::came};
+          return begin(*this, &call);
+        }
+      begin(*this);
     });
   }
   value await_resume() {
@@ -90,18 +94,29 @@ class [[nodiscard]] file_awaiter : public offload_operation {
   }
   static void carry_out(offload_operation& op) noexcept {
     auto& self = static_cast<file_awaiter&>(op);
-    try {
-      self.failed_ = self.call_(*self.files_, self.value_);
-    } catch (const std::bad_alloc&) {
-      self.failed_ = std::make_error_code(std::errc::not_enough_memory);
-    }
+    self.note([&] { return self.call_(*self.files_, self.value_); });
   }
   static bool came(offload_operation& op, std::int32_t result, file_call& call) noexcept {
     auto& self = static_cast<file_awaiter&>(op);
-    if (result >= 0) return self.call_.came(result, self.value_, call);
     if (result == -EINTR) return true;
-    self.failed_ = {-result, std::generic_category()};
+    if (result < 0) self.failed_ = {-result, std::generic_category()};
+    if constexpr (requires { self.call_.gave(*self.files_, result, self.value_); })
+      if (result >= 0)
+        self.note([&] { return self.call_.gave(*self.files_, result, self.value_); });
+    if constexpr (requires { self.call_.follows(result, call.what); }) {
+      const bool more = self.call_.follows(result, call.what);
+      if (more) self.failed_.clear();
+      return more;
+    }
     return false;
+  }
+  template <class Step>
+  void note(Step step) noexcept {
+    try {
+      failed_ = step();
+    } catch (const std::bad_alloc&) {
+      failed_ = std::make_error_code(std::errc::not_enough_memory);
+    }
   }
   std::error_code ended() {
     end(*this);
@@ -118,14 +133,18 @@ class [[nodiscard]] file_awaiter : public offload_operation {
 /// What a call without a result gives.
 struct done {};
 
-/// Some bytes were written; true: the rest is to be.
-inline bool go_on(std::int32_t result, std::size_t& n, file_call& call) noexcept {
-  const auto put = static_cast<std::size_t>(result);
-  n += put;
-  call.bytes += put;
-  call.size -= put;
-  call.offset += put;
-  return call.size != 0 && put != 0;
+/// The call, where a driver may use that file.
+template <class Call, class... Arguments>
+std::optional<file_call::any> call_on(const file_handle& file, Arguments... arguments) {
+  const int fd = file.callable();
+  if (fd < 0) return {};
+  return Call{fd, arguments...};
+}
+/// Some bytes were written: whether the rest is to be.
+inline bool goes_on(std::int32_t result, std::span<const std::byte>& bytes) noexcept {
+  if (result <= 0) return false;
+  bytes = bytes.subspan(static_cast<std::size_t>(result));
+  return !bytes.empty();
 }
 
 struct read_file_call {
@@ -141,12 +160,12 @@ struct read_file_call {
     here.spend_budget_on(n);
     return true;
   }
-  file_call as_file_call() const {
-    return {file_call::kind::read, file->callable(), into.data(), into.size(), offset};
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return call_on<file_call::read>(*file, into, offset);
   }
-  static bool came(std::int32_t result, value& n, file_call&) noexcept {
+  static std::error_code gave(file_system&, std::int32_t result, value& n) noexcept {
     n = static_cast<std::size_t>(result);
-    return false;
+    return {};
   }
 };
 struct write_file_call {
@@ -156,12 +175,18 @@ struct write_file_call {
   std::span<const std::byte> bytes;
   std::uint64_t offset;
   std::error_code operator()(file_system&, value& n) { return file->write_at(bytes, offset, n); }
-  file_call as_file_call() const {
-    return {file_call::kind::write, file->callable(), const_cast<std::byte*>(bytes.data()),
-            bytes.size(), offset};
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return call_on<file_call::write>(*file, bytes, offset);
   }
-  static bool came(std::int32_t result, value& n, file_call& call) noexcept {
-    return go_on(result, n, call);
+  static std::error_code gave(file_system&, std::int32_t result, value& n) noexcept {
+    n += static_cast<std::size_t>(result);
+    return {};
+  }
+  static bool follows(std::int32_t result, file_call::any& call) noexcept {
+    auto& rest = std::get<file_call::write>(call);
+    if (!goes_on(result, rest.bytes)) return false;
+    rest.offset += static_cast<std::uint64_t>(result);
+    return true;
   }
 };
 struct append_file_call {
@@ -170,12 +195,15 @@ struct append_file_call {
   file_handle* file;
   std::span<const std::byte> bytes;
   std::error_code operator()(file_system&, value& n) { return file->append(bytes, n); }
-  file_call as_file_call() const {
-    return {file_call::kind::append, file->callable(), const_cast<std::byte*>(bytes.data()),
-            bytes.size()};
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return call_on<file_call::append>(*file, bytes);
   }
-  static bool came(std::int32_t result, value& n, file_call& call) noexcept {
-    return go_on(result, n, call);
+  static std::error_code gave(file_system&, std::int32_t result, value& n) noexcept {
+    n += static_cast<std::size_t>(result);
+    return {};
+  }
+  static bool follows(std::int32_t result, file_call::any& call) noexcept {
+    return goes_on(result, std::get<file_call::append>(call).bytes);
   }
 };
 struct sync_file_call {
@@ -183,8 +211,9 @@ struct sync_file_call {
   static constexpr const char* name = "sync";
   file_handle* file;
   std::error_code operator()(file_system&, value&) { return file->sync(); }
-  file_call as_file_call() const { return {file_call::kind::sync, file->callable()}; }
-  static bool came(std::int32_t, value&, file_call&) noexcept { return false; }
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return call_on<file_call::sync>(*file);
+  }
 };
 struct resize_file_call {
   using value = done;
@@ -192,37 +221,69 @@ struct resize_file_call {
   file_handle* file;
   std::uint64_t size;
   std::error_code operator()(file_system&, value&) { return file->resize(size); }
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return call_on<file_call::resize>(*file, size);
+  }
 };
 struct status_of_file_call {
   using value = file_status;
   static constexpr const char* name = "status";
   file_handle* file;
+  status_memory said{};
   std::error_code operator()(file_system&, value& out) { return file->status(out); }
+  std::optional<file_call::any> as_file_call(file_system&) {
+    return call_on<file_call::status>(*file, &said);
+  }
+  std::error_code gave(file_system&, std::int32_t, value& out) const noexcept {
+    out = status_from(said);
+    return {};
+  }
 };
 struct open_file_call;
 struct status_call {
   using value = file_status;
   static constexpr const char* name = "status_of";
   std::string path;
+  status_memory said{};
   std::error_code operator()(file_system& of, value& out) { return of.status(path, out); }
+  std::optional<file_call::any> as_file_call(file_system&) {
+    return file_call::status_of{path.c_str(), &said};
+  }
+  std::error_code gave(file_system&, std::int32_t, value& out) const noexcept {
+    out = status_from(said);
+    return {};
+  }
 };
 struct rename_call {
   using value = done;
   static constexpr const char* name = "rename_file";
   std::string from, to;
   std::error_code operator()(file_system& of, value&) { return of.rename(from, to); }
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return file_call::rename{from.c_str(), to.c_str()};
+  }
 };
 struct remove_call {
   using value = done;
   static constexpr const char* name = "remove_file";
   std::string path;
   std::error_code operator()(file_system& of, value&) { return of.remove(path); }
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return file_call::remove{path.c_str(), false};
+  }
+  static bool follows(std::int32_t result, file_call::any& call) noexcept {
+    auto& removal = std::get<file_call::remove>(call);
+    return result == -EISDIR && !std::exchange(removal.directory, true);
+  }
 };
 struct make_directory_call {
   using value = done;
   static constexpr const char* name = "make_directory";
   std::string path;
   std::error_code operator()(file_system& of, value&) { return of.make_directory(path); }
+  std::optional<file_call::any> as_file_call(file_system&) const {
+    return file_call::make_directory{path.c_str(), mode_of_directories};
+  }
 };
 struct list_call {
   using value = std::vector<directory_entry>;
@@ -300,6 +361,17 @@ struct open_file_call {
   std::error_code operator()(file_system& of, value& out) {
     std::shared_ptr<file_handle> handle;
     const auto error = of.open(path, how, handle);
+    out = file(std::move(handle));
+    return error;
+  }
+  std::optional<file_call::any> as_file_call(file_system& of) const {
+    const auto flags = of.open_flags(how);
+    if (!flags) return {};
+    return file_call::open{path.c_str(), *flags, how.mode};
+  }
+  static std::error_code gave(file_system& of, std::int32_t result, value& out) {
+    std::shared_ptr<file_handle> handle;
+    const auto error = of.opened(result, handle);
     out = file(std::move(handle));
     return error;
   }

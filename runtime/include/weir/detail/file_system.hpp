@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -41,6 +42,15 @@ struct directory_entry {
 
 namespace detail {
 
+/// Room for what statx(2) says of a file (of runtime/files: the struct is a system header's).
+struct alignas(8) status_memory {
+  std::byte bytes[256];
+};
+file_status status_from(const status_memory& said) noexcept;
+
+/// Of one that is made, less the umask.
+inline constexpr std::uint32_t mode_of_directories = 0777;
+
 /// An open file. Closes with its last owner.
 class file_handle {
  public:
@@ -62,7 +72,7 @@ class file_handle {
   virtual std::error_code resize(std::uint64_t size) = 0;
   /// -1 where there is none.
   virtual int native_handle() const noexcept { return -1; }
-  /// What a driver may read and write itself (file_caller): a regular file's descriptor, else -1.
+  /// What a driver may use itself (file_caller): a regular file's descriptor, else -1.
   virtual int callable() const noexcept { return -1; }
 };
 
@@ -79,6 +89,15 @@ class file_system {
   /// Without "." and "..", by name; no more than `most` (error::limit_exceeded beyond).
   virtual std::error_code list(const std::string& path, std::size_t most,
                                std::vector<directory_entry>& out) = 0;
+
+  // --- Where a driver opens (file_caller) in the place of open().
+
+  /// With which flags; nothing: open() has to be asked, and says why.
+  virtual std::optional<int> open_flags(const open_options&) const noexcept { return {}; }
+  /// What the descriptor that it got becomes, which is the callee's. Does not wait.
+  virtual std::error_code opened(int, std::shared_ptr<file_handle>&) {
+    return std::make_error_code(std::errc::operation_not_supported);
+  }
 };
 
 }  // namespace detail

@@ -1,10 +1,12 @@
 // What stands behind offload(): the operation, which lives in the awaiting coroutine's frame, and
 // who carries it out: the pool (threads of run/, or the simulator's virtual ones), or the shard's
-// driver, where it can read and write files itself.
+// driver, where it can call on files itself.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
+#include <variant>
 
 #include "weir/detail/mailbox.hpp"
 #include "weir/detail/operation.hpp"
@@ -26,17 +28,62 @@ namespace detail {
 
 class file_caller;
 struct offload_operation;
+struct status_memory;
 
-/// One call on an open file that a driver may make.
+/// One call on files that a driver may make. Descriptors, paths and memory are the operation's, and
+/// in use until that is over. Paths are as open(2) has them.
 struct file_call {
-  enum class kind : std::uint8_t { read, write, append, sync };
-  kind what;
-  int fd;
-  std::byte* bytes = nullptr;
-  std::size_t size = 0;
-  std::uint64_t offset = 0;
-  /// What it gave: as many bytes, or a negative errno. True: `call` has become another one, which
-  /// follows; false: the operation has its outcome.
+  struct read {
+    int fd;
+    std::span<std::byte> into;
+    std::uint64_t offset;
+  };
+  struct write {
+    int fd;
+    std::span<const std::byte> bytes;
+    std::uint64_t offset;
+  };
+  struct append {
+    int fd;
+    std::span<const std::byte> bytes;
+  };
+  struct sync {
+    int fd;
+  };
+  struct resize {
+    int fd;
+    std::uint64_t size;
+  };
+  struct status {
+    int fd;
+    status_memory* into;
+  };
+  struct status_of {
+    const char* path;
+    status_memory* into;
+  };
+  struct open {
+    const char* path;
+    int flags;  // O_...
+    std::uint32_t mode;
+  };
+  struct rename {
+    const char *from, *to;
+  };
+  struct remove {
+    const char* path;
+    bool directory;  // rmdir(2), else unlink(2)
+  };
+  struct make_directory {
+    const char* path;
+    std::uint32_t mode;
+  };
+
+  using any = std::variant<read, write, append, sync, resize, status, status_of, open, rename,
+                           remove, make_directory>;
+  any what;
+  /// What it gave: what the system call of that name gives, or a negative errno. True: `call` has
+  /// become another one, which follows; false: the operation has its outcome.
   bool (*came)(offload_operation& op, std::int32_t result, file_call& call) noexcept = nullptr;
 };
 
@@ -74,11 +121,11 @@ class file_caller {
  public:
   struct counters {
     std::uint64_t done = 0;       ///< calls
-    std::uint64_t refused = 0;    ///< left to the pool: too many at once, or it may not wait
+    std::uint64_t refused = 0;    ///< left to the pool: no room, no operation, it may not wait
     std::uint64_t under_way = 0;  ///< now
     std::uint64_t peak = 0;       ///< the most at once
   };
-  /// False: as many as it takes are under way.
+  /// False: as many as it takes are under way, or it has no operation for this.
   virtual bool start(offload_operation& op, const file_call& call) noexcept = 0;
   /// It ends with operation_canceled where the system lets go of it, else as it would.
   virtual void cancel(offload_operation& op) noexcept = 0;
