@@ -12,6 +12,7 @@
 #include <system_error>
 #include <utility>
 
+#include "runtime/core/sockets/inside.hpp"
 #include "runtime/core/two_ways.hpp"
 #include "weir/timing.hpp"
 
@@ -24,11 +25,6 @@ namespace {
 struct lent_to_relays {
   explicit lent_to_relays(shard&) {}
   unsigned count = 0;
-};
-
-/// The stream keeps its socket from the public, not from us.
-struct inside : any_stream {
-  static socket_base& of(const any_stream& s) { return (s.*&inside::socket)(); }
 };
 
 /// What is written together: what waits behind the first piece goes along.

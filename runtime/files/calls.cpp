@@ -13,18 +13,4 @@ int file::native_handle() const {
   return fd;
 }
 
-task<std::uint64_t> send_file(any_stream& to, file& from, std::uint64_t offset,
-                              std::uint64_t length) {
-  std::vector<std::byte> buffer(64 * 1024);
-  std::uint64_t sent = 0;
-  while (sent < length) {
-    const auto want = std::min<std::uint64_t>(buffer.size(), length - sent);
-    auto n = co_await from.read_at(std::span(buffer).first(want), offset + sent);
-    if (n == 0) break;
-    co_await to.write_all(std::span<const std::byte>(buffer).first(n));
-    sent += n;
-  }
-  co_return sent;
-}
-
 }  // namespace weir

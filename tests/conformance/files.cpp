@@ -193,4 +193,150 @@ task<> file_directories_are_made_listed_and_removed(shard&) {
 }
 FILE_CONFORMANCE(file_directories_are_made_listed_and_removed);
 
+namespace {
+
+/// A file of the pattern, from `from` on.
+task<weir::file> pattern_file(std::string path, std::size_t size, std::uint64_t from) {
+  auto file = co_await weir::open_file(path, {.write = true, .create = true});
+  const auto bytes = pattern(size, from);
+  co_await file.write_at(bytes, 0);
+  co_return file;
+}
+
+task<> write_first(tcp_stream& to, std::span<const std::byte> bytes) {
+  co_await to.write_all(bytes);
+}
+
+}  // namespace
+
+// More than sockets hold, so that the write waits when the file is to follow.
+struct file_is_sent_after_what_was_written_and_before_what_is_written {
+  static constexpr std::size_t before = 3'000'000, size = 2'000'000, after = 100'000;
+
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    const auto below = co_await fresh_directory();
+    auto file = co_await pattern_file(below + "/f", size + 500, before - 300);
+    const auto first = pattern(before), last = pattern(after, before + size);
+    weir::scope writing(s.here);
+    writing.spawn(write_first(stream, first));
+    co_await weir::yield();
+    s.signal(1);
+    auto sent = co_await weir::send_file(stream, file, 300, size);
+    CHECK(sent == size);
+    co_await stream.write_all(last);
+    co_await writing.join();
+    stream.shutdown_send();
+    co_await s.wait(2);
+    co_await weir::remove_file(below + "/f");
+    co_await weir::remove_file(below);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    co_await s.wait(1);
+    auto total = co_await read_pattern(stream);
+    CHECK(total == before + size + after);
+    s.signal(2);
+  }
+};
+CONFORMANCE(file_is_sent_after_what_was_written_and_before_what_is_written);
+
+struct file_that_ends_early_is_sent_to_its_end {
+  static constexpr std::size_t size = 700'000, skipped = 100'000;
+
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    const auto below = co_await fresh_directory();
+    auto file = co_await pattern_file(below + "/f", size, 0);
+    std::uint64_t counted = 7;
+    auto sent = co_await weir::send_file(stream, file, size, 200'000, {.sent = &counted});
+    CHECK(sent == 0);
+    CHECK(counted == 7);
+    sent = co_await weir::send_file(stream, file, skipped, UINT64_MAX, {.sent = &counted});
+    CHECK(sent == size - skipped);
+    CHECK(counted == size - skipped + 7);
+    sent = co_await weir::send_file(stream, file, size - 10, 100);
+    CHECK(sent == 10);
+    sent = co_await weir::send_file(stream, file, 0, 0);
+    CHECK(sent == 0);
+    stream.shutdown_send();
+    const auto late = co_await [](tcp_stream& to, weir::file& from) -> task<std::error_code> {
+      try {
+        (void)co_await weir::send_file(to, from, 0, size);
+      } catch (const io_error& e) {
+        co_return e.code();
+      }
+      co_return std::error_code();
+    }(stream, file);
+    CHECK(late == std::errc::broken_pipe);
+    co_await s.wait(1);
+    co_await weir::remove_file(below + "/f");
+    co_await weir::remove_file(below);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    auto total = co_await read_pattern(stream, size - skipped, skipped);
+    CHECK(total == size - skipped);
+    total = co_await read_pattern(stream, UINT64_MAX, size - 10);
+    CHECK(total == 10);
+    s.signal(1);
+  }
+};
+CONFORMANCE(file_that_ends_early_is_sent_to_its_end);
+
+namespace {
+
+task<std::error_code> try_to_send(tcp_stream& to, weir::file& from, std::uint64_t& sent,
+                                  weir::duration each, weir::duration all) {
+  try {
+    const auto offset = sent;
+    (void)co_await weir::with_timeout(
+        all, weir::send_file(to, from, offset, UINT64_MAX, {.write_timeout = each, .sent = &sent}));
+  } catch (const io_error& e) {
+    co_return e.code();
+  }
+  co_return std::error_code();
+}
+
+}  // namespace
+
+// More than sockets hold.
+struct file_whose_receiver_does_not_read_is_given_up {
+  static constexpr std::size_t size = 40'000'000;
+
+  static task<> subject(side& s) {
+    auto stream = co_await s.accept_one();
+    const auto below = co_await fresh_directory();
+    auto file = co_await weir::open_file(below + "/f", {.write = true, .create = true});
+    co_await file.resize(size);
+    std::uint64_t sent = 0;
+    auto why = co_await try_to_send(stream, file, sent, 30ms, weir::no_limit);
+    CHECK(why == std::errc::timed_out);
+    CHECK(sent > 0);
+    CHECK(sent < size);
+    why = co_await try_to_send(stream, file, sent, weir::no_limit, 30ms);
+    CHECK(why == std::errc::timed_out);
+    CHECK(sent < size);
+    s.signal(1, sent);
+    stream.shutdown_send();
+    co_await s.wait(2);
+    co_await weir::remove_file(below + "/f");
+    co_await weir::remove_file(below);
+  }
+  static task<> peer(side& s) {
+    auto stream = co_await s.connect();
+    auto sent = co_await s.wait(1);
+    std::vector<std::byte> buffer(256 * 1024);
+    std::uint64_t total = 0;
+    for (;;) {
+      auto n = co_await stream.read_some(buffer);
+      if (n == 0) break;
+      total += n;
+    }
+    CHECK(total == sent);
+    s.signal(2);
+  }
+};
+CONFORMANCE(file_whose_receiver_does_not_read_is_given_up);
+
 }  // namespace conformance

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -38,8 +39,9 @@ using weir::shard;
 using weir::task;
 
 // Instead of the C library's: calls that carry out a part, and calls that a signal interrupts, as
-// on a disk of another machine.
+// on a disk of another machine; and one that is counted.
 namespace {
+std::size_t uncopied = 0, most_at_once = 0;  // what sendfile(2) sent, and was asked for
 std::atomic<std::size_t> most_per_call = SIZE_MAX;
 std::atomic<unsigned> calls = 0;
 bool interrupted() {
@@ -58,6 +60,12 @@ extern "C" ssize_t pwritev2(int fd, const iovec* from, int count, off_t at, int 
   if (count != 1) return errno = EINVAL, -1;
   const iovec some{from->iov_base, std::min(from->iov_len, most_per_call.load())};
   return ::syscall(SYS_pwritev2, fd, &some, 1, at, 0, flags);
+}
+extern "C" ssize_t sendfile(int to, int from, off_t* at, std::size_t size) {
+  most_at_once = std::max(most_at_once, size);
+  const auto n = ::syscall(SYS_sendfile, to, from, at, size);
+  if (n > 0) uncopied += static_cast<std::size_t>(n);
+  return n;
 }
 
 namespace {
@@ -460,6 +468,175 @@ TEST_CASE("a_file_is_sent_to_a_stream") {
     co_await send_a_part(s, path, text.substr(1000, 200'000), 1000, 200'000);
     co_await send_a_part(s, path, "", text.size(), 10);
     co_await weir::remove_file(path);
+  });
+}
+
+namespace {
+
+/// SIGPIPE, for as long as it lives.
+struct sigpipe {
+  explicit sigpipe(sighandler_t now) : before(::signal(SIGPIPE, now)) {}
+  ~sigpipe() { ::signal(SIGPIPE, before); }
+  sighandler_t before;
+};
+
+struct tcp_pair {
+  weir::tcp_stream client, server;
+};
+task<> connect_pair(shard& s, tcp_pair& into) {
+  auto listener = s.listen({"127.0.0.1", 0});
+  into.client = co_await weir::connect(listener.local_endpoint());
+  auto peer = co_await listener.accept();
+  REQUIRE(peer.has_value());
+  into.server = std::move(*peer);
+}
+
+/// Sends a file of `size` bytes and gives how many of them were not copied. What is read comes
+/// back.
+task<std::size_t> send_to(shard& s, weir::any_stream& to, weir::any_stream& from,
+                          std::size_t size) {
+  temporary_directory here;
+  const auto path = here.path + "/f";
+  const std::string text(size, 'f');
+  auto file = co_await weir::open_file(path, {.write = true, .create = true});
+  co_await file.write_at(text, 0);
+  co_await weir::remove_file(path);
+  uncopied = most_at_once = 0;
+  std::string came;
+  weir::scope reading(s);
+  reading.spawn(receive_all(from, came));
+  const auto sent = co_await weir::send_file(to, file, 0, size);
+  to.close();
+  co_await reading.join();
+  CHECK(sent == size);
+  CHECK(came == text);
+  co_return uncopied;
+}
+
+constexpr std::size_t mebibyte = 1024 * 1024;
+
+}  // namespace
+
+TEST_CASE("a_file_in_memory_goes_to_the_kernels_sockets_without_a_copy") {
+  const sigpipe harmless(SIG_IGN);
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    tcp_pair tcp;
+    co_await connect_pair(s, tcp);
+    const auto before = count_of(s, "bytes_sent");
+    auto n = co_await send_to(s, tcp.client, tcp.server, 8 * mebibyte);
+    CHECK(n >= 64 * 1024);  // the first of it: there was room
+    CHECK(most_at_once == mebibyte);
+    CHECK(count_of(s, "file_bytes_sent") == n);
+    CHECK(count_of(s, "bytes_sent") - before == 8 * mebibyte);
+    auto [a, b] = weir::make_unix_pair(s);
+    n = co_await send_to(s, a, b, 8 * mebibyte);
+    CHECK(n >= 64 * 1024);
+  });
+}
+
+TEST_CASE(
+    "a_file_is_copied_where_it_is_small_where_there_is_no_socket_and_where_sigpipe_is_deadly") {
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    const sigpipe harmless(SIG_IGN);
+    tcp_pair tcp;
+    co_await connect_pair(s, tcp);
+    auto n = co_await send_to(s, tcp.client, tcp.server, 64 * 1024);
+    CHECK(n == 0);
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
+    auto from = weir::adopt_pipe(s, weir::unique_fd(ends[0]));
+    auto to = weir::adopt_pipe(s, weir::unique_fd(ends[1]));
+    n = co_await send_to(s, to, from, mebibyte);
+    CHECK(n == 0);
+    const sigpipe deadly(SIG_DFL);
+    co_await connect_pair(s, tcp);
+    n = co_await send_to(s, tcp.client, tcp.server, mebibyte);
+    CHECK(n == 0);
+  });
+}
+
+TEST_CASE("a_file_overtakes_no_write_that_waits") {
+  const sigpipe harmless(SIG_IGN);
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/f";
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    co_await file.resize(mebibyte);
+    co_await weir::remove_file(path);
+    tcp_pair tcp;
+    co_await connect_pair(s, tcp);
+    const std::string before(32 * mebibyte, 'b');  // more than sockets hold
+    weir::scope writing(s);
+    uncopied = most_at_once = 0;
+    writing.spawn([](weir::any_stream& to, const std::string& text) -> task<> {
+      co_await to.write_all(text);
+    }(tcp.client, before));
+    bool ended = false;
+    writing.spawn([](weir::any_stream& to, weir::file& of, bool& over) -> task<> {
+      co_await weir::send_file(to, of, 0, mebibyte);
+      to.shutdown_send();
+      over = true;
+    }(tcp.client, file, ended));
+    co_await weir::yield();
+    CHECK_FALSE(ended);
+    CHECK(most_at_once == 0);  // it was not even tried
+    std::string came;
+    co_await receive_all(tcp.server, came);
+    co_await writing.join();
+    CHECK(came == before + std::string(mebibyte, '\0'));
+  });
+}
+
+TEST_CASE("a_file_that_is_cut_while_it_is_sent_is_sent_as_far_as_it_goes") {
+  const sigpipe harmless(SIG_IGN);
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    temporary_directory here;
+    const auto path = here.path + "/f";
+    auto file = co_await weir::open_file(path, {.write = true, .create = true});
+    constexpr std::uint64_t size = 64 * mebibyte;  // more than sockets hold
+    co_await file.resize(size);
+    co_await weir::remove_file(path);
+    tcp_pair tcp;
+    co_await connect_pair(s, tcp);
+    std::uint64_t counted = 0, sent = size;
+    weir::scope sending(s);
+    sending.spawn([](weir::any_stream& to, weir::file& of, std::uint64_t& count,
+                     std::uint64_t& all) -> task<> {
+      all = co_await weir::send_file(to, of, 0, size, {.sent = &count});
+      to.shutdown_send();
+    }(tcp.client, file, counted, sent));
+    while (counted == 0) co_await weir::sleep_for(1ms);
+    co_await file.resize(1);
+    std::string came;
+    co_await receive_all(tcp.server, came);
+    co_await sending.join();
+    CHECK(sent < size);
+    CHECK(sent == counted);
+    CHECK(came.size() == sent);
+  });
+}
+
+TEST_CASE("a_file_that_is_taken_at_once_leaves_others_their_turn") {
+  const sigpipe harmless(SIG_IGN);
+  back_ends::on_kernel_back_ends([](shard& s) -> task<> {
+    tcp_pair tcp;
+    co_await connect_pair(s, tcp);
+    std::size_t largest_step = 0;
+    bool over = false;
+    uncopied = 0;
+    weir::scope watching(s);
+    watching.spawn([](std::size_t& largest, const bool& end) -> task<> {
+      while (!end) {
+        const auto before = uncopied;
+        co_await weir::yield();
+        if (uncopied > before) largest = std::max(largest, uncopied - before);
+      }
+    }(largest_step, over));
+    (void)co_await send_to(s, tcp.client, tcp.server, 16 * mebibyte);
+    over = true;
+    co_await watching.join();
+    CHECK(largest_step > 0);
+    CHECK(largest_step <= 2 * mebibyte);
   });
 }
 

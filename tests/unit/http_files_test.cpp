@@ -55,7 +55,8 @@ std::string fetch(const file_root& root, std::string_view target) {
   if (what == found::nothing) return "nothing";
   if (what == found::exhausted) return "exhausted";
   std::array<std::byte, 64> content{};
-  auto n = file.file.read_at(0, content);
+  std::size_t n = 0;
+  CHECK_FALSE(file.file.handle().read_at(content, 0, n));
   CHECK(n == file.size);
   return {reinterpret_cast<const char*>(content.data()), n};
 }
@@ -172,7 +173,9 @@ struct asker {
     std::string out = std::to_string(made.status());
     if (auto* part = std::get_if<response::file_part>(&made.body())) {
       std::array<std::byte, 64> content{};
-      const auto n = part->file.read_at(part->offset, std::span(content).first(part->length));
+      std::size_t n = 0;
+      CHECK_FALSE(
+          part->file.handle().read_at(std::span(content).first(part->length), part->offset, n));
       out += " [" + std::string(reinterpret_cast<const char*>(content.data()), n) + "]";
     }
     last = std::move(made);

@@ -279,6 +279,14 @@ void stream_core::fail(socket_base& s, std::error_code why) {
   sending_failed(s, why);
 }
 
+/// What was written before goes before, and what may not be written is for a write to say.
+std::size_t stream_core::send_from_file(socket_base& s, const file_range& range) noexcept {
+  if (!s.writers.empty() || s.send_closed || s.failure != 0) return 0;
+  const auto n = take_from_file(s, range);
+  owner().spend_budget_on(n);
+  return n;
+}
+
 void stream_core::cancel_write(write_operation& op) noexcept {
   auto& s = *op.socket;
   if (writing_elsewhere(s, op)) return;

@@ -26,6 +26,7 @@ class stream_core : public home {
   void cancel_peer_end(peer_end_operation& op) noexcept override;
   std::error_code shutdown_send(socket_base& s) noexcept final;
   std::error_code shutdown_receive(socket_base& s) noexcept final;
+  std::size_t send_from_file(socket_base& s, const file_range& range) noexcept final;
   void close(socket_base& s) noexcept final { give_up(s, false); }
   void abort(socket_base& s) noexcept final { give_up(s, true); }
 
@@ -52,6 +53,8 @@ class stream_core : public home {
   virtual void take_out(socket_base& s) = 0;
   /// Whether this write is in somebody else's hands; then writes_released() follows; it hurries.
   virtual bool writing_elsewhere(socket_base&, const write_operation&) noexcept { return false; }
+  /// No write waits, and more may be sent: send_from_file().
+  virtual std::size_t take_from_file(socket_base&, const file_range&) noexcept { return 0; }
   /// No write waits: the sending direction ends now.
   virtual std::error_code send_fin(socket_base& s) noexcept = 0;
 

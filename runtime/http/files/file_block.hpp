@@ -1,4 +1,4 @@
-// A part of a file into memory without holding the shard up.
+// A part of a file whose length was promised.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,10 @@
 
 namespace weir::http {
 
-/// At least one byte from `offset` on; what the disk must be asked for is read on another thread.
-/// Gives their number. Throws io_error, also at the file's end: its length was promised.
-task<std::size_t> read_block(const open_file& file, std::uint64_t offset,
-                             std::span<std::byte> into);
+/// At least one byte from `offset` on, without holding the shard up. Gives their number. Throws
+/// io_error, also at the file's end.
+task<std::size_t> read_block(open_file& file, std::uint64_t offset, std::span<std::byte> into);
+/// Throws that io_error.
+[[noreturn]] void ended_early();
 
 }  // namespace weir::http

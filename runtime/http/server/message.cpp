@@ -1,10 +1,5 @@
 // Requests, answers and bodies as handlers see them (weir/http/body.hpp, request.hpp,
 // response.hpp).
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/sendfile.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -87,40 +82,6 @@ bool percent_decode(std::string_view text, std::string& into) {
     i += 2;
   }
   return true;
-}
-
-open_file::~open_file() {
-  if (descriptor_ >= 0) ::close(descriptor_);
-}
-
-std::size_t open_file::read_at(std::uint64_t offset, std::span<std::byte> into) const {
-  for (;;) {
-    const auto n = ::pread(descriptor_, into.data(), into.size(), static_cast<off_t>(offset));
-    if (n >= 0) return static_cast<std::size_t>(n);
-    if (errno != EINTR) return 0;
-  }
-}
-
-std::size_t open_file::read_now(std::uint64_t offset, std::span<std::byte> into) const {
-  const iovec part{into.data(), into.size()};
-  const auto n = ::preadv2(descriptor_, &part, 1, static_cast<off_t>(offset), RWF_NOWAIT);
-  return n > 0 ? static_cast<std::size_t>(n) : 0;
-}
-
-/// Bytes that are probably in memory: their first and last one are.
-std::size_t open_file::send_now(int socket, std::uint64_t offset, std::size_t most) const {
-  std::array<std::byte, 1> probe;
-  if (most == 0 || read_now(offset, probe) == 0 || read_now(offset + most - 1, probe) == 0)
-    return 0;
-  // Sockets under io_uring block; sendfile(2) has no flag against that.
-  const int flags = ::fcntl(socket, F_GETFL);
-  if (flags < 0) return 0;
-  const bool blocks = (flags & O_NONBLOCK) == 0;
-  if (blocks && ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0) return 0;
-  auto at = static_cast<off_t>(offset);
-  const auto n = ::sendfile(socket, descriptor_, &at, most);
-  if (blocks) ::fcntl(socket, F_SETFL, flags);
-  return n > 0 ? static_cast<std::size_t>(n) : 0;
 }
 
 response& response::field(std::string_view name, std::string_view value) {

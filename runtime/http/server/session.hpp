@@ -60,7 +60,7 @@ class session final : private detail::body_source, private detail::body_sink {
   task<> send(std::span<const std::byte> bytes);
   task<> flush();
   void flushed();
-  int socket_below();
+  bool takes_files();
   task<> linger();
   void note(const request* asked, int status, instant begun);
 
@@ -83,7 +83,7 @@ class session final : private detail::body_source, private detail::body_sink {
   bool may_continue_ = false;               // the client waits for 100 before it sends
   bool keep_alive_ = true;
   bool chunked_ = false;
-  std::optional<int> below_;  // unknown so far
+  std::optional<bool> takes_files_;  // unknown so far
   std::array<std::byte, 4096> buffer_;
 };
 

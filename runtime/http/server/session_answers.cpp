@@ -1,6 +1,4 @@
 // Answers out (session.hpp).
-#include <signal.h>
-
 #include <algorithm>
 #include <charconv>
 #include <iterator>
@@ -14,6 +12,7 @@
 #include "runtime/http/server/session.hpp"
 #include "runtime/http/wire/body_decoder.hpp"
 #include "weir/error.hpp"
+#include "weir/file.hpp"
 #include "weir/timing.hpp"
 
 namespace weir::http {
@@ -21,7 +20,6 @@ namespace {
 
 constexpr std::size_t copied_up_to = 4096;  // larger bodies are sent from where they lie
 constexpr std::size_t file_block = 64 * 1024;
-constexpr std::size_t most_uncopied = 1024 * 1024;  // in one call
 // As much as a client has to take within the write's time: a long body may take longer.
 constexpr std::size_t most_at_once = 256 * 1024;
 
@@ -123,48 +121,33 @@ task<> session::answer(response& with, bool head_only) {
   co_await send(bytes_of(text));
 }
 
-/// The descriptor that a file's bytes can be sent to without a copy; -1: none, as with TLS, or none
-/// that is safe: sendfile(2) cannot be told to raise no SIGPIPE. (run() sees to that signal.)
-int session::socket_below() {
-  if (below_) return *below_;
-  struct sigaction action{};
-  const bool deadly = ::sigaction(SIGPIPE, nullptr, &action) != 0 || action.sa_handler == SIG_DFL;
-  try {
-    below_ = deadly ? -1 : peer_.native_handle();
-  } catch (const io_error&) {
-    below_ = -1;
-  }
-  return *below_;
+/// Whether the connection takes a file's bytes without a copy. (It does not with TLS.)
+bool session::takes_files() {
+  if (!takes_files_) takes_files_ = weir::detail::sends_files(peer_);
+  return *takes_files_;
 }
 
+/// The length was promised: a file that shrank, or cannot be read, ends the connection and not the
+/// answer.
 task<> session::send_file(response::file_part& part) {
-  const int below = part.length > file_block ? socket_below() : -1;
-  const auto at_once = below < 0 ? file_block : file_block / 4;
-  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(at_once, part.length));
-  const auto memory = std::make_unique_for_overwrite<std::byte[]>(size);
-  const std::span block(memory.get(), size);
-  while (body_sent_ < part.length) {
-    const auto left = part.length - body_sent_;
-    const auto offset = part.offset + body_sent_;
-    if (below >= 0 && body_sent_ != 0 && left > block.size()) {
-      const auto sent = part.file.send_now(
-          below, offset, static_cast<std::size_t>(std::min<std::uint64_t>(left, most_uncopied)));
-      body_sent_ += sent;
-      if (sent != 0) {
-        co_await yield();  // it may go on like this for as long as the file is
-        continue;
-      }
-      // Nothing went: what is written now is waited for, and then there is room again.
-    }
-    // The head goes with the first of it: little where the rest needs no copy.
-    const auto most = below >= 0 && body_sent_ == 0 ? copied_up_to : block.size();
-    const auto room = block.first(static_cast<std::size_t>(std::min<std::uint64_t>(most, left)));
-    // The length was promised: a file that shrank, or cannot be read, ends the connection and not
-    // the answer.
-    const auto n = co_await read_block(part.file, offset, room);
-    co_await send(block.first(n));
-    body_sent_ += n;
+  if (part.length == 0) co_return;
+  // The head goes with the first of it: little where the rest needs no copy.
+  const bool long_and_taken = part.length > file_block && takes_files();
+  const auto at_first = long_and_taken ? copied_up_to : file_block;
+  const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(at_first, part.length));
+  {
+    const auto memory = std::make_unique_for_overwrite<std::byte[]>(size);
+    const std::span first(memory.get(), size);
+    const auto n = co_await read_block(part.file, part.offset, first);
+    co_await send(first.first(n));
+    body_sent_ = n;
   }
+  const auto rest = part.length - body_sent_;
+  if (rest == 0) co_return;
+  const auto n = co_await weir::detail::send_file(
+      peer_, part.file.handle(), part.offset + body_sent_, rest,
+      {.write_timeout = here_.settings.write_timeout, .sent = &body_sent_});
+  if (n < rest) ended_early();
 }
 
 task<> session::send_stream(response::stream_part& part) {

@@ -35,6 +35,7 @@
 namespace weir {
 
 class file;
+struct send_file_options;
 
 namespace detail {
 
@@ -345,6 +346,9 @@ class file {
   int native_handle() const;
 
  private:
+  friend task<std::uint64_t> send_file(any_stream& to, file& from, std::uint64_t offset,
+                                       std::uint64_t length, send_file_options how);
+
   detail::file_handle& here() const {
     assert(handle_ != nullptr && "the file was moved from or closed");
     return *handle_;
@@ -408,9 +412,29 @@ inline detail::request<detail::file_awaiter<detail::list_call>> list_directory(
   return detail::request<detail::file_awaiter<detail::list_call>>({std::string(path), most});
 }
 
-/// Writes `length` bytes of the file, from `offset` on, to a stream, as fast as the slower of the
-/// two; fewer where the file ends before. Gives how many. Holds a buffer of 64 KiB meanwhile.
-task<std::uint64_t> send_file(any_stream& to, file& from, std::uint64_t offset,
-                              std::uint64_t length);
+struct send_file_options {
+  duration write_timeout = no_limit;  ///< for a piece of 64 KiB: so long the peer may not read
+  std::uint64_t* sent = nullptr;      ///< grows by what the stream has taken, also when it fails
+};
 
+/// Sends `length` bytes of the file, from `offset` on, to a stream, as fast as the slower of the
+/// two; fewer where the file ends before. Gives how many. What lies in memory goes to TCP and Unix
+/// sockets of the kernel without a copy, up to 1 MiB at once (sendfile(2); from 64 KiB on, and
+/// where SIGPIPE would not end the program, as in run()); the rest, and to every other stream all,
+/// is read into a buffer of up to 64 KiB and written. It waits in turn where offload.queue is full.
+/// Other writes to the stream may come between its pieces. Throws what reading and writing do. To
+/// cancel it ends it at a piece: what the stream has taken, it has.
+task<std::uint64_t> send_file(any_stream& to, file& from, std::uint64_t offset,
+                              std::uint64_t length, send_file_options how = {});
+
+namespace detail {
+
+bool sends_files(const any_stream& to) noexcept;
+/// The same from an open file that is nobody's weir::file.
+task<std::uint64_t> send_file(any_stream& to, file_handle& from, std::uint64_t offset,
+                              std::uint64_t length, send_file_options how);
+/// As file::read_at(), but waits in turn where offload.queue is full.
+task<std::size_t> read_piece(file_handle& from, std::span<std::byte> into, std::uint64_t offset);
+
+}  // namespace detail
 }  // namespace weir

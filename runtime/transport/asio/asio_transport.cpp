@@ -105,6 +105,13 @@ void asio_transport::bring_in(socket_base& s) { stream_of(s).bring_in(); }
 void asio_transport::take_out(socket_base& s) { stream_of(s).take_out(); }
 void asio_transport::forget_lending(socket_base& s) noexcept { lending_.forget(stream_of(s)); }
 
+std::size_t asio_transport::take_from_file(socket_base& s, const file_range& range) noexcept {
+  const auto done = kernel::send_resident(native_handle(s), kernel::mode::non_blocking, range);
+  for (auto n = done.calls; n > 0; --n) driver_->count_system_call();
+  counters_.count_from_file(done.bytes);
+  return done.bytes;
+}
+
 std::error_code asio_transport::send_fin(socket_base& s) noexcept {
   driver_->count_system_call();
   return ::shutdown(stream_of(s).fd(), SHUT_WR) == 0 ? std::error_code{} : kernel::last_error();

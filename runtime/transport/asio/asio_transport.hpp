@@ -14,6 +14,7 @@
 #include "runtime/transport/kernel/end_watch.hpp"
 #include "runtime/transport/kernel/kernel_info.hpp"
 #include "runtime/transport/kernel/listener_groups.hpp"
+#include "runtime/transport/kernel/resident_bytes.hpp"
 
 namespace weir {
 class shard_family;
@@ -60,6 +61,9 @@ class asio_transport final : public transport,
   void start_detach(detach_operation& op) override;
   result<socket_base*> attach_stream(detached_socket& moved) override;
   int native_handle(const socket_base& stream) const noexcept override;
+  bool sends_files(const socket_base&) const noexcept override {
+    return !kernel::sigpipe_is_deadly();
+  }
   bool leave_to_others(listener_socket& listener) noexcept override {
     static_cast<asio_listener&>(listener).leave_to_others();
     return true;
@@ -109,6 +113,7 @@ class asio_transport final : public transport,
   bool lend(socket_base& s, lent_bytes& lent) override;
   void forget_lending(socket_base& s) noexcept override;
   void take_out(socket_base& s) override;
+  std::size_t take_from_file(socket_base& s, const file_range& range) noexcept override;
   std::error_code send_fin(socket_base& s) noexcept override;
   std::error_code stop_receiving(socket_base& s) noexcept override;
   void give_up(socket_base& s, bool reset) noexcept override;

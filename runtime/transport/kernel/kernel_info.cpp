@@ -148,6 +148,8 @@ void show(const tcp_counters& counters, shard_snapshot& into) {
   c.push_back(
       {"transport", "bytes_received", "payload that TCP sockets brought", counters.bytes_received});
   c.push_back({"transport", "bytes_sent", "payload that TCP sockets took", counters.bytes_sent});
+  c.push_back({"transport", "file_bytes_sent", "of it, bytes of files that were not copied",
+               counters.file_bytes_sent});
   c.push_back({"transport", "accept_exhausted", "waits for a descriptor or for memory",
                counters.accept_exhausted});
 }

@@ -19,6 +19,12 @@ struct tcp_counters {
       0;  ///< times a listener had to wait for a descriptor or for memory
   std::uint64_t bytes_received = 0;
   std::uint64_t bytes_sent = 0;
+  std::uint64_t file_bytes_sent = 0;  ///< of them, without a copy
+
+  void count_from_file(std::size_t bytes) {
+    bytes_sent += bytes;
+    file_bytes_sent += bytes;
+  }
 };
 void show(const tcp_counters& counters, shard_snapshot& into);
 

@@ -90,6 +90,13 @@ void uring_transport::submit_send(uring_stream& s) noexcept {
   entry.len = 1;
 }
 
+std::size_t uring_transport::take_from_file(socket_base& socket, const file_range& range) noexcept {
+  const auto done = kernel::send_resident(stream_of(socket).fd, kernel::mode::blocking, range);
+  driver_.count_system_calls(done.calls);
+  counters_.count_from_file(done.bytes);
+  return done.bytes;
+}
+
 void uring_transport::on_send(uring_stream& s, std::int32_t result) noexcept {
   const bool took_all = result > 0 && static_cast<std::size_t>(result) == s.asked_to_send;
   s.in_send = 0;

@@ -21,6 +21,7 @@
 #include "runtime/transport/kernel/end_watch.hpp"
 #include "runtime/transport/kernel/kernel_info.hpp"
 #include "runtime/transport/kernel/listener_groups.hpp"
+#include "runtime/transport/kernel/resident_bytes.hpp"
 #include "runtime/transport/uring/uring_datagrams.hpp"
 #include "runtime/transport/uring/uring_socket.hpp"
 #include "weir/config.hpp"
@@ -90,6 +91,9 @@ class uring_transport final : public transport,
   result<socket_base*> attach_stream(detached_socket& moved) override;
   int native_handle(const socket_base& stream) const noexcept override {
     return static_cast<const uring_stream&>(stream).fd;
+  }
+  bool sends_files(const socket_base&) const noexcept override {
+    return !kernel::sigpipe_is_deadly();
   }
   bool leave_to_others(listener_socket& listener) noexcept override;
   int native_listener(const listener_socket& listener) const noexcept override {
@@ -182,6 +186,7 @@ class uring_transport final : public transport,
 
   // uring_send.cpp
   void take_out(socket_base& socket) override;
+  std::size_t take_from_file(socket_base& socket, const file_range& range) noexcept override;
   bool writing_elsewhere(socket_base& socket, const write_operation& op) noexcept override;
   bool send_at_once(uring_stream& s) noexcept;
   void submit_send(uring_stream& s) noexcept;

@@ -131,6 +131,10 @@ void watched_transport::take_out(socket_base& base) {
   }
 }
 
+std::size_t watched_transport::take_from_file(socket_base& s, const file_range& range) noexcept {
+  return kernel::send_resident(stream_of(s).fd.get(), kernel::mode::non_blocking, range).bytes;
+}
+
 ssize_t watched_transport::send_to(watched_stream& s, msghdr& message) {
   switch (s.of) {
     case watched_stream::kind::socket:

@@ -86,6 +86,7 @@ result<socket_base*> watched_transport::add_stream(unique_fd& fd, watched_stream
   made->waits = std::move(*waits);
   made->fd = std::move(fd);
   made->of = of;
+  made->shared = shared;
   made->local = local;
   made->remote = remote;
   streams_.push_front(*made);
@@ -332,6 +333,10 @@ void watched_transport::keep_path(listener_socket& l) { listener_of(l).path.keep
 
 int watched_transport::native_handle(const socket_base& s) const noexcept {
   return stream_of(s).fd.get();
+}
+bool watched_transport::sends_files(const socket_base& base) const noexcept {
+  const auto& s = stream_of(base);
+  return s.of == watched_stream::kind::socket && !s.shared && !kernel::sigpipe_is_deadly();
 }
 int watched_transport::native_listener(const listener_socket& l) const noexcept {
   return static_cast<const watched_listener&>(l).fd.get();

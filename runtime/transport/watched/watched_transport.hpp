@@ -17,6 +17,7 @@
 #include "runtime/backend/watch.hpp"
 #include "runtime/core/sockets/lending_pool.hpp"
 #include "runtime/transport/kernel/end_watch.hpp"
+#include "runtime/transport/kernel/resident_bytes.hpp"
 #include "runtime/transport/watched/passed_descriptors.hpp"
 #include "runtime/transport/watched/unix_address.hpp"
 #include "runtime/transport/watched/watched_datagrams.hpp"
@@ -42,6 +43,7 @@ struct watched_stream final : lending_socket, watch_client, stack::list_link<> {
   unique_fd fd;
   std::unique_ptr<watch> waits;
   kind of = kind::socket;
+  bool shared = false;         // others have the open file: its flags are not ours
   bool maybe_readable = true;  // false after a read that got less than it asked for
   unix_endpoint local, remote;
   passed_descriptors passed;
@@ -100,6 +102,8 @@ class watched_transport final : public local_transport,
   int native_handle(const socket_base& s) const noexcept override;
   int native_listener(const listener_socket& l) const noexcept override;
 
+  bool sends_files(const socket_base& s) const noexcept override;
+
   // --- For its sockets.
 
   void stream_readable(watched_stream& s);
@@ -129,6 +133,7 @@ class watched_transport final : public local_transport,
   bool lend(socket_base&, lent_bytes&) override { return false; }  // read_operation::lent is filled
   void forget_lending(socket_base& s) noexcept override;
   void take_out(socket_base& s) override;
+  std::size_t take_from_file(socket_base& s, const file_range& range) noexcept override;
   std::error_code send_fin(socket_base& s) noexcept override;
   static ssize_t send_to(watched_stream& s, struct msghdr& message);
   ssize_t receive_from(watched_stream& s, std::span<std::byte> room);

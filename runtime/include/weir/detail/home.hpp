@@ -178,6 +178,13 @@ struct connect_operation : operation {
   socket_base* attempt = nullptr;  // the home's own
 };
 
+/// Of a regular file that is open.
+struct file_range {
+  int fd;
+  std::uint64_t offset;
+  std::uint64_t size;
+};
+
 /// Carries out the operations of one kind of stream on one shard. start_*() either completes the
 /// operation before it returns, or later from the driver's turn; the operation's memory stays put
 /// until then. cancel_*() makes a pending operation complete soon: with operation_canceled, or with
@@ -223,6 +230,11 @@ class home {
   virtual endpoint remote_endpoint(const socket_base&) const { return {}; }
   /// Of a stream; -1 where there is none.
   virtual int native_handle(const socket_base&) const noexcept { return -1; }
+  /// Whether bytes of files may go to that socket without a copy.
+  virtual bool sends_files(const socket_base&) const noexcept { return false; }
+  /// What of the beginning of that range lies in memory, as much as the socket takes at once
+  /// without a copy. 0: read it and write it; so it waits for room, and says what is wrong.
+  virtual std::size_t send_from_file(socket_base&, const file_range&) noexcept { return 0; }
   /// An option that cannot be honoured is operation_not_supported.
   virtual std::error_code set_options(socket_base&, const stream_options&) {
     return std::make_error_code(std::errc::operation_not_supported);

@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "weir/detail/posix_file.hpp"
 #include "weir/http/body.hpp"
 #include "weir/http/message.hpp"
 #include "weir/task.hpp"
@@ -22,29 +23,17 @@ class any_stream;
 
 namespace weir::http {
 
-/// An open file, closed when it goes. Reading blocks the shard for as long as the disk takes.
+/// An open regular file, closed when it goes.
 class open_file {
  public:
   open_file() = default;
-  explicit open_file(int descriptor) : descriptor_(descriptor) {}
-  open_file(open_file&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
-  open_file& operator=(open_file&& other) noexcept {
-    std::swap(descriptor_, other.descriptor_);
-    return *this;
-  }
-  ~open_file();
+  explicit open_file(int descriptor) : file_(unique_fd(descriptor), true) {}
 
-  int descriptor() const { return descriptor_; }
-  /// Gives the number of bytes; 0 at the end or on an error.
-  std::size_t read_at(std::uint64_t offset, std::span<std::byte> into) const;
-  /// The same of what is in memory, without waiting for a disk; 0 where that would take one, too.
-  std::size_t read_now(std::uint64_t offset, std::span<std::byte> into) const;
-  /// To a socket without copying, as many bytes as it takes at once; 0 where that is none, on an
-  /// error and where a disk would have to be waited for.
-  std::size_t send_now(int socket, std::uint64_t offset, std::size_t most) const;
+  int descriptor() const { return file_.native_handle(); }
+  weir::detail::file_handle& handle() { return file_; }
 
  private:
-  int descriptor_ = -1;
+  weir::detail::posix_file file_;
 };
 
 class response {
