@@ -33,13 +33,13 @@ TEST_CASE("it_shows_what_of_io_uring_is_used_under_a_profile") {
     return;
   }
   CHECK(ring["limits"] == "uring.profile 6.1, uring.hide cqe_skip");
-  for (auto* newer : {"multishot_read", "send_msg_ring", "no_iowait", "cqe_skip"}) {
+  for (auto* newer : {"multishot_read", "resize_file", "send_msg_ring", "no_iowait", "cqe_skip"}) {
     CAPTURE(newer);
     CHECK(ring[newer] == false);
   }
   auto plain = nlohmann::json::parse(run({weir_probe(), "--json"}).out)["io_uring"];
   CHECK(plain["limits"] == "all");
-  for (auto* older : {"buffer_rings", "multishot_receive", "defer_taskrun"}) {
+  for (auto* older : {"buffer_rings", "make_directory", "multishot_receive", "defer_taskrun"}) {
     CAPTURE(older);
     CHECK(ring[older] == plain[older]);
   }
