@@ -220,15 +220,23 @@ TEST_CASE("who_shares_a_kernel_listener_is_told_with_the_policy_that_the_kernel_
 
 TEST_CASE("what_a_kernel_transport_counts_is_shown_under_its_name") {
   weir::detail::shard_snapshot into;
-  show({.accepted = 1, .connected = 2, .accept_exhausted = 3, .bytes_received = 4, .bytes_sent = 5},
+  show({.accepted = 1,
+        .connected = 2,
+        .detached = 6,
+        .attached = 7,
+        .accept_exhausted = 3,
+        .bytes_received = 4,
+        .bytes_sent = 5,
+        .file_bytes_sent = 8},
        into);
   std::string all;
   for (const auto& one : into.counts)
     all += std::string(one.group) + "." + std::string(one.name) + "=" + std::to_string(one.value) +
            " ";
   CHECK(all ==
-        "transport.accepted=1 transport.connected=2 transport.bytes_received=4 "
-        "transport.bytes_sent=5 transport.accept_exhausted=3 ");
+        "transport.accepted=1 transport.connected=2 transport.detached=6 transport.attached=7 "
+        "transport.bytes_received=4 transport.bytes_sent=5 transport.file_bytes_sent=8 "
+        "transport.accept_exhausted=3 ");
 }
 
 TEST_CASE("an_address_that_is_not_ours_is_named") {

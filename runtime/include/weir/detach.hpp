@@ -129,8 +129,8 @@ inline detail::request<detail::detach_awaiter<unix_stream>> detach(unix_stream&&
 
 /// The stream, on this shard, by whose thread it is called. On an error `moved` still has the
 /// connection: another shard may take it, or the one that it left. Errors: operation_canceled (the
-/// shard was asked to stop; one that it had itself it takes back); operation_not_supported (the
-/// shard has no kernel sockets); what the system says (no memory, too many descriptors watched).
+/// shard was asked to stop, and is not the one that it left); operation_not_supported (the shard
+/// has no kernel sockets); what the system says (no memory, too many descriptors watched).
 template <class Stream>
 result<Stream> try_attach(shard& here, detached<Stream>& moved) {
   auto got = detail::attach_to(here, moved.socket_);
