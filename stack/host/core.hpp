@@ -32,6 +32,14 @@ struct host_core final : tcp::egress {
                     std::span<const std::span<const std::byte>> payload, std::uint8_t ttl) override;
   /// To a segment that belongs to no flow (RFC 9293 3.10.7.1).
   void answer_with_reset(instant now, const wire::tcp_segment& segment);
+  /// True: what is being taken in belongs to nobody here, and another program has got it.
+  bool forward_arrived() {
+    return forwarder != nullptr && !arrived.empty() && forwarder->forward(arrived, arrived_as);
+  }
+  /// The same, else a reset.
+  void forward_or_reset(instant now, const wire::tcp_segment& segment) {
+    if (!forward_arrived()) answer_with_reset(now, segment);
+  }
   std::uint16_t path_mtu(instant now, const ip_address& destination) const override {
     return ip.path_mtu(now, destination);
   }
@@ -45,6 +53,10 @@ struct host_core final : tcp::egress {
   ip_layer ip;
   tcp::timer_wheel wheel;
   tcp::isn_source isn;
+  packet_forwarder* forwarder = nullptr;
+  // Where there is a forwarder, while a packet is taken in: all of it, and what is known of it.
+  std::span<const std::byte> arrived;
+  receive_meta arrived_as;
   instant latest;       ///< the last `now` that a call brought
   bool silent = false;  ///< the host goes: nothing is sent any more
 };

@@ -67,6 +67,7 @@ void datagrams::on_datagram(instant now, const wire::udp_datagram& datagram, uns
     index = begin_flow(now, local, from, false, dropped);
   if (dropped) return;
   if (index == udp_sockets::none) {
+    if (core_.forward_arrived()) return;
     core_.counters.add(counter::drop_udp_no_socket);
     // What was handed over had a socket a moment ago.
     if (hops == 0) core_.ip.send_port_unreachable(now, datagram);
@@ -110,10 +111,11 @@ void datagrams::on_icmp(instant now, const icmp_report& report, unsigned hops) {
     if (hand_over({report.local, report.remote}, std::move(item), {})) return;
   }
   const auto index = sockets_.sender(report.local, report.remote);
-  if (index == udp_sockets::none) return;
+  if (index == udp_sockets::none) return (void)core_.forward_arrived();
   auto& s = sockets_[index];
   const bool sent_there = s.last_destination == report.remote && s.longest_packet != 0;
-  if (!sent_there || (s.connected && s.remote != report.remote)) return;
+  if (!sent_there || (s.connected && s.remote != report.remote))
+    return (void)core_.forward_arrived();
   ++s.icmp_errors;
   s.last_icmp_type = report.type;
   s.last_icmp_code = report.code;

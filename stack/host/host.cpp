@@ -46,6 +46,7 @@ void host::advance(instant now) { impl_->advance(now); }
 instant host::next_deadline() const { return impl_->next_deadline(); }
 bool host::next_event(event& out) { return impl_->next_event(out); }
 void host::take_handovers(instant now) { impl_->take_handovers(now); }
+void host::forward_unclaimed(packet_forwarder* to) { impl_->core_.forwarder = to; }
 
 void host::accept_wanted(instant now, socket_id listener) { impl_->accept_wanted(now, listener); }
 void host::accept_unwanted(instant now, socket_id listener) {
@@ -70,6 +71,10 @@ result<socket_id> host::accept(instant now, socket_id listener) {
 }
 result<socket_id> host::accept(socket_id listener) {
   return impl_->accept(impl_->core_.latest, listener);
+}
+bool host::leave_to_others(instant now, socket_id listener) {
+  auto& all = impl_->opens_;
+  return all.find(listener) == nullptr || all.leave_to_others(now, index_of(listener));
 }
 result<socket_id> host::connect(instant now, const endpoint& remote, const endpoint& local,
                                 const tcp_options& options) {

@@ -77,6 +77,7 @@ class host::impl final : handover_receiver {
 
  private:
   // input.cpp
+  void arrived(std::span<const std::byte> packet, const receive_meta& meta);
   void take(instant now, const delivery& what);
   void on_segment(instant now, const wire::tcp_segment& segment, unsigned hops) override;
   void on_icmp(instant now, const icmp_report& report, unsigned hops) override;

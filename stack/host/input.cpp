@@ -53,11 +53,22 @@ void host::impl::input(instant now, std::span<const std::byte> packet, const rec
   core_.pool.fill();
   if (opens_.postpones() && opens_.postpone(now, packet)) return;
   wire::tcp_segment segment;
-  if (core_.ip.input_plain(packet, meta, segment))
+  if (core_.ip.input_plain(packet, meta, segment)) {
+    if (core_.forwarder != nullptr) arrived(packet, meta);
     on_segment(now, segment, 0);
-  else
-    take(now, core_.ip.input(now, packet, meta));
+  } else {
+    const auto what = core_.ip.input(now, packet, meta);
+    if (core_.forwarder != nullptr) arrived(core_.ip.delivered(), meta);
+    take(now, what);
+  }
+  core_.arrived = {};
   opens_.packet_taken();
+}
+
+void host::impl::arrived(std::span<const std::byte> packet, const receive_meta& meta) {
+  core_.arrived = packet;
+  // The sums were looked at, and those that a device was to complete are not there to be looked at.
+  core_.arrived_as = {.checksum_good = true, .gso_size = meta.gso_size};
 }
 
 void host::impl::take(instant now, const delivery& what) {
@@ -108,12 +119,11 @@ void host::impl::on_new_segment(instant now, const flow_key& flow, const wire::t
     l = opens_.match(flow.local);
   else if (link_.hand_over(now, flow, segment, hops, l))
     return;
-  if (l != passive_opens::none) {
-    opens_.on_listener_segment(now, l, segment);
-    if (link_.shares() && segment.has(wire::syn) && !flows_.find(flow)) claims_.forget(flow);
-    return;
-  }
-  core_.counters.add(counter::drop_tcp_no_listener);
+  const bool taken = l != passive_opens::none && opens_.on_listener_segment(now, l, segment);
+  if (l != passive_opens::none && link_.shares() && segment.has(wire::syn) && !flows_.find(flow))
+    claims_.forget(flow);
+  if (taken || core_.forward_arrived()) return;
+  if (l == passive_opens::none) core_.counters.add(counter::drop_tcp_no_listener);
   core_.answer_with_reset(now, segment);
 }
 
@@ -134,7 +144,8 @@ void host::impl::on_syn_in_time_wait(instant now, std::uint32_t index,
   // Listened for elsewhere: the number's clock, which all shards have in common, is later than the
   // old incarnation's all the same.
   if (l == passive_opens::none) return on_segment(now, segment, 0);
-  opens_.on_listener_segment(now, l, segment, &later_than);
+  if (!opens_.on_listener_segment(now, l, segment, &later_than))
+    core_.forward_or_reset(now, segment);
 }
 
 void host::impl::on_icmp(instant now, const icmp_report& report, unsigned hops) {
@@ -142,6 +153,7 @@ void host::impl::on_icmp(instant now, const icmp_report& report, unsigned hops) 
   if (report.protocol != wire::tcp_protocol) return;
   const auto found = flows_.find({report.local, report.remote});
   if (link_.shares() && !found && link_.hand_over(report, hops)) return;
+  if (!found) return (void)core_.forward_arrived();
   if (found.what() != flow_ref::kind::connection) return;
   auto& c = flows_[found.index()].connection;
   if (!c.in_flight(tcp::seq(report.sequence))) return;  // RFC 5927 4.1: forged or late

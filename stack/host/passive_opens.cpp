@@ -12,6 +12,9 @@ namespace {
 /// Linux's tcp_synack_retries: with doubling from the initial timeout about a minute.
 constexpr std::uint8_t syn_ack_retries = 5;
 
+/// A cookie that nobody answered by then is answered to whoever listens instead, or not at all.
+constexpr duration cookie_answer_time = std::chrono::seconds(1);
+
 }  // namespace
 
 passive_opens::passive_opens(host_core& core, event_queue& events, share::flow_claims& claims,
@@ -47,21 +50,29 @@ void passive_opens::close(instant now, std::uint32_t index) {
   listeners_.remove(index);
 }
 
-void passive_opens::on_listener_segment(instant now, std::uint32_t index,
+bool passive_opens::leave_to_others(instant now, std::uint32_t index) {
+  auto& l = listeners_[index];
+  l.left_to_others = true;
+  const bool cookie_out = l.cookies_sent > 0 && now - l.cookie_at < cookie_answer_time;
+  return l.syn_count == 0 && l.accept_count == 0 && !cookie_out;
+}
+
+bool passive_opens::on_listener_segment(instant now, std::uint32_t index,
                                         const wire::tcp_segment& segment,
                                         const tcp::seq* later_than) {
-  if (segment.has(wire::rst)) {
-    core_.counters.add(counter::drop_tcp_reset_ignored);
-    return;
-  }
-  if (segment.has(wire::ack)) {
-    if (!accept_cookie(now, index, segment)) core_.answer_with_reset(now, segment);
-    return;
-  }
+  if (segment.has(wire::rst)) return false;
+  if (segment.has(wire::ack)) return accept_cookie(now, index, segment);
   if (!segment.has(wire::syn) || segment.has(wire::fin)) {
     core_.counters.add(counter::drop_tcp_no_ack);
-    return;
+    return true;
   }
+  if (listeners_[index].left_to_others) return false;
+  on_syn(now, index, segment, later_than);
+  return true;
+}
+
+void passive_opens::on_syn(instant now, std::uint32_t index, const wire::tcp_segment& segment,
+                           const tcp::seq* later_than) {
   core_.counters.add(counter::syn_received);
   auto& l = listeners_[index];
   const auto& how = *l.tcp;
@@ -164,11 +175,13 @@ void passive_opens::on_half_open_segment(instant now, std::uint32_t index,
   const auto expected = e.irs + 1;
   if (await_answer(e, segment)) return;
   if (segment.has(wire::rst)) {
-    // RFC 5961 3.2: the exact number only. RFC 9293 3.10.7.4: back to LISTEN, silently.
+    // RFC 5961 3.2: the exact number only. RFC 9293 3.10.7.4: back to LISTEN, silently. It may be
+    // about the handshake that another program began with the same SYN.
+    const bool forwarded = core_.forward_arrived();
     if (sequence == expected) {
       core_.counters.add(counter::resets_received);
       drop(index);
-    } else {
+    } else if (!forwarded) {
       core_.counters.add(counter::drop_tcp_reset_ignored);
     }
     return;
@@ -186,6 +199,8 @@ void passive_opens::on_half_open_segment(instant now, std::uint32_t index,
     return;
   }
   if (tcp::seq(segment.acknowledgment) != e.iss + 1) {
+    // As above: a repeated SYN came here, and the answer that the peer took was the other's.
+    if (core_.forward_arrived()) return;
     core_.counters.add(counter::drop_tcp_bad_ack);
     core_.answer_with_reset(now, segment);
     return;

@@ -37,6 +37,8 @@ class passive_opens {
   std::uint32_t add(const any_destination& where, const listen_options& options);
   /// RFC 9293 3.10.4 and row 6 of the sixty: nobody will take what it holds, so they are told.
   void close(instant now, std::uint32_t index);
+  /// Takes no SYN any more. True when nothing is left that had begun (host::leave_to_others()).
+  bool leave_to_others(instant now, std::uint32_t index);
   std::uint32_t match(const endpoint& local) const { return listeners_.match(local); }
   std::uint32_t match_specific(const endpoint& local) const {
     return listeners_.match_specific(local);
@@ -63,7 +65,8 @@ class passive_opens {
 
   // --- What arrives.
   /// `later_than`: the numbers of the flow's last incarnation, where there was one.
-  void on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
+  /// False: it belongs to nobody here, and was not answered.
+  bool on_listener_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment,
                            const tcp::seq* later_than = nullptr);
   void on_half_open_segment(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   void on_half_open_timer(instant now, std::uint32_t index);
@@ -118,6 +121,8 @@ class passive_opens {
   }
   // passive_opens.cpp
   bool accept_full(const listener& l) const;
+  void on_syn(instant now, std::uint32_t index, const wire::tcp_segment& segment,
+              const tcp::seq* later_than);
   void complete(instant now, std::uint32_t index, const wire::tcp_segment& segment);
   bool defer(instant now, half_open& e, listener& l, const wire::tcp_segment& segment);
   void add_accepted(instant now, const flow_key& flow, const tcp::handshake& agreed,

@@ -101,6 +101,17 @@ bool shard_link::hand_over(instant now, const flow_key& flow, const wire::tcp_se
   return false;
 }
 
+/// What goes with the item: where what nobody knows is forwarded to another program, all of the
+/// packet that has arrived, since the shard that would know decides; else the payload.
+std::span<const std::byte> shard_link::whole_packet(share::handover& item,
+                                                    std::span<const std::byte> payload) const {
+  const auto& packet = core_.arrived;
+  if (packet.empty()) return payload;
+  item.headers = payload.empty() ? packet.size()
+                                 : static_cast<std::size_t>(payload.data() - packet.data());
+  return packet.first(item.headers + payload.size());
+}
+
 /// False: there is no such shard any more.
 bool shard_link::forward(unsigned target, const wire::tcp_segment& segment, unsigned hops) {
   if (hops >= max_hops) {
@@ -112,7 +123,8 @@ bool shard_link::forward(unsigned target, const wire::tcp_segment& segment, unsi
   item.hops = static_cast<std::uint8_t>(hops + 1);
   item.segment = segment;
   item.segment.payload = {};
-  switch (share_->inbox_of(target).post(std::move(item), segment.payload)) {
+  const auto bytes = whole_packet(item, segment.payload);
+  switch (share_->inbox_of(target).post(std::move(item), bytes)) {
     case share::posted::closed: return false;
     case share::posted::full: core_.counters.add(counter::handovers_dropped); return true;
     case share::posted::yes: break;
@@ -132,7 +144,8 @@ bool shard_link::hand_over(const icmp_report& report, unsigned hops) {
   item.what = share::handover::kind::icmp;
   item.hops = 1;
   item.report = report;
-  if (share_->inbox_of(owner).post(std::move(item)) != share::posted::yes) return false;
+  const auto bytes = whole_packet(item, {});
+  if (share_->inbox_of(owner).post(std::move(item), bytes) != share::posted::yes) return false;
   core_.counters.add(counter::segments_handed_over);
   return true;
 }
@@ -142,14 +155,18 @@ void shard_link::take_handovers(instant now, handover_receiver& receiver) {
   clock_ = std::max(clock_, now);
   share_->inbox_of(shard_).take(handed_over_);
   for (auto& item : handed_over_.items) take(now, item, receiver);
+  core_.arrived = {};
   handed_over_.clear();
 }
 
 void shard_link::take(instant now, share::handover& item, handover_receiver& receiver) {
   using enum share::handover::kind;
   core_.counters.add(counter::handovers_taken);
-  const auto payload =
+  const auto bytes =
       std::span<const std::byte>(handed_over_.bytes).subspan(item.payload_at, item.payload_size);
+  const auto payload = bytes.subspan(item.headers);
+  core_.arrived = item.headers == 0 ? std::span<const std::byte>() : bytes;
+  core_.arrived_as = {.checksum_good = true, .gso_size = item.segment.gso_size};
   switch (item.what) {
     case segment:
       item.segment.payload = payload;

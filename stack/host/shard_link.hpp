@@ -87,6 +87,8 @@ class shard_link final : shared_queue_watcher {
   const share::snapshot& view();
   // shard_link.cpp
   bool forward(unsigned target, const wire::tcp_segment& segment, unsigned hops);
+  std::span<const std::byte> whole_packet(share::handover& item,
+                                          std::span<const std::byte> payload) const;
   unsigned member_for(const share::placement& where, std::uint64_t hash);
   void take(instant now, share::handover& item, handover_receiver& receiver);
   // moving.cpp

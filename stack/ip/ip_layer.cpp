@@ -80,6 +80,7 @@ class ip_layer::impl {
   reassembler reassembler_;
   loop_queue::looped_packet
       looped_;  // the one that input_looped() took last: deliveries point into it
+  std::span<const std::byte> delivered_;
 
  private:
   /// Source and destination of the last plain segment: accept() had no objection. Zero: none yet.
@@ -172,6 +173,7 @@ bool ip_layer::impl::input_plain(std::span<const std::byte> packet, const receiv
 delivery ip_layer::impl::deliver(instant now, std::span<const std::byte> packet,
                                  const wire::ip_header& header, const receive_meta& meta) {
   bool v6 = header.source.is_v6();
+  delivered_ = packet.first(header.total_length);
   if (header.protocol == (v6 ? wire::icmp_v6 : wire::icmp_v4)) return icmp_.input(now, header);
   if (header.destination.is_multicast()) {  // MUST-57; all nodes' groups carry ICMPv6 only
     counters_.add(counter::drop_ip_not_ours);
@@ -255,6 +257,7 @@ bool ip_layer::input_plain(std::span<const std::byte> packet, const receive_meta
                            wire::tcp_segment& out) {
   return impl_->input_plain(packet, meta, out);
 }
+std::span<const std::byte> ip_layer::delivered() const { return impl_->delivered_; }
 bool ip_layer::has_looped() const { return !impl_->output_.looped().empty(); }
 delivery ip_layer::input_looped(instant now) { return impl_->input_looped(now); }
 void ip_layer::advance(instant now) { impl_->advance(now); }

@@ -89,6 +89,9 @@ class ip_layer {
   /// fresh before, is what input() would have delivered. False: nothing happened; ask input().
   bool input_plain(std::span<const std::byte> packet, const receive_meta& meta,
                    wire::tcp_segment& out);
+  /// The packet that the last delivery of input() came in, whole where it came in fragments. Valid
+  /// as long as the delivery.
+  std::span<const std::byte> delivered() const;
   /// Packets that were sent to one of our own addresses do not reach the device: they wait here,
   /// oldest first. The host takes them in flush() and advance(), until has_looped() is false or its
   /// own bound is met.

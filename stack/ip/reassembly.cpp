@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "stack/wire/bytes.hpp"
+#include "stack/wire/checksum.hpp"
 
 namespace weir::stack {
 namespace {
@@ -154,6 +155,8 @@ std::span<const std::byte> reassembler::assemble(place d) {
     wire::put16(at + 2, static_cast<std::uint16_t>(total));
     wire::put16(at + 6, 0);
     if ((d->ecn_seen & seen_ce) != 0) wire::put8(at + 1, wire::get8(at + 1) | ecn_bits);
+    wire::put16(at + 10, 0);
+    wire::put16(at + 10, wire::checksum_of(std::span(assembled_).first(headers)));
   }
   drop(d);
   counters_.add(counter::datagrams_reassembled);

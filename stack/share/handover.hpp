@@ -63,6 +63,7 @@ struct handover {
   wire::tcp_segment segment;    ///< its payload lies in the batch's bytes
   wire::udp_datagram datagram;  ///< so does this one's
   std::size_t payload_at = 0, payload_size = 0;
+  std::size_t headers = 0;  ///< of these, at the front: the packet's, which may go on from there
   icmp_report report;
   std::unique_ptr<moved_connection> connection;
   std::unique_ptr<moved_half_open> half_open;

@@ -73,6 +73,11 @@ class host {
   /// Takes the next event; false when there is none. At most one pending event per socket: its bits
   /// are merged.
   bool next_event(event& out);
+  /// From now on, or null: no longer. It outlives the host. Gets what would else be answered by a
+  /// reset or an ICMP error, or ignored, because this host knows nothing of it: segments without a
+  /// flow, a listener that takes them, or a valid cookie; datagrams without a socket; ICMP errors
+  /// about what was not sent here. Not what the host's own sockets send each other.
+  void forward_unclaimed(packet_forwarder* to);
   /// Takes what other shards handed over; called when the waker said so, and harmless otherwise.
   void take_handovers(instant now);
 
@@ -107,6 +112,10 @@ class host {
   /// waiting; of other listeners nothing needs to be said.
   void accept_wanted(instant now, socket_id listener);
   void accept_unwanted(instant now, socket_id listener);
+  /// Another program listens there from now on: a SYN is nobody's here. What has begun goes on.
+  /// True once nothing of it is left: no handshake, no cookie whose answer may be under way (one
+  /// second after the last), nothing in the accept queue. Of no listener: true.
+  bool leave_to_others(instant now, socket_id listener);
   /// Starts an active open; `connected` or `failed` follows. `local` may be unspecified and its
   /// port 0. Errors: address_not_available, network_unreachable (no address of that family),
   /// address_in_use (no port free), invalid_argument (multicast, broadcast, unspecified or port 0

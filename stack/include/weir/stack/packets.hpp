@@ -39,4 +39,16 @@ class packet_sink {
                         const transmit_meta& meta) = 0;
 };
 
+/// Where packets go that belong to nobody here: to the program that had the device before this one,
+/// and has their flows still. Called from input() and take_handovers(), and must not call the host.
+class packet_forwarder {
+ public:
+  /// Takes one IP packet, a reassembled one whole; valid during the call only. False: there is
+  /// nobody any more, and the host answers it as its own.
+  virtual bool forward(std::span<const std::byte> packet, const receive_meta& meta) = 0;
+
+ protected:
+  ~packet_forwarder() = default;
+};
+
 }  // namespace weir::stack
