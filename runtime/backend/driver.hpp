@@ -31,6 +31,8 @@ class packet_receiver {
   virtual void receive(std::span<const std::span<const std::byte>> frames) = 0;
   /// The device failed for good; nothing more will come.
   virtual void device_failed(std::error_code error) = 0;
+  /// packet_port::stop_reading() has come true.
+  virtual void reading_stopped() {}
 };
 
 /// What a port counts.
@@ -54,6 +56,10 @@ class packet_port {
   /// it queues, or writes at once. False when the device has no room.
   virtual bool send(std::span<const std::span<const std::byte>> parts) = 0;
   virtual const packet_port_counters& counters() const = 0;
+  /// Whoever reads the device instead gets what comes next; what was read already is still
+  /// received. True: from now on; else reading_stopped() follows, unless it is resumed before.
+  virtual bool stop_reading() { return true; }
+  virtual void resume_reading() {}
 };
 
 class file_caller;

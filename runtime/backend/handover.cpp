@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::string_view first_line = "weir handover 1\n";
 constexpr std::string_view serving_line = "serving\n";
+constexpr duration settling = std::chrono::seconds(15);  // of handshakes that had begun
 constexpr duration patience = std::chrono::seconds(60);  // with a peer that says nothing
 
 [[noreturn]] void fail(std::error_code why) { throw io_error(why, "handover"); }
@@ -72,7 +73,8 @@ handover::handover(shard& here, const unix_endpoint& where)
     : listener_(here.listen(where, {.sharing = sharing::exclusive, .mode = {}})) {}
 
 void handover::add(std::string name, tcp_listener& listener) {
-  add({std::move(name), listener.native_handle(), &listener, nullptr});
+  const bool by_itself = listener.successor_listens();
+  add({std::move(name), by_itself ? -1 : listener.native_handle(), &listener, nullptr});
 }
 void handover::add(std::string name, unix_listener& listener) {
   add({std::move(name), listener.native_handle(), nullptr, &listener});
@@ -106,6 +108,7 @@ task<bool> handover::give_to(unix_stream successor) {
   std::string message(first_line);
   std::vector<int> descriptors;
   for (const auto& each : all_) {
+    if (each.descriptor < 0) continue;  // the successor listens there itself
     message += each.name + "\n";
     descriptors.push_back(each.descriptor);
   }
@@ -122,7 +125,9 @@ task<bool> handover::give_to(unix_stream successor) {
   for (auto& each : all_) {
     if (each.local != nullptr) each.local->keep_path();
     if (each.tcp == nullptr) continue;
-    while (!each.tcp->leave_to_others()) co_await sleep_for(std::chrono::milliseconds(1));
+    const auto end = std::chrono::steady_clock::now() + settling;
+    while (!each.tcp->leave_to_others() && std::chrono::steady_clock::now() < end)
+      co_await sleep_for(std::chrono::milliseconds(1));
   }
   listener_.close();  // its name is the successor's now
   co_return true;

@@ -20,6 +20,9 @@ class accepting_home : public stream_core, public listener_core {
  public:
   /// Of a listener; -1 where there is none.
   virtual int native_listener(const listener_socket&) const noexcept { return -1; }
+  /// Of one without a descriptor: whether another program that listens there too gets what comes
+  /// (stack.handover).
+  virtual bool successor_listens() const noexcept { return false; }
   /// As tcp_listener says it.
   virtual bool leave_to_others(listener_socket&) noexcept { return true; }
 

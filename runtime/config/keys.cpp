@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "runtime/config/uring_features.hpp"
+#include "weir/unix_endpoint.hpp"
 
 namespace weir::detail {
 namespace {
@@ -312,6 +313,10 @@ bool is_device_name(const std::string& name) {
 }
 bool is_network_text(const std::string& name) { return is_network_name(name); }
 bool is_endpoint(const std::string& text) { return endpoint::parse(text).has_value(); }
+bool is_unix_name(const std::string& text) {
+  const auto name = unix_endpoint::parse(text);
+  return name && !name->is_unnamed();
+}
 bool is_anything(const std::string&) { return true; }
 
 /// The keys of a device and the stack on it; `of` gives their section of a config.
@@ -346,6 +351,11 @@ void add_stack_keys(std::vector<key>& k, const std::string& section, Section of,
                       [of](auto& c) -> auto& { return of(c).offload; }));
   k.push_back(number(section + ".queues", 1, 256, "shards", "queues of the device",
                      [of](auto& c) -> auto& { return of(c).queues; }));
+  k.push_back(text(section + ".handover", "unix:NAME", "off",
+                   "'unix:' and a path, or '@' and a name",
+                   "the program that has the device is asked there, and replaced without a "
+                   "connection lost",
+                   is_unix_name, [of](auto& c) -> auto& { return of(c).handover; }));
 }
 
 /// [network.NAME] of a config, which is there once something was set in it.

@@ -28,6 +28,10 @@ int native_handle_of(const listener_socket& listener) {
   return or_throw(home_of_listener(listener).native_listener(listener));
 }
 
+bool successor_listens(const listener_socket& listener) noexcept {
+  return home_of_listener(listener).successor_listens();
+}
+
 bool leave_to_others(listener_socket& listener) noexcept {
   return home_of_listener(listener).leave_to_others(listener);
 }

@@ -209,6 +209,29 @@ result<tun_device> tun_device::open(const tun_options& options, std::string& why
   return device;
 }
 
+result<tun_device> tun_device::adopt(descriptor queue, bool checksum_offload,
+                                     bool segmentation_offload, std::string& why) {
+  ifreq about{};
+  if (::ioctl(queue.get(), TUNGETIFF, &about) != 0)
+    return refuse(std::errc::no_such_device, why, "what was handed over is no TUN device");
+  tun_device device;
+  device.file_ = std::move(queue);
+  device.name_ = about.ifr_name;
+  device.kind_ = (about.ifr_flags & IFF_TAP) != 0 ? device_kind::ethernet : device_kind::ip;
+  device.multi_queue_ = (about.ifr_flags & IFF_MULTI_QUEUE) != 0;
+  device.checksum_offload_ = checksum_offload;
+  device.segmentation_offload_ = segmentation_offload;
+  device.index_ = static_cast<int>(::if_nametoindex(device.name_.c_str()));
+  netlink routes;
+  const auto state = routes.query(device.index_);
+  if (!state)
+    return refuse(std::errc::no_such_device, why,
+                  "TUN device '" + device.name_ +
+                      "' is not in this network namespace, from which it was handed over");
+  device.mtu_ = state->mtu;
+  return device;
+}
+
 result<tun_device> tun_device::another_queue(std::string& why) const {
   if (!multi_queue_) {
     return refuse(std::errc::operation_not_supported, why,

@@ -42,6 +42,9 @@ class tun_device {
   /// Makes the device, or joins it where it exists: then its addresses, routes and MTU are left as
   /// they are. On error `why` says in a sentence what stands in the way and what to do.
   static result<tun_device> open(const tun_options& options, std::string& why);
+  /// A queue that another program opened, and what that one negotiated. Errors as open()'s.
+  static result<tun_device> adopt(descriptor queue, bool checksum_offload,
+                                  bool segmentation_offload, std::string& why);
   /// A further queue of the same device, which must have been opened with multi_queue.
   result<tun_device> another_queue(std::string& why) const;
   /// The same queue once more, for somebody who writes to it beside its reader.

@@ -53,6 +53,17 @@ inline std::optional<receive_meta> read_vnet_header(std::span<const std::byte> f
   return meta;
 }
 
+/// Writes what read_vnet_header() finds, of a packet that is handed on.
+inline void write_vnet_header(std::byte* into, const receive_meta& meta) {
+  vnet::layout header;
+  if (meta.checksum_good) header.flags = vnet::data_valid;
+  if (meta.gso_size != 0) {
+    header.gso_type = vnet::gso_tcp_v4;  // whichever: the packet says what it is
+    header.gso_size = meta.gso_size;
+  }
+  std::memcpy(into, &header, sizeof header);
+}
+
 /// Writes the ten bytes. The header length is always given: without it the kernel guesses, and
 /// copies more.
 inline void write_vnet_header(std::byte* into, const transmit_meta& meta) {

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "runtime/driver/asio/asio_driver.hpp"
 
@@ -46,7 +47,14 @@ result<std::unique_ptr<packet_port>> asio_packet_port::open(asio_driver& driver,
   return std::unique_ptr<packet_port>(std::move(port));
 }
 
+bool asio_packet_port::stop_reading() { return stopped_ = true; }
+
+void asio_packet_port::resume_reading() {
+  if (std::exchange(stopped_, false)) reader_->wait_readable();
+}
+
 void asio_packet_port::read_frames() {
+  if (stopped_) return;
   unsigned reads = 0;
   for (; reads < frames_per_turn; ++reads) {
     driver_->count_system_call();

@@ -23,6 +23,8 @@ class asio_packet_port final : public packet_port {
 
   bool send(std::span<const std::span<const std::byte>> parts) override;
   const packet_port_counters& counters() const override { return counters_; }
+  bool stop_reading() override;
+  void resume_reading() override;
 
  private:
   /// Frames read in one go. The rest waits in the device for the next turn.
@@ -39,6 +41,7 @@ class asio_packet_port final : public packet_port {
   reader* reader_;
   frame_batch batch_;
   std::vector<iovec> parts_;
+  bool stopped_ = false;
   packet_port_counters counters_;
 };
 

@@ -53,6 +53,16 @@ uring_packet_port::~uring_packet_port() {
   if (kept_) driver_.forget_file();
 }
 
+bool uring_packet_port::stop_reading() {
+  stopped_ = true;
+  if (armed_) driver_.cancel(user_data(multishot_ ? read_tag : poll_tag));
+  return !armed_;
+}
+
+void uring_packet_port::resume_reading() {
+  if (std::exchange(stopped_, false) && !armed_ && !failed_) arm();
+}
+
 io_uring_sqe& uring_packet_port::request(std::uint8_t opcode) {
   auto& entry = driver_.sqe();
   entry.opcode = opcode;
@@ -132,6 +142,7 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
   const bool more = armed_ && driver_.following() == user_data(read_tag);
   if (held_count_ == held_.size() || (held_count_ != 0 && !more)) deliver_held();
   if (armed_ || closing_ || failed_) return;
+  if (stopped_) return receiver_.reading_stopped();
   if (result == -ENOBUFS) {
     ++counters_.no_buffer;
     ++counters_.cut_short;
@@ -149,6 +160,7 @@ void uring_packet_port::on_read(std::int32_t result, std::uint32_t flags) noexce
 void uring_packet_port::on_poll(std::int32_t result) noexcept {
   armed_ = false;
   if (closing_ || failed_) return;
+  if (stopped_) return receiver_.reading_stopped();
   int error = result < 0 ? -result : 0;
   int reads = 0;
   for (; error == 0 && reads < reads_per_poll; ++reads) {

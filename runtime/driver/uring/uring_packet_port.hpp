@@ -21,6 +21,8 @@ class uring_packet_port final : public packet_port, private ring_client {
 
   bool send(std::span<const std::span<const std::byte>> parts) override;
   const packet_port_counters& counters() const override { return counters_; }
+  bool stop_reading() override;
+  void resume_reading() override;
 
  private:
   static constexpr std::size_t slot_bytes = 2048;  // what is longer is not copied
@@ -60,6 +62,7 @@ class uring_packet_port final : public packet_port, private ring_client {
   bool multishot_;
   bool armed_ = false;
   bool closing_ = false;
+  bool stopped_ = false;  // or about to be: the read that is armed was cancelled
   bool failed_ = false;
   int failures_ = 0;
   std::unique_ptr<buffer_pool> buffers_;

@@ -69,6 +69,7 @@ struct config {
     weir::placement placement = placement::inline_;
     bool private_net = false;
     device_link link = device_link::as_device;
+    std::string handover;  ///< unix:NAME, where programs hand the device over; empty = never
   } stack;
 
   /// [network.NAME]: a network beside the back end's own. listen(), connect() and the like take it

@@ -65,8 +65,13 @@ class tcp_listener {
   int native_handle() const { return detail::native_handle_of(socket()); }
   /// Another process accepts from the same socket: from now on none is taken in advance, and the
   /// socket listens on when this handle goes. True when nothing is left that was taken before;
-  /// until then go on accepting, and ask again. On kernel sockets; elsewhere nothing changes.
+  /// until then go on accepting, and ask again. On the stack, once another program has the device
+  /// (stack.handover): no connection begins here any more, and it is true when those that had begun
+  /// were accepted or came to nothing. Elsewhere nothing changes.
   bool leave_to_others() noexcept { return detail::leave_to_others(socket()); }
+  /// Whether a program that takes this one's place listens by itself, and gets no descriptor: on
+  /// the stack, where its device is handed over (stack.handover).
+  bool successor_listens() const noexcept { return detail::successor_listens(socket()); }
 
  private:
   detail::listener_socket& socket() const {

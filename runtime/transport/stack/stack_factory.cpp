@@ -1,6 +1,7 @@
 // backend = "stack": a stack transport on a queue of a TUN device. Shard 0 makes and configures the
 // device; the others, made later, add a queue each. The only place where the stack back end meets
 // the system.
+#include <fcntl.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -12,10 +13,12 @@
 #include <string>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "runtime/backend/factories.hpp"
 #include "runtime/backend/family.hpp"
 #include "runtime/observe/pcapng.hpp"
+#include "runtime/transport/stack/handover/device_handover.hpp"
 #include "runtime/transport/stack/stack_transport.hpp"
 #include "stack/device/tun_device.hpp"
 #include "weir/error.hpp"
@@ -117,11 +120,66 @@ stack::link_options link_of(const config& settings) {
 struct device_family {
   std::shared_ptr<stack::shard_set> shards;
   std::vector<std::weak_ptr<stack::tun_device>> queues;  ///< that were opened, each its shard's
+  std::array<std::uint8_t, 32> secret{};                 ///< of all
+  // Of a device that goes from program to program.
+  std::weak_ptr<device_handover> handover;
+  std::shared_ptr<device_handover> made;     ///< the same, until the first transport has it
+  std::vector<stack::tun_device> inherited;  ///< from the program before, queue by queue
 };
 struct device_families {
   std::mutex mutex;
   std::map<std::string, device_family> by_device;
 };
+
+/// What two programs must agree on for one to take the device over from the other.
+device_facts facts_of(const config& settings) {
+  std::vector<std::string> addresses;
+  for (const auto& each : settings.stack_addresses()) addresses.push_back(each.to_string());
+  std::ranges::sort(addresses);
+  device_facts out;
+  out.agreed = {{"stack.device", settings.stack.device},
+                {"stack.address", fmt::format("{}", fmt::join(addresses, ","))},
+                {"stack.mtu", std::to_string(settings.stack.mtu)},
+                {"stack.offload", settings.stack.offload ? "true" : "false"}};
+  out.queues = queues_of(settings);
+  return out;
+}
+
+unique_fd copy_of(int descriptor) {
+  unique_fd out(::fcntl(descriptor, F_DUPFD_CLOEXEC, 0));
+  if (!out) throw io_error({errno, std::generic_category()}, "stack.handover");
+  return out;
+}
+
+/// Takes the device over from the program that has it, if one runs: `all` has its queues then, and
+/// its secret, so that sequence numbers and timestamps go on.
+void take_over(device_family& all, const unix_endpoint& at, const config& settings) {
+  auto facts = facts_of(settings);
+  auto before = take_device(at, facts);
+  if (!before) return;
+  all.secret = before->facts.secret;
+  std::string why;
+  for (const auto& queue : before->queues) {
+    auto device = stack::tun_device::adopt(stack::descriptor(copy_of(queue.device.get()).release()),
+                                           before->facts.checksum_offload,
+                                           before->facts.segmentation_offload, why);
+    if (!device) throw config_error(fmt::format("stack.handover = '{}': {}", at.to_string(), why));
+    all.inherited.push_back(std::move(*device));
+  }
+  all.made = std::make_shared<device_handover>(std::move(before->place), before->facts);
+  for (auto& queue : before->queues) all.made->add(std::move(queue));
+}
+
+/// Of a device that this program opened: from now on the next one may ask for it.
+std::shared_ptr<device_handover> offer_device(const unix_endpoint& at, const config& settings,
+                                              const stack::tun_device& device,
+                                              const std::array<std::uint8_t, 32>& secret) {
+  auto facts = facts_of(settings);
+  facts.secret = secret;
+  facts.checksum_offload = device.checksum_offload();
+  facts.segmentation_offload = device.segmentation_offload();
+  return std::make_shared<device_handover>(open_asking_place(at), std::move(facts));
+}
 
 /// For a shard beyond the last queue: another shard's, to write to.
 stack::tun_device borrow_queue(const device_family& all, unsigned index) {
@@ -129,6 +187,35 @@ stack::tun_device borrow_queue(const device_family& all, unsigned index) {
   if (const auto queue = all.queues[index % all.queues.size()].lock())
     if (auto device = queue->duplicate(why)) return std::move(*device);
   throw config_error(why);
+}
+
+/// Its queue of the device: of the program before, or opened here.
+stack::tun_device own_queue(device_family& all, const config& settings, unsigned index) {
+  const auto queue = all.queues.size();
+  return queue < all.inherited.size() ? std::move(all.inherited[queue])
+                                      : open_queue(settings, index);
+}
+
+/// What the transport has of the handing over.
+void join_handover(device_family& all, const config& settings, stack_settings& how,
+                   const stack::tun_device& device) {
+  const auto at = unix_endpoint::parse(settings.stack.handover);
+  if (!at) return;
+  if (device.kind() == stack::device_kind::ethernet)
+    throw config_error(fmt::format(
+        "stack.handover = '{}': the device '{}' is a TAP device, which cannot be handed "
+        "over; give a TUN device, or leave the key out",
+        at->to_string(), device.name()));
+  const bool first = all.queues.size() == 1 && !how.writes_only;
+  if (first && all.made == nullptr) all.made = offer_device(*at, settings, device, all.secret);
+  how.handover = first ? std::move(all.made) : all.handover.lock();
+  auto& handover = static_cast<device_handover&>(*how.handover);
+  if (first) all.handover = std::static_pointer_cast<device_handover>(how.handover);
+  how.queue = static_cast<unsigned>(how.writes_only ? how.shard % all.queues.size()
+                                                    : all.queues.size() - 1);
+  if (!how.writes_only && all.inherited.empty()) handover.add({copy_of(device.fd()), {}});
+  if (auto links = handover.links_of(how.queue); !links.empty())
+    how.predecessors = std::make_unique<predecessor_links>(std::move(links));
 }
 
 }  // namespace
@@ -141,22 +228,24 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
   auto& families = kept->all->inside().part<device_families>();
   std::lock_guard lock(families.mutex);
   auto& all = families.by_device[settings.stack.device];
+  if (all.queues.empty()) {
+    fill_secret(all.secret);
+    if (const auto at = unix_endpoint::parse(settings.stack.handover))
+      take_over(all, *at, settings);
+  }
+  how.host.secret = all.secret;
   if (const auto shards = settings.shard_count(); shards > 1) {
     if (shards > stack::shard_set::max_shards)
       throw config_error(fmt::format("shards = {}: one device serves at most {}", shards,
                                      stack::shard_set::max_shards));
-    if (all.shards == nullptr) {
-      fill_secret(how.host.secret);
+    if (all.shards == nullptr)
       all.shards = std::make_shared<stack::shard_set>(shards, how.host.secret);
-    }
     how.shards = all.shards;
     how.shard = index;
-  } else {
-    fill_secret(how.host.secret);
   }
   how.writes_only = all.queues.size() >= queues_of(settings);
-  kept->device = std::make_shared<stack::tun_device>(how.writes_only ? borrow_queue(all, index)
-                                                                     : open_queue(settings, index));
+  kept->device = std::make_shared<stack::tun_device>(
+      how.writes_only ? borrow_queue(all, index) : own_queue(all, settings, index));
   if (!how.writes_only) all.queues.push_back(kept->device);
   auto& device = *kept->device;
   if (device.kind() == stack::device_kind::ethernet) {
@@ -167,6 +256,7 @@ std::unique_ptr<transport> make_stack_transport(driver& completions, const confi
                       device.name()));
     how.link = link_of(settings);
   }
+  join_handover(all, settings, how, device);
   how.device = device.fd();
   how.host.mtu = device.mtu();
   how.host.transmit_checksum_offload = device.checksum_offload();

@@ -117,6 +117,7 @@ void stack_transport::observe(shard_snapshot& into, const snapshot_bounds& bound
   into.stack = host_.counters();
   auto& c = into.counts;
   if (port_) add_device(port_->counters(), c);
+  if (settings_.handover) observe_handover(into);
   if (link_) add_link(link_->counters(), c);
   c.push_back({"transport", "sockets", "sockets that the program holds",
                streams_.taken() + listeners_.size(), true});

@@ -12,6 +12,8 @@
 
 #include "runtime/backend/driver.hpp"
 #include "runtime/observe/packet_tap.hpp"
+#include "runtime/transport/stack/handover/input_handover.hpp"
+#include "runtime/transport/stack/handover/predecessor_links.hpp"
 #include "stack/link/ethernet_link.hpp"
 #include "weir/config.hpp"
 #include "weir/options.hpp"
@@ -39,6 +41,12 @@ struct stack_settings {
   std::shared_ptr<stack::shard_set> shards = nullptr;
   unsigned shard = 0;
   bool writes_only = false;  ///< the device's queue is another shard's to read
+  /// Where the device is handed over from program to program: to the next one, of a queue that is
+  /// read here,
+  std::shared_ptr<input_handover> handover = nullptr;
+  unsigned queue = 0;
+  /// and the way to those that had it before, or null.
+  std::unique_ptr<predecessor_links> predecessors = nullptr;
 };
 
 /// Addresses, MTU and [tcp] as the stack takes them. The secret is left empty.

@@ -23,6 +23,7 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
       host_(settings_.host, *this, settings_.shards, settings_.shard),
       datagrams_(host_, now_) {
   stack::use_huge_pages();
+  host_.forward_unclaimed(settings_.predecessors.get());
   stack::frame_sink& frames = *this;
   if (settings_.link) link_.emplace(*settings_.link, frames);
   if (settings_.writes_only) {
@@ -42,6 +43,7 @@ stack_transport::stack_transport(driver& completions, stack_settings settings)
 }
 
 stack_transport::~stack_transport() {
+  if (settings_.handover && !settings_.writes_only) settings_.handover->detach(settings_.queue);
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, nullptr);
 }
 
@@ -52,6 +54,8 @@ void stack_transport::attach(weir::shard& owner) {
   if (link_) link_->announce(clock());
   if (owner.recorder()) host_.watch(&watcher_.emplace(owner.recorder(), now_));
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, this);
+  if (settings_.handover && !settings_.writes_only)
+    settings_.handover->attach(settings_.queue, *this, driver_, owner);
 }
 
 // Later than every instant that the host has seen. Between two turns the driver's clock is read
@@ -171,6 +175,7 @@ void stack_transport::before_wait(instant now) {
   now_ = std::max(now_, now);
   if (link_ && link_->next_deadline() <= now_) link_->advance(now_);
   if (host_.next_deadline() <= now_) host_.advance(now_);
+  if (settings_.predecessors && settings_.predecessors->ended()) host_.forward_unclaimed(nullptr);
   if (const auto behind = port_->counters().cut_short; behind != behind_) {
     behind_ = behind;
     host_.device_is_ahead();
@@ -206,6 +211,7 @@ std::size_t stack_transport::closing() const {
 void stack_transport::abandon() noexcept {
   host_.reset_unfinished(clock());
   settings_.tap.reset();
+  if (settings_.handover && !settings_.writes_only) settings_.handover->detach(settings_.queue);
   if (settings_.shards) settings_.shards->set_waker(settings_.shard, nullptr);
 }
 

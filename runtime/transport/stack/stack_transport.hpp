@@ -34,6 +34,7 @@ struct owned_write_operation;
 class stack_transport final : public transport,
                               public observable,
                               private packet_receiver,
+                              private input_owner,
                               private stack::packet_sink,
                               private stack::frame_sink,
                               private stack::shard_waker {
@@ -49,6 +50,8 @@ class stack_transport final : public transport,
   result<listener_socket*> listen_any(const any_destination& where,
                                       const listen_options& options) override;
   bool asks() const noexcept override { return true; }
+  bool successor_listens() const noexcept override { return settings_.handover != nullptr; }
+  bool leave_to_others(listener_socket& listener) noexcept override;
   void start_answer(answer_operation& op) override;
   void cancel_answer(answer_operation& op) noexcept override;
   void refuse_request(socket_base& request, std::error_code why) noexcept override;
@@ -102,9 +105,24 @@ class stack_transport final : public transport,
     stack::socket_id id = stack::socket_id::none;
   };
 
+  /// Another program reads the device, and sends here what is ours.
+  struct link_receiver final : packet_receiver {
+    explicit link_receiver(stack_transport& t) : home(&t) {}
+    void receive(std::span<const std::span<const std::byte>> frames) override;
+    void device_failed(std::error_code error) override;
+
+    stack_transport* home;
+    std::uint64_t frames_in = 0;
+  };
+
   // packet_receiver
   void receive(std::span<const std::span<const std::byte>> frames) override;
   void device_failed(std::error_code error) override;
+  void reading_stopped() override;
+  // input_owner
+  void give_input(int link) override;
+  void take_input_back();
+  void observe_handover(shard_snapshot& into) const;
   // stack::packet_sink
   bool transmit(std::span<const std::span<const std::byte>> parts,
                 const stack::transmit_meta& meta) override;
@@ -162,6 +180,9 @@ class stack_transport final : public transport,
   bool attached_ = false;
   std::uint64_t behind_ = 0;  // packet_port_counters::cut_short, as last seen
   std::unique_ptr<packet_port> port_;
+  link_receiver from_successor_{*this};
+  int successor_ = -1;  // the link that is read instead of the device, once the port has stopped
+  std::unique_ptr<packet_port> successor_port_;
   std::unique_ptr<device_watch> device_watch_;
   std::optional<stack_watcher> watcher_;
   std::optional<stack::ethernet_link> link_;

@@ -251,6 +251,7 @@ class home {
 int native_handle_of(const socket_base& stream);
 int native_handle_of(const listener_socket& listener);
 bool leave_to_others(listener_socket& listener) noexcept;
+bool successor_listens(const listener_socket& listener) noexcept;
 
 /// Of runtime/core/shard.cpp: a reader took so many bytes from socket.rx_data.
 void note_spent(socket_base& socket, std::size_t bytes) noexcept;
