@@ -34,6 +34,9 @@ struct start_options {
   std::function<void()> before_exec = {};     ///< in the child
 };
 
+/// In a child: io_uring_setup(2) fails with this error from now on, as under a container's filter.
+void forbid_io_uring(int error);
+
 /// A running program. Killed when the object goes, if it still runs.
 class process {
  public:

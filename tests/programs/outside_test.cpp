@@ -17,9 +17,11 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "programs/harness.hpp"
@@ -417,8 +419,8 @@ namespace {
 
 /// Asks again and again, so often on each connection, until it is told to end.
 struct load {
-  load(std::uint16_t to, int requests_each)
-      : port(to), each(requests_each), thread([this] { run(); }) {}
+  load(std::string address, std::uint16_t to, int requests_each)
+      : at(std::move(address)), port(to), each(requests_each), thread([this] { run(); }) {}
   ~load() {
     if (thread.joinable()) end();
   }
@@ -432,7 +434,7 @@ struct load {
       sockaddr_in to{};
       to.sin_family = AF_INET;
       to.sin_port = htons(port);
-      to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+      ::inet_pton(AF_INET, at.c_str(), &to.sin_addr);
       if (::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) note_failure();
       for (int i = 0; i < each && ask(fd); ++i) {
       }
@@ -456,6 +458,7 @@ struct load {
     if (errno == ECONNRESET || errno == EPIPE) ++resets;
   }
 
+  std::string at;
   std::uint16_t port;
   int each;
   std::atomic<bool> ends{false};
@@ -473,26 +476,63 @@ amount wanted() {
   return full != nullptr && std::string_view(full) == "1" ? amount{100, 100'000} : amount();
 }
 
-void a_line_of_successors(const std::string& on) {
+/// A service that can be replaced, and how each one of its line is started.
+struct replaceable_service {
+  replaceable_service(const std::string& backend, const std::vector<std::string>& more,
+                      start_options started)
+      : how(std::move(started)), address(backend_called(backend).address) {
+    std::ofstream(greeting) << "hello\n";
+    command = command_line(WEIR_SERVICE, backend_called(backend),
+                           {"--tcp-listen", address + ":7013", "--unix-listen", path, "--handover",
+                            "@weir-handover-" + id, "--greeting", greeting});
+    command.insert(command.end(), more.begin(), more.end());
+  }
+  ~replaceable_service() {
+    ::unlink(path.c_str());
+    ::unlink(greeting.c_str());
+  }
+  std::unique_ptr<process> start(const std::vector<std::string>& more = {}) const {
+    auto with = command;
+    with.insert(with.end(), more.begin(), more.end());
+    return std::make_unique<process>(with, how);
+  }
+
+  start_options how;
+  std::string id = std::to_string(::getpid());
+  std::string address;
+  std::string path = "/tmp/weir-successors-" + id;
+  std::string greeting = "/tmp/weir-hello-" + id;
+  std::vector<std::string> command;
+};
+
+/// The TCP segments that say no, that this network namespace has sent or received so far.
+unsigned long resets_of_kernel() {
+  std::ifstream counts("/proc/net/snmp");
+  std::string names, values;
+  for (std::string line; std::getline(counts, line);)
+    if (line.starts_with("Tcp:")) std::swap(names, values), values = line;
+  std::istringstream name(names), value(values);
+  unsigned long resets = 0;
+  for (std::string n, v; name >> n && value >> v;)
+    if (n == "EstabResets" || n == "OutRsts") resets += std::stoul(v);
+  return resets;
+}
+
+void a_line_of_successors(const std::string& on, const std::vector<std::string>& more = {},
+                          start_options how = {}) {
   if (!own_network() || !usable(on)) return;
-  const std::string name = "@weir-handover-" + std::to_string(::getpid());
-  const std::string path = "/tmp/weir-successors-" + std::to_string(::getpid());
-  const std::string greeting = "/tmp/weir-hello-" + std::to_string(::getpid());
-  std::ofstream(greeting) << "hello\n";
-  const std::vector<std::string> command = {
-      WEIR_SERVICE, "--backend",  on,   "--tcp-listen", "127.0.0.1:7013", "--unix-listen",
-      path,         "--handover", name, "--greeting",   greeting};
-  auto current = std::make_unique<process>(command);
+  const replaceable_service service(on, more, std::move(how));
+  auto current = service.start();
   (void)current->wait_line("can be replaced");
-  load clients(7013, 1), talkers(7013, 20);
+  load clients(service.address, 7013, 1), talkers(service.address, 7013, 20);
   const auto answered = [&] { return clients.answered + talkers.answered; };
   const auto failed = [&] { return clients.failed + talkers.failed; };
   const auto goal = wanted();
   for (int i = 1; i <= goal.replacements; ++i) {
     current->signal(SIGHUP);  // it reads its file again meanwhile
     CHECK(current->wait_line("greeting ") == "greeting hello");
-    CHECK(echoed(path, "by path\n") == "hello by");
-    auto next = std::make_unique<process>(command);
+    CHECK(echoed(service.path, "by path\n") == "hello by");
+    auto next = service.start();
     (void)next->wait_line("can be replaced");
     CHECK(current->wait() == 0);  // it drained, and ended by itself
     current = std::move(next);
@@ -508,11 +548,21 @@ void a_line_of_successors(const std::string& on) {
               static_cast<unsigned long long>(clients.resets + talkers.resets));
   CHECK(failed() == 0);
   CHECK(answered() >= goal.requests);
+  if (on == "stack") CHECK(resets_of_kernel() == 0);  // of which its clients need not have heard
   current->signal(SIGTERM);
   CHECK(current->wait() == 0);
-  ::unlink(path.c_str());
-  ::unlink(greeting.c_str());
 }
+
+#if WEIR_WITH_STACK
+const std::vector<std::string> handed_over = {"--stack.handover",
+                                              "unix:@weir-device-" + std::to_string(::getpid())};
+
+std::vector<std::string> handed_over_and(const std::vector<std::string>& more) {
+  auto out = handed_over;
+  out.insert(out.end(), more.begin(), more.end());
+  return out;
+}
+#endif
 
 }  // namespace
 
@@ -522,3 +572,104 @@ TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.uring") {
 TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.asio") {
   a_line_of_successors("asio");
 }
+#if WEIR_WITH_STACK
+TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.stack") {
+  a_line_of_successors("stack", handed_over);
+}
+TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.stack_on_asio") {
+  a_line_of_successors("stack", handed_over, {.before_exec = [] { forbid_io_uring(EPERM); }});
+}
+TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.stack_of_three_shards") {
+  a_line_of_successors("stack", handed_over_and({"--shards", "3", "--stack.queues", "2"}));
+}
+TEST_CASE("a_service_is_replaced_under_load_and_no_request_fails.stack_dedicated") {
+  a_line_of_successors("stack", handed_over_and({"--stack.placement", "dedicated"}));
+}
+
+TEST_CASE("a_program_whose_successor_dies_reads_its_device_again") {
+  if (!own_network() || !usable("stack")) return;
+  const replaceable_service service("stack", handed_over, {});
+  auto first = service.start();
+  (void)first->wait_line("can be replaced");
+  client talker(service.address, 7013);
+  for (int i = 0; i < 3; ++i) {
+    // Of the service's own handing over it knows nothing, so it only takes the device.
+    auto next = service.start({"--handover", "@weir-nobody-" + service.id, "--tcp-listen",
+                               service.address + ":7014", "--unix-listen", "@weir-other"});
+    (void)next->wait_line("can be replaced");
+    talker.send("by link\n");
+    CHECK(talker.receive(14) == "hello by link\n");
+    client other(service.address, 7014), same(service.address, 7013);
+    for (auto* each : {&other, &same}) {
+      each->send("x\n");
+      CHECK(each->receive(8) == "hello x\n");
+    }
+    next->signal(SIGKILL);
+    CHECK(next->wait() == 1000 + SIGKILL);
+    (void)first->wait_error_line("weir: stack.handover: the program that took the device over");
+    talker.send("by device\n");
+    CHECK(talker.receive(16) == "hello by device\n");
+    same.send("again\n");
+    CHECK(same.receive(12) == "hello again\n");
+    (void)other.try_send("gone\n");
+    CHECK(other.receive_all().empty());
+  }
+  first->signal(SIGTERM);
+  talker.end_of_stream();
+  CHECK(first->wait() == 0);
+}
+
+TEST_CASE("a_program_whose_predecessor_dies_answers_for_it") {
+  if (!own_network() || !usable("stack")) return;
+  const replaceable_service service("stack", handed_over, {});
+  auto first = service.start();
+  (void)first->wait_line("can be replaced");
+  client of_first(service.address, 7013);
+  of_first.send("x\n");
+  CHECK(of_first.receive(8) == "hello x\n");
+  auto next = service.start();
+  (void)next->wait_line("can be replaced");
+  of_first.send("y\n");
+  CHECK(of_first.receive(8) == "hello y\n");
+  first->signal(SIGKILL);
+  CHECK(first->wait() == 1000 + SIGKILL);
+  of_first.try_send("z\n");
+  CHECK(of_first.receive_all().empty());  // a reset
+  CHECK(resets_of_kernel() == 1);
+  client of_next(service.address, 7013);
+  of_next.send("x\n");
+  CHECK(of_next.receive(8) == "hello x\n");
+  of_next.end_of_stream();
+  next->signal(SIGTERM);
+  CHECK(next->wait() == 0);
+}
+
+TEST_CASE("a_device_is_handed_over_as_it_is_or_not_at_all") {
+  if (!own_network() || !usable("stack")) return;
+  const replaceable_service service("stack", handed_over, {});
+  auto first = service.start();
+  (void)first->wait_line("can be replaced");
+  const std::pair<std::vector<std::string>, std::string> refused[] = {
+      {{"--stack.mtu", "1400"}, "stack.mtu = 1500, and this one 1400"},
+      {{"--stack.address", "198.18.0.3/24"}, "stack.address = 198.18.0.2/24, and this one"},
+      {{"--stack.offload=false"}, "stack.offload = true, and this one false"},
+      {{"--shards", "2"}, "the device has 1 queues there"},
+      {{"--stack.device", "weir1"}, "stack.device = weir0, and this one weir1"},
+      {{"--stack.private_net"}, "a network of its own"},
+      {{"--backend", "asio"}, "there is no device"}};
+  for (const auto& [keys, why] : refused) {
+    auto command = service.command;
+    command.insert(command.end(), keys.begin(), keys.end());
+    const auto f = run(command);
+    CAPTURE(f.err);
+    CHECK(f.code == 2);
+    CHECK(f.err.find(why) != std::string::npos);
+  }
+  client still(service.address, 7013);
+  still.send("x\n");
+  CHECK(still.receive(8) == "hello x\n");
+  still.end_of_stream();
+  first->signal(SIGTERM);
+  CHECK(first->wait() == 0);
+}
+#endif

@@ -41,8 +41,12 @@ void stack_transport::take_input_back() {
 }
 
 bool stack_transport::leave_to_others(listener_socket& socket) noexcept {
-  if (successor_port_ == nullptr) return true;
-  return host_.leave_to_others(clock(), static_cast<listener&>(socket).id);
+  return leave_to_others(static_cast<listener&>(socket).id);
+}
+
+/// Where nobody has taken the device over, nobody listens instead.
+bool stack_transport::leave_to_others(stack::socket_id listener) noexcept {
+  return successor_port_ == nullptr || host_.leave_to_others(clock(), listener);
 }
 
 void stack_transport::observe_handover(shard_snapshot& into) const {

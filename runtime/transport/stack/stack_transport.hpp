@@ -70,6 +70,9 @@ class stack_transport final : public transport,
   std::error_code failure() const noexcept override { return device_error_; }
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
+  /// The same of the host's listener.
+  bool leave_to_others(stack::socket_id listener) noexcept;
+
   stack::host& host() { return host_; }
   /// The sockets are the owner's from now on, which outlives every event of theirs.
   void give_sockets_to(sockets_owner& owner) { owner_of_sockets_ = &owner; }

@@ -152,6 +152,19 @@ result<listener_socket*> dedicated_transport::listen(const endpoint& local,
   return &l;
 }
 
+bool dedicated_transport::successor_listens() const noexcept {
+  return stack_->service().successor_listens();
+}
+
+/// What is on its way to an accept that waits is heard at once: the accept may end next.
+bool dedicated_transport::leave_to_others(listener_socket& listener) noexcept {
+  auto& record = static_cast<dedicated_listener&>(listener);
+  bool over = false;
+  call(channel_, [&] { over = stack_->service().leave_to_others(*channel_, record); });
+  hear();
+  return over;
+}
+
 void dedicated_transport::accept_wanted(listener_socket& l, accept_operation& op) {
   auto& record = make_socket(socket::role::accepting);
   record.acceptor = &op;

@@ -34,6 +34,8 @@ class dedicated_transport final : public transport, public observable {
   std::string_view name() const override { return "stack"; }
 
   result<listener_socket*> listen(const endpoint& local, const listen_options& options) override;
+  bool successor_listens() const noexcept override;
+  bool leave_to_others(listener_socket& listener) noexcept override;
   void start_connect(connect_operation& op) override;
   void cancel_connect(connect_operation& op) noexcept override;
   void release(lent_bytes& lent) noexcept override;

@@ -55,6 +55,15 @@ void stack_service::close_listener(dedicated_listener& record) {
   leave_group(*std::exchange(record.member, nullptr));
 }
 
+bool stack_service::successor_listens() const noexcept { return transport_.successor_listens(); }
+
+bool stack_service::leave_to_others(channel& c, const dedicated_listener& record) {
+  const auto& m = *record.member;
+  const bool over = transport_.leave_to_others(m.group->id) && m.queue.empty();
+  tell_shard(c);
+  return over && c.tells.empty();
+}
+
 void stack_service::leave_group(dedicated_member& m) {
   auto& g = *m.group;
   while (auto* s = m.first_waiting) {

@@ -59,6 +59,10 @@ class stack_service final : public sockets_owner {
   std::error_code listen(channel& c, dedicated_listener& record, const endpoint& local,
                          const stack::listen_options& options);
   void close_listener(dedicated_listener& record);
+  /// Of the whole group. False also while this shard has not been told of all that was accepted.
+  bool leave_to_others(channel& c, const dedicated_listener& record);
+  /// As tcp_listener says it. Any thread.
+  bool successor_listens() const noexcept;
   std::error_code set_options(dedicated_socket& s, const stream_options& options);
   /// What connections have that were not told otherwise.
   const stack::tcp_options& tcp() const { return host_.options().tcp; }
