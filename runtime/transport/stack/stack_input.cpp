@@ -45,8 +45,8 @@ bool stack_transport::leave_to_others(listener_socket& socket) noexcept {
 }
 
 /// Where nobody has taken the device over, nobody listens instead.
-bool stack_transport::leave_to_others(stack::socket_id listener) noexcept {
-  return successor_port_ == nullptr || host_.leave_to_others(clock(), listener);
+bool stack_transport::leave_to_others(stack::socket_id id) noexcept {
+  return successor_port_ == nullptr || host_.leave_to_others(clock(), id);
 }
 
 void stack_transport::observe_handover(shard_snapshot& into) const {

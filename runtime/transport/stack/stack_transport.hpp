@@ -71,7 +71,7 @@ class stack_transport final : public transport,
   void observe(shard_snapshot& into, const snapshot_bounds& bounds) override;
 
   /// The same of the host's listener.
-  bool leave_to_others(stack::socket_id listener) noexcept;
+  bool leave_to_others(stack::socket_id id) noexcept;
 
   stack::host& host() { return host_; }
   /// The sockets are the owner's from now on, which outlives every event of theirs.
