@@ -17,7 +17,7 @@ void stack_transport::reading_stopped() {
   auto port = driver_.open_packet_port(successor_, settings_.frame_limit, from_successor_);
   if (port) {
     successor_port_ = std::move(*port);
-    return settings_.handover->given(settings_.queue);
+    return settings_.handover->given();
   }
   log_line("stack.handover: the device is not handed over: " + port.error().message());
   take_input_back();

@@ -21,7 +21,7 @@ namespace {
 
 /// Of a link, both ways: a few super-segments and hundreds of small ones. The kernel gives what it
 /// allows (net.core.wmem_max).
-constexpr int link_bytes = 4 << 20;
+constexpr int link_bytes = 1 << 20;
 
 struct both_ends {
   unique_fd ours, theirs;
@@ -48,8 +48,12 @@ device_handover::device_handover(asking_place place, device_facts facts)
   path_.note(place_.name);
 }
 
+/// The name goes with the last one who answers at it.
 device_handover::~device_handover() {
-  if (phase_ != phase::given) path_.remove(place_.name);
+  const bool others = phase_ == phase::given || std::ranges::any_of(queues_, [](const one& q) {
+                        return std::ranges::any_of(q.held.links, has_reader, &unique_fd::get);
+                      });
+  if (!others) path_.remove(place_.name);
 }
 
 void device_handover::add(handed_queue queue) {
@@ -127,7 +131,10 @@ void device_handover::look_for_answer() {
     return asker_->answers->want_readable();
   if (said && said->text == take_word && phase_ == phase::offered) return give();
   if (phase_ == phase::offered) return forget_asker();
-  asker_.reset();  // what was given comes back by itself: its links have ended
+  asker_.reset();  // what was given, or is about to be, comes back: its links have ended
+  std::lock_guard lock(mutex_);
+  phase_ = phase::given;
+  look_whether_all_are_back();
 }
 
 std::error_code device_handover::offer(int to) {
@@ -168,21 +175,23 @@ void device_handover::give() {
   std::lock_guard lock(mutex_);
   phase_ = phase::giving;
   given_ = 0;
-  for (auto& q : queues_)
-    if (q.owner != nullptr)
-      q.owner->post([input = q.input, link = q.link.get()] { input->give_input(link); });
+  for (auto& q : queues_) {
+    if (q.owner == nullptr) continue;
+    q.away = true;
+    q.owner->post([input = q.input, link = q.link.get()] { input->give_input(link); });
+  }
 }
 
 // --- Queues that change hands, on any shard's thread.
 
-void device_handover::given(unsigned queue) {
+void device_handover::given() {
   std::lock_guard lock(mutex_);
-  queues_[queue].away = true;
   if (++given_ == queues_.size() && queues_[0].owner != nullptr)
     queues_[0].owner->post([this] { all_given(); });
 }
 
 void device_handover::all_given() {
+  if (phase_ != phase::giving) return;
   if (asker_) (void)send_message(asker_->socket.get(), yours_word);
   asker_.reset();
   std::lock_guard lock(mutex_);

@@ -65,7 +65,7 @@ class device_handover final : public input_handover, private watch_client {
   // input_handover
   void attach(unsigned queue, input_owner& input, driver& through, shard& owner) override;
   void detach(unsigned queue) noexcept override;
-  void given(unsigned queue) override;
+  void given() override;
   void taken_back(unsigned queue) override;
 
  private:
@@ -75,7 +75,7 @@ class device_handover final : public input_handover, private watch_client {
     unique_fd link;  ///< our end of the link to the one who asked
     input_owner* input = nullptr;
     shard* owner = nullptr;
-    bool away = false;  ///< somebody else reads it
+    bool away = false;  ///< somebody else reads it, or is about to
   };
   struct conversation {
     conversation(unique_fd s, std::unique_ptr<watch> a)

@@ -36,7 +36,7 @@ class input_handover {
 
   // Of a transport, on its own thread.
   /// The device's queue is read no more.
-  virtual void given(unsigned queue) = 0;
+  virtual void given() = 0;
   /// The other program has gone: the queue is read again, the link no more.
   virtual void taken_back(unsigned queue) = 0;
 };
