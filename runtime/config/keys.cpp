@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/config/key_texts.hpp"
 #include "runtime/config/uring_features.hpp"
-#include "weir/unix_endpoint.hpp"
 
 namespace weir::detail {
 namespace {
@@ -303,21 +303,6 @@ std::vector<std::string> feature_words() {
   for (const auto& feature : uring_feature_table) out.emplace_back(feature.name);
   return out;
 }
-
-bool is_device_name(const std::string& name) {
-  // The kernel's rule (dev_valid_name), without its template character '%'.
-  if (name.size() > 15 || name == "." || name == "..") return false;
-  return std::none_of(name.begin(), name.end(), [](unsigned char c) {
-    return c == '/' || c == ':' || c == '%' || std::isspace(c) != 0 || c < 0x20 || c == 0x7f;
-  });
-}
-bool is_network_text(const std::string& name) { return is_network_name(name); }
-bool is_endpoint(const std::string& text) { return endpoint::parse(text).has_value(); }
-bool is_unix_name(const std::string& text) {
-  const auto name = unix_endpoint::parse(text);
-  return name && !name->is_unnamed();
-}
-bool is_anything(const std::string&) { return true; }
 
 /// The keys of a device and the stack on it; `of` gives their section of a config.
 using effective_addresses = std::function<std::vector<ip_prefix>(const config&)>;

@@ -257,20 +257,13 @@ bool probe_networks(const config& settings) {
   return any;
 }
 
-/// A device is handed over where there is one, and both programs see it.
+/// Both programs must see the device.
 void check_handover(const config& settings) {
-  const auto& at = settings.stack.handover;
-  if (at.empty()) return;
-  if (settings.backend != "stack")
-    throw config_error(fmt::format(
-        "stack.handover = '{}': on back end {} there is no device; listeners are handed over by "
-        "weir::handover (weir/handover.hpp), or set backend to stack",
-        at, settings.backend));
-  if (settings.stack.private_net)
-    throw config_error(fmt::format(
-        "stack.handover = '{}': with stack.private_net the next program would be in a network of "
-        "its own; start both in one that is there already (unshare --user --map-root-user --net)",
-        at));
+  if (settings.stack.handover.empty() || !settings.stack.private_net) return;
+  throw config_error(fmt::format(
+      "stack.handover = '{}': with stack.private_net the next program would be in a network of its "
+      "own; start both in one that is there already (unshare --user --map-root-user --net)",
+      settings.stack.handover));
 }
 
 }  // namespace
@@ -286,7 +279,6 @@ config detail::resolve_backend(config given, std::string& why) {
         fmt::format("observe.pcap = '{}': on back end {} the kernel has the packets: use tcpdump, "
                     "or set backend to stack",
                     settings.observe.pcap, settings.backend));
-  check_handover(settings);
   if (automatic) return settings;
   if (settings.backend == "sim")
     throw config_error(
@@ -300,6 +292,7 @@ config detail::resolve_backend(config given, std::string& why) {
         fmt::format("stack.queues = {}: with stack.placement = 'dedicated' one thread reads the "
                     "device, which takes one queue; leave the key out",
                     settings.stack.queues));
+  if (settings.backend == "stack") check_handover(settings);
   if (auto probed = probe_backend(settings.backend, settings); !probed.usable)
     throw config_error(fmt::format("backend = '{}': {}", settings.backend, probed.reason));
   return settings;

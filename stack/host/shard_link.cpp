@@ -107,8 +107,8 @@ std::span<const std::byte> shard_link::whole_packet(share::handover& item,
                                                     std::span<const std::byte> payload) const {
   const auto& packet = core_.arrived;
   if (packet.empty()) return payload;
-  item.headers = payload.empty() ? packet.size()
-                                 : static_cast<std::size_t>(payload.data() - packet.data());
+  item.headers =
+      payload.empty() ? packet.size() : static_cast<std::size_t>(payload.data() - packet.data());
   return packet.first(item.headers + payload.size());
 }
 

@@ -47,7 +47,7 @@ struct alignas(64) listener {
   ready pending = ready::none;
   bool event_queued = false;
   bool left_to_others = false;  ///< another program listens here: no SYN is taken
-  instant cookie_at;  ///< when the last SYN cookie was sent
+  instant cookie_at;            ///< when the last SYN cookie was sent
   std::uint64_t accepted = 0, syn_overflows = 0, accept_overflows = 0, syn_expired = 0,
                 cookies_sent = 0, cookies_accepted = 0, deferred = 0;
   duration accept_wait{}, accept_wait_longest{};  ///< in the accept queue, of those accepted

@@ -66,6 +66,7 @@ std::string other_value(const detail::key& k) {
   if (k.name == "stack.address") return "198.18.0.7/24";
   if (k.name == "stack.host_address") return "198.18.0.9/24";
   if (k.name == "stack.device") return "tun7";
+  if (k.name == "stack.handover") return "unix:@other";
   if (k.name == "observe.listen") return "127.0.0.1:9100";
   if (k.name == "observe.pcap") return "out.pcapng";
   if (k.name == "observe.network" || k.name == "resolve.network") return "kernel";

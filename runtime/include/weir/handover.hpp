@@ -11,8 +11,9 @@
 //   co_await next.done();                                           // somebody else serves
 //   shard.request_stop();
 //
-// On kernel sockets. The stack's and the simulator's listeners have no descriptor:
-// operation_not_supported.
+// On kernel sockets, and on the stack where its device is handed over, too (stack.handover): its
+// listeners have no descriptor, so take() gives none, and the new program listens by itself.
+// Elsewhere operation_not_supported.
 #pragma once
 
 #include <optional>
@@ -62,8 +63,10 @@ class handover {
   /// Listens there. Throws what shard::listen() throws.
   handover(shard& here, const unix_endpoint& where);
 
-  /// Names without spaces. Throws operation_not_supported; invalid_argument (a name twice, or none;
-  /// too many).
+  /// Names without spaces. Of a listener whose successor listens by itself
+  /// (tcp_listener::successor_listens()) nothing is passed: done() waits until what had begun there
+  /// was accepted, 15 s at most. Throws operation_not_supported; invalid_argument (a name twice, or
+  /// none; too many).
   void add(std::string name, tcp_listener& listener);
   void add(std::string name, unix_listener& listener);
 

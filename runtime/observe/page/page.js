@@ -62,7 +62,8 @@ const reasons = {
   handovers_dropped: ['segments between shards that found no room', 2], flow_directory_full: ['flows beyond the directory of shards', 2],
   device_full: ['packets that found the device full', 2], icmp_errors_limited: ['ICMP errors not sent, to keep their rate', 0],
   challenge_acks_limited: ['challenge ACKs not sent, to keep their rate', 0],
-  device_send_failed: ['frames that the device refused', 2], transport_accept_refused: ['connections reset, unclaimed ones being too many', 2],
+  device_send_failed: ['frames that the device refused', 2],
+  device_handover_full: ['frames for the program before that found their way full', 2], transport_accept_refused: ['connections reset, unclaimed ones being too many', 2],
   transport_accept_exhausted: ['accepts that waited for a descriptor or for memory', 2], transport_no_buffers: ['times the ring had no buffer', 1],
   shard_offload_refused: ['offloaded functions that found the queue full', 2], http_refused_connections: ['connections beyond http.max_connections', 2],
   http_refused_requests: ['requests that were malformed, too large or too slow', 1], http_refused_bodies: ['bodies that were malformed or too large', 1],
@@ -76,7 +77,7 @@ const reasons = {
   kernel_syn_queue_drops: ['SYNs that found a SYN queue full, on any listener of this network', 2],
   udp_dropped: ['datagrams that found the kernel\'s queue full', 2]};
 const overflowing = ['accept_queue_overflow', 'syn_queue_overflow', 'syn_asked_overflow', 'drop_udp_queue_full', 'udp_dropped',
-  'kernel_listen_overflows', 'kernel_syn_queue_drops', 'transport_accept_refused', 'device_full', 'device_send_failed', 'shard_offload_refused',
+  'kernel_listen_overflows', 'kernel_syn_queue_drops', 'transport_accept_refused', 'device_full', 'device_send_failed', 'device_handover_full', 'shard_offload_refused',
   'http_refused_connections', 'connections_refused_limit', 'tls_server_displaced'];
 
 function refusals(state) {
