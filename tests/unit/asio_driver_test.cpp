@@ -301,6 +301,33 @@ TEST_CASE("packet_port_reads_a_bounded_number_of_frames_per_turn_and_the_rest_la
   CHECK(got.frames.size() == 1000);
 }
 
+TEST_CASE("packet_port_stops_reading_sends_still_and_reads_again") {
+  asio_driver driver(0ns);
+  device_pair device;
+  collector got;
+  auto made = driver.open_packet_port(device.ends[0], 2048, got);
+  REQUIRE(made.has_value());
+  auto& port = **made;
+  const auto put = [&](std::string_view text) {
+    REQUIRE(::send(device.ends[1], text.data(), text.size(), 0) > 0);
+  };
+  put("before");
+  while (got.frames.empty()) driver.turn(instant::never());
+  CHECK(port.stop_reading());
+  put("another's");
+  for (int i = 0; i < 3; ++i) driver.turn(driver.now());
+  char text[64];
+  CHECK(::recv(device.ends[0], text, sizeof text, MSG_DONTWAIT) == 9);
+  const std::string still = "still";
+  const std::span<const std::byte> parts[] = {std::as_bytes(std::span(still))};
+  CHECK(port.send(parts));
+  CHECK(::recv(device.ends[1], text, sizeof text, MSG_DONTWAIT) == 5);
+  put("again");
+  port.resume_reading();
+  while (got.frames.size() < 2) driver.turn(instant::never());
+  CHECK(got.frames.back() == "again");
+}
+
 TEST_CASE("packet_port_gathers_what_it_sends") {
   asio_driver driver(0ns);
   device_pair device;

@@ -201,6 +201,28 @@ TEST_CASE("a_handover_is_bounded_and_refuses_names_twice") {
   });
 }
 
+#if WEIR_WITH_SIM
+TEST_CASE("a_handover_takes_no_listener_that_no_successor_could_have") {
+  weir::sim::network net;
+  auto& host = net.add_host("10.0.0.1/24");
+  net.start(host, [&](weir::shard& s) -> weir::task<> {
+    weir::handover here(s, weir::unix_endpoint("@name"));
+    auto listener = s.listen({"10.0.0.1", 80});
+    CHECK_FALSE(listener.successor_listens());
+    CHECK(listener.leave_to_others());  // nothing changes
+    std::error_code refused;
+    try {
+      here.add("web", listener);
+    } catch (const weir::io_error& error) {
+      refused = error.code();
+    }
+    CHECK(refused == std::errc::operation_not_supported);
+    co_return;
+  });
+  net.run();
+}
+#endif
+
 TEST_CASE("a_successor_that_ends_before_it_serves_is_forgotten") {
   back_ends::on_kernel_back_ends([](weir::shard& s) -> weir::task<> {
     const weir::unix_endpoint where("@weir-forgotten-" + std::to_string(::getpid()));

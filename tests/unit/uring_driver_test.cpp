@@ -468,6 +468,49 @@ TEST_CASE("packet_port_hands_over_frames_in_order") {
   }
 }
 
+TEST_CASE("packet_port_stops_reading_loses_nothing_sends_still_and_reads_again") {
+  if (!allowed()) return;
+  struct stopping final : collector {
+    void reading_stopped() override { ++stops; }
+    int stops = 0;
+  };
+  for (auto& options : old_and_new()) {
+    uring_driver driver(options);
+    wire w;
+    stopping got;
+    auto made = driver.open_packet_port(w.ends[0], 2000, got);
+    REQUIRE(made);
+    auto& port = **made;
+    w.put("before");
+    while (got.frames.empty()) driver.turn(instant::never());
+    w.put("either's");
+    if (!port.stop_reading())
+      while (got.stops == 0) driver.turn(instant::never());
+    const auto read_here = got.frames.size();
+    w.put("another's");
+    for (int i = 0; i < 3; ++i) driver.turn(driver.now());
+    CHECK(got.frames.size() == read_here);
+    std::vector<std::string> read_there;
+    char text[64];
+    for (ssize_t n; (n = ::recv(w.ends[0], text, sizeof text, MSG_DONTWAIT)) > 0;)
+      read_there.emplace_back(text, static_cast<std::size_t>(n));
+    CHECK(read_there.back() == "another's");
+    CHECK(read_here + read_there.size() == 3);
+    CHECK(send(port, "still"));
+    driver.turn(driver.now());
+    CHECK(w.get() == "still");
+    port.resume_reading();
+    w.put("again");
+    while (got.frames.size() == read_here) driver.turn(instant::never());
+    (void)port.stop_reading();  // and at once otherwise
+    port.resume_reading();
+    w.put("and again");
+    while (got.frames.size() < read_here + 2) driver.turn(instant::never());
+    CHECK(got.frames.back() == "and again");
+    CHECK(got.failures == 0);
+  }
+}
+
 TEST_CASE("packet_port_writes_a_frame_of_as_many_parts_as_the_stack_gathers") {
   if (!allowed()) return;
   uring_driver driver({});

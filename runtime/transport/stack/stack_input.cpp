@@ -3,6 +3,10 @@
 // the device still.
 #include "runtime/transport/stack/stack_transport.hpp"
 
+#include <sys/socket.h>
+
+#include <utility>
+
 #include "runtime/core/log.hpp"
 #include "weir/shard.hpp"
 
@@ -30,6 +34,7 @@ void stack_transport::link_receiver::receive(std::span<const std::span<const std
 
 /// The other program has gone, and this is called by the port that goes with it.
 void stack_transport::link_receiver::device_failed(std::error_code) {
+  if (std::exchange(home->emptying_, false)) return;
   home->owner().post([self = home] { self->take_input_back(); });
 }
 
@@ -38,6 +43,17 @@ void stack_transport::take_input_back() {
   successor_ = -1;
   settings_.handover->taken_back(settings_.queue);
   port_->resume_reading();
+}
+
+/// The end of this program. What is in the link may be for those that had the device before, and is
+/// sent on; what comes after it goes there without us.
+void stack_transport::empty_link() noexcept {
+  if (!successor_port_ || !settings_.predecessors || settings_.predecessors->ended()) return;
+  constexpr auto patience = std::chrono::milliseconds(20);
+  emptying_ = true;
+  (void)::shutdown(successor_, SHUT_RD);
+  const auto until = driver_.now() + patience;
+  while (emptying_ && driver_.now() < until) driver_.turn(driver_.now());
 }
 
 bool stack_transport::leave_to_others(listener_socket& socket) noexcept {

@@ -209,6 +209,7 @@ std::size_t stack_transport::closing() const {
 
 // Whatever is left goes with the host, and the device with it: no peer would ever be told.
 void stack_transport::abandon() noexcept {
+  empty_link();
   host_.reset_unfinished(clock());
   settings_.tap.reset();
   if (settings_.handover && !settings_.writes_only) settings_.handover->detach(settings_.queue);

@@ -125,6 +125,7 @@ class stack_transport final : public transport,
   // input_owner
   void give_input(int link) override;
   void take_input_back();
+  void empty_link() noexcept;
   void observe_handover(shard_snapshot& into) const;
   // stack::packet_sink
   bool transmit(std::span<const std::span<const std::byte>> parts,
@@ -186,6 +187,7 @@ class stack_transport final : public transport,
   link_receiver from_successor_{*this};
   int successor_ = -1;  // the link that is read instead of the device, once the port has stopped
   std::unique_ptr<packet_port> successor_port_;
+  bool emptying_ = false;  // the link, until its end
   std::unique_ptr<device_watch> device_watch_;
   std::optional<stack_watcher> watcher_;
   std::optional<stack::ethernet_link> link_;
