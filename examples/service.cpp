@@ -1,7 +1,8 @@
 // A service as a service manager runs it: its sockets may be handed to it ("tcp" and "unix" by
 // name), it says when it is ready, reloading and stopping, keeps a watchdog fed, and reads its
 // greeting again on SIGHUP. Each line that comes is sent back behind the greeting. Started again
-// with the same --handover name, it takes the sockets over from the one that runs, which then ends.
+// with the same --handover name, it takes the sockets over from the one that runs, which then ends;
+// on weir's own stack with the same --stack.handover, too, by which the device is handed over.
 #include <cstdio>
 #include <string>
 
