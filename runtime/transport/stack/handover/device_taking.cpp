@@ -42,7 +42,7 @@ device_message next_message(const unix_endpoint& at, int socket) {
 
 void compare(const unix_endpoint& at, const device_facts& theirs, const device_facts& own) {
   for (const auto& [key, value] : own.agreed) {
-    const auto same_key = [&key = key](const auto& pair) { return pair.first == key; };
+    const auto same_key = [&wanted = key](const auto& pair) { return pair.first == wanted; };
     const auto there = std::ranges::find_if(theirs.agreed, same_key);
     const auto other = there == theirs.agreed.end() ? "something else" : there->second;
     if (other != value)
