@@ -10,11 +10,14 @@
 #include <atomic>
 #include <latch>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "kernel/clients.hpp"
 #include "kernel/dedicated_world.hpp"
 #include "kernel/namespace_test.hpp"
+#include "runtime/transport/stack/handover/device_handover.hpp"
 
 using namespace kernel_test;
 using namespace std::chrono_literals;
@@ -85,6 +88,31 @@ std::string talk(std::vector<fd>& clients, std::size_t offset) {
       return "connection " + std::to_string(i) + " broke after " + std::to_string(offset);
   }
   return {};
+}
+
+/// Where programs ask.
+weir::unix_endpoint place() { return *weir::unix_endpoint::parse(handed_over().stack.handover); }
+
+/// A socket of the test's own there, which listens or connects.
+fd raw_socket(int type, bool listens, const weir::unix_endpoint& where = place()) {
+  const weir::detail::unix_address at(where);
+  fd out(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
+  if (listens)
+    REQUIRE(::bind(out.get(), at.data(), at.size) == 0);
+  else
+    REQUIRE(::connect(out.get(), at.data(), at.size) == 0);
+  if (listens) REQUIRE(::listen(out.get(), 1) == 0);
+  return out;
+}
+
+/// What taking the device over there throws.
+std::string refusal(const weir::unix_endpoint& where = place()) {
+  try {
+    (void)weir::detail::take_device(where, {});
+  } catch (const weir::config_error& error) {
+    return error.what();
+  }
+  return "nothing";
 }
 
 std::vector<fd> connected(int n) {
@@ -182,4 +210,45 @@ TEST_CASE("programs that drain are bounded: one more is given nothing until one 
     grow();
     return {};
   });
+}
+
+TEST_CASE("who says nothing makes way for the next one who asks for the device") {
+  run_in_private_network([]() -> std::string {
+    program first(1);
+    auto clients = connected(2);
+    const auto silent = raw_socket(SOCK_SEQPACKET, false);
+    char text[4096];
+    if (::recv(silent.get(), text, sizeof text, 0) <= 0) return "not answered";
+    program second(1);
+    if (auto wrong = talk(clients, 0); !wrong.empty()) return wrong;
+    while (::recv(silent.get(), text, sizeof text, 0) > 0) {
+    }
+    if (second.count("handover_forwarded") == 0) return "not handed over";
+    return {};
+  });
+}
+
+TEST_CASE("what does not hand a device over is refused in words") {
+  CHECK(refusal() == "nothing");  // nobody is there
+  {
+    const weir::unix_endpoint path("/tmp/weir-no-handover-" + std::to_string(::getpid()));
+    const auto stream = raw_socket(SOCK_STREAM, true, path);
+    CHECK(refusal(path).find("no program that hands a device over") != std::string::npos);
+    ::unlink(std::string(path.name()).c_str());
+  }
+  const auto there = raw_socket(SOCK_SEQPACKET, true);
+  const std::pair<std::string, std::string> said[] = {
+      {"what?", "what it says is not understood"},
+      {"weir device 1\nqueues 1\n", "what it says is not understood"},
+      {"full", "16 programs before this one have connections still"},
+      {"", "the program there ended, or gives its device to nobody now"}};
+  for (const auto& [word, why] : said) {
+    CAPTURE(word);
+    std::thread answering([&, &text = word] {
+      const fd asker(::accept4(there.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!text.empty()) (void)::send(asker.get(), text.data(), text.size(), 0);
+    });
+    CHECK(refusal().find(why) != std::string::npos);
+    answering.join();
+  }
 }
