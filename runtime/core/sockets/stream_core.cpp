@@ -34,7 +34,9 @@ std::error_code stream_core::failure_of(const socket_base& s) {
   return {s.failure, std::generic_category()};
 }
 
-void stream_core::take_ends(socket_base& to, const socket_base& from) noexcept {
+void stream_core::pass_on(socket_base& from, socket_base& to) noexcept {
+  to.rx_data = from.rx_data;
+  to.rx_size = std::exchange(from.rx_size, 0u);
   to.failure = from.failure;
   to.received_all = from.received_all;
   to.clean_end = from.clean_end;

@@ -114,9 +114,9 @@ class stream_core : public home {
 
   /// What ended the connection, as each later use says it.
   static std::error_code failure_of(const socket_base& s);
-  /// One connection is in two sockets' hands, one after the other: what has ended of it, and how,
-  /// goes along.
-  static void take_ends(socket_base& to, const socket_base& from) noexcept;
+  /// One connection is in two sockets' hands, one after the other: which bytes are unread, what has
+  /// ended of it, and how, goes along. The memory of these bytes is the caller's to pass.
+  static void pass_on(socket_base& from, socket_base& to) noexcept;
 
  private:
   std::optional<std::error_code> known_end(const socket_base& s) const noexcept;

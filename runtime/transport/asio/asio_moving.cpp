@@ -45,11 +45,9 @@ void asio_transport::start_detach(detach_operation& op) {
   if (made == nullptr) return op.complete(std::make_error_code(std::errc::not_enough_memory));
   made->fd.reset(s.release());
   made->unread = std::move(s.brought);
-  made->rx_data = s.rx_data;
-  made->rx_size = std::exchange(s.rx_size, 0u);
   made->local = s.local_end;
   made->remote = s.remote_end;
-  take_ends(*made, s);
+  pass_on(s, *made);
   ++counters_.detached;
   op.succeed(detached_ptr(made.release()));
   s.give_up();
@@ -61,9 +59,7 @@ result<socket_base*> asio_transport::attach_stream(detached_socket& moved) {
   if (!got) return got.error();
   auto& s = **got;
   s.brought = std::move(from.unread);
-  s.rx_data = from.rx_data;
-  s.rx_size = from.rx_size;
-  take_ends(s, from);
+  pass_on(from, s);
   ++counters_.attached;
   return static_cast<socket_base*>(&s);
 }

@@ -37,20 +37,18 @@ void uring_transport::start_detach(detach_operation& op) {
 void uring_transport::finish_detach(uring_stream& s) noexcept {
   auto& op = *std::exchange(s.detaching, nullptr);
   std::unique_ptr<kernel::detached_tcp> made(new (std::nothrow) kernel::detached_tcp(owner()));
+  std::uint32_t unread = 0;
   if (made != nullptr && s.rx_size != 0) {
-    std::uint32_t size;
-    made->unread = copy_unread(s, size);
-    if (made->unread == nullptr)
-      made.reset();
-    else
-      made->rx_size = size;
+    made->unread = copy_unread(s, unread);
+    if (made->unread == nullptr) made.reset();
   }
   if (made == nullptr) return op.complete(std::make_error_code(std::errc::not_enough_memory));
-  made->rx_data = made->unread.get();
   made->fd.reset(s.fd);
   made->local = s.local;
   made->remote = s.remote;
-  take_ends(*made, s);
+  pass_on(s, *made);
+  made->rx_data = made->unread.get();
+  made->rx_size = unread;
   ++counters_.detached;
   op.succeed(detached_ptr(made.release()));
   free_stream(s);
@@ -62,9 +60,7 @@ result<socket_base*> uring_transport::attach_stream(detached_socket& moved) {
   if (!got) return got.error();
   auto& s = **got;
   s.stash = std::move(from.unread);
-  s.rx_data = from.rx_data;
-  s.rx_size = from.rx_size;
-  take_ends(s, from);
+  pass_on(from, s);
   ++counters_.attached;
   return static_cast<socket_base*>(&s);
 }

@@ -160,7 +160,7 @@ void watched_transport::start_detach(detach_operation& op) {
   made->local = s.local;
   made->remote = s.remote;
   made->passed = std::move(s.passed);
-  take_ends(*made, s);
+  pass_on(s, *made);
   op.succeed(detached_ptr(made.release()));
   give_up(s, false);
 }
@@ -170,7 +170,7 @@ result<socket_base*> watched_transport::attach_stream(detached_socket& moved) {
   auto got = add_stream(from.fd, watched_stream::kind::socket, from.local, from.remote);
   if (!got) return got.error();
   stream_of(**got).passed = std::move(from.passed);
-  take_ends(**got, from);
+  pass_on(from, **got);
   return got;
 }
 
