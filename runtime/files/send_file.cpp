@@ -78,7 +78,10 @@ task<std::uint64_t> detail::send_file(any_stream& to, file_handle& from, std::ui
     if (fd >= 0 && left > size) {
       const auto n = co_await from_memory(to, {fd, offset + sent, left});
       count += n;
-      if (n != 0) continue;
+      if (n != 0) {
+        co_await yield();  // whoever wants little does not wait for all that a turn may carry
+        continue;
+      }
       // Nothing went: what is written now is waited for, and then there is room again.
     }
     if (memory == nullptr) memory = std::make_unique_for_overwrite<std::byte[]>(size);

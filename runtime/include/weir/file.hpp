@@ -419,7 +419,7 @@ struct send_file_options {
 
 /// Sends `length` bytes of the file, from `offset` on, to a stream, as fast as the slower of the
 /// two; fewer where the file ends before. Gives how many. What lies in memory goes to TCP and Unix
-/// sockets of the kernel without a copy, up to 1 MiB at once (sendfile(2); from 64 KiB on, and
+/// sockets of the kernel without a copy, up to 256 KiB at once (sendfile(2); from 64 KiB on, and
 /// where SIGPIPE would not end the program, as in run()); the rest, and to every other stream all,
 /// is read into a buffer of up to 64 KiB and written. It waits in turn where offload.queue is full.
 /// Other writes to the stream may come between its pieces. Throws what reading and writing do. To

@@ -12,7 +12,7 @@
 namespace weir::detail::kernel {
 namespace {
 
-constexpr std::uint64_t most_at_once = 1024 * 1024;  // or others would wait for their turn
+constexpr std::uint64_t most_at_once = 256 * 1024;  // or others would wait for their turn
 
 bool is_resident(int file, std::uint64_t offset) noexcept {
   std::byte probe;
