@@ -13,6 +13,7 @@
 
 #include "runtime/http/wire/target.hpp"
 #include "weir/http/files.hpp"
+#include "weir/shard.hpp"
 
 using namespace weir::http;
 using found = file_root::found;
@@ -162,7 +163,7 @@ struct asker {
     parts.path = path;
     parts.fields = fields;
     nobody none;
-    const request asked(*static_cast<weir::shard*>(nullptr_shard()), {}, parts, body_reader(none));
+    const request asked(no_shard(), {}, parts, body_reader(none));
     auto made = root.answer(asked);
     const auto now = root.answer_now(asked);  // what was just read is in memory
     if (now) {
@@ -199,9 +200,9 @@ struct asker {
     std::span<const field> body_trailers() const override { return {}; }
   };
   // A request refers to its shard, which no file asks.
-  static void* nullptr_shard() {
-    alignas(64) static std::byte place[64];
-    return place;
+  static weir::shard& no_shard() {
+    alignas(weir::shard) static std::byte place[sizeof(weir::shard)];
+    return reinterpret_cast<weir::shard&>(place);
   }
 };
 
