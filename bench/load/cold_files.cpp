@@ -1,6 +1,6 @@
-// See cold_files.hpp. One process: the shard with both servers on a core of its own; the echo's
-// load and the client of the files, whose time is in no latency of the shard's, on the other one,
-// where the threads that read for the shard go too.
+// The servers, the client of the files, and the rounds. One process: the shard with both servers on
+// a core of its own; the echo's load and the client of the files, whose time is in no latency of
+// the shard's, on the other one, where the threads that read for the shard go too.
 #include "load/cold_files.hpp"
 
 #include <fcntl.h>
