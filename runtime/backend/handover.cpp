@@ -18,6 +18,7 @@ namespace {
 constexpr std::string_view first_line = "weir handover 1\n";
 constexpr std::string_view serving_line = "serving\n";
 constexpr duration settling = std::chrono::seconds(15);  // of handshakes that had begun
+constexpr duration between_looks = std::chrono::milliseconds(1);
 constexpr duration patience = std::chrono::seconds(60);  // with a peer that says nothing
 
 [[noreturn]] void fail(std::error_code why) { throw io_error(why, "handover"); }
@@ -125,9 +126,8 @@ task<bool> handover::give_to(unix_stream successor) {
   for (auto& each : all_) {
     if (each.local != nullptr) each.local->keep_path();
     if (each.tcp == nullptr) continue;
-    const auto end = std::chrono::steady_clock::now() + settling;
-    while (!each.tcp->leave_to_others() && std::chrono::steady_clock::now() < end)
-      co_await sleep_for(std::chrono::milliseconds(1));
+    for (auto looks = settling / between_looks; !each.tcp->leave_to_others() && looks > 0; --looks)
+      co_await sleep_for(between_looks);
   }
   listener_.close();  // its name is the successor's now
   co_return true;
